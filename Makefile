@@ -1,0 +1,109 @@
+# One command: `make`. CI runs these targets and nothing else, so a green laptop means a green build.
+
+PYTHON ?= python3
+VENV := .venv
+PEERS := .venv-peers
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+# Written when an installation is complete, so that a broken one is repeated.
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+PEERS_INSTALLED := $(PEERS)/.installed
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := check
+.DELETE_ON_ERROR:
+
+.PHONY: check
+check: fmt-check lint types test  ## All checks: format, lint, types, tests (what plain `make` does)
+
+.PHONY: help
+help:  ## This list
+	@awk -F ':.*##  *' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: $(DEV)  ## Make .venv with everything a contributor needs
+
+.PHONY: setup-demo
+setup-demo: $(RUNTIME)  ## Make .venv with what the app itself needs
+
+.PHONY: demo
+demo: $(RUNTIME)  ## Load a made-up export into a local warehouse and show what happened
+	@$(BIN)/sluice demo
+
+.PHONY: fmt
+fmt: $(DEV)  ## Format the code and sort its imports
+	$(BIN)/ruff check --quiet --select I --fix .
+	$(BIN)/ruff format .
+
+.PHONY: fmt-check
+fmt-check: $(DEV)  ## Say whether the code is formatted
+	$(BIN)/ruff format --check .
+
+.PHONY: lint
+lint: $(DEV)  ## Look for mistakes (ruff)
+	$(BIN)/ruff check .
+
+.PHONY: types
+types: $(DEV)  ## Check types (mypy, strict)
+	$(BIN)/mypy
+
+.PHONY: test
+test: $(DEV)  ## Run the tests but the slow ones; ARGS="-k merge" goes to pytest
+	$(BIN)/python -m pytest -m "not slow and not bench" $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(DEV)  ## Run the slow tests
+	$(BIN)/python -m pytest -m "slow and not bench" $(ARGS) || [ $$? -eq 5 ]  # 5: there is none
+
+.PHONY: cov
+cov: $(DEV)  ## Run the tests, slow ones too, and show what they do not reach
+	$(BIN)/python -m pytest -m "not bench" --cov --cov-report=term-missing $(ARGS)
+
+.PHONY: bench
+bench: $(DEV)  ## Measure against plain SQL, and against peers where installed
+	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: $(PEERS_INSTALLED)  ## Install the peers to measure against, in their own .venv-peers
+
+.PHONY: clean
+clean:  ## Remove what make made; your data in .sluice stays
+	rm -rf $(VENV) $(PEERS) *.egg-info build dist .coverage htmlcov .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- how the environments are made -----------------------------------------------------------------
+
+# $(call make-venv,FOLDER): say in one line what is missing, rather than leave half an environment.
+define make-venv
+	@command -v "$(PYTHON)" >/dev/null || \
+		{ echo "No $(PYTHON) here. Install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13))' || \
+		{ echo "Sluice runs on Python 3.11 to 3.13, $(PYTHON) is $$("$(PYTHON)" --version 2>&1). Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make environments: its venv module is missing. Install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@"$(PYTHON)" -m venv --clear $(1)
+endef
+
+$(BIN)/python:
+	$(call make-venv,$(VENV))
+
+$(RUNTIME): requirements.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what the app needs into $(VENV) ..."
+	@$(PIP) install -r requirements.txt
+	@$(PIP) install --no-deps -e .
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	@echo "Installing what contributors need into $(VENV) ..."
+	@$(PIP) install -r requirements-dev.txt
+	@touch $@
+
+$(PEERS)/bin/python:
+	$(call make-venv,$(PEERS))
+
+$(PEERS_INSTALLED): bench/requirements-peers.txt | $(PEERS)/bin/python
+	@echo "Installing peers into $(PEERS) ..."
+	@$(PEERS)/bin/python -m pip -qq --disable-pip-version-check install -r bench/requirements-peers.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""Bring business data into a warehouse: plan, stage, publish, tidy."""

@@ -1,0 +1,268 @@
+"""Turn one Arrow array into the values of a column type, and say which values do not fit. Pure.
+
+A value that does not fit becomes NULL and is named by a ``Fault``; what that means for its row is decided in
+shared.contract. Everything is vectorised; only values at fault are looked at one by one.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shared import columns
+
+_TRUE = pa.array(["1", "true", "t", "yes", "y"])
+_FALSE = pa.array(["0", "false", "f", "no", "n"])
+_ZONE = r"(?i)(Z|[+-]\d\d:?\d\d)\s*$"
+
+
+class Fault(NamedTuple):
+    """Values that cannot be stored: a stable code, a reason for people, and where (True = at fault)."""
+
+    code: str
+    reason: str
+    where: pa.BooleanArray
+
+
+class Cast(NamedTuple):
+    values: pa.Array[Any]
+    faults: tuple[Fault, ...]
+
+
+def cast(array: pa.Array[Any], kind: str, timezone: str = "UTC") -> Cast:
+    """*array* as column type *kind*. Timestamps without zone are taken to be in *timezone*.
+
+    >>> cast(pa.array(["12", "twelve", None]), "bigint").values.to_pylist()
+    [12, None, None]
+    """
+    decoded = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    converted = _converter(decoded.type, kind)(decoded, kind, timezone)
+    checked = _CHECKS.get(kind, _nothing)(converted.values)
+    return Cast(checked.values, converted.faults + checked.faults)
+
+
+def _converter(source: pa.DataType, kind: str) -> Callable[[pa.Array[Any], str, str], Cast]:
+    is_ = pa.types
+    if is_.is_null(source):
+        return lambda array, kind, _: _ok(pa.nulls(len(array), columns.to_arrow(kind)))
+    if is_.is_nested(source):
+        return _json_text
+    textual = is_.is_string(source) or is_.is_large_string(source) or is_.is_string_view(source)
+    if kind == "boolean" and not is_.is_boolean(source):
+        return _flags_in_text if textual else _flags_in_numbers
+    if kind == "timestamp" and textual:
+        return _instants_in_text
+    if kind == "timestamp" and is_.is_timestamp(source):
+        return _instants
+    if is_.is_duration(source):
+        return lambda array, _kind, _zone: _ok(array.cast(pa.duration("us"), safe=False).view(pa.int64()))
+    if is_.is_time(source) and kind == "time":
+        return lambda array, kind, _: _ok(array.cast(columns.to_arrow(kind), safe=False))
+    return _generic
+
+
+def _generic(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
+    textual = pa.types.is_string(array.type) and kind != "text"
+    return _cast_each(pc.utf8_trim_whitespace(array) if textual else array, columns.to_arrow(kind))
+
+
+def _cast_each(array: pa.Array[Any], target: pa.DataType) -> Cast:
+    """Cast all at once; if that fails, halve until the values that cannot be cast stand alone."""
+    if array.type.equals(target):
+        return _ok(array)
+    try:
+        return _ok(array.cast(target))
+    except pa.ArrowNotImplementedError:
+        return _all_at_fault(array, target)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        if len(array) == 1:
+            return _all_at_fault(array, target)
+    middle = len(array) // 2
+    parts = [_cast_each(array[:middle], target), _cast_each(array[middle:], target)]
+    bad = pa.concat_arrays([_or_false(part.faults, len(part.values)) for part in parts])
+    return Cast(pa.concat_arrays([part.values for part in parts]), (_unfit(array.type, bad),))
+
+
+def _all_at_fault(array: pa.Array[Any], target: pa.DataType) -> Cast:
+    return Cast(pa.nulls(len(array), target), (_unfit(array.type, array.is_valid()),))
+
+
+def _or_false(faults: tuple[Fault, ...], rows: int) -> pa.BooleanArray:
+    return faults[0].where if faults else pa.array([False] * rows, pa.bool_())
+
+
+def _unfit(source: pa.DataType, where: pa.BooleanArray) -> Fault:
+    if pa.types.is_string(source) or pa.types.is_large_string(source):
+        return Fault("unreadable", "text that cannot be read as {type}", where)
+    return Fault("out_of_range", "{source} value that does not fit {type}", where)
+
+
+def _flags_in_text(array: pa.Array[Any], _kind: str, _zone: str) -> Cast:
+    said = pc.utf8_lower(pc.utf8_trim_whitespace(array.cast(pa.string())))
+    yes, known = pc.is_in(said, _TRUE), pc.is_in(said, pa.concat_arrays([_TRUE, _FALSE]))
+    return _flags(array, yes, known)
+
+
+def _flags_in_numbers(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
+    if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type) or pa.types.is_decimal(array.type)):
+        return _all_at_fault(array, columns.to_arrow(kind))
+    number = array.cast(pa.float64())
+    return _flags(array, pc.equal(number, 1.0), pc.or_(pc.equal(number, 0.0), pc.equal(number, 1.0)))
+
+
+def _flags(array: pa.Array[Any], yes: pa.BooleanArray, known: pa.BooleanArray) -> Cast:
+    odd = pc.and_(array.is_valid(), pc.invert(pc.fill_null(known, False)))
+    values = pc.if_else(pc.and_(array.is_valid(), pc.invert(odd)), yes, pa.scalar(None, pa.bool_()))
+    return _with(values, Fault("unreadable", "value that is neither yes nor no", odd))
+
+
+def _instants(array: pa.Array[Any], _kind: str, timezone: str) -> Cast:
+    zone = array.type.tz  # type: ignore[attr-defined]  # the stubs do not narrow to TimestampType
+    if array.type.unit == "ns":  # type: ignore[attr-defined]
+        micro = _ok(array.cast(pa.timestamp("us", zone), safe=False))
+    else:
+        micro = _cast_each(array, pa.timestamp("us", zone))
+    if zone is None:
+        return Cast(_in_utc(micro.values, timezone), micro.faults)
+    return Cast(micro.values.view(pa.int64()).view(pa.timestamp("us")), micro.faults)
+
+
+def _instants_in_text(array: pa.Array[Any], _kind: str, timezone: str) -> Cast:
+    said = pc.utf8_trim_whitespace(array.cast(pa.string()))
+    zoned = pc.fill_null(pc.match_substring_regex(said, _ZONE), False)
+    nothing = pa.scalar(None, pa.string())
+    with_zone = _cast_each(pc.if_else(zoned, said, nothing), pa.timestamp("us", "UTC"))
+    without = _cast_each(pc.if_else(zoned, nothing, said), pa.timestamp("us"))
+    values = pc.coalesce(with_zone.values.view(pa.int64()).view(pa.timestamp("us")), _in_utc(without.values, timezone))
+    return Cast(values, with_zone.faults + without.faults)
+
+
+def _in_utc(array: pa.Array[Any], timezone: str) -> pa.Array[Any]:
+    if timezone == "UTC":
+        return array
+    # An hour that a clock change repeats or skips has no right answer; these keep the order of rows.
+    aware = pc.assume_timezone(array, timezone, ambiguous="earliest", nonexistent="latest")
+    return aware.view(pa.int64()).view(pa.timestamp("us"))
+
+
+def _json_text(array: pa.Array[Any], _kind: str, _zone: str) -> Cast:
+    texts: list[str | None] = []
+    bad: list[bool] = []
+    for value in array:
+        try:
+            texts.append(None if not value.is_valid else json_text(value.as_py()))
+            bad.append(False)
+        except ValueError:  # NaN, infinity, or text that is not UTF-8 somewhere inside
+            texts.append(None)
+            bad.append(True)
+    return _with(
+        pa.array(texts, pa.string()), Fault("not_json", "nested value that JSON cannot hold", pa.array(bad, pa.bool_()))
+    )
+
+
+def json_text(value: Any, *, lenient: bool = False) -> str:
+    """*value* as JSON: decimals as text, instants as ISO 8601, bytes as base64. ValueError for NaN unless *lenient*."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=lenient, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def _finite(values: pa.Array[Any]) -> Cast:
+    odd = pc.fill_null(pc.invert(pc.is_finite(values)), False)
+    return _with(values, Fault("not_finite", "NaN or infinity", odd))
+
+
+def _within_calendar(values: pa.Array[Any]) -> Cast:
+    """Only years 1 to 9999: what datetime2 and Python hold, so that every engine gives the same answer."""
+    low, high = _LIMITS[str(values.type)]
+    extremes = pc.min_max(values)
+    inside = pc.and_(pc.greater_equal(extremes["min"], low), pc.less_equal(extremes["max"], high))
+    if inside.as_py() is not False:  # None: no value at all
+        return _ok(values)
+    odd = pc.fill_null(pc.or_(pc.less(values, low), pc.greater(values, high)), False)
+    return _with(values, Fault("out_of_range", "a moment outside the years 1 to 9999", odd))
+
+
+class _Span(NamedTuple):
+    low: pa.Scalar[Any]
+    high: pa.Scalar[Any]
+
+
+_LIMITS = {
+    "timestamp[us]": _Span(
+        pa.scalar(dt.datetime(1, 1, 1), pa.timestamp("us")),  # noqa: DTZ001 - naive UTC by definition
+        pa.scalar(dt.datetime(9999, 12, 31, 23, 59, 59, 999_999), pa.timestamp("us")),  # noqa: DTZ001
+    ),
+    "date32[day]": _Span(pa.scalar(dt.date(1, 1, 1)), pa.scalar(dt.date(9999, 12, 31))),
+}
+
+
+def _storable_text(values: pa.Array[Any]) -> Cast:
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid:
+        return _not_utf8(values)
+    if not _may_hold_nul(values):
+        return _ok(values)
+    odd = pc.fill_null(pc.match_substring(values, "\0"), False)
+    return _with(values, Fault("nul_in_text", "text with a NUL character", odd))
+
+
+def _may_hold_nul(values: pa.Array[Any]) -> bool:
+    """Search the buffer, which is far cheaper than each value. It may belong to more rows than these."""
+    data = values.buffers()[-1]
+    return data is not None and b"\0" in data.to_pybytes()
+
+
+def _not_utf8(values: pa.Array[Any]) -> Cast:
+    raw = values.view(pa.binary()).to_pylist()
+    odd = pa.array([value is not None and not _decodes(value) for value in raw], pa.bool_())
+    clean = [None if bad else value for value, bad in zip(raw, odd.to_pylist(), strict=True)]
+    rest = _storable_text(pa.array(clean, pa.binary()).cast(pa.string()))
+    return Cast(rest.values, (Fault("not_utf8", "text that is not UTF-8", odd), *rest.faults))
+
+
+def _decodes(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+_CHECKS: dict[str, Callable[[pa.Array[Any]], Cast]] = {
+    "real": _finite,
+    "double": _finite,
+    "date": _within_calendar,
+    "timestamp": _within_calendar,
+    "text": _storable_text,
+}
+
+
+def _nothing(values: pa.Array[Any]) -> Cast:
+    return _ok(values)
+
+
+def _ok(values: pa.Array[Any]) -> Cast:
+    return Cast(values, ())
+
+
+def _with(values: pa.Array[Any], fault: Fault) -> Cast:
+    """*values* with those at fault set to NULL; no fault at all where none is."""
+    if not fault.where.true_count:
+        return _ok(values)
+    return Cast(pc.if_else(fault.where, pa.scalar(None, values.type), values), (fault,))

@@ -1,0 +1,240 @@
+"""What we keep in step: reads and checks ``catalog/*.toml``, one file a system.
+
+A system names its source, what holds for all its tables (``defaults``), its tables, and the rule by which a
+table nobody declared is taken (``undeclared``). Nothing here knows a particular system.
+"""
+
+from __future__ import annotations
+
+import tomllib
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared import columns
+from shared.errors import ConfigError
+from shared.model import Feed
+from shared.settings import zone
+
+PACKAGED = Path(__file__).with_suffix("")
+"""The folder of catalog files that comes with the package."""
+
+_LONGEST_TABLE = 63 - len("_active")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """One source system and its tables."""
+
+    name: str
+    source: str
+    client: str | None
+    """The one client of the exporting system whose data this is; None: the only one found."""
+    tables: Mapping[str, Mapping[str, Any]]
+    """Options of each declared table, defaults included."""
+    undeclared: Mapping[str, Any] | None
+    file: Path
+
+    def feed(self, table: str, names: Sequence[str]) -> Feed:
+        """The feed of *table*, whose source has columns *names*. ConfigError, with the line to add, if it has none."""
+        _check_table_name(table)
+        if table in self.tables:
+            return self._feed(table, self.tables[table])
+        rule = self._ruled(table, names)
+        if rule is None:
+            raise ConfigError(
+                f"table {table!r} is not in {self.file.name}, and its columns do not tell its key",
+                fix=f"Add under [tables] there: {self._line_to_add(table, names)}",
+            )
+        return self._feed(table, rule)
+
+    def feeds(self) -> list[Feed]:
+        """The declared feeds."""
+        return [self._feed(table, options) for table, options in self.tables.items()]
+
+    def _feed(self, table: str, options: Mapping[str, Any]) -> Feed:
+        return Feed(system=self.name, table=table, source=self.source, **options)
+
+    def _ruled(self, table: str, names: Sequence[str]) -> dict[str, Any] | None:
+        if self.undeclared is None:
+            return None
+        rule = dict(self.undeclared)
+        spelled = {name.casefold(): name for name in names}
+        wanted = [key.format(table=table).casefold() for key in rule["keys"]]
+        needed = [*wanted, *(rule[option].casefold() for option in ("cursor", "deleted") if rule.get(option))]
+        if not all(name in spelled for name in needed):
+            return None
+        rule["keys"] = tuple(spelled[name] for name in wanted)
+        return rule
+
+    def _line_to_add(self, table: str, names: Sequence[str]) -> str:
+        key = next((name for name in names if name.casefold().endswith("id")), names[0] if names else "Id")
+        parts = [f"keys = [{_quoted(key)}]"]
+        for option in ("cursor", "deleted"):
+            known = (self.undeclared or {}).get(option)
+            if known and known.casefold() not in {name.casefold() for name in names}:
+                parts.append(f"{option} = false")
+        return f"{_quoted(table)} = {{ {', '.join(parts)} }}"
+
+
+def read(folder: Path) -> dict[str, System]:
+    """Every system in *folder*, by name. ConfigError names file, feed and reason of the first wrong entry."""
+    systems: dict[str, System] = {}
+    for path in sorted(folder.glob("*.toml")):
+        system = _system(path)
+        if system.name in systems:
+            raise ConfigError(f"{path.name}: system {system.name!r} is in {systems[system.name].file.name} too", fix=_ONE)
+        systems[system.name] = system
+    if not systems:
+        raise ConfigError(f"there is no catalog file in {folder}", fix="Set CATALOG_PATH to a folder of .toml files")
+    return systems
+
+
+_ONE = "Declare a system in one file"
+
+
+def _system(path: Path) -> System:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name} is not TOML: {error}", fix="Mend it there") from error
+    where = _Where(path, "system")
+    where.only(content, {"system", "defaults", "undeclared", "tables"})
+    head = where.table(content, "system")
+    where.only(head, {"name", "source", "client"})
+    defaults = _options(_Where(path, "defaults"), where.table(content, "defaults"))
+    tables = {}
+    for name, entry in where.table(content, "tables").items():
+        feed = _Where(path, f"feed {head.get('name')}.{name}")
+        tables[name] = _complete(feed, defaults, _options(feed, feed.is_table(entry, "the feed")))
+        feed.guard(lambda name=name: _check_table_name(name))
+    rule = _Where(path, "undeclared")
+    undeclared = where.table(content, "undeclared")
+    return System(
+        name=where.text(head, "name"),
+        source=where.text(head, "source"),
+        client=where.text(head, "client") if "client" in head else None,
+        tables=tables,
+        undeclared=_complete(rule, defaults, _options(rule, undeclared)) if undeclared else None,
+        file=path,
+    )
+
+
+def _options(where: _Where, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of one feed, checked one by one. ``cursor = false`` and ``deleted = false`` undo a default."""
+    where.only(entry, set(_OPTIONS))
+    return {name: _OPTIONS[name](where, name, value) for name, value in entry.items()}
+
+
+def _complete(where: _Where, defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    options = {**defaults, **own, "types": {**defaults.get("types", {}), **own.get("types", {})}}
+    if not options.get("keys"):
+        raise where.wrong("it has no keys")
+    return options
+
+
+class _Where:
+    """A place in a catalog file, to name in errors."""
+
+    def __init__(self, path: Path, entry: str) -> None:
+        self._path, self._entry = path, entry
+
+    def wrong(self, reason: str) -> ConfigError:
+        return ConfigError(f"{self._path.name}, {self._entry}: {reason}", fix="Mend it there")
+
+    def only(self, entry: Mapping[str, Any], known: set[str]) -> None:
+        for name in entry:
+            if name not in known:
+                raise self.wrong(f"{name!r} is not known here; known are {', '.join(sorted(known))}")
+
+    def table(self, content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+        return self.is_table(content.get(name, {}), name)
+
+    def is_table(self, value: Any, name: str) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            raise self.wrong(f"{name} must be a table, not {value!r}")
+        return value
+
+    def text(self, entry: Mapping[str, Any], name: str) -> str:
+        value = entry.get(name)
+        if not isinstance(value, str) or not value:
+            raise self.wrong(f"{name} must be a text, not {value!r}")
+        return value
+
+    def guard(self, check: Callable[[], Any]) -> Any:
+        try:
+            return check()
+        except ConfigError as error:
+            raise self.wrong(error.problem) from error
+
+
+def _keys(where: _Where, _name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(key, str) and key for key in value):
+        raise where.wrong(f"keys must be a list of column names, not {value!r}")
+    return tuple(value)
+
+
+def _column(where: _Where, name: str, value: Any) -> str | None:
+    if value is False:
+        return None
+    if not isinstance(value, str) or not value:
+        raise where.wrong(f"{name} must be a column name, or false for none, not {value!r}")
+    return value
+
+
+def _types(where: _Where, name: str, value: Any) -> dict[str, str]:
+    entry = where.is_table(value, name)
+    return {column: where.guard(lambda kind=kind: columns.parse(str(kind))) for column, kind in entry.items()}
+
+
+def _zone(where: _Where, _name: str, value: Any) -> str:
+    return str(where.guard(lambda: zone(str(value))))
+
+
+def _deletes(where: _Where, _name: str, value: Any) -> str:
+    if value not in ("soft", "hard"):
+        raise where.wrong(f"deletes must be 'soft' or 'hard', not {value!r}")
+    return str(value)
+
+
+def _share(where: _Where, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise where.wrong(f"{name} must be a number from 0 to 1, not {value!r}")
+    return float(value)
+
+
+def _whole_seconds(where: _Where, name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise where.wrong(f"{name} must be a whole number of seconds, not {value!r}")
+    return value
+
+
+_OPTIONS: Mapping[str, Callable[[_Where, str, Any], Any]] = {
+    "keys": _keys,
+    "cursor": _column,
+    "deleted": _column,
+    "types": _types,
+    "timezone": _zone,
+    "deletes": _deletes,
+    "max_reject_share": _share,
+    "max_delete_share": _share,
+    "overlap_seconds": _whole_seconds,
+}
+
+
+def _check_table_name(table: str) -> None:
+    size = len(table.encode())
+    if not table.strip() or size > _LONGEST_TABLE or "\0" in table:
+        raise ConfigError(
+            f"{table[:80]!r} ({size} bytes) cannot name a table", fix=f"Use 1 to {_LONGEST_TABLE} bytes"
+        )
+    if table.casefold().endswith("_active"):
+        raise ConfigError(f"{table!r} has the name of a view of ours", fix="Use a name that does not end in _active")
+
+
+def _quoted(text: str) -> str:
+    import json
+
+    return json.dumps(text, ensure_ascii=False)  # a TOML basic string takes JSON's escapes

@@ -1,0 +1,43 @@
+"""What can go wrong, grouped by who has to act.
+
+* IngestError
+  + ConfigError      an operator mends a setting or a feed; never retried
+  + DataError        the source broke its contract; look at what was set aside
+  + ConflictError    another run won; drop this one
+  + TransientError   nothing to mend; the same call may work later
+"""
+
+from __future__ import annotations
+
+
+class IngestError(Exception):
+    """Base of every error this package raises on purpose. Its message is one line: problem, then fix."""
+
+    def __init__(self, problem: str, *, fix: str) -> None:
+        super().__init__(f"{problem}. {fix}.")
+        self.problem = problem
+        self.fix = fix
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments do not survive the default pickling between processes.
+        return _rebuild, (type(self), self.problem, self.fix)
+
+
+class ConfigError(IngestError):
+    """A setting or a feed declaration is wrong."""
+
+
+class DataError(IngestError):
+    """The source delivered data its contract does not allow."""
+
+
+class ConflictError(IngestError):
+    """Another run won, or the source changed while it was read."""
+
+
+class TransientError(IngestError):
+    """A remote system is busy or away; the same call may succeed later."""
+
+
+def _rebuild(kind: type[IngestError], problem: str, fix: str) -> IngestError:
+    return kind(problem, fix=fix)

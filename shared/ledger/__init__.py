@@ -1,0 +1,53 @@
+"""What has been taken so far: for each feed a watermark, and each work with its run and status."""
+
+from __future__ import annotations
+
+import importlib
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
+
+from shared.errors import ConfigError
+from shared.model import Record, Watermark
+
+_MODULES: Mapping[str, str] = {"sqlite": "sqlite"}
+
+
+class Ledger(Protocol):
+    """One partition a feed: everything about a feed changes in one transaction."""
+
+    def watermark(self, feed: str) -> Watermark:
+        """The feed's watermark; an empty one with etag None if it has none yet."""
+        ...
+
+    def known(self, feed: str, works: Sequence[str]) -> Mapping[str, Record]:
+        """What is recorded of *works*, by work id; those never seen are left out."""
+        ...
+
+    def commit(self, feed: str, records: Sequence[Record], mark: Watermark | None = None) -> None:
+        """Record works and, with *mark*, set the watermark: both or neither.
+
+        ``mark.etag`` is the one last seen (None: there was none); ConflictError if it has changed since.
+        ``times`` is counted here, once for each run that is recorded done. Committing what the same run
+        has committed already does nothing.
+        """
+        ...
+
+    def forget(self, feed: str, since: str) -> list[Record]:
+        """Mark works exported at or after *since*, or at an unknown time, as to be taken again; return them."""
+        ...
+
+    def rewind(self, feed: str, mark: Watermark) -> None:
+        """Set the watermark, backwards too: the explicit backfill of a pull feed."""
+        ...
+
+
+def open_ledger(url: str, *, lock_timeout: float) -> Ledger:
+    """The ledger a URL names. Waits up to *lock_timeout* seconds for other processes, at each call."""
+    kind, found, location = url.partition("://")
+    if not found or kind not in _MODULES:
+        raise ConfigError(
+            f"LEDGER_URL starts with {kind!r}", fix=f"Start it with {' or '.join(f'{k}://' for k in _MODULES)}"
+        )
+    module = importlib.import_module(f"{__name__}.{_MODULES[kind]}")
+    return cast("Ledger", module.open_ledger(location, lock_timeout))

@@ -1,0 +1,143 @@
+"""The ledger in one SQLite file: for a laptop, for tests, for a single machine."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from shared.errors import ConfigError, ConflictError, TransientError
+from shared.model import Record, Watermark
+
+_SCHEMA = (
+    "CREATE TABLE watermark (feed TEXT PRIMARY KEY, value TEXT, type TEXT, etag INTEGER NOT NULL)",
+    "CREATE TABLE work (feed TEXT, work TEXT, name TEXT NOT NULL, run TEXT NOT NULL, status TEXT NOT NULL,"
+    " times INTEGER NOT NULL, exported_at TEXT, PRIMARY KEY (feed, work)) WITHOUT ROWID",
+)
+_VERSION = 1
+_WORK = "work, name, run, status, times, exported_at"
+
+
+def open_ledger(location: str, lock_timeout: float) -> SqliteLedger:
+    """*location* is what follows ``sqlite://``: a slash and a path, as in SQLAlchemy's URLs."""
+    path = Path(location.removeprefix("/"))
+    if not path.name:
+        raise ConfigError("LEDGER_URL names no file", fix="Write sqlite:///path/to/ledger.db")
+    return SqliteLedger(path, lock_timeout)
+
+
+class SqliteLedger:
+    """Opened for each call and closed after it, so that nothing is held between verbs."""
+
+    def __init__(self, path: Path, lock_timeout: float) -> None:
+        self._path = path
+        self._timeout = lock_timeout
+
+    def watermark(self, feed: str) -> Watermark:
+        with self._open() as db:
+            return _watermark(db, feed)
+
+    def known(self, feed: str, works: Sequence[str]) -> Mapping[str, Record]:
+        with self._open() as db:
+            return {work: found for work in works if (found := _record(db, feed, work))}
+
+    def commit(self, feed: str, records: Sequence[Record], mark: Watermark | None = None) -> None:
+        with self._open() as db:
+            if mark is not None and not all(_is_done(db, feed, record) for record in records):
+                _move(db, feed, mark)
+            for record in records:
+                _put(db, feed, record)
+
+    def forget(self, feed: str, since: str) -> list[Record]:
+        with self._open() as db:
+            found = db.execute(
+                f"UPDATE work SET status = 'forgotten' WHERE feed = ? AND (exported_at IS NULL OR exported_at >= ?)"
+                f" RETURNING {_WORK}",
+                (feed, since),
+            ).fetchall()
+        return [_as_record(row) for row in found]
+
+    def rewind(self, feed: str, mark: Watermark) -> None:
+        with self._open() as db:
+            seen = _watermark(db, feed)
+            _move(db, feed, Watermark(mark.value, mark.type, seen.etag))
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that takes the write lock at once, so that what it reads stays true until it ends."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.closing(sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)) as db:
+                db.execute("BEGIN IMMEDIATE")
+                with db:  # commits, or rolls back on an exception
+                    _prepare(db, self._path)
+                    yield db
+        except sqlite3.OperationalError as error:
+            raise _translated(error, self._path) from error
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(f"{self._path} is not a ledger: {error}", fix="Name another file in LEDGER_URL") from error
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > _VERSION:
+        raise ConfigError(f"{path} was written by a newer version of Sluice ({version})", fix="Update Sluice")
+    if version == 0:
+        for statement in _SCHEMA:
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _translated(error: sqlite3.OperationalError, path: Path) -> ConfigError | TransientError:
+    if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return TransientError(f"another process holds the ledger {path}", fix="Try again when it is done")
+    if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return TransientError(f"the ledger {path} cannot be written: {error}", fix="Free some disk space, then try again")
+    return ConfigError(f"the ledger {path} cannot be opened: {error}", fix="Check LEDGER_URL and the folder's rights")
+
+
+def _watermark(db: sqlite3.Connection, feed: str) -> Watermark:
+    row = db.execute("SELECT value, type, etag FROM watermark WHERE feed = ?", (feed,)).fetchone()
+    return Watermark(row[0], row[1], str(row[2])) if row else Watermark()
+
+
+def _is_done(db: sqlite3.Connection, feed: str, record: Record) -> bool:
+    """Whether the very run has recorded this work before."""
+    before = _record(db, feed, record.work)
+    return before is not None and (before.run, before.status) == (record.run, "done")
+
+
+def _move(db: sqlite3.Connection, feed: str, mark: Watermark) -> None:
+    seen = _watermark(db, feed)
+    if seen.etag != mark.etag:
+        raise ConflictError(
+            f"feed {feed} was advanced by another run since this one began", fix="Nothing to do; the next run goes on"
+        )
+    db.execute(
+        "INSERT INTO watermark VALUES (?, ?, ?, 1) ON CONFLICT (feed)"
+        " DO UPDATE SET value = excluded.value, type = excluded.type, etag = etag + 1",
+        (feed, mark.value, mark.type),
+    )
+
+
+def _record(db: sqlite3.Connection, feed: str, work: str) -> Record | None:
+    row = db.execute(f"SELECT {_WORK} FROM work WHERE feed = ? AND work = ?", (feed, work)).fetchone()
+    return _as_record(row) if row else None
+
+
+def _put(db: sqlite3.Connection, feed: str, record: Record) -> None:
+    if _is_done(db, feed, record):
+        return  # the same run again; or its failure told after its success was
+    before = _record(db, feed, record.work)
+    times = (before.times if before else 0) + (record.status == "done")
+    db.execute(
+        "INSERT OR REPLACE INTO work VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (feed, record.work, record.name, record.run, record.status, times, record.exported_at),
+    )
+
+
+def _as_record(row: tuple[str, str, str, str, int, str | None]) -> Record:
+    work, name, run, status, times, exported_at = row
+    return Record(work=work, name=name, run=run, status=status, times=times, exported_at=exported_at)  # type: ignore[arg-type]  # written by _put

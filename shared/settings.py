@@ -1,0 +1,98 @@
+"""Everything the outside world may decide, read once and checked at once. The only reader of environment names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from shared.errors import ConfigError
+
+
+def _setting(default: Any, *, secret: bool = False, read: Callable[[str], Any] = str) -> Any:
+    return field(default=default, repr=not secret, metadata={"read": read})
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number <= 0:
+        raise ValueError
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise ValueError
+    return number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Each field is the environment name in lower case. Times are in seconds."""
+
+    warehouse_url: str = _setting("duckdb:///.sluice/warehouse.duckdb", secret=True)
+    ledger_url: str = _setting("sqlite:///.sluice/ledger.db", secret=True)
+    catalog_path: str | None = _setting(None)
+    """Folder of catalog files to use instead of the ones in the package."""
+    warehouse_memory: str = _setting("250MB")
+    """What the embedded warehouse may keep in memory; it spills to disk beyond."""
+    warehouse_lock_timeout: float = _setting(60.0, read=_seconds)
+    """How long to wait for another process that holds the embedded warehouse or ledger."""
+    slice_rows: int = _setting(20_000_000, read=_positive)
+    """Rows one worker reads; cut at row groups."""
+    batch_rows: int = _setting(65_536, read=_positive)
+    """Rows in memory at once; fewer where rows are wide."""
+    cursor_ahead: float = _setting(86_400.0, read=_seconds)
+    """How much later than its export a cursor may be before its row is rejected."""
+    settle: float = _setting(600.0, read=_seconds)
+    """How long a folder of part files must have been unchanged to count as complete."""
+    systems: Mapping[str, SystemSettings] = field(default_factory=dict)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Settings from *env*, defaults for what it lacks. ConfigError names every value that cannot be read."""
+        values: dict[str, Any] = {}
+        wrong: list[str] = []
+        for known in fields(cls):
+            text = env.get(known.name.upper(), "")
+            if text and "read" in known.metadata:
+                try:
+                    values[known.name] = known.metadata["read"](text)
+                except ValueError:
+                    wrong.append(f"{known.name.upper()}={text!r}")
+        if wrong:
+            raise ConfigError(f"cannot read {', '.join(wrong)}", fix="Give a number above 0")
+        return cls(**values, systems=_systems(env))
+
+    def system(self, name: str) -> SystemSettings:
+        return self.systems.get(name.upper(), SystemSettings())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemSettings:
+    """What ``<SYSTEM>_CLIENT`` and ``<SYSTEM>_TIMEZONE`` say."""
+
+    client: str | None = None
+    timezone: str | None = None
+
+
+def _systems(env: Mapping[str, str]) -> dict[str, SystemSettings]:
+    found: dict[str, dict[str, str]] = {}
+    for name, value in env.items():
+        system, _, ending = name.rpartition("_")
+        if system and value and ending in ("CLIENT", "TIMEZONE"):
+            found.setdefault(system.upper(), {})[ending.lower()] = value
+    return {system: SystemSettings(**values) for system, values in found.items()}
+
+
+def zone(name: str) -> str:
+    """*name* if it is a time zone of the IANA database; ConfigError if not."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"there is no time zone {name!r} here", fix="Use an IANA name such as Europe/Amsterdam, and install tzdata"
+        ) from error
+    return name

@@ -1,0 +1,230 @@
+"""Exports of a system as folders of Parquet files: find them, and read their row groups by range."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shared.errors import ConfigError, DataError
+from shared.identity import work_id
+from shared.model import Kind, Slice, Unit, Work, instant
+from shared.sources import Described
+from shared.sources._choice import Offer
+from shared.sources._layout import Place, place
+from shared.stores import File, Store
+
+_BOMB_BYTES = 64 << 20
+_BOMB_RATIO = 100
+_READ_AHEAD = 256 << 10
+"""Bytes read at once from a column chunk: keeps memory flat however large row groups are."""
+_BATCH_BYTES = 32 << 20
+_MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the operator or a setting says of the exports, over what their paths say."""
+
+    kind: Kind | None = None
+    client: str | None = None
+    exported_at: str | None = None
+    tables: tuple[str, ...] = ()
+    settle_seconds: float = 0
+    """How long a folder of part files must have been unchanged to count as complete."""
+
+
+def find(store: Store, told: Told, now: dt.datetime) -> list[Offer]:
+    """Every table of every export below the store's location. *now* (aware) tells whether a folder has settled.
+
+    ConfigError if there is none, if a folder does not say whether it is a full or a delta, or if two files
+    claim to be the same table.
+    """
+    groups: dict[tuple[str, str], list[tuple[Place, File]]] = {}
+    for file in store.list():
+        found = place(file.name)
+        if found and (not told.tables or found.table in told.tables):
+            groups.setdefault((found.folder, found.table), []).append((found, file))
+    if not groups:
+        wanted = f" for {', '.join(told.tables)}" if told.tables else ""
+        raise ConfigError(f"there is no Parquet file{wanted} in that place", fix="Check the path and --tables")
+    return [_offer(several, told, now) for several in groups.values()]
+
+
+def _offer(group: Sequence[tuple[Place, File]], told: Told, now: dt.datetime) -> Offer:
+    spot, files = group[0][0], tuple(file for _, file in group)
+    kind = told.kind or spot.kind
+    if kind is None:
+        raise ConfigError(
+            f"{spot.folder} does not say whether it is a full or a delta", fix="Say so with --type full or --type delta"
+        )
+    if len(files) > 1 and not spot.part:
+        raise ConfigError(
+            f"{spot.folder} has two files for table {spot.table}: {', '.join(f.name for f in files)}",
+            fix="Keep one of them",
+        )
+    exported_at = told.exported_at or spot.stamp or _modified(files)
+    settled = not spot.part or told.kind == "full" or _settled(files, told.settle_seconds, now)
+    complete = kind == "full" and settled and exported_at is not None
+    return Offer(
+        table=spot.table, kind=kind, client=spot.client, exported_at=exported_at, complete=complete,
+        folder=spot.folder, files=files, note=_doubt(kind, settled, exported_at),
+    )  # fmt: skip
+
+
+def _modified(files: Iterable[File]) -> str | None:
+    times = [file.modified for file in files if file.remote]
+    return instant(dt.datetime.fromtimestamp(max(times), dt.UTC)) if times else None
+
+
+def _settled(files: Iterable[File], seconds: float, now: dt.datetime) -> bool:
+    return max(file.modified for file in files) + seconds <= now.timestamp()
+
+
+def _doubt(kind: Kind, settled: bool, exported_at: str | None) -> str | None:
+    if kind != "full" or (settled and exported_at):
+        return None
+    why = "part files may still be arriving" if not settled else "its time is unknown (see --exported-at)"
+    return f"merged as a delta: {why}"
+
+
+def unit(offer: Offer, store: Store) -> Unit:
+    """The work an offer means. Reads local files once to name their content."""
+    files = sorted(offer.files, key=lambda file: file.name)
+    return Unit(
+        kind=offer.kind,
+        works=tuple(Work(work_id(file.name, store.etag(file)), file.name) for file in files),
+        files=tuple(asdict(file) for file in files),
+        exported_at=offer.exported_at,
+        complete=offer.complete,
+        client=offer.client,
+        note=offer.note,
+    )
+
+
+class ExportsSource:
+    """Reads the Parquet files of a unit. A slice is a range of row groups of one file."""
+
+    def __init__(self, store: Store, *, slice_rows: int, batch_rows: int) -> None:
+        self._store = store
+        self._slice_rows = slice_rows
+        self._batch_rows = batch_rows
+
+    def describe(self, unit: Unit) -> Described:
+        schemas: dict[str, pa.Schema] = {}
+        faulty: dict[str, str] = {}
+        slices: list[Slice] = []
+        for note in unit.files:
+            file = File(**note)
+            try:
+                with self._parquet(file) as parquet:
+                    _refuse_bombs(file, parquet.metadata)
+                    schemas[file.name] = parquet.schema_arrow
+                    slices += self._cut(file, parquet.metadata, slices)
+            except DataError as error:
+                if len(unit.files) == 1:
+                    raise
+                faulty[file.name] = str(error)
+        if not schemas:
+            raise DataError("none of the part files can be read", fix=next(iter(faulty.values())).rstrip("."))
+        return Described(schemas, slices, faulty)
+
+    def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
+        file = File(**part.detail["file"])
+        groups = range(*part.detail["groups"])
+        rows = 0
+        with self._parquet(file) as parquet, _faults_of(file):
+            size = _batch_size(parquet.metadata, groups, self._batch_rows)
+            for batch in parquet.iter_batches(size, row_groups=list(groups)):
+                rows += batch.num_rows
+                yield batch
+        if rows != part.rows:
+            raise DataError(
+                f"{file.name} promises {part.rows} rows but has {rows}", fix="Ask for the file again; it is damaged"
+            )
+
+    @contextlib.contextmanager
+    def _parquet(self, file: File) -> Iterator[pq.ParquetFile]:
+        with self._store.open(file) as opened:
+            _refuse_strangers(file, opened.read(len(_MAGIC)))
+            opened.seek(0)
+            with _faults_of(file):
+                # Pages are read as they are needed (buffer_size), never a whole row group ahead (pre_buffer).
+                parquet = pq.ParquetFile(
+                    opened, buffer_size=_READ_AHEAD, pre_buffer=False, coerce_int96_timestamp_unit="us",
+                    page_checksum_verification=True,
+                )  # fmt: skip
+            yield parquet
+
+    def _cut(self, file: File, metadata: pq.FileMetaData, before: Sequence[Slice]) -> list[Slice]:
+        """Row groups gathered into slices of about ``slice_rows``; one empty slice for a file without rows."""
+        first_row = before[-1].first_row + before[-1].rows if before else 0
+        cut: list[Slice] = []
+        start = origin_row = rows = 0
+        for group in range(metadata.num_row_groups + 1):
+            last = group == metadata.num_row_groups
+            more = 0 if last else metadata.row_group(group).num_rows
+            if last or (rows and rows + more > self._slice_rows):
+                if rows or not cut:
+                    detail = {"file": asdict(file), "groups": [start, group]}
+                    number = len(before) + len(cut)
+                    cut.append(Slice(number, first_row + origin_row, rows, file.name, origin_row, detail))
+                start, origin_row, rows = group, origin_row + rows, 0
+            rows += more
+        return cut
+
+
+def _refuse_strangers(file: File, head: bytes) -> None:
+    if file.size == 0:
+        raise DataError(f"{file.name} is empty (0 bytes)", fix="Ask for the file again")
+    if head != _MAGIC:
+        raise DataError(
+            f"{file.name} is not a Parquet file: it begins with {head!r}",
+            fix="Export it as Parquet, or load it as what it is",
+        )
+
+
+def _refuse_bombs(file: File, metadata: pq.FileMetaData) -> None:
+    for group in range(metadata.num_row_groups):
+        described = metadata.row_group(group)
+        for number in range(described.num_columns):
+            chunk = described.column(number)
+            unpacked, packed = chunk.total_uncompressed_size, max(1, chunk.total_compressed_size)
+            if unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * packed:
+                raise DataError(
+                    f"{file.name} would unpack column {chunk.path_in_schema!r} from {packed:,} to {unpacked:,} bytes",
+                    fix="If that is meant, export it with smaller row groups or without compression",
+                )
+
+
+def _batch_size(metadata: pq.FileMetaData, groups: Iterable[int], most: int) -> int:
+    """Rows of a batch: *most*, or fewer where rows are so wide that a batch would not stay small."""
+    widest = max((_row_bytes(metadata.row_group(group)) for group in groups), default=0.0)
+    return max(1, min(most, int(_BATCH_BYTES / max(1.0, widest))))
+
+
+def _row_bytes(group: Any) -> float:
+    return float(group.total_byte_size) / max(1, int(group.num_rows))
+
+
+@contextlib.contextmanager
+def _faults_of(file: File) -> Iterator[None]:
+    """Arrow says a damaged file in many ways (ArrowInvalid, OSError, ...); here they are all one thing."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(
+            f"{file.name} is damaged or not Parquet: {_first_line(error)}", fix="Ask for the file again"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+
+

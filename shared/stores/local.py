@@ -1,0 +1,91 @@
+"""Files on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import unquote, urlsplit
+
+from shared.errors import ConfigError, ConflictError, DataError
+from shared.stores import File
+
+_CHUNK = 1 << 20
+
+
+def open_store(location: str) -> LocalStore:
+    path = unquote(urlsplit(location).path) if location.startswith("file://") else location
+    return LocalStore(Path(path).expanduser())
+
+
+class LocalStore:
+    """A folder with all that is below it, or one file. Names are absolute paths."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+
+    def list(self) -> Iterator[File]:
+        if self._root.is_file():
+            yield _file(self._root)
+            return
+        if not self._root.is_dir():
+            raise ConfigError(f"{self._root} does not exist", fix="Give a folder or a file that does")
+        for path in sorted(self._root.rglob("*")):
+            if path.is_file():
+                yield _file(path)
+
+    def etag(self, file: File) -> str:
+        """Size and SHA-256: a local file has no ETag, and its times say nothing about its content."""
+        digest = hashlib.sha256()
+        with self.open(file) as opened:
+            while chunk := opened.read(_CHUNK):
+                digest.update(chunk)
+        return f"{file.size}-{digest.hexdigest()}"
+
+    def open(self, file: File) -> BinaryIO:
+        try:
+            return cast("BinaryIO", io.BufferedReader(_Unchanged(file), _CHUNK))
+        except OSError as error:
+            raise DataError(f"{file.name} cannot be opened: {error.strerror}", fix="Mend its rights or path") from error
+
+
+class _Unchanged(io.FileIO):
+    """A file that refuses to go on once it is not what the listing showed."""
+
+    def __init__(self, file: File) -> None:
+        super().__init__(file.name)
+        self._seen = file
+        self._check()
+
+    def readinto(self, buffer: bytearray | memoryview) -> int | None:  # type: ignore[override]
+        count = super().readinto(buffer)
+        self._check()
+        return count
+
+    def readall(self) -> bytes:
+        content = super().readall()
+        self._check()
+        return content
+
+    def _check(self) -> None:
+        try:
+            now = _version(os.stat(self._seen.name))  # noqa: PTH116 - called per read; a Path is made each time
+        except FileNotFoundError:
+            now = "gone"
+        if now != self._seen.version:
+            raise ConflictError(
+                f"{self._seen.name} changed while it was read", fix="Load it again; its new content is new work"
+            )
+
+
+def _file(path: Path) -> File:
+    stat = path.stat()
+    return File(path.as_posix(), stat.st_size, stat.st_mtime, _version(stat))
+
+
+def _version(stat: os.stat_result) -> str:
+    return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"

@@ -1,0 +1,113 @@
+"""Where data goes. One module per engine; the merge itself is written once, in ``_merge``."""
+
+from __future__ import annotations
+
+import importlib
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+from shared.errors import ConfigError
+from shared.model import Change, Column, Feed, Json, Plan, Run, Staged
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from shared.settings import Settings
+
+_MODULES: Mapping[str, str] = {"duckdb": "duckdb"}
+
+REJECT_COLUMNS = ("place", "scope", "column", "code", "reason", "raw")
+"""Columns of the batches ``reject`` takes, all text."""
+
+
+class Merged(NamedTuple):
+    run: Run
+    """The run as history keeps it, with what became of every row."""
+    changes: Sequence[Change]
+    """A few rows of each outcome before and after, on a dry run; else empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a merge may do at most, and whether it is for real."""
+
+    max_delete_share: float
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What the warehouse holds of a feed."""
+
+    columns: Mapping[str, str]
+    """Column type by name; empty if there is no table."""
+    rows: int = 0
+    active: int = 0
+    deleted: int = 0
+    lowest: str | None = None
+    """Cursor of the oldest and newest row, as cursor text."""
+    highest: str | None = None
+
+
+class Warehouse(Protocol):
+    """Takes rows in two steps: staged slice by slice, then merged at once. Each call may be repeated."""
+
+    def stage(self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
+        """Replace staging table *name* by the rows of *batches* and return their number.
+
+        Batches have ``_sluice_row`` (int64) first, then *columns* as shared.columns.to_arrow types.
+        """
+        ...
+
+    def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
+        """Replace what is kept as rejected of slice *part* of the run, in a transaction of its own."""
+        ...
+
+    def merge(self, plan: Plan, staged: Sequence[Staged], run: Run, limits: Limits) -> Merged:
+        """Bring the staged rows into the feed's table and write *run* into history, in one transaction.
+
+        A run that history knows as done merges nothing and gets its counts again. DataError if the columns do
+        not go together, if too many rows would be deleted, or if the outcomes do not add up.
+        """
+        ...
+
+    def record(self, run: Run) -> None:
+        """Write a failed run into history, unless it is there as done."""
+        ...
+
+    def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
+        """Drop all staging tables of the run, and what it rejected if asked (a dry run leaves nothing)."""
+        ...
+
+
+class History(Protocol):
+    """What can be asked of a warehouse afterwards."""
+
+    def runs(self, feed: str | None = None, limit: int = 20) -> list[Run]:
+        """The last runs, newest first."""
+        ...
+
+    def rejects(self, feed: str, run: str | None = None) -> Iterable[Mapping[str, Json]]:
+        """Rejected rows and values, newest run first: REJECT_COLUMNS with run, status, exported_at and files."""
+        ...
+
+    def profile(self, feed: Feed) -> Profile:
+        """Columns, counts and span of a feed's table."""
+        ...
+
+
+class WarehouseWithHistory(Warehouse, History, Protocol):
+    """What every engine here is."""
+
+
+def open_warehouse(settings: Settings) -> WarehouseWithHistory:
+    """The warehouse WAREHOUSE_URL names."""
+    kind, found, _ = settings.warehouse_url.partition("://")
+    if not found or kind not in _MODULES:
+        raise ConfigError(
+            f"WAREHOUSE_URL starts with {kind!r}", fix=f"Start it with {' or '.join(f'{k}://' for k in _MODULES)}"
+        )
+    module = importlib.import_module(f"{__name__}.{_MODULES[kind]}")
+    return cast("WarehouseWithHistory", module.open_warehouse(settings))

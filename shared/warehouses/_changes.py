@@ -1,0 +1,195 @@
+"""Which rows will differ, and how: the rules of design section 4 as one SELECT. Builds statements, runs none."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from shared.contract import ROW
+from shared.model import OURS, Feed
+from shared.warehouses import _ingest
+from shared.warehouses._session import Expression, Session
+from shared.warehouses._shape import Shape
+
+FIRST, SYNCED, BY, DELETED = OURS
+OUTCOME = "_sluice_outcome"
+_PRINT = "_sluice_print"
+_HERE = "_sluice_here"
+_AFTER = "_sluice_after"
+_SETTLED = "_sluice_settled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What decides between a stored row and an incoming one."""
+
+    feed: Feed
+    now: dt.datetime
+    exported: dt.datetime | None
+    overtaken_by: dt.datetime | None
+    """Time of the earliest complete full exported after this run that is merged already: then the run is late."""
+    full: bool
+    """A complete full that is not late: it repairs, and what it lacks is gone."""
+
+
+def changes(
+    session: Session, rules: Rules, shape: Shape, incoming: sa.FromClause, present: Sequence[sa.FromClause]
+) -> sa.Select[tuple[object, ...]]:
+    """Key, row number, outcome, FirstSyncAt and DeletedAt of every row that is not ``unchanged``.
+
+    *incoming* has one row a key. ``absent`` rows have no row number; ``stale`` ones are there to be counted.
+    """
+    s, t = _incoming(session, rules, shape, incoming), _stored(session, rules, shape)
+    keys = rules.feed.keys
+    same_key = sa.and_(*(s.c[key] == t.c[key] for key in keys))
+    gone_at = _gone_at(rules, s, t)
+    decided = sa.select(
+        s.c[ROW].label(ROW),
+        *(sa.func.coalesce(s.c[key], t.c[key]).label(key) for key in keys),
+        _outcome(session, rules, s, t, gone_at, present).label(OUTCOME),
+        sa.func.coalesce(t.c[FIRST], sa.literal(rules.now, sa.DateTime)).label(FIRST),
+        sa.case((s.c[ROW].is_(None), sa.literal(rules.exported, sa.DateTime)), else_=gone_at).label(DELETED),
+    ).select_from(s.join(t, same_key, isouter=True, full=rules.full))
+    found = decided.subquery("decided")
+    return sa.select(*found.c).where(found.c[OUTCOME] != "unchanged")  # NULL, an active row left alone, goes too
+
+
+def flagged(feed: Feed, columns: sa.ColumnCollection[str, sa.ColumnElement[object]]) -> Expression:
+    """Whether a row carries the deletion flag."""
+    if feed.deleted is None or feed.deleted not in columns:
+        return sa.false()
+    return sa.func.coalesce(columns[feed.deleted], sa.false()).is_(sa.true())
+
+
+def flag_time(
+    feed: Feed, columns: sa.ColumnCollection[str, sa.ColumnElement[object]], *otherwise: Expression
+) -> Expression:
+    """When a flagged row was deleted: at its cursor if that is an instant, else the first known of *otherwise*."""
+    cursor = columns[feed.cursor] if feed.cursor in columns else None
+    instants = [cursor] if cursor is not None and isinstance(cursor.type, sa.DateTime) else []
+    return sa.func.coalesce(*instants, *otherwise)
+
+
+def _incoming(session: Session, rules: Rules, shape: Shape, parts: sa.FromClause) -> sa.Subquery:
+    """The staged rows, each column as the type it is stored in."""
+    feed = rules.feed
+    cast = {
+        name: _as_stored(parts, name, shape.table.c[stored].type) for name, stored in shape.stored.items()
+    }
+    content = [name for name in shape.stored if name not in feed.keys]
+    needed = [name for name in (*feed.keys, feed.cursor, feed.deleted) if name]
+    return sa.select(
+        parts.c[ROW].label(ROW),
+        *(cast[name].label(name) for name in dict.fromkeys(needed) if name in cast),
+        *_comparable(session, {name: cast[name] for name in content}),
+    ).subquery("s")
+
+
+def _as_stored(parts: sa.FromClause, name: str, kind: sa.types.TypeEngine[object]) -> Expression:
+    if name not in parts.c:  # the column has no value in the whole run, and so no type of its own
+        return sa.cast(sa.null(), kind)
+    column = parts.c[name]
+    return column if repr(column.type) == repr(kind) else sa.cast(column, kind)
+
+
+def _stored(session: Session, rules: Rules, shape: Shape) -> sa.Subquery:
+    feed, table = rules.feed, shape.table
+    named = {name: table.c[stored] for name, stored in shape.stored.items()}
+    content = {name: column for name, column in named.items() if name not in feed.keys}
+    return sa.select(
+        *(named[key].label(key) for key in feed.keys),
+        *([named[feed.cursor].label(feed.cursor)] if feed.cursor in named and feed.cursor not in feed.keys else []),
+        *_comparable(session, content),
+        sa.literal(1).label(_HERE),
+        table.c[FIRST],
+        table.c[DELETED],
+        _from_export(session, rules, table.c[BY], ">").label(_AFTER),
+        _from_export(session, rules, table.c[BY], ">=").label(_SETTLED),
+    ).subquery("t")
+
+
+def _comparable(session: Session, content: dict[str, Expression]) -> list[sa.Label[object]]:
+    """What two versions of a row are compared by: one fingerprint, or every column under a name of its own."""
+    if not content:
+        return [sa.literal(0).label(_PRINT)]
+    mark = session.fingerprint(list(content.values()))
+    if mark is not None:
+        return [mark.label(_PRINT)]
+    return [column.label(f"{_PRINT}_{n}") for n, column in enumerate(content.values())]
+
+
+def _from_export(session: Session, rules: Rules, by: Expression, operator: str) -> Expression:
+    """Whether a stored row is from an export after this one (or, with ``>=``, not before it).
+
+    The runs in question are asked for first: mostly there are none, and then no row needs to be looked at.
+    """
+    if rules.exported is None:
+        return sa.false()
+    run = _ingest.RUN.c
+    that = run.exported_at.op(operator, is_comparison=True)(rules.exported)
+    found = sa.select(run.id).where(run.feed == rules.feed.name, run.status == "done", that)
+    return by.in_(found) if session.rows(found.limit(1)) else sa.false()
+
+
+def _gone_at(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:
+    """DeletedAt of the incoming row. What only a late file brings is gone since the full that lacked it."""
+    exported = [sa.literal(rules.exported, sa.DateTime)] if rules.exported else []
+    since = flag_time(rules.feed, s.c, *exported, t.c[DELETED], sa.literal(rules.now, sa.DateTime))
+    overtaken = sa.cast(sa.literal(rules.overtaken_by, sa.DateTime), sa.DateTime)
+    return sa.case((flagged(rules.feed, s.c), since), else_=overtaken)
+
+
+def _outcome(
+    session: Session, rules: Rules, s: sa.Subquery, t: sa.Subquery, gone_at: Expression,
+    present: Sequence[sa.FromClause],
+) -> Expression:  # fmt: skip
+    unknown = sa.literal("inserted")
+    if rules.feed.deletes == "hard":
+        unknown = sa.case((gone_at.is_not(None), "unchanged"), else_="inserted")
+    same = sa.and_(*_same_content(s, t), t.c[DELETED].is_not_distinct_from(gone_at))
+    newer = sa.case(
+        (same, "unchanged"),
+        (sa.and_(t.c[DELETED].is_(None), gone_at.is_not(None)), "deleted"),
+        (sa.and_(t.c[DELETED].is_not(None), gone_at.is_(None)), "undeleted"),
+        else_="updated",
+    )
+    cases = [(t.c[_HERE].is_(None), unknown)]
+    if rules.full:
+        cases.insert(0, (s.c[ROW].is_(None), _absent(rules, t, present)))
+    if rules.overtaken_by is not None:
+        cases.append((t.c[DELETED].is_(None), sa.literal("stale")))
+    return sa.case(*cases, (_newer(rules, s, t), newer), else_="stale")
+
+
+def _absent(rules: Rules, t: sa.Subquery, present: Sequence[sa.FromClause]) -> Expression:
+    """A stored row the full lacks: gone, unless it is gone already, younger, or only rejected."""
+    stays = [t.c[DELETED].is_not(None), t.c[_AFTER]]
+    for keys in present:
+        stays.append(sa.exists().where(*(keys.c[key] == t.c[key] for key in rules.feed.keys)))
+    return sa.case((sa.or_(*stays), sa.null()), else_="absent")
+
+
+def _same_content(s: sa.Subquery, t: sa.Subquery) -> list[Expression]:
+    return [s.c[name].is_not_distinct_from(t.c[name]) for name in s.c.keys() if name.startswith(_PRINT)]
+
+
+def _newer(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:
+    """Newest wins: a higher cursor; or an equal one, and the stored row is not from a later export.
+
+    A full that repairs also replaces what is from earlier exports, whatever the cursor.
+    """
+    cursor = rules.feed.cursor
+    not_after = sa.not_(t.c[_AFTER])
+    if cursor is None or cursor not in s.c or cursor not in t.c:
+        wins = [not_after]
+    else:
+        new, old = s.c[cursor], t.c[cursor]
+        higher = sa.or_(new > old, sa.and_(old.is_(None), new.is_not(None)))
+        wins = [higher, sa.and_(new.is_not_distinct_from(old), not_after)]
+    if rules.full:
+        wins.append(sa.not_(t.c[_SETTLED]))
+    return sa.or_(*wins)

@@ -1,0 +1,144 @@
+"""The tables of schema ``ingest``: history of runs and what was rejected. Written with the data, read by people."""
+
+from __future__ import annotations
+
+import json
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from shared.errors import ConfigError
+from shared.model import Column, Json, Run, instant, moment
+from shared.warehouses import _ddl
+from shared.warehouses._session import Session
+
+SCHEMA = "ingest"
+_META = sa.MetaData(schema=SCHEMA)
+
+VERSION = sa.Table("version", _META, sa.Column("version", sa.Integer, nullable=False))
+
+RUN = sa.Table(
+    "run",
+    _META,
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("feed", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("started", sa.DateTime, nullable=False),
+    sa.Column("finished", sa.DateTime),
+    sa.Column("client", sa.Text),
+    sa.Column("exported_at", sa.DateTime),
+    sa.Column("complete", sa.Boolean, nullable=False),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False)
+        for name in (
+            "read", "rejected", "superseded", "stale", "unchanged", "inserted", "deleted", "undeleted", "updated",
+            "absent", "values_rejected",
+        )
+    ),
+    sa.Column("high", sa.Text),
+    sa.Column("files", sa.Text, nullable=False),
+    sa.Column("columns", sa.Text, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("note", sa.Text),
+)  # fmt: skip
+
+REJECTED = sa.Table(
+    "rejected",
+    _META,
+    sa.Column("run", sa.Text, nullable=False),
+    sa.Column("feed", sa.Text, nullable=False),
+    sa.Column("slice", sa.Integer, nullable=False),
+    sa.Column("exported_at", sa.DateTime),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("column", sa.Text),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("raw", sa.Text, nullable=False),
+)
+
+_TIMES = ("started", "finished", "exported_at")
+
+
+def _create(session: Session) -> None:
+    _ddl.create_schema(session, SCHEMA)
+    for table in (VERSION, RUN, REJECTED):
+        _ddl.create_table(session, table)
+    session.change(sa.insert(VERSION).values(version=CURRENT))
+
+
+def _add_note(session: Session) -> None:
+    _ddl.add_column(session, RUN, "note", "text")
+
+
+_MIGRATIONS = {2: _add_note}
+"""What brings the tables to a version from the one before."""
+
+CURRENT = max(_MIGRATIONS)
+
+
+def prepare(session: Session) -> None:
+    """Create the tables, or bring them to the current version. ConfigError if they are from a later one."""
+    if not session.columns(SCHEMA, "version"):
+        _create(session)
+        return
+    found = session.rows(sa.select(VERSION.c.version))[0][0]
+    if found > CURRENT:
+        raise ConfigError(f"the warehouse was written by a newer version of Sluice ({found})", fix="Update Sluice")
+    for version in range(found + 1, CURRENT + 1):
+        _MIGRATIONS[version](session)
+    if found < CURRENT:
+        session.change(sa.update(VERSION).values(version=CURRENT))
+
+
+def find(session: Session, run: str) -> Run | None:
+    """The run as it was written."""
+    found = session.rows(sa.select(RUN).where(RUN.c.id == run))
+    return _as_run(found[0]) if found else None
+
+
+def write(session: Session, run: Run) -> None:
+    """Write *run*, over an earlier try of it that failed."""
+    session.change(sa.delete(RUN).where(RUN.c.id == run.id))
+    values = {name: value for name, value in asdict(run).items() if name in RUN.c}
+    for name in _TIMES:
+        values[name] = moment(values[name])
+    values["files"] = json.dumps(run.files, ensure_ascii=False)
+    values["columns"] = json.dumps([asdict(column) for column in run.columns], ensure_ascii=False)
+    session.change(sa.insert(RUN).values(values))
+
+
+def runs(session: Session, feed: str | None, limit: int) -> list[Run]:
+    """The last runs, newest first."""
+    chosen = sa.select(RUN).order_by(RUN.c.finished.desc(), RUN.c.started.desc(), RUN.c.id).limit(limit)
+    return [_as_run(row) for row in session.rows(chosen if feed is None else chosen.where(RUN.c.feed == feed))]
+
+
+def rejects(session: Session, feed: str, run: str | None) -> Iterator[Mapping[str, Json]]:
+    """Rejected rows and values with the status of their run: unfinished if it has none."""
+    chosen = (
+        sa.select(
+            *(column for column in REJECTED.c if column.name not in ("feed", "slice")),
+            sa.func.coalesce(RUN.c.status, "unfinished").label("status"),
+        )
+        .select_from(REJECTED.outerjoin(RUN, RUN.c.id == REJECTED.c.run))
+        .where(REJECTED.c.feed == feed)
+        .order_by(RUN.c.finished.desc(), REJECTED.c.run, REJECTED.c.slice, REJECTED.c.place)
+    )
+    names = [column.name for column in chosen.selected_columns]
+    for row in session.stream(chosen if run is None else chosen.where(REJECTED.c.run == run)):
+        told = dict(zip(names, row, strict=True))
+        yield {**told, "exported_at": instant(told["exported_at"]) if told["exported_at"] else None}
+
+
+def _as_run(row: tuple[Any, ...]) -> Run:
+    values = dict(zip((column.name for column in RUN.c), row, strict=True))
+    for name in _TIMES:
+        values[name] = instant(values[name]) if values[name] else None
+    values["files"] = tuple(json.loads(values["files"]))
+    values["columns"] = tuple(Column(**column) for column in json.loads(values["columns"]))
+    return Run(**{field.name: values[field.name] for field in fields(Run)})

@@ -1,0 +1,319 @@
+"""Bring staged rows into their table, and say what became of each. In SQL every engine here speaks.
+
+First the *changes* are computed into a scratch table: key, row number, outcome and times of each row that will
+differ, never its content. All counts come from there. Then they are applied. The caller owns the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from shared.casting import json_text
+from shared.contract import ROW
+from shared.errors import ConfigError, DataError
+from shared.model import OUTCOMES, Change, Feed, Json, Plan, Run, Staged, moment, with_note
+from shared.warehouses import Limits, Merged, _ingest, _shape
+from shared.warehouses._changes import BY, DELETED, FIRST, OUTCOME, SYNCED, Rules, changes, flag_time, flagged
+from shared.warehouses._session import Expression, Session
+from shared.warehouses._shape import Shape
+
+_CHANGED = ("updated", "deleted", "undeleted")
+_ALWAYS_PASS = 10
+"""So many absences are published whatever share of the table they are."""
+_SHOWN = 3
+
+
+class Merge:
+    """One merge of one run, within one transaction."""
+
+    def __init__(
+        self, session: Session, plan: Plan, run: Run, limits: Limits, tables: Mapping[str, sa.FromClause]
+    ) -> None:
+        """*tables* are the staging tables by name, as the session reaches them."""
+        self._session, self._feed, self._run, self._limits = session, plan.feed, run, limits
+        self._columns, self._tables = plan.columns, tables
+        self._rules = self._find_rules()
+
+    def __call__(self, staged: Sequence[Staged]) -> Merged:
+        before = _ingest.find(self._session, self._run.id)
+        if before is not None and before.status == "done":
+            return Merged(before, ())
+        _refuse_other_clients(self._session, self._run)
+        self._parts = [self._tables[part.table] for part in staged]
+        self._present = [self._tables[part.present] for part in staged if part.present]
+        self._all = _together(self._parts)
+        self._confirm_staged(sum(part.rows for part in staged))
+        counts, shown = self._bring_in()
+        run = replace(self._run, **counts, note=self._note())
+        _refuse_unless_it_adds_up(run)
+        _ingest.write(self._session, run)
+        return Merged(run, shown)
+
+    def _find_rules(self) -> Rules:
+        exported, now = moment(self._run.exported_at), moment(self._run.finished or self._run.started)
+        assert now is not None  # noqa: S101 - every run has a start
+        run = _ingest.RUN.c
+        fulls = sa.select(sa.func.min(run.exported_at)).where(
+            run.feed == self._run.feed, run.status == "done", run.complete, run.exported_at > exported
+        )
+        overtaken_by = self._session.rows(fulls)[0][0] if exported else None
+        full = self._run.complete and overtaken_by is None
+        return Rules(feed=self._feed, now=now, exported=exported, overtaken_by=overtaken_by, full=full)
+
+    def _note(self) -> str | None:
+        late = self._rules.overtaken_by
+        return with_note(self._run.note, f"late: a full exported at {late} is merged already") if late else self._run.note
+
+    def _confirm_staged(self, promised: int) -> None:
+        found = self._number(self._all)
+        if found != promised:
+            raise DataError(
+                f"{promised} rows of {self._feed.name} were staged, but {found} are there", fix="Load it again"
+            )
+
+    def _bring_in(self) -> tuple[dict[str, int], list[Change]]:
+        twins = self._twins()
+        if twins is None and self._rules.overtaken_by is None:
+            adopted = self._adopt()
+            if adopted is not None:
+                return self._counted_as_inserted(adopted)
+        shape = _shape.grow(self._session, self._feed, self._columns, self._run.files)
+        incoming, superseded = self._survivors(twins)
+        found = self._compute(shape, incoming)
+        counts = self._count(found, superseded)
+        self._brake(counts["absent"], shape.table)
+        shown = self._sample(found, shape) if self._limits.dry_run else []
+        self._apply(found, shape, counts)
+        return counts, [self._with_after(change, shape) for change in shown]
+
+    # -- a first load: the staging table becomes the target
+
+    def _adopt(self) -> sa.Table | None:
+        first, *others = self._parts
+        if self._session.columns(self._feed.system, self._feed.table):
+            return None
+        if not self._session.adopt(first, self._feed.system, self._feed.table):
+            return None
+        ours = {FIRST: self._rules.now, SYNCED: self._rules.now, BY: self._run.id}
+        target = _shape.finish(self._session, self._feed, ours, drop=ROW)
+        names = [name for name in first.c.keys() if name != ROW]
+        for part in others:
+            rows = sa.select(*(part.c[name] for name in names), *(sa.literal(value) for value in ours.values()))
+            self._session.change(sa.insert(target).from_select([*names, *ours], rows))
+        return target
+
+    def _counted_as_inserted(self, target: sa.Table) -> tuple[dict[str, int], list[Change]]:
+        flag, gone = flagged(self._feed, target.c), 0
+        if self._feed.deletes == "hard":
+            gone = self._session.change(sa.delete(target).where(flag))
+        else:
+            known = [sa.literal(time, sa.DateTime) for time in (self._rules.exported, self._rules.now) if time]
+            since = flag_time(self._feed, target.c, *known)
+            self._session.change(sa.update(target).where(flag).values({DELETED: since}))
+        shown: list[Change] = []
+        if self._limits.dry_run:
+            rows = _as_json(self._session, sa.select(target).limit(_SHOWN))
+            shown = [Change("inserted", None, row) for row in rows]
+        stored = self._number(target)
+        return {**_none(), "inserted": stored, "unchanged": gone}, shown
+
+    # -- any other load: compute the changes, then apply them
+
+    def _twins(self) -> sa.Table | None:
+        """The keys that more than one staged row has, or None if every row has its own."""
+        keys = [self._all.c[key] for key in self._feed.keys]
+        table = self._session.scratch("twins", [sa.Column(key.name, key.type) for key in keys])
+        several = sa.select(*keys).group_by(*keys).having(sa.func.count() > 1)
+        return table if self._session.change(sa.insert(table).from_select(self._feed.keys, several)) else None
+
+    def _survivors(self, twins: sa.Table | None) -> tuple[sa.FromClause, int]:
+        """One row a key: of several the highest cursor, then the last in file order; and how many gave way."""
+        if twins is None:
+            return self._all, 0
+        rows = self._all
+        order: list[Expression] = [rows.c[ROW].desc()]
+        if self._feed.cursor in rows.c:
+            cursor = rows.c[self._feed.cursor]
+            order = [sa.case((cursor.is_(None), 1), else_=0), cursor.desc(), *order]  # NULL is below every value
+        keys = self._feed.keys
+        place = sa.func.row_number().over(partition_by=[rows.c[key] for key in keys], order_by=order)
+        shared_keys = sa.and_(*(rows.c[key] == twins.c[key] for key in keys))
+        ranked = sa.select(rows.c[ROW].label(ROW), place.label("place")).select_from(rows.join(twins, shared_keys))
+        ranked_rows = ranked.subquery("ranked")
+        losers = self._session.scratch("superseded", [sa.Column(ROW, sa.BigInteger)])
+        later = sa.select(ranked_rows.c[ROW]).where(ranked_rows.c.place > 1)
+        superseded = self._session.change(sa.insert(losers).from_select([ROW], later))
+        kept = sa.select(rows).where(rows.c[ROW].not_in(sa.select(losers.c[ROW])))
+        return kept.subquery("kept"), superseded
+
+    def _compute(self, shape: Shape, incoming: sa.FromClause) -> sa.Table:
+        query = changes(self._session, self._rules, shape, incoming, self._present)
+        columns = [
+            sa.Column(ROW, sa.BigInteger),
+            *(sa.Column(key, shape.table.c[shape.stored[key]].type) for key in self._feed.keys),
+            sa.Column(OUTCOME, sa.Text),
+            sa.Column(FIRST, sa.DateTime),
+            sa.Column(DELETED, sa.DateTime),
+        ]
+        table = self._session.scratch("changes", columns)
+        self._session.change(sa.insert(table).from_select([column.name for column in columns], query))
+        return table
+
+    def _count(self, found: sa.Table, superseded: int) -> dict[str, int]:
+        kinds = sa.select(found.c[OUTCOME], sa.func.count()).group_by(found.c[OUTCOME])
+        counts = {**_none(), **dict(self._session.rows(kinds)), "superseded": superseded}
+        accepted = self._run.read - self._run.rejected
+        unchanged = accepted - sum(n for outcome, n in counts.items() if outcome != "absent")
+        return {**counts, "unchanged": unchanged}
+
+    def _brake(self, absent: int, target: sa.Table) -> None:
+        active = self._number(target, target.c[DELETED].is_(None))
+        if absent > _ALWAYS_PASS and absent > self._limits.max_delete_share * active:
+            raise DataError(
+                f"the full lacks {absent:,} of the {active:,} active rows of {self._feed.name}, "
+                f"more than the share of {self._limits.max_delete_share:g}",
+                fix="If that is right, load it with --max-delete-share 1",
+            )
+
+    def _apply(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
+        target = shape.table
+        if self._session.replaces and not shape.kept:
+            self._replace(found, shape, counts)
+        else:
+            self._update(found, shape, counts)
+        here = _outcome_is(found, "absent") & self._same_key(target, found, shape)
+        if self._feed.deletes == "hard":
+            touched = self._session.change(sa.delete(target).where(here))
+        else:
+            values = {DELETED: found.c[DELETED], SYNCED: self._rules.now, BY: self._run.id}
+            touched = self._session.change(sa.update(target).where(here).values(values))
+        _expect(touched, counts["absent"], self._feed)
+
+    def _replace(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
+        gone = _outcome_is(found, *_CHANGED) & self._same_key(shape.table, found, shape)
+        _expect(self._session.change(sa.delete(shape.table).where(gone)), _sum(counts, _CHANGED), self._feed)
+        self._insert(found, shape, counts, ("inserted", *self._stay()))
+
+    def _update(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
+        target = shape.table
+        if self._feed.deletes == "hard":
+            gone = _outcome_is(found, "deleted") & self._same_key(target, found, shape)
+            _expect(self._session.change(sa.delete(target).where(gone)), counts["deleted"], self._feed)
+        content = self._content(shape)
+        rows = sa.select(*(column.label(name) for name, column in content.items()), self._all.c[ROW]).subquery("rows")
+        here = _outcome_is(found, *self._stay()) & self._same_key(target, found, shape) & (rows.c[ROW] == found.c[ROW])
+        values = {name: rows.c[name] for name in content}
+        ours = {DELETED: found.c[DELETED], SYNCED: self._rules.now, BY: self._run.id}
+        touched = self._session.change(sa.update(target).where(here).values({**values, **ours}))
+        _expect(touched, _sum(counts, self._stay()), self._feed)
+        self._insert(found, shape, counts, ("inserted",))
+
+    def _insert(self, found: sa.Table, shape: Shape, counts: Mapping[str, int], outcomes: Sequence[str]) -> None:
+        content = self._content(shape)
+        ours = [
+            found.c[FIRST],
+            sa.literal(self._rules.now, sa.DateTime).label(SYNCED),
+            sa.literal(self._run.id).label(BY),
+            found.c[DELETED],
+        ]
+        rows = sa.select(*content.values(), *ours).where(
+            self._all.c[ROW] == found.c[ROW], _outcome_is(found, *outcomes)
+        )
+        touched = self._session.change(
+            sa.insert(shape.table).from_select([*content, FIRST, SYNCED, BY, DELETED], rows)
+        )
+        _expect(touched, _sum(counts, outcomes), self._feed)
+
+    def _stay(self) -> tuple[str, ...]:
+        """The outcomes whose rows are in the table afterwards, with new content."""
+        return _CHANGED if self._feed.deletes == "soft" else ("updated", "undeleted")
+
+    def _content(self, shape: Shape) -> dict[str, Expression]:
+        """What to store in each column of the table that the run has, by the table's name for it."""
+        return {
+            stored: self._all.c[name] if name in self._all.c else sa.cast(sa.null(), shape.table.c[stored].type)
+            for name, stored in shape.stored.items()
+        }
+
+    def _same_key(self, target: sa.Table, found: sa.Table, shape: Shape) -> sa.ColumnElement[bool]:
+        return sa.and_(*(target.c[shape.stored[key]] == found.c[key] for key in self._feed.keys))
+
+    def _number(self, rows: sa.FromClause, *where: sa.ColumnElement[bool]) -> int:
+        return int(self._session.rows(sa.select(sa.func.count()).select_from(rows).where(*where))[0][0])
+
+    # -- what a dry run shows
+
+    def _sample(self, found: sa.Table, shape: Shape) -> list[Change]:
+        """A few rows of each outcome as they are before the changes; their keys stand in ``after`` for now."""
+        shown: list[Change] = []
+        for outcome in (*OUTCOMES, "absent"):
+            some = sa.select(*(found.c[key] for key in self._feed.keys)).where(_outcome_is(found, outcome))
+            for key in self._session.rows(some.order_by(*self._feed.keys).limit(_SHOWN)):
+                named = dict(zip(self._feed.keys, key, strict=True))
+                shown.append(Change(outcome, self._look_up(named, shape), named))
+        return shown
+
+    def _with_after(self, change: Change, shape: Shape) -> Change:
+        return replace(change, after=self._look_up(change.after or {}, shape))
+
+    def _look_up(self, key: Mapping[str, Any], shape: Shape) -> Mapping[str, Json] | None:
+        where = [shape.table.c[shape.stored[name]] == value for name, value in key.items()]
+        return next(iter(_as_json(self._session, sa.select(shape.table).where(*where))), None)
+
+
+def _together(parts: Sequence[sa.FromClause]) -> sa.FromClause:
+    if len(parts) == 1:
+        return parts[0]
+    return sa.union_all(*(sa.select(*part.c) for part in parts)).subquery("parts")
+
+
+def _refuse_other_clients(session: Session, run: Run) -> None:
+    if run.client is None:
+        return
+    old = _ingest.RUN.c
+    others = sa.select(old.client).where(old.feed == run.feed, old.status == "done", old.client != run.client)
+    found = session.rows(others.limit(1))
+    if found:
+        raise ConfigError(
+            f"feed {run.feed} holds the data of client {found[0][0]!r}, this is of {run.client!r}",
+            fix="Declare a second system for a second client in the catalog",
+        )
+
+
+def _refuse_unless_it_adds_up(run: Run) -> None:
+    """Promise 6, checked where it can still be taken back."""
+    outcomes = {name: getattr(run, name) for name in OUTCOMES}
+    if sum(outcomes.values()) != run.read or min(outcomes.values()) < 0:
+        told = ", ".join(f"{n} {name}" for name, n in outcomes.items())
+        raise DataError(f"the outcomes of {run.feed} do not add up to {run.read} rows: {told}", fix=_TWICE)
+
+
+_TWICE = "Look for rows with the same key in its table: something other than Sluice writes to it"
+
+
+def _expect(touched: int, counted: int, feed: Feed) -> None:
+    if touched != counted:
+        raise DataError(f"{counted} rows of {feed.name} were to change, but {touched} did", fix=_TWICE)
+
+
+def _outcome_is(found: sa.Table, *outcomes: str) -> sa.ColumnElement[bool]:
+    return found.c[OUTCOME].in_(outcomes)
+
+
+def _none() -> dict[str, int]:
+    return {name: 0 for name in (*OUTCOMES, "absent") if name != "rejected"}
+
+
+def _sum(counts: Mapping[str, int], outcomes: Sequence[str]) -> int:
+    return sum(counts[outcome] for outcome in outcomes)
+
+
+def _as_json(session: Session, query: sa.Select[Any]) -> list[dict[str, Json]]:
+    import json
+
+    names = [column.name for column in query.selected_columns]
+    return [json.loads(json_text(dict(zip(names, row, strict=True)), lenient=True)) for row in session.rows(query)]

@@ -1,0 +1,53 @@
+"""What the shared SQL needs of an engine: one open transaction, and the few things each engine does its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import sqlalchemy as sa
+
+from sqlalchemy.engine import Dialect
+
+Row: TypeAlias = "tuple[Any, ...]"
+Expression: TypeAlias = "sa.ColumnElement[Any]"
+
+
+class Session(Protocol):
+    """One transaction on one connection."""
+
+    dialect: Dialect
+    replaces: bool
+    """Whether DELETE and INSERT is the cheaper way to change rows than UPDATE and INSERT."""
+
+    def rows(self, statement: sa.Select[Any]) -> list[Row]:
+        """All rows of a query; ask for few."""
+        ...
+
+    def stream(self, statement: sa.Select[Any]) -> Iterator[Row]:
+        """The rows of a query that may have many; nothing else runs in the session meanwhile."""
+        ...
+
+    def change(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
+        """Run DML; the number of rows it touched."""
+        ...
+
+    def ddl(self, text: str) -> None:
+        """Run one statement of DDL, its names and values quoted already (see ``_ddl``)."""
+        ...
+
+    def columns(self, schema: str, table: str) -> dict[str, str]:
+        """Column types (shared.columns) by name, in order; empty if there is no table."""
+        ...
+
+    def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
+        """Create an empty table that only this session sees and that ends with it."""
+        ...
+
+    def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
+        """A short value that is equal where all *columns* are (NULL equals NULL); None to compare them one by one."""
+        ...
+
+    def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:
+        """Turn a staging table into a table of the feed, if the engine can; False if it cannot."""
+        ...

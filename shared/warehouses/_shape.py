@@ -1,0 +1,95 @@
+"""The columns of a merged table: create it, or let it grow to hold what a run brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from shared import columns as types
+from shared.errors import DataError
+from shared.model import OURS, Column, Feed
+from shared.warehouses import _ddl
+from shared.warehouses._session import Session
+from shared.warehouses._types import sql_type
+
+FIRST, SYNCED, BY, DELETED = OURS
+OUR_TYPES = {FIRST: "timestamp", SYNCED: "timestamp", BY: "text", DELETED: "timestamp"}
+
+
+class Shape(NamedTuple):
+    """A feed's table as a run finds it, after it has grown."""
+
+    table: sa.Table
+    stored: Mapping[str, str]
+    """How the table spells a column of the run, by the run's name for it. Columns without any type are left out
+    unless the table has them."""
+    kept: Sequence[str]
+    """Columns of the table that the run lacks: they keep their values."""
+
+
+def target(feed: Feed, columns: Mapping[str, str]) -> sa.Table:
+    """The table of *feed* with *columns*, for building statements."""
+    described = (sa.Column(name, sql_type(kind)) for name, kind in columns.items())
+    return sa.Table(feed.table, sa.MetaData(), *described, schema=feed.system)
+
+
+def grow(session: Session, feed: Feed, wanted: Sequence[Column], files: Sequence[str]) -> Shape:
+    """Create the table, add columns it lacks, widen those that are too narrow. DataError where types do not go together."""
+    before = session.columns(feed.system, feed.table)
+    if not before:
+        return _created(session, feed, wanted)
+    spelled = {name.casefold(): name for name in before}
+    after = dict(before)
+    stored: dict[str, str] = {}
+    for column in wanted:
+        known = spelled.get(column.name.casefold())
+        if known is not None:
+            stored[column.name] = known
+            after[known] = _widened(session, feed, known, (before[known], column.type), files)
+        elif column.type != types.NULL:
+            stored[column.name] = column.name
+            after[column.name] = column.type
+            _ddl.add_column(session, target(feed, before), column.name, column.type)
+    table = target(feed, after)
+    if after != before:
+        _ddl.create_active_view(session, table, DELETED)
+    given = set(stored.values())
+    return Shape(table, stored, [name for name in after if name not in given and name not in OURS])
+
+
+def _created(session: Session, feed: Feed, wanted: Sequence[Column]) -> Shape:
+    columns = {column.name: column.type for column in wanted if column.type != types.NULL}
+    table = target(feed, {**columns, **OUR_TYPES})
+    _ddl.create_schema(session, feed.system)
+    _ddl.create_table(session, table)
+    _ddl.create_active_view(session, table, DELETED)
+    return Shape(table, {name: name for name in columns}, ())
+
+
+def _widened(session: Session, feed: Feed, name: str, pair: tuple[str, str], files: Sequence[str]) -> str:
+    stored, incoming = pair
+    if incoming == types.NULL:
+        return stored
+    kind = types.widened(stored, incoming)
+    if kind is None:
+        raise DataError(
+            f"column {name!r} of {feed.name} is {stored}, but {incoming} in {', '.join(files)}",
+            fix="Correct the export, or give the column a type under types in the catalog",
+        )
+    if kind != stored:
+        _ddl.change_type(session, target(feed, {name: stored}), name, kind)
+    return kind
+
+
+def finish(session: Session, feed: Feed, values: Mapping[str, object], drop: str) -> sa.Table:
+    """Make an adopted staging table the feed's table: our four columns with *values* for its rows, *drop* gone."""
+    before = session.columns(feed.system, feed.table)
+    table = target(feed, before)
+    for name, kind in OUR_TYPES.items():
+        _ddl.add_column(session, table, name, kind, values.get(name))
+    _ddl.drop_column(session, table, drop)
+    table = target(feed, {**{name: kind for name, kind in before.items() if name != drop}, **OUR_TYPES})
+    _ddl.create_active_view(session, table, DELETED)
+    return table
