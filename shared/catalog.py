@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,12 @@ class System:
     def feeds(self) -> list[Feed]:
         """The declared feeds."""
         return [self._feed(table, options) for table, options in self.tables.items()]
+
+    def told(self, client: str | None, timezone: str | None) -> System:
+        """This system, with what the settings say of it over what its file says."""
+        tables = {name: _in_zone(options, timezone) for name, options in self.tables.items()}
+        rule = _in_zone(self.undeclared, timezone) if self.undeclared else None
+        return replace(self, client=client or self.client, tables=tables, undeclared=rule)
 
     def _feed(self, table: str, options: Mapping[str, Any]) -> Feed:
         return Feed(system=self.name, table=table, source=self.source, **options)
@@ -120,6 +126,10 @@ def _system(path: Path) -> System:
         undeclared=_complete(rule, defaults, _options(rule, undeclared)) if undeclared else None,
         file=path,
     )
+
+
+def _in_zone(options: Mapping[str, Any], timezone: str | None) -> Mapping[str, Any]:
+    return {**options, "timezone": zone(timezone)} if timezone else options
 
 
 def _options(where: _Where, entry: Mapping[str, Any]) -> dict[str, Any]:

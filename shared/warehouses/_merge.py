@@ -58,7 +58,7 @@ class Merge:
         assert now is not None  # noqa: S101 - every run has a start
         run = _ingest.RUN.c
         fulls = sa.select(sa.func.min(run.exported_at)).where(
-            run.feed == self._run.feed, run.status == "done", run.complete, run.exported_at > exported
+            run.feed == self._run.feed, run.status == "done", run.complete, run.exported_at > (exported or now)
         )
         overtaken_by = self._session.rows(fulls)[0][0] if exported else None
         full = self._run.complete and overtaken_by is None

@@ -23,7 +23,6 @@ import sqlalchemy as sa
 import stamina
 
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.sql import quoted_name
 
 from shared import columns as types
 from shared import cursor
@@ -248,7 +247,7 @@ class _DuckDBSession:
         return {name: column_type(kind) or _foreign(schema, table, name, kind) for name, kind in found}
 
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
-        table = sa.Table(name, sa.MetaData(), *columns, schema=quoted_name("temp", quote=True))
+        table = sa.Table(name, sa.MetaData(), *columns, schema="temp", prefixes=["TEMPORARY"])
         self.ddl(f"DROP TABLE IF EXISTS {self.quoted('temp', name)}")
         _ddl.create_table(self, table)
         return table
