@@ -15,6 +15,6 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 @app.route(route="health", methods=["GET"])
 def health(req: func.HttpRequest) -> func.HttpResponse:
     """Answer with what the app knows about its own state, as JSON."""
-    from shared.app import App
+    from shared.app import current
 
-    return func.HttpResponse(json.dumps(App.current().health()), mimetype="application/json")
+    return func.HttpResponse(json.dumps(current().health()), mimetype="application/json")

@@ -8,21 +8,23 @@ import os
 import time
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from shared import catalog, pipeline
+from shared.audit import Audit, audit
 from shared.catalog import System
 from shared.errors import ConfigError, DataError, IngestError
 from shared.ledger import Ledger, open_ledger
-from shared.model import Change, Feed, Kind, Plan, Run, Slice, Staged, Unit, instant
+from shared.model import Change, Feed, Kind, Plan, Record, Run, Slice, Staged, Unit, instant
 from shared.settings import Settings
 from shared.sources import Source
 from shared.sources._choice import Offer, Passed, one_client, queues
 from shared.sources.exports import ExportsSource, Told, find, unit
-from shared.stores import open_store
+from shared.sources.replay import ReplaySource
+from shared.stores import Store, open_store
 from shared.warehouses import Limits, Merged, WarehouseWithHistory, open_warehouse
 
 _log = logging.getLogger("sluice")
@@ -129,7 +131,7 @@ class App:
             settle_seconds=self.settings.settle,
         )  # fmt: skip
         offers = one_client(find(store, told, self.now()), options.client or system.client)
-        source = ExportsSource(store, slice_rows=self.settings.slice_rows, batch_rows=self.settings.batch_rows)
+        source = self._source(store)
 
         def take(offer: Offer) -> Result:
             result = self._attempt(system, offer, lambda: unit(offer, store), source, options, watch)
@@ -161,9 +163,7 @@ class App:
         of_client = [system for system in exporting if options.client and system.client == options.client]
         chosen = of_client or exporting
         if len(chosen) != 1:
-            raise ConfigError(
-                f"{len(chosen)} systems of the catalog load exports", fix="Choose one with --system"
-            )
+            raise ConfigError(f"{len(chosen)} systems of the catalog load exports", fix="Choose one with --system")
         return chosen[0]
 
     def _attempt(
@@ -175,13 +175,18 @@ class App:
             asked_for = work()
         except IngestError as error:  # the file changed or went while it was looked at: no work to record it under
             _log.error("%s: %s", feed, error)
-            failed = Run(id="", feed=feed, kind=offer.kind, started=instant(self.now()), status="failed", error=str(error))
+            failed = Run(
+                id="",
+                feed=feed,
+                kind=offer.kind,
+                started=instant(self.now()),
+                status="failed",
+                error=str(error),
+            )
             return Result(table=offer.table, place=offer.folder, run=failed, readable=False)
         return self.run(feed, asked_for, source, place=offer.folder, options=options, watch=watch)
 
-    def run(
-        self, feed: str, work: Unit, source: Source, *, place: str, options: LoadOptions, watch: Watch
-    ) -> Result:
+    def run(self, feed: str, work: Unit, source: Source, *, place: str, options: LoadOptions, watch: Watch) -> Result:
         """Do one unit of work with all four verbs in this process."""
         table = feed.partition(".")[2]
         run = pipeline.asked(feed, work, self.ledger, instant(self.now()), again=options.again)
@@ -236,6 +241,51 @@ class App:
         """The declared feeds of all systems."""
         return [feed for system in self.systems.values() for feed in system.feeds()]
 
+    def audit(self, location: str, options: LoadOptions) -> Iterator[Audit]:
+        """What each table of each export at *location* holds, beside what the warehouse holds of it."""
+        store, system = open_store(location), self._system(options)
+        told = Told(kind=options.kind or "delta", tables=options.tables)
+        for offer in find(store, told, self.now()):
+            work = Unit(kind=offer.kind, files=tuple(asdict(file) for file in offer.files))
+            yield audit(offer.table, work, self._source(store), system, self.warehouse)
+
+    def replay(self, feed: str, file: Path, watch: Watch | None = None) -> Iterator[Result]:
+        """Load mended rows with the export time they first came with; a result for each run that rejected them."""
+        system = self._of_feed(feed)
+        runs = {run.id: run for run in self.warehouse.runs(feed, limit=None)}
+        for rejected_by, work in ReplaySource(file, ()).units().items():
+            if rejected_by not in runs:
+                raise ConfigError(
+                    f"{file} has rows of run {rejected_by}, which {feed} does not have", fix="Check the feed"
+                )
+            run = runs[rejected_by]
+            source = ReplaySource(file, run.columns)
+            mended = replace(work, exported_at=work.exported_at or run.exported_at, client=run.client)
+            typed = {system.name: system.typed(feed.partition(".")[2], ReplaySource.types(run))}
+            app = replace(self, systems={**self.systems, **typed})
+            yield app.run(feed, mended, source, place=file.name, options=LoadOptions(), watch=watch or Watch())
+
+    def backfill(self, feed: str, to: str) -> list[Record]:
+        """Forget what was exported at or after *to* (text of records), so that the next load takes it again."""
+        self._of_feed(feed)
+        return self.ledger.forget(feed, to)
+
+    def health(self) -> dict[str, str]:
+        """Whether ledger and warehouse answer; raises what they raise if they do not."""
+        self.ledger.watermark("health")
+        self.warehouse.runs(limit=1)
+        return {"status": "ok"}
+
+    def _of_feed(self, feed: str) -> System:
+        name = feed.partition(".")[0]
+        if name not in self.systems or "." not in feed:
+            known = ", ".join(known.name for known in self.feeds())
+            raise ConfigError(f"there is no feed {feed!r}", fix=f"Write <system>.<table>, such as {known}")
+        return self.systems[name]
+
+    def _source(self, store: Store) -> ExportsSource:
+        return ExportsSource(store, slice_rows=self.settings.slice_rows, batch_rows=self.settings.batch_rows)
+
 
 def _passed(passed: Passed) -> Result:
     return Result(table=passed.offer.table, place=passed.offer.folder, skipped=passed.reason)
@@ -257,7 +307,13 @@ class _logged:  # noqa: N801 - reads as a verb where it is used
         seconds = time.perf_counter() - self._since
         outcome = "" if kind is None else f" {kind.__name__}"
         _log.info(
-            "%s feed=%s run=%s %s seconds=%.2f%s", self._verb, self._run.feed, self._run.id, told, seconds, outcome
+            "%s feed=%s run=%s %s seconds=%.2f%s",
+            self._verb,
+            self._run.feed,
+            self._run.id,
+            told,
+            seconds,
+            outcome,
         )
 
 

@@ -15,13 +15,15 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from shared import columns
+from shared.arrow import pc
 
 _TRUE = pa.array(["1", "true", "t", "yes", "y"])
 _FALSE = pa.array(["0", "false", "f", "no", "n"])
-_ZONE = r"(?i)(Z|[+-]\d\d:?\d\d)\s*$"
+_ZONE = r"(?i)(Z|[+-]\d\d:?\d\d)$"
+_FINER = r"(\.\d{6})\d+"
+"""Digits beyond microseconds, such as the seventh that .NET writes: cut off."""
 
 
 class Fault(NamedTuple):
@@ -43,10 +45,21 @@ def cast(array: pa.Array[Any], kind: str, timezone: str = "UTC") -> Cast:
     >>> cast(pa.array(["12", "twelve", None]), "bigint").values.to_pylist()
     [12, None, None]
     """
-    decoded = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
-    converted = _converter(decoded.type, kind)(decoded, kind, timezone)
+    plain = _plainly(array)
+    converted = _converter(plain.type, kind)(plain, kind, timezone)
     checked = _CHECKS.get(kind, _nothing)(converted.values)
     return Cast(checked.values, converted.faults + checked.faults)
+
+
+def _plainly(array: pa.Array[Any]) -> pa.Array[Any]:
+    """*array* without what changes only how its values are kept: dictionaries, extensions, the kinds of text."""
+    if pa.types.is_dictionary(array.type):
+        return _plainly(array.dictionary_decode())
+    if isinstance(array, pa.ExtensionArray):
+        return _plainly(array.storage)
+    if pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
+        return array.cast(pa.string())
+    return array
 
 
 def _converter(source: pa.DataType, kind: str) -> Callable[[pa.Array[Any], str, str], Cast]:
@@ -54,24 +67,36 @@ def _converter(source: pa.DataType, kind: str) -> Callable[[pa.Array[Any], str, 
     if is_.is_null(source):
         return lambda array, kind, _: _ok(pa.nulls(len(array), columns.to_arrow(kind)))
     if is_.is_nested(source):
-        return _json_text
-    textual = is_.is_string(source) or is_.is_large_string(source) or is_.is_string_view(source)
+        return _json_text if kind == "text" else _generic
+    if is_.is_string(source) and kind not in ("text", "binary"):
+        return _from_text
+    if is_.is_duration(source):
+        return _durations
     if kind == "boolean" and not is_.is_boolean(source):
-        return _flags_in_text if textual else _flags_in_numbers
-    if kind == "timestamp" and textual:
-        return _instants_in_text
+        return _flags_in_numbers
     if kind == "timestamp" and is_.is_timestamp(source):
         return _instants
-    if is_.is_duration(source):
-        return lambda array, _kind, _zone: _ok(array.cast(pa.duration("us"), safe=False).view(pa.int64()))
     if is_.is_time(source) and kind == "time":
         return lambda array, kind, _: _ok(array.cast(columns.to_arrow(kind), safe=False))
     return _generic
 
 
 def _generic(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
-    textual = pa.types.is_string(array.type) and kind != "text"
-    return _cast_each(pc.utf8_trim_whitespace(array) if textual else array, columns.to_arrow(kind))
+    return _cast_each(array, columns.to_arrow(kind))
+
+
+def _from_text(array: pa.Array[Any], kind: str, zone: str) -> Cast:
+    read = {"boolean": _flags_in_text, "timestamp": _instants_in_text}.get(kind, _generic)
+    sound = _in_utf8(array)
+    converted = read(pc.utf8_trim_whitespace(sound.values), kind, zone)
+    return Cast(converted.values, sound.faults + converted.faults)
+
+
+def _durations(array: pa.Array[Any], kind: str, zone: str) -> Cast:
+    fine = array.type.unit == "ns"  # type: ignore[attr-defined]  # the stubs do not narrow to DurationType
+    micro = _ok(array.cast(pa.duration("us"), safe=False)) if fine else _cast_each(array, pa.duration("us"))
+    converted = cast(micro.values.view(pa.int64()), kind, zone)
+    return Cast(converted.values, micro.faults + converted.faults)
 
 
 def _cast_each(array: pa.Array[Any], target: pa.DataType) -> Cast:
@@ -106,7 +131,7 @@ def _unfit(source: pa.DataType, where: pa.BooleanArray) -> Fault:
 
 
 def _flags_in_text(array: pa.Array[Any], _kind: str, _zone: str) -> Cast:
-    said = pc.utf8_lower(pc.utf8_trim_whitespace(array.cast(pa.string())))
+    said = pc.utf8_lower(array)
     yes, known = pc.is_in(said, _TRUE), pc.is_in(said, pa.concat_arrays([_TRUE, _FALSE]))
     return _flags(array, yes, known)
 
@@ -136,7 +161,7 @@ def _instants(array: pa.Array[Any], _kind: str, timezone: str) -> Cast:
 
 
 def _instants_in_text(array: pa.Array[Any], _kind: str, timezone: str) -> Cast:
-    said = pc.utf8_trim_whitespace(array.cast(pa.string()))
+    said = pc.replace_substring_regex(array, _FINER, r"\1")
     zoned = pc.fill_null(pc.match_substring_regex(said, _ZONE), False)
     nothing = pa.scalar(None, pa.string())
     with_zone = _cast_each(pc.if_else(zoned, said, nothing), pa.timestamp("us", "UTC"))
@@ -158,22 +183,25 @@ def _json_text(array: pa.Array[Any], _kind: str, _zone: str) -> Cast:
     bad: list[bool] = []
     for value in array:
         try:
-            texts.append(None if not value.is_valid else json_text(value.as_py()))
+            texts.append(json_text(value.as_py()) if value.is_valid else None)
             bad.append(False)
-        except ValueError:  # NaN, infinity, or text that is not UTF-8 somewhere inside
+        except (ValueError, OverflowError):  # NaN, text that is not UTF-8, nanoseconds ... somewhere inside
             texts.append(None)
             bad.append(True)
     return _with(
-        pa.array(texts, pa.string()), Fault("not_json", "nested value that JSON cannot hold", pa.array(bad, pa.bool_()))
+        pa.array(texts, pa.string()),
+        Fault("not_json", "nested value that JSON cannot hold", pa.array(bad, pa.bool_())),
     )
 
 
 def json_text(value: Any, *, lenient: bool = False) -> str:
-    """*value* as JSON: decimals as text, instants as ISO 8601, bytes as base64. ValueError for NaN unless *lenient*."""
+    """*value* as JSON: decimals as text, instants as ISO 8601, durations as microseconds, bytes as base64. ValueError for NaN unless *lenient*."""
     return json.dumps(value, ensure_ascii=False, allow_nan=lenient, default=_plain)
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Any) -> str | int:
+    if isinstance(value, dt.timedelta):
+        return value // dt.timedelta(microseconds=1)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, dt.datetime | dt.date | dt.time):
@@ -212,14 +240,20 @@ _LIMITS = {
 
 
 def _storable_text(values: pa.Array[Any]) -> Cast:
+    sound = _in_utf8(values)
+    if not _may_hold_nul(sound.values):
+        return sound
+    odd = pc.fill_null(pc.match_substring(sound.values, "\0"), False)
+    clean = _with(sound.values, Fault("nul_in_text", "text with a NUL character", odd))
+    return Cast(clean.values, sound.faults + clean.faults)
+
+
+def _in_utf8(values: pa.Array[Any]) -> Cast:
     try:
         values.validate(full=True)
     except pa.ArrowInvalid:
         return _not_utf8(values)
-    if not _may_hold_nul(values):
-        return _ok(values)
-    odd = pc.fill_null(pc.match_substring(values, "\0"), False)
-    return _with(values, Fault("nul_in_text", "text with a NUL character", odd))
+    return _ok(values)
 
 
 def _may_hold_nul(values: pa.Array[Any]) -> bool:
@@ -232,8 +266,8 @@ def _not_utf8(values: pa.Array[Any]) -> Cast:
     raw = values.view(pa.binary()).to_pylist()
     odd = pa.array([value is not None and not _decodes(value) for value in raw], pa.bool_())
     clean = [None if bad else value for value, bad in zip(raw, odd.to_pylist(), strict=True)]
-    rest = _storable_text(pa.array(clean, pa.binary()).cast(pa.string()))
-    return Cast(rest.values, (Fault("not_utf8", "text that is not UTF-8", odd), *rest.faults))
+    fault = Fault("not_utf8", "text that is not UTF-8", odd)
+    return Cast(pa.array(clean, pa.binary()).cast(pa.string()), (fault,))
 
 
 def _decodes(value: bytes) -> bool:

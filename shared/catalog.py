@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shared import columns
 from shared.errors import ConfigError
@@ -22,6 +22,9 @@ PACKAGED = Path(__file__).with_suffix("")
 """The folder of catalog files that comes with the package."""
 
 _LONGEST_TABLE = 63 - len("_active")
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,12 @@ class System:
         rule = _in_zone(self.undeclared, timezone) if self.undeclared else None
         return replace(self, client=client or self.client, tables=tables, undeclared=rule)
 
+    def typed(self, table: str, types: Mapping[str, str]) -> System:
+        """This system, with the column types of *table* as given."""
+        names = list(types)
+        feed = self.tables.get(table) or self._ruled(table, names)
+        return replace(self, tables={**self.tables, table: {**feed, "types": dict(types)}}) if feed else self
+
     def _feed(self, table: str, options: Mapping[str, Any]) -> Feed:
         return Feed(system=self.name, table=table, source=self.source, **options)
 
@@ -91,7 +100,9 @@ def read(folder: Path) -> dict[str, System]:
     for path in sorted(folder.glob("*.toml")):
         system = _system(path)
         if system.name in systems:
-            raise ConfigError(f"{path.name}: system {system.name!r} is in {systems[system.name].file.name} too", fix=_ONE)
+            raise ConfigError(
+                f"{path.name}: system {system.name!r} is in {systems[system.name].file.name} too", fix=_ONE
+            )
         systems[system.name] = system
     if not systems:
         raise ConfigError(f"there is no catalog file in {folder}", fix="Set CATALOG_PATH to a folder of .toml files")
@@ -115,7 +126,7 @@ def _system(path: Path) -> System:
     for name, entry in where.table(content, "tables").items():
         feed = _Where(path, f"feed {head.get('name')}.{name}")
         tables[name] = _complete(feed, defaults, _options(feed, feed.is_table(entry, "the feed")))
-        feed.guard(lambda name=name: _check_table_name(name))
+        feed.guard(_check_table_name, name)
     rule = _Where(path, "undeclared")
     undeclared = where.table(content, "undeclared")
     return System(
@@ -173,9 +184,9 @@ class _Where:
             raise self.wrong(f"{name} must be a text, not {value!r}")
         return value
 
-    def guard(self, check: Callable[[], Any]) -> Any:
+    def guard(self, check: Callable[[str], T], text: str) -> T:
         try:
-            return check()
+            return check(text)
         except ConfigError as error:
             raise self.wrong(error.problem) from error
 
@@ -196,11 +207,11 @@ def _column(where: _Where, name: str, value: Any) -> str | None:
 
 def _types(where: _Where, name: str, value: Any) -> dict[str, str]:
     entry = where.is_table(value, name)
-    return {column: where.guard(lambda kind=kind: columns.parse(str(kind))) for column, kind in entry.items()}
+    return {column: where.guard(columns.parse, str(kind)) for column, kind in entry.items()}
 
 
 def _zone(where: _Where, _name: str, value: Any) -> str:
-    return str(where.guard(lambda: zone(str(value))))
+    return str(where.guard(zone, str(value)))
 
 
 def _deletes(where: _Where, _name: str, value: Any) -> str:
@@ -237,9 +248,7 @@ _OPTIONS: Mapping[str, Callable[[_Where, str, Any], Any]] = {
 def _check_table_name(table: str) -> None:
     size = len(table.encode())
     if not table.strip() or size > _LONGEST_TABLE or "\0" in table:
-        raise ConfigError(
-            f"{table[:80]!r} ({size} bytes) cannot name a table", fix=f"Use 1 to {_LONGEST_TABLE} bytes"
-        )
+        raise ConfigError(f"{table[:80]!r} ({size} bytes) cannot name a table", fix=f"Use 1 to {_LONGEST_TABLE} bytes")
     if table.casefold().endswith("_active"):
         raise ConfigError(f"{table!r} has the name of a view of ours", fix="Use a name that does not end in _active")
 

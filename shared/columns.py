@@ -19,6 +19,7 @@
 | duration                                | bigint        | microseconds                                     |
 | list, struct, map                       | text          | JSON                                             |
 | dictionary of one of these              | that one      |                                                  |
+| extension kept as one of these          | that one      | uuid as binary, json as text                     |
 | null                                    | none yet      | NULL in a stored column; else not stored         |
 """
 
@@ -59,7 +60,8 @@ def parse(text: str) -> str:
     if found and 0 < int(found[1]) <= _MOST_DIGITS and int(found[2]) <= int(found[1]):
         return f"decimal({int(found[1])},{int(found[2])})"
     raise ConfigError(
-        f"there is no column type {text!r}", fix=f"Choose one of {', '.join(SIMPLE)} or decimal(p,s) with p up to 38"
+        f"there is no column type {text!r}",
+        fix=f"Choose one of {', '.join(SIMPLE)} or decimal(p,s) with p up to 38",
     )
 
 
@@ -76,6 +78,8 @@ def of_arrow(kind: pa.DataType) -> str | None:
     is_ = pa.types
     if is_.is_dictionary(kind):
         return of_arrow(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return of_arrow(kind.storage_type)
     if is_.is_decimal(kind):
         fits = kind.precision <= _MOST_DIGITS and 0 <= kind.scale <= kind.precision
         return f"decimal({kind.precision},{kind.scale})" if fits else None
@@ -110,7 +114,7 @@ def to_arrow(kind: str) -> pa.DataType:
 
     if kind.startswith("decimal"):
         return pa.decimal128(*decimal_of(kind))
-    return {
+    simple: dict[str, pa.DataType] = {
         "boolean": pa.bool_(),
         "smallint": pa.int16(),
         "integer": pa.int32(),
@@ -122,7 +126,8 @@ def to_arrow(kind: str) -> pa.DataType:
         "date": pa.date32(),
         "time": pa.time64("us"),
         "timestamp": pa.timestamp("us"),
-    }[kind]
+    }
+    return simple[kind]
 
 
 def widened(stored: str, incoming: str) -> str | None:

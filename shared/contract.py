@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from shared import columns
+from shared.arrow import arange, pc
 from shared.casting import Fault, cast, json_text
 from shared.cursor import CURSOR_TYPES
 from shared.errors import DataError
@@ -159,7 +159,7 @@ class Contract:
         doubts = [*self._missing_keys(arrays, faults, batch.num_rows), *self._decisive_faults(faults)]
         doubts += self._from_the_future(arrays)
         bad = _any(doubts, batch.num_rows)
-        rows = pa.arange(first_row, first_row + batch.num_rows)
+        rows = arange(first_row, first_row + batch.num_rows)
         whole = pa.RecordBatch.from_arrays([rows, *arrays.values()], schema=self.schema)
         rejects = _rejects(batch, doubts, faults, self._decisive, bad)
         if bad is None:
@@ -260,20 +260,33 @@ def _rejects(
 
 
 def _positions(where: pa.BooleanArray) -> list[int]:
-    return pc.indices_nonzero(where).to_pylist()
+    positions: list[int] = pc.indices_nonzero(where).to_pylist()
+    return positions
 
 
 def raw_row(batch: pa.RecordBatch, row: int) -> str:
     """One row as JSON, whatever is in it: bytes that are not UTF-8 come out escaped."""
-    return json_text(
-        {name: _readable(batch.column(n), row) for n, name in enumerate(batch.schema.names)}, lenient=True
-    )
+    return json_text({name: _readable(batch.column(n), row) for n, name in enumerate(batch.schema.names)}, lenient=True)
 
 
 def _readable(array: pa.Array[Any], row: int) -> Any:
+    return _for_people(array[row])
+
+
+def _for_people(value: pa.Scalar[Any]) -> Any:
     try:
-        return array[row].as_py()
-    except UnicodeDecodeError:
-        return array[row].cast(pa.binary()).as_py().decode(errors="backslashreplace")
-    except ValueError:  # a moment Python's datetime cannot hold
-        return str(array[row])
+        return value.as_py()
+    except (ValueError, OverflowError):  # somewhere inside: bytes that are not UTF-8, a moment Python cannot hold
+        return _told(value)
+
+
+def _told(value: Any) -> Any:
+    if pa.types.is_dictionary(value.type):
+        return _for_people(value.value)
+    if pa.types.is_struct(value.type):
+        return {field.name: _for_people(value[n]) for n, field in enumerate(value.type)}
+    if pa.types.is_nested(value.type):
+        return [_for_people(item) for item in value.values]
+    if pa.types.is_temporal(value.type):
+        return value.cast(pa.string()).as_py()
+    return value.cast(pa.binary()).as_py().decode(errors="backslashreplace")

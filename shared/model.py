@@ -229,7 +229,7 @@ def instant(moment: dt.datetime) -> str:
 
 def moment(text: str | None) -> dt.datetime | None:
     """What ``instant`` wrote, as a datetime without zone, in UTC."""
-    return dt.datetime.fromisoformat(text) if text else None  # noqa: DTZ007 - UTC by definition
+    return dt.datetime.fromisoformat(text) if text else None
 
 
 def with_note(text: str | None, more: str) -> str:
@@ -241,5 +241,3 @@ def from_json(kind: type[T], data: Json) -> T:
     import cattrs
 
     return cattrs.structure(data, kind)
-
-

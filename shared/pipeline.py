@@ -11,18 +11,31 @@ import tempfile
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from shared import cursor
+from shared.arrow import arange, pc
 from shared.catalog import System
 from shared.contract import Contract, Reject, fit
 from shared.errors import ConflictError, DataError, IngestError
 from shared.identity import run_id, staging_name, work_id
 from shared.ledger import Ledger
-from shared.model import Feed, Plan, Record, Run, Slice, Staged, Unit, Watermark, Window, Work, moment, with_note
+from shared.model import (
+    Feed,
+    Plan,
+    Record,
+    Run,
+    Slice,
+    Staged,
+    Unit,
+    Watermark,
+    Window,
+    Work,
+    moment,
+    with_note,
+)
 from shared.sources import PullSource, Source
 from shared.warehouses import REJECT_COLUMNS, Limits, Merged, Warehouse
 
@@ -77,7 +90,9 @@ def plan(run: Run, unit: Unit, source: Source, system: System) -> Plan:
     """
     table = run.feed.partition(".")[2]
     described = source.describe(unit)
-    feed = system.feed(table, list(dict.fromkeys(name for schema in described.schemas.values() for name in schema.names)))
+    feed = system.feed(
+        table, list(dict.fromkeys(name for schema in described.schemas.values() for name in schema.names))
+    )
     columns = fit(described.schemas, feed)
     return Plan(
         feed=feed, run=run, unit=unit, columns=columns, slices=tuple(described.slices), faulty=described.faulty
@@ -112,7 +127,10 @@ def stage(
     contract = Contract(plan.feed, plan.columns, latest_cursor=allowance.latest(plan.run))
     table = staging_name(plan.run.id, part.number)
     stored = [column for column in plan.columns if column.name in contract.schema.names]
-    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as rejects, tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as keys:
+    with (
+        tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as rejects,
+        tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as keys,
+    ):
         tally = _Tally(contract, part, plan.feed, _Spool(rejects, _REJECTS), _Spool(keys, contract.keys_schema))
         rows = warehouse.stage(plan.feed, table, stored, tally.accepted(source.read(part), progress))
         warehouse.reject(plan, part.number, tally.rejects.batches())
@@ -219,7 +237,8 @@ def _recognise(run: Run, plan: Plan, ledger: Ledger) -> None:
     known = ledger.known(run.feed, [work.id for work in plan.unit.works])
     if not all(work.id in known and known[work.id].run == run.id for work in plan.unit.works):
         raise ConflictError(
-            f"feed {run.feed} was advanced by another run since this one began", fix="Nothing to do; the next run goes on"
+            f"feed {run.feed} was advanced by another run since this one began",
+            fix="Nothing to do; the next run goes on",
         )
 
 
@@ -292,7 +311,7 @@ class _Tally:
 class _Spool:
     """Batches kept aside in bounded memory: beyond it they wait on disk."""
 
-    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
+    def __init__(self, file: Any, schema: pa.Schema) -> None:
         self._file, self._schema = file, schema
         self._writer = pa.ipc.new_stream(file, schema) if len(schema) else None
         self.rows = 0
@@ -314,6 +333,6 @@ def _numbered(keys: _Spool) -> Iterator[pa.RecordBatch]:
 
     rows = 0
     for batch in keys.batches():
-        numbers = pa.arange(rows, rows + batch.num_rows)
+        numbers = arange(rows, rows + batch.num_rows)
         yield pa.RecordBatch.from_arrays([numbers, *batch.columns], names=[ROW, *batch.schema.names])
         rows += batch.num_rows

@@ -93,6 +93,7 @@ def zone(name: str) -> str:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ConfigError(
-            f"there is no time zone {name!r} here", fix="Use an IANA name such as Europe/Amsterdam, and install tzdata"
+            f"there is no time zone {name!r} here",
+            fix="Use an IANA name such as Europe/Amsterdam, and install tzdata",
         ) from error
     return name

@@ -47,7 +47,8 @@ def open_ledger(url: str, *, lock_timeout: float) -> Ledger:
     kind, found, location = url.partition("://")
     if not found or kind not in _MODULES:
         raise ConfigError(
-            f"LEDGER_URL starts with {kind!r}", fix=f"Start it with {' or '.join(f'{k}://' for k in _MODULES)}"
+            f"LEDGER_URL starts with {kind!r}",
+            fix=f"Start it with {' or '.join(f'{k}://' for k in _MODULES)}",
         )
     module = importlib.import_module(f"{__name__}.{_MODULES[kind]}")
     return cast("Ledger", module.open_ledger(location, lock_timeout))

@@ -45,7 +45,7 @@ class SqliteLedger:
 
     def commit(self, feed: str, records: Sequence[Record], mark: Watermark | None = None) -> None:
         with self._open() as db:
-            if mark is not None and not all(_is_done(db, feed, record) for record in records):
+            if mark is not None and not all(_is_recorded(db, feed, record) for record in records):
                 _move(db, feed, mark)
             for record in records:
                 _put(db, feed, record)
@@ -53,8 +53,8 @@ class SqliteLedger:
     def forget(self, feed: str, since: str) -> list[Record]:
         with self._open() as db:
             found = db.execute(
-                f"UPDATE work SET status = 'forgotten' WHERE feed = ? AND (exported_at IS NULL OR exported_at >= ?)"
-                f" RETURNING {_WORK}",
+                "UPDATE work SET status = CASE status WHEN 'done' THEN 'forgotten' ELSE status END"
+                f" WHERE feed = ? AND (exported_at IS NULL OR exported_at >= ?) RETURNING {_WORK}",
                 (feed, since),
             ).fetchall()
         return [_as_record(row) for row in found]
@@ -68,7 +68,7 @@ class SqliteLedger:
     def _open(self) -> Iterator[sqlite3.Connection]:
         """One transaction that takes the write lock at once, so that what it reads stays true until it ends."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(self._path)
             with contextlib.closing(sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)) as db:
                 db.execute("BEGIN IMMEDIATE")
                 with db:  # commits, or rolls back on an exception
@@ -77,7 +77,19 @@ class SqliteLedger:
         except sqlite3.OperationalError as error:
             raise _translated(error, self._path) from error
         except sqlite3.DatabaseError as error:
-            raise ConfigError(f"{self._path} is not a ledger: {error}", fix="Name another file in LEDGER_URL") from error
+            raise ConfigError(
+                f"{self._path} is not a ledger: {error}", fix="Name another file in LEDGER_URL"
+            ) from error
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder of the ledger {path} cannot be made: {error.strerror}",
+            fix="Check LEDGER_URL and the folder's rights",
+        ) from error
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
@@ -94,7 +106,9 @@ def _translated(error: sqlite3.OperationalError, path: Path) -> ConfigError | Tr
     if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return TransientError(f"another process holds the ledger {path}", fix="Try again when it is done")
     if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return TransientError(f"the ledger {path} cannot be written: {error}", fix="Free some disk space, then try again")
+        return TransientError(
+            f"the ledger {path} cannot be written: {error}", fix="Free some disk space, then try again"
+        )
     return ConfigError(f"the ledger {path} cannot be opened: {error}", fix="Check LEDGER_URL and the folder's rights")
 
 
@@ -103,17 +117,18 @@ def _watermark(db: sqlite3.Connection, feed: str) -> Watermark:
     return Watermark(row[0], row[1], str(row[2])) if row else Watermark()
 
 
-def _is_done(db: sqlite3.Connection, feed: str, record: Record) -> bool:
-    """Whether the very run has recorded this work before."""
+def _is_recorded(db: sqlite3.Connection, feed: str, record: Record) -> bool:
+    """Whether the very run has recorded this of the work before, or has done it: a failure told later is stale."""
     before = _record(db, feed, record.work)
-    return before is not None and (before.run, before.status) == (record.run, "done")
+    return before is not None and before.run == record.run and before.status in ("done", "forgotten", record.status)
 
 
 def _move(db: sqlite3.Connection, feed: str, mark: Watermark) -> None:
     seen = _watermark(db, feed)
     if seen.etag != mark.etag:
         raise ConflictError(
-            f"feed {feed} was advanced by another run since this one began", fix="Nothing to do; the next run goes on"
+            f"feed {feed} was advanced by another run since this one began",
+            fix="Nothing to do; the next run goes on",
         )
     db.execute(
         "INSERT INTO watermark VALUES (?, ?, ?, 1) ON CONFLICT (feed)"
@@ -123,13 +138,13 @@ def _move(db: sqlite3.Connection, feed: str, mark: Watermark) -> None:
 
 
 def _record(db: sqlite3.Connection, feed: str, work: str) -> Record | None:
-    row = db.execute(f"SELECT {_WORK} FROM work WHERE feed = ? AND work = ?", (feed, work)).fetchone()
+    row = db.execute(f"SELECT {_WORK} FROM work WHERE feed = ? AND work = ?", (feed, work)).fetchone()  # noqa: S608 - quoted
     return _as_record(row) if row else None
 
 
 def _put(db: sqlite3.Connection, feed: str, record: Record) -> None:
-    if _is_done(db, feed, record):
-        return  # the same run again; or its failure told after its success was
+    if _is_recorded(db, feed, record):
+        return
     before = _record(db, feed, record.work)
     times = (before.times if before else 0) + (record.status == "done")
     db.execute(

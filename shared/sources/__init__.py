@@ -39,5 +39,3 @@ class PullSource(Source, Protocol):
     def ceiling(self) -> str | None:
         """The highest cursor the source has now, as cursor text; None while it is empty."""
         ...
-
-

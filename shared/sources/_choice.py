@@ -43,7 +43,7 @@ class Queue:
 
     table: str
     fulls: tuple[Offer, ...]
-    """Newest first; each after the first stands in for those before it."""
+    """Complete ones, newest first; each after the first stands in for those before it."""
     deltas: tuple[Offer, ...]
     """Oldest first."""
 
@@ -85,5 +85,6 @@ def _queue(table: str, offers: list[Offer], everything: bool) -> Queue:
     in_order = sorted(offers, key=lambda o: (o.exported_at is None, o.exported_at or "", o.kind != "full", o.folder))
     if everything:
         return Queue(table, (), tuple(in_order))
-    fulls = [offer for offer in in_order if offer.kind == "full"]
-    return Queue(table, tuple(reversed(fulls)), tuple(o for o in in_order if o.kind != "full"))
+    # A full that is not complete is merged as a delta: it cannot stand in for an older one that is.
+    fulls = [offer for offer in in_order if offer.complete]
+    return Queue(table, tuple(reversed(fulls)), tuple(offer for offer in in_order if not offer.complete))

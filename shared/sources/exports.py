@@ -62,7 +62,8 @@ def _offer(group: Sequence[tuple[Place, File]], told: Told, now: dt.datetime) ->
     kind = told.kind or spot.kind
     if kind is None:
         raise ConfigError(
-            f"{spot.folder} does not say whether it is a full or a delta", fix="Say so with --type full or --type delta"
+            f"{spot.folder} does not say whether it is a full or a delta",
+            fix="Say so with --type full or --type delta",
         )
     if len(files) > 1 and not spot.part:
         raise ConfigError(
@@ -146,7 +147,8 @@ class ExportsSource:
                 yield batch
         if rows != part.rows:
             raise DataError(
-                f"{file.name} promises {part.rows} rows but has {rows}", fix="Ask for the file again; it is damaged"
+                f"{file.name} promises {part.rows} rows but has {rows}",
+                fix="Ask for the file again; it is damaged",
             )
 
     @contextlib.contextmanager
@@ -226,5 +228,3 @@ def _faults_of(file: File) -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
-
-

@@ -78,7 +78,8 @@ class _Unchanged(io.FileIO):
             now = "gone"
         if now != self._seen.version:
             raise ConflictError(
-                f"{self._seen.name} changed while it was read", fix="Load it again; its new content is new work"
+                f"{self._seen.name} changed while it was read",
+                fix="Load it again; its new content is new work",
             )
 
 

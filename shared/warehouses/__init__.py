@@ -85,7 +85,7 @@ class Warehouse(Protocol):
 class History(Protocol):
     """What can be asked of a warehouse afterwards."""
 
-    def runs(self, feed: str | None = None, limit: int = 20) -> list[Run]:
+    def runs(self, feed: str | None = None, limit: int | None = 20) -> list[Run]:
         """The last runs, newest first."""
         ...
 
@@ -107,7 +107,8 @@ def open_warehouse(settings: Settings) -> WarehouseWithHistory:
     kind, found, _ = settings.warehouse_url.partition("://")
     if not found or kind not in _MODULES:
         raise ConfigError(
-            f"WAREHOUSE_URL starts with {kind!r}", fix=f"Start it with {' or '.join(f'{k}://' for k in _MODULES)}"
+            f"WAREHOUSE_URL starts with {kind!r}",
+            fix=f"Start it with {' or '.join(f'{k}://' for k in _MODULES)}",
         )
     module = importlib.import_module(f"{__name__}.{_MODULES[kind]}")
     return cast("WarehouseWithHistory", module.open_warehouse(settings))

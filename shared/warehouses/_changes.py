@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
@@ -16,6 +17,7 @@ from shared.warehouses._session import Expression, Session
 from shared.warehouses._shape import Shape
 
 FIRST, SYNCED, BY, DELETED = OURS
+Collection: TypeAlias = "sa.sql.expression.ColumnCollection[str, Any]"
 OUTCOME = "_sluice_outcome"
 _PRINT = "_sluice_print"
 _HERE = "_sluice_here"
@@ -58,18 +60,16 @@ def changes(
     return sa.select(*found.c).where(found.c[OUTCOME] != "unchanged")  # NULL, an active row left alone, goes too
 
 
-def flagged(feed: Feed, columns: sa.ColumnCollection[str, sa.ColumnElement[object]]) -> Expression:
+def flagged(feed: Feed, columns: Collection) -> Expression:
     """Whether a row carries the deletion flag."""
     if feed.deleted is None or feed.deleted not in columns:
         return sa.false()
     return sa.func.coalesce(columns[feed.deleted], sa.false()).is_(sa.true())
 
 
-def flag_time(
-    feed: Feed, columns: sa.ColumnCollection[str, sa.ColumnElement[object]], *otherwise: Expression
-) -> Expression:
+def flag_time(feed: Feed, columns: Collection, *otherwise: Expression) -> Expression:
     """When a flagged row was deleted: at its cursor if that is an instant, else the first known of *otherwise*."""
-    cursor = columns[feed.cursor] if feed.cursor in columns else None
+    cursor = columns.get(feed.cursor or "")
     instants = [cursor] if cursor is not None and isinstance(cursor.type, sa.DateTime) else []
     return sa.func.coalesce(*instants, *otherwise)
 
@@ -77,9 +77,7 @@ def flag_time(
 def _incoming(session: Session, rules: Rules, shape: Shape, parts: sa.FromClause) -> sa.Subquery:
     """The staged rows, each column as the type it is stored in."""
     feed = rules.feed
-    cast = {
-        name: _as_stored(parts, name, shape.table.c[stored].type) for name, stored in shape.stored.items()
-    }
+    cast = {name: _as_stored(parts, name, shape.table.c[stored].type) for name, stored in shape.stored.items()}
     content = [name for name in shape.stored if name not in feed.keys]
     needed = [name for name in (*feed.keys, feed.cursor, feed.deleted) if name]
     return sa.select(
@@ -112,7 +110,7 @@ def _stored(session: Session, rules: Rules, shape: Shape) -> sa.Subquery:
     ).subquery("t")
 
 
-def _comparable(session: Session, content: dict[str, Expression]) -> list[sa.Label[object]]:
+def _comparable(session: Session, content: Mapping[str, Expression]) -> list[sa.Label[Any]]:
     """What two versions of a row are compared by: one fingerprint, or every column under a name of its own."""
     if not content:
         return [sa.literal(0).label(_PRINT)]
@@ -147,7 +145,7 @@ def _outcome(
     session: Session, rules: Rules, s: sa.Subquery, t: sa.Subquery, gone_at: Expression,
     present: Sequence[sa.FromClause],
 ) -> Expression:  # fmt: skip
-    unknown = sa.literal("inserted")
+    unknown: Expression = sa.literal("inserted")
     if rules.feed.deletes == "hard":
         unknown = sa.case((gone_at.is_not(None), "unchanged"), else_="inserted")
     same = sa.and_(*_same_content(s, t), t.c[DELETED].is_not_distinct_from(gone_at))
@@ -157,7 +155,7 @@ def _outcome(
         (sa.and_(t.c[DELETED].is_not(None), gone_at.is_(None)), "undeleted"),
         else_="updated",
     )
-    cases = [(t.c[_HERE].is_(None), unknown)]
+    cases: list[tuple[Any, Any]] = [(t.c[_HERE].is_(None), unknown)]
     if rules.full:
         cases.insert(0, (s.c[ROW].is_(None), _absent(rules, t, present)))
     if rules.overtaken_by is not None:
@@ -174,7 +172,11 @@ def _absent(rules: Rules, t: sa.Subquery, present: Sequence[sa.FromClause]) -> E
 
 
 def _same_content(s: sa.Subquery, t: sa.Subquery) -> list[Expression]:
-    return [s.c[name].is_not_distinct_from(t.c[name]) for name in s.c.keys() if name.startswith(_PRINT)]
+    return [s.c[name].is_not_distinct_from(t.c[name]) for name in _names(s) if name.startswith(_PRINT)]
+
+
+def _names(rows: sa.FromClause) -> list[str]:
+    return [column.name for column in rows.c]
 
 
 def _newer(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:

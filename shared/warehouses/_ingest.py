@@ -112,9 +112,10 @@ def write(session: Session, run: Run) -> None:
     session.change(sa.insert(RUN).values(values))
 
 
-def runs(session: Session, feed: str | None, limit: int) -> list[Run]:
+def runs(session: Session, feed: str | None, limit: int | None) -> list[Run]:
     """The last runs, newest first."""
-    chosen = sa.select(RUN).order_by(RUN.c.finished.desc(), RUN.c.started.desc(), RUN.c.id).limit(limit)
+    chosen = sa.select(RUN).order_by(RUN.c.finished.desc(), RUN.c.started.desc(), RUN.c.id)
+    chosen = chosen if limit is None else chosen.limit(limit)
     return [_as_run(row) for row in session.rows(chosen if feed is None else chosen.where(RUN.c.feed == feed))]
 
 
@@ -122,7 +123,8 @@ def rejects(session: Session, feed: str, run: str | None) -> Iterator[Mapping[st
     """Rejected rows and values with the status of their run: unfinished if it has none."""
     chosen = (
         sa.select(
-            *(column for column in REJECTED.c if column.name not in ("feed", "slice")),
+            *(column for column in REJECTED.c if column.name not in ("feed", "slice", "exported_at")),
+            sa.func.coalesce(REJECTED.c.exported_at, RUN.c.exported_at).label("exported_at"),
             sa.func.coalesce(RUN.c.status, "unfinished").label("status"),
         )
         .select_from(REJECTED.outerjoin(RUN, RUN.c.id == REJECTED.c.run))

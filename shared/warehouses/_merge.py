@@ -48,7 +48,7 @@ class Merge:
         self._all = _together(self._parts)
         self._confirm_staged(sum(part.rows for part in staged))
         counts, shown = self._bring_in()
-        run = replace(self._run, **counts, note=self._note())
+        run = replace(self._run, note=self._note(), **counts)  # type: ignore[arg-type]  # counts are fields of Run
         _refuse_unless_it_adds_up(run)
         _ingest.write(self._session, run)
         return Merged(run, shown)
@@ -58,7 +58,10 @@ class Merge:
         assert now is not None  # noqa: S101 - every run has a start
         run = _ingest.RUN.c
         fulls = sa.select(sa.func.min(run.exported_at)).where(
-            run.feed == self._run.feed, run.status == "done", run.complete, run.exported_at > (exported or now)
+            run.feed == self._run.feed,
+            run.status == "done",
+            run.complete,
+            run.exported_at > (exported or now),
         )
         overtaken_by = self._session.rows(fulls)[0][0] if exported else None
         full = self._run.complete and overtaken_by is None
@@ -66,13 +69,16 @@ class Merge:
 
     def _note(self) -> str | None:
         late = self._rules.overtaken_by
-        return with_note(self._run.note, f"late: a full exported at {late} is merged already") if late else self._run.note
+        if late is None:
+            return self._run.note
+        return with_note(self._run.note, f"late: a full exported at {late} is merged already")
 
     def _confirm_staged(self, promised: int) -> None:
         found = self._number(self._all)
         if found != promised:
             raise DataError(
-                f"{promised} rows of {self._feed.name} were staged, but {found} are there", fix="Load it again"
+                f"{promised} rows of {self._feed.name} were staged, but {found} are there",
+                fix="Load it again",
             )
 
     def _bring_in(self) -> tuple[dict[str, int], list[Change]]:
@@ -100,7 +106,7 @@ class Merge:
             return None
         ours = {FIRST: self._rules.now, SYNCED: self._rules.now, BY: self._run.id}
         target = _shape.finish(self._session, self._feed, ours, drop=ROW)
-        names = [name for name in first.c.keys() if name != ROW]
+        names = [column.name for column in first.c if column.name != ROW]
         for part in others:
             rows = sa.select(*(part.c[name] for name in names), *(sa.literal(value) for value in ours.values()))
             self._session.change(sa.insert(target).from_select([*names, *ours], rows))
@@ -136,9 +142,10 @@ class Merge:
             return self._all, 0
         rows = self._all
         order: list[Expression] = [rows.c[ROW].desc()]
-        if self._feed.cursor in rows.c:
-            cursor = rows.c[self._feed.cursor]
-            order = [sa.case((cursor.is_(None), 1), else_=0), cursor.desc(), *order]  # NULL is below every value
+        cursor = rows.c.get(self._feed.cursor or "")
+        if cursor is not None:
+            is_null = sa.case((cursor.is_(None), 1), else_=0)  # NULL is below every value
+            order = [is_null, cursor.desc(), *order]
         keys = self._feed.keys
         place = sa.func.row_number().over(partition_by=[rows.c[key] for key in keys], order_by=order)
         shared_keys = sa.and_(*(rows.c[key] == twins.c[key] for key in keys))
@@ -223,9 +230,7 @@ class Merge:
         rows = sa.select(*content.values(), *ours).where(
             self._all.c[ROW] == found.c[ROW], _outcome_is(found, *outcomes)
         )
-        touched = self._session.change(
-            sa.insert(shape.table).from_select([*content, FIRST, SYNCED, BY, DELETED], rows)
-        )
+        touched = self._session.change(sa.insert(shape.table).from_select([*content, FIRST, SYNCED, BY, DELETED], rows))
         _expect(touched, _sum(counts, outcomes), self._feed)
 
     def _stay(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ def target(feed: Feed, columns: Mapping[str, str]) -> sa.Table:
 
 
 def grow(session: Session, feed: Feed, wanted: Sequence[Column], files: Sequence[str]) -> Shape:
-    """Create the table, add columns it lacks, widen those that are too narrow. DataError where types do not go together."""
+    """Create the table, add columns it lacks, widen those too narrow. DataError where types do not go together."""
     before = session.columns(feed.system, feed.table)
     if not before:
         return _created(session, feed, wanted)

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 import stamina
 
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
 
 from shared import columns as types
 from shared import cursor
@@ -55,7 +56,11 @@ class DuckDBWarehouse:
 
     def __init__(self, path: Path, memory: str, lock_timeout: float) -> None:
         self._path = path.resolve()
-        self._config = {"memory_limit": memory, "preserve_insertion_order": False, "temp_directory": f"{self._path}.tmp"}
+        self._config: dict[str, Any] = {
+            "memory_limit": memory,
+            "preserve_insertion_order": False,
+            "temp_directory": f"{self._path}.tmp",
+        }
         self._timeout = lock_timeout
         self._opening = threading.Lock()
         self._merging: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -72,7 +77,12 @@ class DuckDBWarehouse:
 
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
         kept = _ingest.REJECTED.c
-        known = {"run": plan.run.id, "feed": plan.run.feed, "slice": part, "exported_at": moment(plan.run.exported_at)}
+        known = {
+            "run": plan.run.id,
+            "feed": plan.run.feed,
+            "slice": part,
+            "exported_at": moment(plan.run.exported_at),
+        }
         with self._session() as session, session.transaction():
             session.change(sa.delete(_ingest.REJECTED).where(kept.run == plan.run.id, kept.slice == part))
             for batch in batches:
@@ -82,9 +92,13 @@ class DuckDBWarehouse:
                 session.change(sa.insert(_ingest.REJECTED).from_select([*known, *batch.schema.names], rows))
 
     def merge(self, plan: Plan, staged: Sequence[Staged], run: Run, limits: Limits) -> Merged:
-        with self._merging[run.feed], self._session() as session, self._attached(session, staged) as beside:
-            with session.transaction(keep=not limits.dry_run):
-                return Merge(session, plan, run, limits, _staging_tables(plan, staged, beside))(staged)
+        with (
+            self._merging[run.feed],
+            self._session() as session,
+            self._attached(session, staged) as beside,
+            session.transaction(keep=not limits.dry_run),
+        ):
+            return Merge(session, plan, run, limits, _staging_tables(plan, staged, beside))(staged)
 
     def record(self, run: Run) -> None:
         with self._session() as session, session.transaction():
@@ -104,7 +118,7 @@ class DuckDBWarehouse:
         with contextlib.suppress(OSError):  # others may be staging
             self._side("").parent.rmdir()
 
-    def runs(self, feed: str | None = None, limit: int = 20) -> list[Run]:
+    def runs(self, feed: str | None = None, limit: int | None = 20) -> list[Run]:
         with self._session() as session:
             return _ingest.runs(session, feed, limit)
 
@@ -143,7 +157,7 @@ class DuckDBWarehouse:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = duckdb.connect(":memory:", config=self._config)
         try:
-            self._wait_for(path, lambda: connection.execute(f"ATTACH {_text(path)} AS \"{_ALIAS}\""))
+            self._wait_for(path, lambda: connection.execute(f'ATTACH {_text(path)} AS "{_ALIAS}"'))
             connection.execute(f'USE "{_ALIAS}"')
             session = _DuckDBSession(connection)
             with session.transaction():
@@ -208,7 +222,7 @@ class _DuckDBSession:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
-        self.dialect = postgresql.dialect(paramstyle="numeric_dollar")
+        self.dialect: Dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
     @contextlib.contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:
@@ -264,7 +278,7 @@ class _DuckDBSession:
         return True
 
     def _execute(self, statement: sa.ClauseElement) -> duckdb.DuckDBPyConnection:
-        compiled = statement.compile(dialect=self.dialect)
+        compiled: Any = statement.compile(dialect=self.dialect)
         names = compiled.positiontup or []
         expanded = compiled.construct_expanded_state() if "POSTCOMPILE" in compiled.string else None
         if expanded is not None:
@@ -273,7 +287,10 @@ class _DuckDBSession:
 
 
 def _fill(
-    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: Sequence[Column],
+    batches: Iterable[pa.RecordBatch],
 ) -> int:
     """Create *table* from the batches; DuckDB pulls them one by one, from a thread of its own."""
     schema = pa.schema([(ROW, pa.int64()), *((c.name, types.to_arrow(c.type)) for c in columns)])
@@ -288,7 +305,7 @@ def _fill(
 
     connection.register("incoming", pa.RecordBatchReader.from_batches(schema, watched()))
     try:
-        made = connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming").fetchall()
+        made = connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming").fetchall()  # noqa: S608 - quoted
     except duckdb.Error:
         if failure:
             raise failure[0] from None  # DuckDB has only the text of what our own code raised
@@ -318,11 +335,10 @@ def _profile(session: _DuckDBSession, feed: Feed) -> Profile:
     if not columns:
         return Profile(columns={})
     table = _shape.target(feed, columns)
-    span = [sa.null(), sa.null()]
-    if feed.cursor in table.c:
-        span = [sa.func.min(table.c[feed.cursor]), sa.func.max(table.c[feed.cursor])]
+    by = table.c.get(feed.cursor or "")
+    span: list[Expression] = [sa.null(), sa.null()] if by is None else [sa.func.min(by), sa.func.max(by)]
     active = sa.func.count().filter(table.c[_shape.DELETED].is_(None))
-    rows, alive, low, high = session.rows(sa.select(sa.func.count(), active, *span).select_from(table))[0]
+    rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
     told = [None if value is None else cursor.text(value) for value in (low, high)]
     return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=told[0], highest=told[1])
 
@@ -357,7 +373,8 @@ def _translated() -> Iterator[None]:
         raise TransientError(f"another merge got in between: {_line(error)}", fix="Try again") from error
     except duckdb.IOException as error:
         raise TransientError(
-            f"the warehouse cannot be read or written: {_line(error)}", fix="Check disk space and rights, then try again"
+            f"the warehouse cannot be read or written: {_line(error)}",
+            fix="Check disk space and rights, then try again",
         ) from error
     except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
         raise DataError(f"the warehouse refused a value: {_line(error)}", fix="Look at the file's types") from error

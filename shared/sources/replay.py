@@ -1,0 +1,118 @@
+"""Rejected rows that somebody has mended: the CSV of `sluice rejects --csv`, read back with the types of its run.
+
+An empty field is NULL and ``""`` is an empty text, as the writer put them. Fits in memory by its nature.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from pyarrow import csv
+
+from shared.arrow import pc
+from shared.errors import ConfigError, DataError
+from shared.identity import work_id
+from shared.model import Column, Json, Run, Slice, Unit, Work
+from shared.sources import Described
+
+_ABOUT = ("run", "exported_at", "place", "scope", "column", "code", "reason")
+_MARK = "reject:"
+"""Put before the columns about the reject, so that they cannot be taken for columns of the row."""
+
+
+def write(rejects: Iterable[Mapping[str, Json]], out: IO[bytes]) -> None:
+    """Rejected rows as CSV: what is wrong with each, then the row's own columns as text."""
+    kept = list(rejects)
+    raws: list[dict[str, Json]] = [json.loads(reject["raw"]) for reject in kept]
+    names = list(dict.fromkeys(name for raw in raws for name in raw))
+    about = [pa.array([_text(reject[name]) for reject in kept], pa.string()) for name in _ABOUT]
+    own = [pa.array([_text(raw.get(name)) for raw in raws], pa.string()) for name in names]
+    table = pa.Table.from_arrays([*about, *own], names=[*(f"{_MARK}{name}" for name in _ABOUT), *names])
+    csv.write_csv(table, out, csv.WriteOptions(quoting_style="needed"))
+
+
+def _text(value: Json) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+class ReplaySource:
+    """Reads the mended rows of one run."""
+
+    def __init__(self, file: Path, columns: Sequence[Column]) -> None:
+        self._file = file
+        self._columns = {column.source: column for column in columns}
+
+    def units(self) -> dict[str, Unit]:
+        """What to load, by the id of the run that rejected it."""
+        table = _read(self._file)
+        content = hashlib.sha256(self._file.read_bytes()).hexdigest()
+        found: dict[str, Unit] = {}
+        for run, exported_at in zip(_told(table, "run"), _told(table, "exported_at"), strict=True):
+            if run is None:
+                raise DataError(
+                    f"{self._file} has a row without {_MARK}run", fix="Leave the first columns as they were"
+                )
+            work = Work(work_id(f"replay {run}", content), f"{self._file.name} (mended rows of run {run})")
+            note = {"run": run}
+            found.setdefault(run, Unit(kind="delta", works=(work,), files=(note,), exported_at=exported_at))
+        return found
+
+    @staticmethod
+    def types(run: Run) -> dict[str, str]:
+        """The column types *run* had, by the source's names: what text is to be read as."""
+        return {column.source: column.type for column in run.columns if column.type != "null"}
+
+    def describe(self, unit: Unit) -> Described:
+        rows = self._rows(str(unit.files[0]["run"]))
+        name = unit.works[0].name
+        part = Slice(0, 0, rows.num_rows, name, 0, dict(unit.files[0]))
+        return Described({name: rows.schema}, [part], {})
+
+    def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
+        yield from self._rows(str(part.detail["run"])).to_batches()
+
+    def _rows(self, run: str) -> pa.Table:
+        table = _read(self._file)
+        chosen = table.filter(pc.equal(table[f"{_MARK}run"], run))
+        names = [name for name in self._columns if name in chosen.column_names]
+        return pa.table({name: self._decoded(name, chosen[name]) for name in names})
+
+    def _decoded(self, name: str, values: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any] | pa.Array[Any]:
+        if self._columns[name].type != "binary":
+            return values
+        return pa.array([None if text is None else base64.b64decode(text) for text in values.to_pylist()], pa.binary())
+
+
+def _read(file: Path) -> pa.Table:
+    try:
+        names = csv.open_csv(file).schema.names
+        table = csv.read_csv(
+            file,
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types={name: pa.string() for name in names}, strings_can_be_null=True, null_values=[""],
+                quoted_strings_can_be_null=False,
+            ),
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file} does not exist", fix="Write one with `sluice rejects FEED --csv`") from error
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{file} is not the CSV it should be: {error}", fix="Keep its header and quoting") from error
+    if f"{_MARK}run" not in table.column_names:
+        raise DataError(f"{file} has no column {_MARK}run", fix="Start from `sluice rejects FEED --csv`")
+    return table
+
+
+def _told(table: pa.Table, name: str) -> list[str | None]:
+    column = f"{_MARK}{name}"
+    return table[column].to_pylist() if column in table.column_names else [None] * table.num_rows
