@@ -23,6 +23,7 @@ from pathlib import Path
 
 VERSION = 1
 """Of the formula. Another one, and files made before are made again."""
+DONE = "made.json"
 GROUP = 250_000
 FILES = {
     "first": "first/Full/acme/20260301000000/orderitem.parquet",
@@ -73,7 +74,7 @@ _DELTA = """SELECT CASE WHEN j % 20 BETWEEN 16 AND 18 THEN {rows} + 1 + j ELSE j
 def make(folder: Path, rows: int) -> None:
     """Write the exports below *folder*, unless they are there already."""
     _only_whole(rows)
-    done = folder / "made.json"
+    done = folder / DONE
     made = json.dumps({"version": VERSION, "rows": rows})
     if done.exists() and done.read_text(encoding="utf-8") == made:
         return

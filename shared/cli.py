@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sys
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from shared import printing
 from shared.errors import IngestError
 
 if TYPE_CHECKING:
     from shared.app import App, LoadOptions, Result, Watch
-    from shared.audit import Audit
-    from shared.model import Change, Run
-
-_COUNTS = (
-    "read",
-    "inserted",
-    "updated",
-    "deleted",
-    "undeleted",
-    "unchanged",
-    "stale",
-    "superseded",
-    "rejected",
-    "absent",
-)
+    from shared.model import Run
 
 
 class _Commands(click.Group):
@@ -116,7 +102,7 @@ def load(location: str, as_json: bool, tables: str, **told: Any) -> None:
     with _watching(as_json) as watch:
         for result in _app().load(location, options, watch):
             results.append(result)
-    _tell_results(results, as_json)
+    printing.results(results, as_json=as_json)
 
 
 @main.command()
@@ -127,10 +113,10 @@ def audit(location: str, as_json: bool, tables: str, **told: Any) -> None:
     """Look into a file (or an export): rows, deletions, span of the cursor, columns; beside the warehouse."""
     found = list(_app().audit(location, _options(tables, **told)))
     if as_json:
-        _print_json([asdict(one) for one in found])
+        printing.json_list([asdict(one) for one in found])
         return
     for one in found:
-        _tell_audit(one)
+        printing.audit(one)
 
 
 @main.command()
@@ -156,7 +142,7 @@ def feeds(as_json: bool) -> None:
                 "status": latest.status if latest else None,
             }
         )
-    _tell(rows, as_json)
+    (printing.json_list if as_json else printing.table)(rows)
 
 
 @main.command()
@@ -167,11 +153,11 @@ def history(feed: str | None, limit: int, as_json: bool) -> None:
     """Show the last runs of a feed, or of all: what became of every row that was read."""
     runs = _app().warehouse.runs(feed, limit)
     if as_json:
-        _print_json([_run(run) for run in runs])
+        printing.json_list([printing.run_record(run) for run in runs])
         return
-    _tell([_brief(run) for run in runs], as_json=False)
+    printing.table([printing.run_row(run) for run in runs])
     for run in runs:
-        _remark(run.id, run)
+        printing.remark(run.id, run)
 
 
 @main.command()
@@ -188,15 +174,15 @@ def rejects(feed: str, run: str | None, as_csv: bool, replay: Path | None, as_js
             raise click.UsageError("--replay goes with neither --csv nor --run")
         with _watching(as_json) as watch:
             results = list(app.replay(feed, replay, watch))
-        _tell_results(results, as_json)
+        printing.results(results, as_json=as_json)
     elif as_csv:
         from shared.sources.replay import write
 
-        write(app.warehouse.rejects(feed, run), sys.stdout.buffer)
+        write(lambda: app.warehouse.rejects(feed, run), sys.stdout.buffer)
     elif as_json:
-        _print_json(list(app.warehouse.rejects(feed, run)))
+        printing.json_list(app.warehouse.rejects(feed, run))
     else:
-        _tell(list(app.warehouse.rejects(feed, run)), as_json=False)
+        printing.table(app.warehouse.rejects(feed, run))
 
 
 @main.command()
@@ -214,9 +200,9 @@ def backfill(feed: str, to: str, as_json: bool) -> None:
     """Forget that exports since a time were loaded, so that the next load takes them again."""
     forgotten = _app().backfill(feed, to)
     if as_json:
-        _print_json([asdict(record) for record in forgotten])
+        printing.json_list([asdict(record) for record in forgotten])
         return
-    _tell([{"exported_at": r.exported_at, "file": r.name} for r in forgotten], as_json=False)
+    printing.table([{"exported_at": r.exported_at, "file": r.name} for r in forgotten])
     click.echo(f"{len(forgotten)} to be taken again by the next load of their folder")
 
 
@@ -227,16 +213,17 @@ def demo(folder: Path | None, as_json: bool) -> None:
     """Make a realistic export, load it step by step into a local warehouse, and show what happened."""
     from shared import demo as script
 
-    for step in script.play(folder):
-        if as_json:
-            _print_json({"step": step.title, "results": [_result(result) for result in step.results]})
-        else:
-            click.secho(f"\n{step.title}", bold=True)
-            click.echo(step.text)
-            _tell(step.rows or [_brief_result(result) for result in step.results], as_json=False)
-            for result in step.results:
-                if result.run:
-                    _remark(result.table, result.run)
+    steps = script.play(folder)
+    if as_json:
+        printing.json_list({"step": s.title, "results": [printing.result_record(r) for r in s.results]} for s in steps)
+        return
+    for step in steps:
+        click.secho(f"\n{step.title}", bold=True)
+        click.echo(step.text)
+        printing.table(step.rows or [printing.result_row(result) for result in step.results])
+        for result in step.results:
+            if result.run:
+                printing.remark(result.table, result.run)
 
 
 # -- the app, and how it tells of its progress
@@ -288,128 +275,3 @@ def _bars(progress: Any) -> Watch:
             self.task = None
 
     return Bars()
-
-
-# -- telling
-
-
-def _tell_results(results: Sequence[Result], as_json: bool) -> None:
-    """Print what became of each table; exit with 1 if any failed."""
-    if as_json:
-        _print_json([_result(result) for result in results])
-    else:
-        _tell([_brief_result(result) for result in results], as_json=False)
-        for result in results:
-            if result.run:
-                _remark(result.table, result.run)
-            _tell_changes(result.changes)
-    if any(result.failed for result in results):
-        sys.exit(1)
-
-
-def _result(result: Result) -> dict[str, Any]:
-    told: dict[str, Any] = {"table": result.table, "place": result.place, "skipped": result.skipped}
-    told["run"] = _run(result.run) if result.run else None
-    if result.changes:
-        told["changes"] = [asdict(change) for change in result.changes]
-    return told
-
-
-def _run(run: Run) -> dict[str, Any]:
-    return {name: value for name, value in asdict(run).items() if name != "columns"}
-
-
-def _brief_result(result: Result) -> dict[str, Any]:
-    place = "/".join(result.place.split("/")[-3:])
-    if result.run is None:
-        return {"table": result.table, "export": place, "status": f"skipped: {result.skipped}"}
-    return {"table": result.table, "export": place, "status": result.run.status, **_counts(result.run)}
-
-
-def _brief(run: Run) -> dict[str, Any]:
-    exported = (run.exported_at or "")[:19]
-    return {
-        "run": run.id, "feed": run.feed, "type": run.kind, "exported_at": exported, "status": run.status,
-        "finished": (run.finished or "")[:19], **_counts(run),
-    }  # fmt: skip
-
-
-def _counts(run: Run) -> dict[str, int | None]:
-    return {name: getattr(run, name) or None for name in _COUNTS}
-
-
-def _remark(name: str, run: Run) -> None:
-    if run.error:
-        click.secho(f"{name}: {run.error}", fg="red", err=True)
-    if run.note:
-        click.secho(f"{name}: {run.note}", fg="yellow", err=True)
-    if run.values_rejected:
-        click.secho(
-            f"{name}: {run.values_rejected} values set aside, see `sluice rejects {run.feed}`",
-            fg="yellow",
-            err=True,
-        )
-
-
-def _tell_changes(changes: Iterable[Change]) -> None:
-    for change in changes:
-        click.secho(change.outcome, bold=True)
-        before, after = change.before or {}, change.after or {}
-        for name in dict.fromkeys((*before, *after)):
-            old, new = before.get(name), after.get(name)
-            click.echo(f"  {name}: {_cell(old)}" + ("" if old == new else f" -> {_cell(new)}"))
-
-
-def _tell_audit(found: Audit) -> None:
-    click.secho(f"{found.feed}: {', '.join(found.files)}", bold=True)
-    stored = found.stored
-    _tell(
-        [
-            {"": "file", "rows": found.rows, "active": found.active, "deleted": found.deleted,
-             "rejected": found.rejected, "oldest": found.lowest, "newest": found.highest},
-            {"": "warehouse", "rows": stored.rows, "active": stored.active, "deleted": stored.deleted,
-             "rejected": None, "oldest": stored.lowest, "newest": stored.highest},
-        ],
-        as_json=False,
-    )  # fmt: skip
-    _tell(
-        [{"column": c.name, "file": c.type, "warehouse": stored.columns.get(c.name)} for c in found.columns],
-        as_json=False,
-    )
-    for difference in found.differences:
-        click.echo(difference)
-
-
-def _tell(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    """Rows of equal keys as a table, or as JSON. Columns without any value are left out of the table."""
-    if as_json:
-        _print_json(rows)
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    names = [
-        name
-        for name in dict.fromkeys(name for row in rows for name in row)
-        if any(row.get(name) is not None for row in rows)
-    ]
-    if not names:
-        click.echo("nothing")
-        return
-    table = Table(*names, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(_cell(row.get(name)), overflow="fold") for name in names))
-    # Off a terminal nobody sees columns folded to fit one.
-    console = Console() if sys.stdout.isatty() else Console(width=500)
-    console.print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

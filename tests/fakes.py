@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import threading
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, NoReturn, TypeVar
 
-from shared.errors import ConflictError
-from shared.model import Record, Watermark
+import pyarrow as pa
+
+from shared import cursor
+from shared.errors import ConflictError, TransientError
+from shared.model import Record, Slice, Unit, Watermark
+from shared.sources import Described
+
+T = TypeVar("T")
 
 
 class MemoryLedger:
@@ -58,3 +66,97 @@ class MemoryLedger:
         if seen != mark.etag:
             raise ConflictError(f"feed {feed} was advanced by another run", fix="Nothing to do; the next run goes on")
         self._marks[feed] = replace(mark, etag=str(int(seen or 0) + 1))
+
+
+class MemoryPullSource:
+    """A source that is asked for spans of cursor values, over rows that a test may add to and change."""
+
+    def __init__(
+        self, schema: pa.Schema, rows: list[dict[str, Any]], by: str, kind: str, *, slice_rows: int = 2
+    ) -> None:
+        """*by* is the cursor column and *kind* its column type."""
+        self.rows = rows
+        self._schema, self._by, self._kind, self._slice_rows = schema, by, kind, slice_rows
+
+    def ceiling(self) -> str | None:
+        return cursor.later(self._kind, *(cursor.text(row[self._by]) for row in self.rows))
+
+    def describe(self, unit: Unit) -> Described:
+        assert unit.window is not None
+        found = len(self._within(unit.window.floor, unit.window.ceiling))
+        starts = range(0, max(1, found), self._slice_rows)
+        slices = [
+            Slice(n, start, min(self._slice_rows, found - start), "memory", start, asdict(unit.window))
+            for n, start in enumerate(starts)
+        ]
+        return Described({"memory": self._schema}, slices, {})
+
+    def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
+        rows = self._within(**part.detail)[part.first_row : part.first_row + part.rows]
+        for row in rows:
+            yield pa.RecordBatch.from_pylist([row], schema=self._schema)
+
+    def _within(self, floor: str | None, ceiling: str) -> list[dict[str, Any]]:
+        low, high = (cursor.typed(self._kind, text) if text else None for text in (floor, ceiling))
+        found = [row for row in self.rows if row[self._by] <= high and (low is None or low <= row[self._by])]
+        return sorted(found, key=lambda row: row[self._by])
+
+
+class Calls:
+    """Counts calls to ports, and loses one of them: before it takes effect, or its answer after."""
+
+    def __init__(self, lose: int | None = None, *, after: bool = False) -> None:
+        self.made = 0
+        self.lost: str | None = None
+        self._lose, self._after = lose, after
+
+    def through(self, name: str, call: Callable[[], T]) -> T:
+        self.made += 1
+        chosen = self.made == self._lose
+        if chosen and not self._after:
+            self._strike(name)
+        answer = call()
+        if chosen and self._after:
+            self._strike(name)
+        return answer
+
+    def _strike(self, name: str) -> NoReturn:
+        self.lost = f"call {self._lose}, {name}, {'after' if self._after else 'before'} it took effect"
+        self.strike()
+
+    def strike(self) -> NoReturn:
+        """What losing a call means."""
+        raise TransientError(f"lost {self.lost}", fix="Try again")
+
+
+class Watched:
+    """An implementation of a port whose calls go through ``Calls``: methods, each batch read, each read of a file."""
+
+    def __init__(self, port: Any, calls: Calls, name: str = "") -> None:
+        self._port, self._calls, self._name = port, calls, name or type(port).__name__
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._port, name)
+        idle = self._name == "file" and not name.startswith("read")  # seek, tell, close: nothing goes over a wire
+        if name.startswith("_") or idle or not callable(found):
+            return found
+        return lambda *args, **kwargs: self._answer(name, lambda: found(*args, **kwargs))
+
+    def _answer(self, name: str, call: Callable[[], Any]) -> Any:
+        said = f"{self._name}.{name}"
+        answer = self._calls.through(said, call)
+        if isinstance(answer, Iterator) and not isinstance(answer, io.IOBase):
+            return self._each(said, answer)
+        return Watched(answer, self._calls, "file") if isinstance(answer, io.IOBase) else answer
+
+    def _each(self, said: str, answers: Iterator[Any]) -> Iterator[Any]:
+        nothing = object()
+        while (answer := self._calls.through(f"next of {said}", lambda: next(answers, nothing))) is not nothing:
+            yield answer
+
+    def __enter__(self) -> Watched:
+        self._port.__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._port.__exit__(*raised)

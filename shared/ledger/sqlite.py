@@ -18,6 +18,8 @@ _SCHEMA = (
 )
 _VERSION = 1
 _WORK = "work, name, run, status, times, exported_at"
+_FORGOTTEN = "CASE status WHEN 'done' THEN 'forgotten' ELSE status END"
+"""A work that failed is to be taken again anyway, and has no success that a late call could tell of."""
 
 
 def open_ledger(location: str, lock_timeout: float) -> SqliteLedger:
@@ -53,7 +55,7 @@ class SqliteLedger:
     def forget(self, feed: str, since: str) -> list[Record]:
         with self._open() as db:
             found = db.execute(
-                "UPDATE work SET status = CASE status WHEN 'done' THEN 'forgotten' ELSE status END"
+                f"UPDATE work SET status = {_FORGOTTEN}"  # noqa: S608 - our own column names
                 f" WHERE feed = ? AND (exported_at IS NULL OR exported_at >= ?) RETURNING {_WORK}",
                 (feed, since),
             ).fetchall()

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,19 +25,25 @@ from shared.model import Column, Json, Run, Slice, Unit, Work
 from shared.sources import Described
 
 _ABOUT = ("run", "exported_at", "place", "scope", "column", "code", "reason")
+_AT_ONCE = 1_000
 _MARK = "reject:"
 """Put before the columns about the reject, so that they cannot be taken for columns of the row."""
 
 
-def write(rejects: Iterable[Mapping[str, Json]], out: IO[bytes]) -> None:
-    """Rejected rows as CSV: what is wrong with each, then the row's own columns as text."""
-    kept = list(rejects)
-    raws: list[dict[str, Json]] = [json.loads(reject["raw"]) for reject in kept]
-    names = list(dict.fromkeys(name for raw in raws for name in raw))
-    about = [pa.array([_text(reject[name]) for reject in kept], pa.string()) for name in _ABOUT]
-    own = [pa.array([_text(raw.get(name)) for raw in raws], pa.string()) for name in names]
-    table = pa.Table.from_arrays([*about, *own], names=[*(f"{_MARK}{name}" for name in _ABOUT), *names])
-    csv.write_csv(table, out, csv.WriteOptions(quoting_style="needed"))
+def write(rejects: Callable[[], Iterable[Mapping[str, Json]]], out: IO[bytes]) -> None:
+    """Rejected rows as CSV: what is wrong with each, then the row's own columns as text.
+
+    *rejects* is asked twice, as the header needs the columns of all rows, and they may be many.
+    """
+    names = list(dict.fromkeys(name for reject in rejects() for name in json.loads(reject["raw"])))
+    schema = pa.schema([(name, pa.string()) for name in (*(f"{_MARK}{name}" for name in _ABOUT), *names)])
+    with csv.CSVWriter(out, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
+        rest = iter(rejects())
+        while some := list(itertools.islice(rest, _AT_ONCE)):
+            raws = [json.loads(reject["raw"]) for reject in some]
+            about = [pa.array([_text(reject[name]) for reject in some], pa.string()) for name in _ABOUT]
+            own = [pa.array([_text(raw.get(name)) for raw in raws], pa.string()) for name in names]
+            writer.write_batch(pa.RecordBatch.from_arrays([*about, *own], schema=schema))
 
 
 def _text(value: Json) -> str | None:

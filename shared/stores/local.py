@@ -49,6 +49,8 @@ class LocalStore:
     def open(self, file: File) -> BinaryIO:
         try:
             return cast("BinaryIO", io.BufferedReader(_Unchanged(file), _CHUNK))
+        except FileNotFoundError as error:
+            raise _changed(file) from error
         except OSError as error:
             raise DataError(f"{file.name} cannot be opened: {error.strerror}", fix="Mend its rights or path") from error
 
@@ -59,7 +61,11 @@ class _Unchanged(io.FileIO):
     def __init__(self, file: File) -> None:
         super().__init__(file.name)
         self._seen = file
-        self._check()
+        try:
+            self._check()
+        except ConflictError:
+            self.close()
+            raise
 
     def readinto(self, buffer: bytearray | memoryview) -> int | None:  # type: ignore[override]
         count = super().readinto(buffer)
@@ -77,10 +83,11 @@ class _Unchanged(io.FileIO):
         except FileNotFoundError:
             now = "gone"
         if now != self._seen.version:
-            raise ConflictError(
-                f"{self._seen.name} changed while it was read",
-                fix="Load it again; its new content is new work",
-            )
+            raise _changed(self._seen)
+
+
+def _changed(file: File) -> ConflictError:
+    return ConflictError(f"{file.name} changed while it was read", fix="Load it again; its new content is new work")
 
 
 def _file(path: Path) -> File:

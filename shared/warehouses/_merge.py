@@ -82,6 +82,8 @@ class Merge:
             )
 
     def _bring_in(self) -> tuple[dict[str, int], list[Change]]:
+        if any(key not in self._all.c for key in self._feed.keys):
+            return _none(), []  # a key column without a type has no value: every row was rejected
         twins = self._twins()
         if twins is None and self._rules.overtaken_by is None:
             adopted = self._adopt()

@@ -9,11 +9,12 @@ it will stay, to become the table by being renamed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import threading
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +23,18 @@ import pyarrow as pa
 import sqlalchemy as sa
 import stamina
 
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.engine import Dialect
-
 from shared import columns as types
 from shared import cursor
 from shared.contract import ROW
-from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.errors import ConfigError, TransientError
 from shared.identity import staging_name
 from shared.model import Column, Feed, Plan, Run, Staged, moment
 from shared.settings import Settings
 from shared.warehouses import Limits, Merged, Profile, _ddl, _ingest, _shape
+from shared.warehouses._duckdb import ALIAS, DuckDBSession, drained, is_held, translated
 from shared.warehouses._merge import Merge
-from shared.warehouses._session import Expression, Row
-from shared.warehouses._types import column_type, sql_type
-
-_ALIAS = "_sluice"
-"""Name the file is attached under. Its own could be that of a schema, and then every name would be ambiguous."""
+from shared.warehouses._session import Expression
+from shared.warehouses._types import sql_type
 
 _HELD = re.compile(r"Conflicting lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
 
@@ -65,15 +61,20 @@ class DuckDBWarehouse:
         self._opening = threading.Lock()
         self._merging: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._users = 0
-        self._instance: duckdb.DuckDBPyConnection | None = None
 
     def stage(self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
         with self._session() as session:
             if not session.columns(feed.system, feed.table):
                 _ddl.create_schema(session, feed.system)
-                return _fill(session.connection, session.quoted(feed.system, name), columns, batches)
-        with self._beside(name) as connection:
-            return _fill(connection, '"staged"."main"."rows"', columns, batches)
+                table = session.quoted(feed.system, name)
+                return _drained(session, f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming", columns, batches)  # noqa: S608 - quoted
+        with self._beside(name) as (session, table):
+            # It is read once and thrown away: compressing it would take longer than all the rest.
+            described = (
+                f"{session.quoted(c)} {kind} USING COMPRESSION uncompressed" for c, kind in _sql_types(session, columns)
+            )
+            session.ddl(f"CREATE TABLE {table} ({', '.join(described)})")
+            return _drained(session, f"INSERT INTO {table} SELECT * FROM incoming", columns, batches)  # noqa: S608 - quoted
 
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
         kept = _ingest.REJECTED.c
@@ -133,50 +134,50 @@ class DuckDBWarehouse:
     # -- opening and closing
 
     @contextlib.contextmanager
-    def _session(self) -> Iterator[_DuckDBSession]:
-        """A session on the file, which all threads of this process share while any of them needs it."""
-        with _translated(), self._opening:
+    def _session(self) -> Iterator[DuckDBSession]:
+        """A session on the file, which is attached as long as any thread of this process needs it."""
+        with translated(), self._opening:
             if self._users == 0:
-                self._instance = self._connect(self._path)
-            assert self._instance is not None  # noqa: S101 - there are users
+                self._attach()
             self._users += 1
-            connection = self._instance.cursor()
         try:
-            with _translated(), connection:
-                connection.execute(f'USE "{_ALIAS}"')
-                session = _DuckDBSession(connection)
-                yield session
+            with translated(), self._database.cursor() as connection:
+                connection.execute(f'USE "{ALIAS}"')
+                yield DuckDBSession(connection)
         finally:
-            with self._opening:
+            with translated(), self._opening:
                 self._users -= 1
                 if self._users == 0:
-                    self._instance.close()
-                    self._instance = None
+                    self._database.execute(f'DETACH "{ALIAS}"')
 
-    def _connect(self, path: Path) -> duckdb.DuckDBPyConnection:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = duckdb.connect(":memory:", config=self._config)
+    @functools.cached_property
+    def _database(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB itself, empty: files are attached to it. Starting it takes ten times as long as that."""
+        return duckdb.connect(":memory:", config=self._config)
+
+    def _attach(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._wait_for(self._path, f'ATTACH {_text(self._path)} AS "{ALIAS}"')
         try:
-            self._wait_for(path, lambda: connection.execute(f'ATTACH {_text(path)} AS "{_ALIAS}"'))
-            connection.execute(f'USE "{_ALIAS}"')
-            session = _DuckDBSession(connection)
-            with session.transaction():
-                _ingest.prepare(session)
+            with self._database.cursor() as connection:
+                connection.execute(f'USE "{ALIAS}"')
+                session = DuckDBSession(connection)
+                with session.transaction():
+                    _ingest.prepare(session)
         except BaseException:
-            connection.close()
+            self._database.execute(f'DETACH "{ALIAS}"')
             raise
-        return connection
 
-    def _wait_for(self, path: Path, attach: Callable[[], object]) -> None:
+    def _wait_for(self, path: Path, attach: str) -> None:
         """Attach as soon as no other process has the file, but not for ever."""
         try:
             for attempt in stamina.retry_context(
-                on=_is_held, attempts=None, timeout=self._timeout, wait_initial=0.05, wait_max=1.0
+                on=is_held, attempts=None, timeout=self._timeout, wait_initial=0.05, wait_max=1.0
             ):
                 with attempt:
-                    attach()
+                    self._database.execute(attach)
         except duckdb.IOException as error:
-            if not _is_held(error):
+            if not is_held(error):
                 raise
             found = _HELD.search(str(error))
             holder = f"{found['program']} (process {found['pid']})" if found else "another process"
@@ -191,19 +192,21 @@ class DuckDBWarehouse:
         return self._path.with_name(f"{self._path.name}.staging") / f"{name}.duckdb"
 
     @contextlib.contextmanager
-    def _beside(self, name: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _beside(self, name: str) -> Iterator[tuple[DuckDBSession, str]]:
+        """A new file for staging table *name*, and the table's full name in it."""
         path = self._side(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _translated(), duckdb.connect(":memory:", config=self._config) as connection:
-            path.unlink(missing_ok=True)
-            self._wait_for(path, lambda: connection.execute(f"ATTACH {_text(path)} AS staged"))
-            # It is read once and thrown away: compressing it would take longer than all the rest.
-            connection.execute("SET force_compression = 'uncompressed'")
-            yield connection
-            connection.execute("DETACH staged")
+        path.unlink(missing_ok=True)
+        with translated(), self._database.cursor() as connection:
+            session = DuckDBSession(connection)
+            self._wait_for(path, f"ATTACH {_text(path)} AS {session.quoted(name)}")
+            try:
+                yield session, session.quoted(name, "main", "rows")
+            finally:
+                session.ddl(f"DETACH {session.quoted(name)}")
 
     @contextlib.contextmanager
-    def _attached(self, session: _DuckDBSession, staged: Sequence[Staged]) -> Iterator[set[str]]:
+    def _attached(self, session: DuckDBSession, staged: Sequence[Staged]) -> Iterator[set[str]]:
         names = [name for part in staged for name in (part.table, part.present) if name]
         beside = [name for name in names if self._side(name).exists()]
         try:
@@ -215,104 +218,18 @@ class DuckDBWarehouse:
                 session.ddl(f"DETACH DATABASE IF EXISTS {session.quoted(name)}")
 
 
-class _DuckDBSession:
-    """SQLAlchemy builds the statements in PostgreSQL's dialect; DuckDB's own driver runs their text."""
-
-    replaces = True
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self.connection = connection
-        self.dialect: Dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
-
-    @contextlib.contextmanager
-    def transaction(self, *, keep: bool = True) -> Iterator[None]:
-        self.connection.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            with contextlib.suppress(duckdb.Error):  # some errors have ended the transaction already
-                self.connection.execute("ROLLBACK")
-            raise
-        self.connection.execute("COMMIT" if keep else "ROLLBACK")
-
-    def rows(self, statement: sa.Select[Any]) -> list[Row]:
-        return self._execute(statement).fetchall()
-
-    def stream(self, statement: sa.Select[Any]) -> Iterator[Row]:
-        found = self._execute(statement)
-        while rows := found.fetchmany(1_000):
-            yield from rows
-
-    def change(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
-        return int(self._execute(statement).fetchall()[0][0])
-
-    def ddl(self, text: str) -> None:
-        self.connection.execute(text)
-
-    def quoted(self, *names: str) -> str:
-        return _ddl.quoted(self.dialect, *names)
-
-    def columns(self, schema: str, table: str) -> dict[str, str]:
-        found = self.connection.execute(
-            "SELECT column_name, data_type FROM information_schema.columns WHERE table_catalog = ?"
-            " AND lower(table_schema) = lower(?) AND lower(table_name) = lower(?) ORDER BY ordinal_position",
-            [_ALIAS, schema, table],
-        ).fetchall()
-        return {name: column_type(kind) or _foreign(schema, table, name, kind) for name, kind in found}
-
-    def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
-        table = sa.Table(name, sa.MetaData(), *columns, schema="temp", prefixes=["TEMPORARY"])
-        self.ddl(f"DROP TABLE IF EXISTS {self.quoted('temp', name)}")
-        _ddl.create_table(self, table)
-        return table
-
-    def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
-        # 64 bits: two contents of one key and cursor pass for equal once in 10^19. Comparing every column itself
-        # takes the join four times as long, as it has to carry them all (bench/RESULTS.md).
-        return sa.func.hash(*columns, type_=sa.Numeric(20, 0))
-
-    def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:
-        if not isinstance(staged, sa.Table) or staged.schema != schema:
-            return False
-        self.ddl(f"ALTER TABLE {self.quoted(schema, staged.name)} RENAME TO {self.quoted(table)}")
-        return True
-
-    def _execute(self, statement: sa.ClauseElement) -> duckdb.DuckDBPyConnection:
-        compiled: Any = statement.compile(dialect=self.dialect)
-        names = compiled.positiontup or []
-        expanded = compiled.construct_expanded_state() if "POSTCOMPILE" in compiled.string else None
-        if expanded is not None:
-            return self.connection.execute(expanded.statement, list(expanded.positional_parameters))
-        return self.connection.execute(compiled.string, [compiled.params[name] for name in names])
-
-
-def _fill(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    columns: Sequence[Column],
-    batches: Iterable[pa.RecordBatch],
+def _drained(
+    session: DuckDBSession, statement: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]
 ) -> int:
-    """Create *table* from the batches; DuckDB pulls them one by one, from a thread of its own."""
     schema = pa.schema([(ROW, pa.int64()), *((c.name, types.to_arrow(c.type)) for c in columns)])
-    failure: list[BaseException] = []
+    return drained(session.connection, statement, pa.RecordBatchReader.from_batches(schema, iter(batches)))
 
-    def watched() -> Iterator[pa.RecordBatch]:
-        try:
-            yield from batches
-        except BaseException as error:
-            failure.append(error)
-            raise
 
-    connection.register("incoming", pa.RecordBatchReader.from_batches(schema, watched()))
-    try:
-        made = connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming").fetchall()  # noqa: S608 - quoted
-    except duckdb.Error:
-        if failure:
-            raise failure[0] from None  # DuckDB has only the text of what our own code raised
-        raise
-    finally:
-        connection.unregister("incoming")
-    return int(made[0][0])
+def _sql_types(session: DuckDBSession, columns: Sequence[Column]) -> list[tuple[str, str]]:
+    return [
+        (name, sql_type(kind).compile(dialect=session.dialect))
+        for name, kind in ((ROW, "bigint"), *((c.name, c.type) for c in columns))
+    ]
 
 
 def _staging_tables(plan: Plan, staged: Sequence[Staged], beside: set[str]) -> dict[str, sa.Table]:
@@ -330,7 +247,7 @@ def _staging_tables(plan: Plan, staged: Sequence[Staged], beside: set[str]) -> d
     return tables
 
 
-def _profile(session: _DuckDBSession, feed: Feed) -> Profile:
+def _profile(session: DuckDBSession, feed: Feed) -> Profile:
     columns = session.columns(feed.system, feed.table)
     if not columns:
         return Profile(columns={})
@@ -343,42 +260,5 @@ def _profile(session: _DuckDBSession, feed: Feed) -> Profile:
     return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=told[0], highest=told[1])
 
 
-def _foreign(schema: str, table: str, name: str, kind: str) -> str:
-    raise DataError(
-        f"column {name!r} of {schema}.{table} has type {kind}, which Sluice does not write",
-        fix="Change its type, or load into another table",
-    )
-
-
 def _text(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
-
-
-def _is_held(error: Exception) -> bool:
-    return isinstance(error, duckdb.IOException) and "Could not set lock" in str(error)
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """DuckDB's errors in our words, where an operator can do something; the rest are bugs and stay as they are."""
-    try:
-        yield
-    except IngestError:
-        raise
-    except duckdb.OutOfMemoryException as error:
-        raise ConfigError(
-            f"the merge needs more memory than it may have: {_line(error)}", fix="Raise WAREHOUSE_MEMORY"
-        ) from error
-    except duckdb.TransactionException as error:
-        raise TransientError(f"another merge got in between: {_line(error)}", fix="Try again") from error
-    except duckdb.IOException as error:
-        raise TransientError(
-            f"the warehouse cannot be read or written: {_line(error)}",
-            fix="Check disk space and rights, then try again",
-        ) from error
-    except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
-        raise DataError(f"the warehouse refused a value: {_line(error)}", fix="Look at the file's types") from error
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0].rstrip(".")

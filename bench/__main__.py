@@ -1,0 +1,136 @@
+"""Measure Sluice beside plain SQL and a peer, and write bench/RESULTS.md.
+
+    make bench                                   the full size: some minutes, and 6 GB in .bench/
+    make bench-peers bench                       with dlt, installed into .venv-peers first
+    make bench ARGS="--rows 100000 --runs 1"     a quick look
+    make bench ARGS="--only plain,sluice"        without the peer
+
+Three steps: a first full into an empty database, a second full over it, a delta over the first full; the last two
+start from a copy of what the same contestant made of the first. Every step is a process of its own, measured from
+its start to its end; contestants take turns (A B C, A B C), and after each turn what is in the database is compared
+with what the exports say must be there (bench/check.py). Figures are medians of the runs; ratios are taken within a
+run, between neighbours in time, and then their median. Sluice alone also does dry runs, and a full three times as
+large: once into an empty database, once more over what that left.
+
+Run it on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+
+from pathlib import Path
+from typing import Any
+
+from bench import check, data, report
+from bench.contestants import CONTESTANTS, ROOT, Contestant, quiet
+from bench.measure import run
+
+STEPS = ("first", "second", "delta")
+EXTRA = ("second dry run", "delta dry run", "triple", "triple again")
+_STARTS = 7
+_BEFORE = {
+    "second": "first", "delta": "first", "second dry run": "first", "delta dry run": "first", "triple again": "triple",
+}  # fmt: skip
+_IMPORT = "import time; t = time.perf_counter(); import shared.app; print(time.perf_counter() - t)"
+
+
+class Bench:
+    """One pass over everything; *exports* and *states* are folders."""
+
+    def __init__(self, exports: Path, states: Path, rows: int, alive: dict[str, Any]) -> None:
+        self._exports, self._states = exports, states
+        self._expected, self._alive = data.expected(rows), alive
+
+    def step(self, who: Contestant, step: str) -> report.Turn:
+        """Do one step from a fresh copy of the state before it, and look at what came of it."""
+        state = self._states / who.name / step.replace(" ", "-")
+        shutil.rmtree(state, ignore_errors=True)
+        before = _BEFORE.get(step)
+        if before:
+            shutil.copytree(self._states / who.name / before, state)
+        else:
+            state.mkdir(parents=True)
+        source = step.split(maxsplit=1)[0]
+        command, env = who.command(step, state, self._exports / source)
+        cost, _ = run(command, env, ROOT)
+        size = (state / who.database).stat().st_size / 2**20
+        after = before if step.endswith("dry run") else source
+        turn = report.Turn(cost, size, self._verdict(who, state, after or source))
+        if step not in _BEFORE.values():
+            shutil.rmtree(state)
+        print(f"  {step:14} {who.name:7} {cost.wall:7.2f} s  {cost.cpu:7.2f} s CPU {cost.peak:6.0f} MB  {turn.verdict}")
+        return turn
+
+    def _verdict(self, who: Contestant, state: Path, after: str) -> str:
+        seen = _ask("bench.check", "found", str(state / who.database), who.schema, who.kind)
+        return check.verdict(after, self._expected[after], self._alive, seen)
+
+
+def main() -> None:
+    told = _arguments()
+    names = told.only.split(",") if told.only else list(CONTESTANTS)
+    wanted = [CONTESTANTS[name] for name in names]
+    exports, states = told.work / f"{told.rows}", told.work / "states"
+    print(f"Making the exports in {told.work} (once) ...", flush=True)
+    alive = _made(exports, told.rows)
+    bench = Bench(exports.resolve(), states.resolve(), told.rows, alive)
+    rounds: list[report.Round] = []
+    for number in range(1, told.runs + 1):
+        print(f"Run {number} of {told.runs}", flush=True)
+        turns = {(step, who.name): bench.step(who, step) for step in STEPS for who in wanted if who.installed}
+        if "sluice" in names:
+            turns |= {(step, "sluice"): bench.step(CONTESTANTS["sluice"], step) for step in EXTRA}
+        rounds.append(turns)
+    shutil.rmtree(states, ignore_errors=True)
+    text = report.text(told.rows, wanted, rounds, _start_up() if "sluice" in names else None)
+    told.results.write_text(text, encoding="utf-8")
+    print(f"Written: {told.results}")
+    if any(turn.verdict.startswith("wrong") for turns in rounds for turn in turns.values()):
+        raise SystemExit("a table is not what it should be: see above")
+
+
+def _made(exports: Path, rows: int) -> dict[str, Any]:
+    """The exports, and what is alive after each step; made in other processes, so that this one stays small."""
+    run([sys.executable, "-m", "bench.data", str(exports.resolve()), "--rows", str(rows)], quiet(), ROOT)
+    known = exports / "expected.json"
+    if not known.exists() or known.stat().st_mtime < (exports / data.DONE).stat().st_mtime:
+        known.write_text(json.dumps(_ask("bench.check", "expect", str(exports.resolve()))), encoding="utf-8")
+    return dict(json.loads(known.read_text(encoding="utf-8")))
+
+
+def _start_up() -> dict[str, list[float]]:
+    """Seconds that ``import shared.app`` and ``sluice --help`` take."""
+    imports, helps = [], []
+    for _ in range(_STARTS):
+        imports.append(float(run([sys.executable, "-c", _IMPORT], quiet(), ROOT)[1]))
+        helps.append(run([sys.executable, "-m", "shared", "--help"], quiet(), ROOT)[0].wall)
+    return {"import": imports, "help": helps}
+
+
+def _ask(module: str, *arguments: str) -> dict[str, Any]:
+    return dict(json.loads(run([sys.executable, "-m", module, *arguments], quiet(), ROOT)[1]))
+
+
+def _arguments() -> argparse.Namespace:
+    summary, _, rest = str(__doc__).partition("\n")
+    arguments = argparse.ArgumentParser(
+        "python -m bench", description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--rows", type=int, default=5_000_000, help="of the first full (%(default)s)")
+    arguments.add_argument("--runs", type=int, default=3, help="of everything (%(default)s)")
+    arguments.add_argument("--only", metavar="A,B", help=f"of {', '.join(CONTESTANTS)}")
+    arguments.add_argument("--work", type=Path, default=ROOT / ".bench", help="folder for exports and databases")
+    arguments.add_argument("--results", type=Path, default=ROOT / "bench" / "RESULTS.md", help="file to write")
+    told = arguments.parse_args()
+    unknown = set(told.only.split(",")) - set(CONTESTANTS) if told.only else set()
+    if unknown:
+        arguments.error(f"nobody is called {', '.join(sorted(unknown))}")
+    return told
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Who takes part, and the command line of each for every step. A step is one process, from its start to its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import sluice
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / ".venv-peers" / "bin" / "python"
+
+Command = tuple[list[str], dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """*command* makes arguments and environment from a step, a folder to keep the state in, and the exports."""
+
+    name: str
+    label: str
+    command: Callable[[str, Path, Path], Command]
+    database: str
+    schema: str
+    kind: str = "history"
+    """``history`` if the table has FirstSyncAt, DeletedAt and the like, else ``plain``."""
+    python: Path = Path(sys.executable)
+
+    @property
+    def installed(self) -> bool:
+        return self.python.exists()
+
+
+def _module(name: str, python: Path) -> Callable[[str, Path, Path], Command]:
+    return lambda step, state, exports: ([str(python), "-m", name, step, str(state), str(exports)], quiet())
+
+
+def quiet(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """An environment without the settings that whoever starts this may have."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+    return {**kept, "TZ": "UTC", **(more or {})}
+
+
+CONTESTANTS = {
+    "plain": Contestant(
+        name="plain",
+        label="plain SQL",
+        command=_module("bench.plain", Path(sys.executable)),
+        database="plain.duckdb",
+        schema="main",
+    ),
+    "sluice": Contestant(
+        name="sluice",
+        label="Sluice",
+        command=lambda step, state, exports: (
+            sluice.command(step, exports),
+            quiet(sluice.settings(state)),
+        ),
+        database=sluice.DATABASE,
+        schema="coolr",
+    ),
+    "dlt": Contestant(
+        name="dlt",
+        label="dlt",
+        command=_module("bench.dlt_peer", PEERS),
+        database="dlt.duckdb",
+        schema="coolr",
+        kind="plain",
+        python=PEERS,
+    ),
+}

@@ -1,0 +1,146 @@
+"""How results look to a person and to a machine: tables, remarks, JSON. Prints only."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from shared.app import Result
+    from shared.audit import Audit
+    from shared.model import Change, Run
+
+_COUNTS = (
+    "read", "inserted", "updated", "deleted", "undeleted", "unchanged", "stale", "superseded", "rejected", "absent",
+)  # fmt: skip
+_MOST_ROWS = 200
+"""A table longer than that is for a machine to read."""
+
+
+def results(told: Sequence[Result], *, as_json: bool) -> None:
+    """What became of each table; exits with 1 if any failed."""
+    if as_json:
+        json_list(result_record(result) for result in told)
+    else:
+        table(result_row(result) for result in told)
+        for result in told:
+            if result.run:
+                remark(result.table, result.run)
+            _changes(result.changes)
+    if any(result.failed for result in told):
+        sys.exit(1)
+
+
+def result_record(result: Result) -> dict[str, Any]:
+    """A result as JSON has it."""
+    told: dict[str, Any] = {"table": result.table, "place": result.place, "skipped": result.skipped}
+    told["run"] = run_record(result.run) if result.run else None
+    if result.changes:
+        told["changes"] = [asdict(change) for change in result.changes]
+    return told
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """A run as JSON has it."""
+    return {name: value for name, value in asdict(run).items() if name != "columns"}
+
+
+def result_row(result: Result) -> dict[str, Any]:
+    """A result as a table has it."""
+    place = "/".join(result.place.split("/")[-3:])
+    if result.run is None:
+        return {"table": result.table, "export": place, "status": f"skipped: {result.skipped}"}
+    return {"table": result.table, "export": place, "status": result.run.status, **_counts(result.run)}
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """A run as a table has it."""
+    exported, finished = (run.exported_at or "")[:19], (run.finished or "")[:19]
+    about = {"run": run.id, "feed": run.feed, "type": run.kind, "exported_at": exported, "status": run.status}
+    return {**about, "finished": finished, **_counts(run)}
+
+
+def _counts(run: Run) -> dict[str, int | None]:
+    return {name: getattr(run, name) or None for name in _COUNTS}
+
+
+def remark(name: str, run: Run) -> None:
+    """What an operator should know of a run beside its counts, on the error output."""
+    if run.error:
+        click.secho(f"{name}: {run.error}", fg="red", err=True)
+    if run.note:
+        click.secho(f"{name}: {run.note}", fg="yellow", err=True)
+    if run.values_rejected:
+        aside = f"{run.values_rejected} values set aside, see `sluice rejects {run.feed}`"
+        click.secho(f"{name}: {aside}", fg="yellow", err=True)
+
+
+def _changes(changes: Iterable[Change]) -> None:
+    for change in changes:
+        click.secho(change.outcome, bold=True)
+        before, after = change.before or {}, change.after or {}
+        for name in dict.fromkeys((*before, *after)):
+            old, new = before.get(name), after.get(name)
+            click.echo(f"  {name}: {_cell(old)}" + ("" if old == new else f" -> {_cell(new)}"))
+
+
+def audit(found: Audit) -> None:
+    """A file beside the warehouse: counts and span, columns, and how they differ."""
+    click.secho(f"{found.feed}: {', '.join(found.files)}", bold=True)
+    stored = found.stored
+    here = {"rows": found.rows, "active": found.active, "deleted": found.deleted, "rejected": found.rejected}
+    there = {"rows": stored.rows, "active": stored.active, "deleted": stored.deleted}
+    table(
+        [
+            {"": "file", **here, "oldest": found.lowest, "newest": found.highest},
+            {"": "warehouse", **there, "oldest": stored.lowest, "newest": stored.highest},
+        ]
+    )
+    table({"column": c.name, "file": c.type, "warehouse": stored.columns.get(c.name)} for c in found.columns)
+    for difference in found.differences:
+        click.echo(difference)
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> None:
+    """The first rows as a table; columns without any value are left out."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rest = iter(rows)
+    shown = list(itertools.islice(rest, _MOST_ROWS))
+    names = dict.fromkeys(name for row in shown for name, value in row.items() if value is not None)
+    if not names:
+        click.echo("nothing")
+        return
+    drawn = Table(*names, box=None, pad_edge=False, header_style="bold")
+    for row in shown:
+        drawn.add_row(*(Text(_cell(row.get(name)), overflow="fold") for name in names))
+    # Off a terminal nobody sees columns folded to fit one.
+    console = Console() if sys.stdout.isatty() else Console(width=500)
+    console.print(drawn)
+    if more := sum(1 for _ in rest):
+        click.echo(f"and {more:,} more; --json has them all")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def json_list(values: Iterable[Any]) -> None:
+    """A JSON list, written as its elements come."""
+    opening = "["
+    for value in values:
+        click.echo(opening)
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str), nl=False)
+        opening = ","
+    click.echo("[]" if opening == "[" else "\n]")

@@ -1,0 +1,59 @@
+"""The benchmark runs, and says what it is there to say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import check, report
+from bench.contestants import CONTESTANTS, ROOT
+from bench.measure import Cost
+
+ROWS = {"rows": 1_030, "dead": 5, "touched": 85}
+
+
+@pytest.mark.slow
+def test_results_show_every_section_and_figure(tmp_path: Path) -> None:
+    results = tmp_path / "results.md"
+    few = ["--rows", "2000", "--runs", "1", "--only", "plain,sluice"]
+    places = ["--work", str(tmp_path), "--results", str(results)]
+
+    subprocess.run([sys.executable, "-m", "bench", *few, *places], cwd=ROOT, check=True)
+
+    text = results.read_text(encoding="utf-8")
+    titles = [line for line in text.splitlines() if line.startswith("#")]
+    assert [title.split()[1] for title in titles] == [
+        "Benchmark", "First", "Second", "Delta", "Figures", "Memory", "Dry", "Start",
+    ]  # fmt: skip
+    assert 3 == text.count("| plain SQL |")
+    assert 18 == text.count("| at most")
+    assert "wrong" not in text
+    assert str(tmp_path) not in text
+
+
+def test_right_table_passes() -> None:
+    seen = {"alive": [1_025, "17"], "dead": 5, "touched": 85}
+
+    assert "right" == check.verdict("delta", ROWS, {"delta": [1_025, "17"]}, seen)
+
+
+@pytest.mark.parametrize("fault", [{"alive": [1_025, "18"]}, {"dead": 4}, {"touched": 84}])
+def test_faulty_table_is_called_wrong(fault: dict[str, object]) -> None:
+    seen = {"alive": [1_025, "17"], "dead": 5, "touched": 85, **fault}
+
+    assert check.verdict("delta", ROWS, {"delta": [1_025, "17"]}, seen).startswith("wrong")
+
+
+def test_peer_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    absent = replace(CONTESTANTS["dlt"], python=tmp_path / "python")
+    turn = report.Turn(Cost(1.0, 1.0, 100.0), 10.0, "right")
+    rounds = [{(step, "plain"): turn for step in ("first", "second", "delta")}]
+
+    text = report.text(1_000, [CONTESTANTS["plain"], absent], rounds, None)
+
+    assert 3 == text.count("not installed: `make bench-peers`")
