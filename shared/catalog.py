@@ -6,14 +6,17 @@ table nobody declared is taken (``undeclared``). Nothing here knows a particular
 
 from __future__ import annotations
 
+import pkgutil
+import re
 import tomllib
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shared import columns
+from shared import columns, sources
+from shared.cursor import CURSOR_TYPES
 from shared.errors import ConfigError
 from shared.model import Feed
 from shared.settings import zone
@@ -21,6 +24,8 @@ from shared.settings import zone
 PACKAGED = Path(__file__).with_suffix("")
 """The folder of catalog files that comes with the package."""
 
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_RESERVED = ("information_schema", "ingest", "temp")
 _LONGEST_TABLE = 63 - len("_active")
 
 
@@ -127,11 +132,12 @@ def _system(path: Path) -> System:
         feed = _Where(path, f"feed {head.get('name')}.{name}")
         tables[name] = _complete(feed, defaults, _options(feed, feed.is_table(entry, "the feed")))
         feed.guard(_check_table_name, name)
+        feed.lower(name)
     rule = _Where(path, "undeclared")
     undeclared = where.table(content, "undeclared")
     return System(
-        name=where.text(head, "name"),
-        source=where.text(head, "source"),
+        name=_system_name(where, where.text(head, "name")),
+        source=_source(where, where.text(head, "source")),
         client=where.text(head, "client") if "client" in head else None,
         tables=tables,
         undeclared=_complete(rule, defaults, _options(rule, undeclared)) if undeclared else None,
@@ -153,7 +159,31 @@ def _complete(where: _Where, defaults: Mapping[str, Any], own: Mapping[str, Any]
     options = {**defaults, **own, "types": {**defaults.get("types", {}), **own.get("types", {})}}
     if not options.get("keys"):
         raise where.wrong("it has no keys")
+    _check_columns(where, options)
     return options
+
+
+def _check_columns(where: _Where, options: Mapping[str, Any]) -> None:
+    """Columns that cannot play the parts they are given."""
+    cursor, flag = options.get("cursor"), options.get("deleted")
+    if flag and flag.casefold() in _folded(name for name in (*options["keys"], cursor) if name):
+        raise where.wrong(f"{flag!r} cannot be the deletion flag and a key or the cursor")
+    kind = {name.casefold(): kind for name, kind in options["types"].items()}.get((cursor or "").casefold())
+    if kind and kind.partition("(")[0] not in CURSOR_TYPES:
+        raise where.wrong(f"cursor {cursor!r} has type {kind}, which has no order to go by")
+
+
+def _system_name(where: _Where, name: str) -> str:
+    if not _NAME.fullmatch(name) or name in _RESERVED:
+        raise where.wrong(f"name {name!r} cannot name a schema: use a-z, 0-9 and _, and none of {', '.join(_RESERVED)}")
+    return name
+
+
+def _source(where: _Where, source: str) -> str:
+    known = [module.name for module in pkgutil.iter_modules(sources.__path__) if not module.name.startswith("_")]
+    if source not in known:
+        raise where.wrong(f"there is no source {source!r}; known are {', '.join(known)}")
+    return source
 
 
 class _Where:
@@ -184,6 +214,10 @@ class _Where:
             raise self.wrong(f"{name} must be a text, not {value!r}")
         return value
 
+    def lower(self, name: str) -> None:
+        if name != name.lower():
+            raise self.wrong(f"write the table's name in lower case: {name.lower()!r}")
+
     def guard(self, check: Callable[[str], T], text: str) -> T:
         try:
             return check(text)
@@ -194,7 +228,17 @@ class _Where:
 def _keys(where: _Where, _name: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(key, str) and key for key in value):
         raise where.wrong(f"keys must be a list of column names, not {value!r}")
+    if len(_folded(value)) < len(value):
+        raise where.wrong(f"keys has a column twice: {value!r}")
+    try:
+        [key.format(table="") for key in value]
+    except (LookupError, ValueError) as error:
+        raise where.wrong(f"keys may hold {{table}} and no other braces, not {value!r}") from error
     return tuple(value)
+
+
+def _folded(names: Iterable[str]) -> set[str]:
+    return {name.casefold() for name in names}
 
 
 def _column(where: _Where, name: str, value: Any) -> str | None:
@@ -207,6 +251,8 @@ def _column(where: _Where, name: str, value: Any) -> str | None:
 
 def _types(where: _Where, name: str, value: Any) -> dict[str, str]:
     entry = where.is_table(value, name)
+    if len(_folded(entry)) < len(entry):
+        raise where.wrong(f"types has a column twice: {', '.join(entry)}")
     return {column: where.guard(columns.parse, str(kind)) for column, kind in entry.items()}
 
 
@@ -256,4 +302,5 @@ def _check_table_name(table: str) -> None:
 def _quoted(text: str) -> str:
     import json
 
-    return json.dumps(text, ensure_ascii=False)  # a TOML basic string takes JSON's escapes
+    # A TOML basic string takes JSON's escapes, and no DEL as it is.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

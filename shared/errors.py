@@ -14,7 +14,7 @@ class IngestError(Exception):
     """Base of every error this package raises on purpose. Its message is one line: problem, then fix."""
 
     def __init__(self, problem: str, *, fix: str) -> None:
-        super().__init__(f"{problem}. {fix}.")
+        super().__init__(" ".join(f"{problem}. {fix}.".split("\n")))  # a file's name may hold any character
         self.problem = problem
         self.fix = fix
 

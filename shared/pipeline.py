@@ -66,9 +66,12 @@ def _floor(feed: Feed, seen: Watermark) -> str | None:
 
 
 def asked(feed: str, unit: Unit, ledger: Ledger, started: str, *, again: bool = False) -> Run | None:
-    """The run that would do *unit*, or None if all of it is recorded done and it is not wished *again*."""
+    """The run that would do *unit*, or None if all of it is recorded done and it is not wished *again*.
+
+    A window is never done: what was committed late, at a cursor already read, is in it the next time.
+    """
     known = ledger.known(feed, [work.id for work in unit.works])
-    if not again and all(w.id in known and known[w.id].status == "done" for w in unit.works):
+    if not again and unit.window is None and all(w.id in known and known[w.id].status == "done" for w in unit.works):
         return None
     return Run(
         id=run_id(feed, [(w.id, known[w.id].times if w.id in known else 0) for w in unit.works]),

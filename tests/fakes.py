@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import pyarrow as pa
 
 from shared import cursor
-from shared.errors import ConflictError, TransientError
+from shared.errors import ConflictError, IngestError, TransientError
 from shared.model import Record, Slice, Unit, Watermark
 from shared.sources import Described
 
@@ -106,17 +106,25 @@ class Calls:
     """Counts calls to ports, and loses one of them: before it takes effect, or its answer after."""
 
     def __init__(self, lose: int | None = None, *, after: bool = False) -> None:
-        self.made = 0
+        self.names: list[str] = []
+        """Of the calls made so far."""
         self.lost: str | None = None
         self._lose, self._after = lose, after
 
     def through(self, name: str, call: Callable[[], T]) -> T:
-        self.made += 1
-        chosen = self.made == self._lose
+        self.names.append(name)
+        chosen = len(self.names) == self._lose
         if chosen and not self._after:
             self._strike(name)
-        answer = call()
+        try:
+            answer = call()
+        except IngestError:
+            if chosen and self._after:
+                self._strike(name)
+            raise
         if chosen and self._after:
+            if isinstance(answer, io.IOBase):
+                answer.close()  # whoever asked never got it
             self._strike(name)
         return answer
 

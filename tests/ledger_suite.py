@@ -332,13 +332,13 @@ class LedgerSuite:
     def test_feeds_do_not_see_each_other(self, ledger):
         """Neither works, nor watermark, nor etag, nor what is forgotten."""
         ledger.commit(FEED, [done()], Watermark("10", "bigint"))
-        ledger.commit(OTHER, [failed()], Watermark(FEBRUARY, "timestamp"))
+        ledger.commit(OTHER, [done(), failed("w2")], Watermark(FEBRUARY, "timestamp"))
         ledger.forget(FEED, JANUARY)
         ledger.rewind(FEED, Watermark("1", "bigint"))
         seen = ledger.watermark(OTHER)
 
         assert (FEBRUARY, "timestamp") == (seen.value, seen.type)
-        assert {"w1": failed()} == ledger.known(OTHER, ["w1"])
+        assert {"w1": replace(done(), times=1), "w2": failed("w2")} == ledger.known(OTHER, ["w1", "w2"])
 
     @pytest.mark.parametrize("name", HOSTILE)
     def test_any_name_is_just_a_name(self, ledger, name):

@@ -6,9 +6,10 @@ import contextlib
 import datetime as dt
 import json
 import shutil
+import sqlite3
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,16 +18,16 @@ import pytest
 
 from shared import pipeline
 from shared.catalog import System
-from shared.errors import DataError, TransientError
+from shared.errors import ConflictError, DataError, TransientError
 from shared.ledger.sqlite import SqliteLedger
-from shared.model import Plan, Run, Slice, Staged, Unit, from_json, instant
+from shared.model import Plan, Record, Run, Slice, Staged, Unit, Watermark, Window, from_json, instant
 from shared.sources import Source
 from shared.sources.exports import ExportsSource, Told, find, unit
 from shared.stores import open_store
 from shared.warehouses import Limits
 from shared.warehouses.duckdb import DuckDBWarehouse
 from tests.exports import START, export_path, write_parquet
-from tests.fakes import Calls, MemoryPullSource, Watched
+from tests.fakes import Calls, MemoryLedger, MemoryPullSource, Watched
 
 T = TypeVar("T")
 EPOCH = START.replace(tzinfo=None)
@@ -60,13 +61,13 @@ class Place:
 class Host:
     """Calls the verbs as Durable does: each until it works, and with records that went through JSON."""
 
-    def __init__(self, place: Place, calls: Calls, max_reject_share: float = 1.0) -> None:
+    def __init__(self, place: Place, calls: Calls) -> None:
         self.calls = calls
         self.real = place.warehouse()
         self.warehouse: Any = Watched(self.real, calls)
         self.ledger: Any = Watched(place.ledger(), calls)
         rule = {
-            "keys": ("{table}Id",), "cursor": "ModifiedOn", "deleted": "IsDeleted", "max_reject_share": max_reject_share,
+            "keys": ("{table}Id",), "cursor": "ModifiedOn", "deleted": "IsDeleted", "max_reject_share": 1.0,
         }  # fmt: skip
         self.system = System(
             name="shop", source="exports", client=None, tables={}, undeclared=rule, file=Path("shop.toml")
@@ -123,23 +124,15 @@ def passed_on(record: T) -> T:
     return from_json(type(record), json.loads(json.dumps(asdict(record))))
 
 
-def everything(place: Place) -> dict[str, Any]:
+def everything(place: Place, warehouse: DuckDBWarehouse) -> dict[str, Any]:
     """All that must not depend on a lost call."""
-    with place.warehouse()._session() as session:
-        names = [
-            (schema, table)
-            for schema, table in session.connection.execute(
-                "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = '_sluice' ORDER BY ALL"
-            ).fetchall()
-        ]
-        tables = {
-            f"{schema}.{table}": (session.columns(schema, table), sorted(_rows(session, schema, table), key=repr))
-            for schema, table in names
-        }
-    with contextlib.closing(__import__("sqlite3").connect(place.folder / "ledger.db")) as db:
+    with warehouse._session() as session:
+        listed = "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = '_sluice'"
+        names = session.connection.execute(listed).fetchall()
+        tables = {".".join(name): (session.columns(*name), sorted(_rows(session, *name), key=repr)) for name in names}
+    with contextlib.closing(sqlite3.connect(place.folder / "ledger.db")) as db:
         ledger = {name: db.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in ("watermark", "work")}
-    beside = sorted(path.name for path in place.folder.iterdir())
-    return {**tables, **ledger, "files": beside}
+    return {**tables, **ledger}
 
 
 def _rows(session: Any, schema: str, table: str) -> list[tuple[Any, ...]]:
@@ -162,7 +155,7 @@ class Case:
 def first(root: Path) -> Case:
     """A first load of two slices: one staging table becomes the target, the other joins it."""
     rows = [row(1, at(1)), row(2, at(2), deleted=True), row(3, FAR), row(4, at(1))]
-    export = write_parquet(export_path(root / "first", "full", "20260224121000", "item"), rows, 1, SCHEMA)
+    export = write_parquet(export_path(root / "first", "full", "20260224121000", "item"), rows, 2, SCHEMA)
     return Case(lambda host: host.load(export.parent, at(60)))
 
 
@@ -173,14 +166,14 @@ def delta(root: Path) -> Case:
         row(1, at(12), 1 << 40, B=1.0), row(None, at(12), 5, B=1.0), row(2, at(13), 6, B=float("nan")),
         row(4, at(11), 7, B=2.0), row(4, at(12), 8, B=2.0, deleted=True),
     ]  # fmt: skip
-    export = write_parquet(export_path(root / "delta", "delta", "20260224122000", "item"), rows, 1, wider)
+    export = write_parquet(export_path(root / "delta", "delta", "20260224122000", "item"), rows, 2, wider)
     return Case(lambda host: host.load(export.parent, at(61)), first(root).load)
 
 
 def full(root: Path) -> Case:
     """A complete full: one row it lacks is gone, one that was rejected is not."""
     rows = [row(1, at(15), 9), row(2, FAR), row(5, at(14), 1)]
-    export = write_parquet(export_path(root / "full", "full", "20260224123000", "item"), rows, 1, SCHEMA)
+    export = write_parquet(export_path(root / "full", "full", "20260224123000", "item"), rows, 2, SCHEMA)
     earlier = delta(root)
 
     def before(host: Host) -> None:
@@ -194,7 +187,7 @@ def failing(root: Path) -> Case:
     """A delta in which a column has turned into text: it is refused, and the run says why."""
     odd = pa.schema([*list(SCHEMA)[:3], ("A", pa.string())])
     rows = [row(1, at(12), "x"), row(2, FAR, "y")]
-    export = write_parquet(export_path(root / "odd", "delta", "20260224122000", "item"), rows, 1, odd)
+    export = write_parquet(export_path(root / "odd", "delta", "20260224122000", "item"), rows, 2, odd)
     return Case(lambda host: host.load(export.parent, at(61)), first(root).load)
 
 
@@ -215,22 +208,40 @@ CASES = (first, delta, full, failing, pulled)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_losing_any_one_call_changes_nothing(case, after, tmp_path):
-    """Whichever call is lost, table, history, rejects, ledger and files end as if none had been."""
-    told = case(tmp_path)
-    start = prepared(told, tmp_path / "start")
-    calm = Calls()
-    expected = attacked(told, start, tmp_path / "calm", calm)
-    lost: list[str] = []
+    """Whichever call is lost, table, history, rejects, ledger and files end as if none had been.
 
-    for number in range(1, calm.made + 1):
-        calls = Calls(number, after=after)
-        found = attacked(told, start, tmp_path / f"lost{number}", calls)
+    Of calls that repeat the one before them (reads of one file, batches of one slice) the first stands for all.
+    """
+    check_lost_calls(case(tmp_path), tmp_path, _changes_of, after=after)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_losing_any_one_call_changes_nothing_and_each_read_is_a_call(case, after, tmp_path):
+    """The same for each single read and batch."""
+    check_lost_calls(case(tmp_path), tmp_path, lambda names: range(len(names)), after=after)
+
+
+def check_lost_calls(
+    told: Case, folder: Path, chosen: Callable[[Sequence[str]], Iterable[int]], *, after: bool
+) -> None:
+    start = prepared(told, folder / "start")
+    calm = Calls()
+    expected = attacked(told, start, folder / "calm", calm)
+    ports = {name.removeprefix("next of ").partition(".")[0] for name in calm.names}
+
+    for number in chosen(calm.names):
+        calls = Calls(number + 1, after=after)
+        found = attacked(told, start, folder / f"lost{number}", calls)
 
         assert calls.lost is not None
         assert expected == found, calls.lost
-        lost.append(calls.lost)
+    assert ports >= {"SqliteLedger", "DuckDBWarehouse"}
 
-    assert calm.made == len(lost) > 20
+
+def _changes_of(names: Sequence[str]) -> list[int]:
+    return [n for n, name in enumerate(names) if n == 0 or names[n - 1] != name]
 
 
 def prepared(told: Case, folder: Path) -> Place:
@@ -245,4 +256,112 @@ def attacked(told: Case, start: Place, folder: Path, calls: Calls) -> dict[str, 
     host = Host(place, calls)
     with host.real._session():  # held open: opening the file anew for each verb is most of the time
         told.load(host)
-    return everything(place)
+        held = everything(place, host.real)
+    return {**held, "files": sorted(path.name for path in folder.iterdir())}
+
+
+# -- pull feeds
+
+
+def test_an_overtaken_pull_run_gives_up(tmp_path):
+    """Two runs start from one watermark; the one that comes second merges nothing and says so."""
+    host, clock = Host(Place(tmp_path), Calls()), at(60)
+    source = MemoryPullSource(SCHEMA, [row(1, at(1))], "ModifiedOn", "timestamp")
+    feed = host.system.feed("item", SCHEMA.names)
+    slow = pipeline.window(feed, source, host.ledger)
+    source.rows.append(row(2, at(2)))
+    host.pull(source, clock)
+    before = everything(Place(tmp_path), host.real)
+
+    with pytest.raises(ConflictError, match="advanced by another run"):
+        host.take(slow, source, clock)
+
+    assert before == everything(Place(tmp_path), host.real)
+
+
+def test_a_pull_run_that_is_overtaken_while_it_merges_leaves_the_watermark_alone(tmp_path):
+    """The other one commits between the merge and the commit of the first."""
+    host, clock = Host(Place(tmp_path), Calls()), at(60)
+    source = MemoryPullSource(SCHEMA, [row(1, at(1))], "ModifiedOn", "timestamp")
+    host.ledger = Overtaking(Place(tmp_path).ledger(), Watermark(instant(at(9)), "timestamp"))
+
+    with pytest.raises(ConflictError, match="advanced by another run"):
+        host.pull(source, clock)
+
+    assert instant(at(9)) == host.ledger.watermark("shop.item").value
+
+
+class Overtaking:
+    """A ledger in which another run commits just before each commit."""
+
+    def __init__(self, ledger: SqliteLedger, mark: Watermark) -> None:
+        self._ledger, self._mark = ledger, mark
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def commit(self, feed: str, records: Any, mark: Watermark | None = None) -> None:
+        other = Record(work="another", name="another", run="another", status="done", times=0)
+        self._ledger.commit(feed, [other], self._mark)
+        self._ledger.commit(feed, records, mark)
+
+
+def test_the_watermark_of_a_pull_feed_is_at_most_the_ceiling(tmp_path):
+    """A row that changes while it is read shows a cursor beyond the window; the next window reads it again."""
+    host = Host(Place(tmp_path), Calls())
+    source = MemoryPullSource(SCHEMA, [row(1, at(1)), row(2, at(5))], "ModifiedOn", "timestamp")
+    feed = host.system.feed("item", SCHEMA.names)
+    work = pipeline.window(feed, source, host.ledger)
+    source.read = lambda part: iter([pa.RecordBatch.from_pylist([row(1, at(1)), row(2, at(8))], schema=SCHEMA)])
+    host.take(work, source, at(60))
+
+    assert instant(at(5)) == host.ledger.watermark("shop.item").value
+
+
+def test_a_window_begins_below_the_watermark_by_the_overlap(tmp_path):
+    """What was committed late, with a cursor below the watermark, is found within the overlap."""
+    host = Host(Place(tmp_path), Calls())
+    source = MemoryPullSource(SCHEMA, [row(1, at(10))], "ModifiedOn", "timestamp")
+    host.pull(source, at(60))
+    feed = replace(host.system.feed("item", SCHEMA.names), overlap_seconds=120)
+
+    first, again = (pipeline.window(feed, source, ledger) for ledger in (MemoryLedger(), host.ledger))
+
+    assert Window(None, instant(at(10))) == first.window
+    assert Window(instant(at(8)), instant(at(10))) == again.window
+
+
+def test_an_empty_source_gives_no_window(tmp_path):
+    """There is nothing to read, and no ceiling to read up to."""
+    host = Host(Place(tmp_path), Calls())
+    source = MemoryPullSource(SCHEMA, [], "ModifiedOn", "timestamp")
+
+    assert None is pipeline.window(host.system.feed("item", SCHEMA.names), source, host.ledger)
+
+
+def test_a_number_as_cursor_is_compared_as_a_number(tmp_path):
+    """10 is above 9, though not as text."""
+    schema = pa.schema([("ItemId", pa.int64()), ("ModifiedOn", pa.int64()), ("IsDeleted", pa.bool_())])
+    host = Host(Place(tmp_path), Calls())
+    source = MemoryPullSource(schema, [{"ItemId": 1, "ModifiedOn": 9, "IsDeleted": False}], "ModifiedOn", "bigint")
+    host.pull(source, at(60))
+    source.rows.append({"ItemId": 2, "ModifiedOn": 10, "IsDeleted": False})
+    host.pull(source, at(61))
+    source.rows.append({"ItemId": 3, "ModifiedOn": 10, "IsDeleted": False})
+
+    work = pipeline.window(host.system.feed("item", schema.names), source, host.ledger)
+
+    assert Watermark("10", "bigint", "2") == host.ledger.watermark("shop.item")
+    assert Window("10", "10") == work.window
+
+
+def test_a_row_with_the_cursor_of_the_watermark_is_taken_even_if_the_window_is_the_same(tmp_path):
+    """Two rows share the highest cursor, and the second is committed after the first was read."""
+    host = Host(Place(tmp_path), Calls())
+    source = MemoryPullSource(SCHEMA, [row(1, at(1))], "ModifiedOn", "timestamp")
+    host.pull(source, at(60))
+    host.pull(source, at(61))
+    source.rows.append(row(2, at(1)))
+    host.pull(source, at(62))
+
+    assert 2 == host.real.profile(host.system.feed("item", SCHEMA.names)).rows

@@ -16,12 +16,12 @@ from shared.errors import ConfigError, DataError
 from shared.identity import work_id
 from shared.model import Kind, Slice, Unit, Work, instant
 from shared.sources import Described
+from shared.sources._bombs import refuse_bombs
 from shared.sources._choice import Offer
 from shared.sources._layout import Place, place
+from shared.sources._repeats import Repeats
 from shared.stores import File, Store
 
-_BOMB_BYTES = 64 << 20
-_BOMB_RATIO = 100
 _READ_AHEAD = 256 << 10
 """Bytes read at once from a column chunk: keeps memory flat however large row groups are."""
 _BATCH_BYTES = 32 << 20
@@ -125,7 +125,7 @@ class ExportsSource:
             file = File(**note)
             try:
                 with self._parquet(file) as parquet:
-                    _refuse_bombs(file, parquet.metadata)
+                    refuse_bombs(file.name, parquet.metadata)
                     schemas[file.name] = parquet.schema_arrow
                     slices += self._cut(file, parquet.metadata, slices)
             except DataError as error:
@@ -142,7 +142,9 @@ class ExportsSource:
         rows = 0
         with self._parquet(file) as parquet, _faults_of(file):
             size = _batch_size(parquet.metadata, groups, self._batch_rows)
-            for batch in parquet.iter_batches(size, row_groups=list(groups)):
+            repeats = Repeats(file.name, parquet.metadata, groups, lambda names: self._parquet(file, names))
+            for batch in parquet.iter_batches(repeats.batch_size(size), row_groups=list(groups)):
+                repeats.watch(batch)
                 rows += batch.num_rows
                 yield batch
         if rows != part.rows:
@@ -152,7 +154,7 @@ class ExportsSource:
             )
 
     @contextlib.contextmanager
-    def _parquet(self, file: File) -> Iterator[pq.ParquetFile]:
+    def _parquet(self, file: File, read_dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
         with self._store.open(file) as opened:
             _refuse_strangers(file, opened.read(len(_MAGIC)))
             opened.seek(0)
@@ -160,7 +162,7 @@ class ExportsSource:
                 # Pages are read as they are needed (buffer_size), never a whole row group ahead (pre_buffer).
                 parquet = pq.ParquetFile(
                     opened, buffer_size=_READ_AHEAD, pre_buffer=False, coerce_int96_timestamp_unit="us",
-                    page_checksum_verification=True,
+                    page_checksum_verification=True, read_dictionary=list(read_dictionary),
                 )  # fmt: skip
             yield parquet
 
@@ -190,19 +192,6 @@ def _refuse_strangers(file: File, head: bytes) -> None:
             f"{file.name} is not a Parquet file: it begins with {head!r}",
             fix="Export it as Parquet, or load it as what it is",
         )
-
-
-def _refuse_bombs(file: File, metadata: pq.FileMetaData) -> None:
-    for group in range(metadata.num_row_groups):
-        described = metadata.row_group(group)
-        for number in range(described.num_columns):
-            chunk = described.column(number)
-            unpacked, packed = chunk.total_uncompressed_size, max(1, chunk.total_compressed_size)
-            if unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * packed:
-                raise DataError(
-                    f"{file.name} would unpack column {chunk.path_in_schema!r} from {packed:,} to {unpacked:,} bytes",
-                    fix="If that is meant, export it with smaller row groups or without compression",
-                )
 
 
 def _batch_size(metadata: pq.FileMetaData, groups: Iterable[int], most: int) -> int:

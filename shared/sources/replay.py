@@ -6,6 +6,7 @@ An empty field is NULL and ``""`` is an empty text, as the writer put them. Fits
 from __future__ import annotations
 
 import base64
+import csv as plain_csv
 import hashlib
 import itertools
 import json
@@ -115,9 +116,21 @@ def _read(file: Path) -> pa.Table:
         raise ConfigError(f"{file} does not exist", fix="Write one with `sluice rejects FEED --csv`") from error
     except pa.ArrowInvalid as error:
         raise DataError(f"{file} is not the CSV it should be: {error}", fix="Keep its header and quoting") from error
+    _refuse_open_quotes(file, table.num_rows)
     if f"{_MARK}run" not in table.column_names:
         raise DataError(f"{file} has no column {_MARK}run", fix="Start from `sluice rejects FEED --csv`")
     return table
+
+
+def _refuse_open_quotes(file: Path, rows: int) -> None:
+    """Arrow takes a quote that nobody closed to the end of the file, and all rows below it with it."""
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            found = sum(bool(record) for record in plain_csv.reader(lines, strict=True)) - 1
+    except (plain_csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{file} is not the CSV it should be: {error}", fix="Keep its header and quoting") from error
+    if found != rows:
+        raise DataError(f"{file} has {found} rows or {rows}, as one reads it", fix="Keep its header and quoting")
 
 
 def _told(table: pa.Table, name: str) -> list[str | None]:

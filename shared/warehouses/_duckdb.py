@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.base import PGDialect, PGIdentifierPreparer
 from sqlalchemy.engine import Dialect
 
 from shared.errors import ConfigError, DataError, IngestError, TransientError
@@ -23,6 +23,17 @@ ALIAS = "_sluice"
 """Name the warehouse is attached under. Its file's name could be that of a schema, and every name be ambiguous."""
 
 
+class _Preparer(PGIdentifierPreparer):
+    """Quotes every name. SQLAlchemy spares those that are no words of PostgreSQL's, but DuckDB has others."""
+
+    def _requires_quotes(self, _value: str) -> bool:
+        return True
+
+
+class _Dialect(PGDialect):
+    preparer = _Preparer
+
+
 class DuckDBSession:
     """SQLAlchemy builds the statements in PostgreSQL's dialect; DuckDB's own driver runs their text."""
 
@@ -30,7 +41,7 @@ class DuckDBSession:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
-        self.dialect: Dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+        self.dialect: Dialect = _Dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
     @contextlib.contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:

@@ -175,9 +175,22 @@ class Merge:
     def _count(self, found: sa.Table, superseded: int) -> dict[str, int]:
         kinds = sa.select(found.c[OUTCOME], sa.func.count()).group_by(found.c[OUTCOME])
         counts = {**_none(), **dict(self._session.rows(kinds)), "superseded": superseded}
+        self._refuse_twins_of_others(found)
         accepted = self._run.read - self._run.rejected
         unchanged = accepted - sum(n for outcome, n in counts.items() if outcome != "absent")
         return {**counts, "unchanged": unchanged}
+
+    def _refuse_twins_of_others(self, found: sa.Table) -> None:
+        """A row that meets two stored ones would be counted twice, and another row not at all: the sum alone agrees."""
+        row = found.c[ROW]
+        again = sa.select(sa.func.count(row) - sa.func.count(row.distinct()))
+        several = self._session.rows(again.where(found.c[OUTCOME].not_in(("inserted", "absent"))))[0][0]
+        if several:
+            raise DataError(
+                f"the outcomes of {self._feed.name} do not add up to {self._run.read} rows: "
+                f"{several} rows of its table have a key that another row has",
+                fix=_TWICE,
+            )
 
     def _brake(self, absent: int, target: sa.Table) -> None:
         active = self._number(target, target.c[DELETED].is_(None))

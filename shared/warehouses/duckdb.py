@@ -156,7 +156,7 @@ class DuckDBWarehouse:
         return duckdb.connect(":memory:", config=self._config)
 
     def _attach(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(self._path)
         self._wait_for(self._path, f'ATTACH {_text(self._path)} AS "{ALIAS}"')
         try:
             with self._database.cursor() as connection:
@@ -258,6 +258,16 @@ def _profile(session: DuckDBSession, feed: Feed) -> Profile:
     rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
     told = [None if value is None else cursor.text(value) for value in (low, high)]
     return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=told[0], highest=told[1])
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder of the warehouse {path} cannot be made: {error.strerror}",
+            fix="Check WAREHOUSE_URL and the folder's rights",
+        ) from error
 
 
 def _text(path: Path) -> str:

@@ -1,0 +1,235 @@
+"""What the catalog declares, and how a wrong entry is refused."""
+
+from __future__ import annotations
+
+import tomllib
+
+from pathlib import Path
+
+import pytest
+
+from shared import catalog
+from shared.catalog import PACKAGED, System, read
+from shared.errors import ConfigError
+from shared.model import Feed
+
+HEAD = '[system]\nname = "crm"\nsource = "exports"\n'
+RULE = HEAD + '[defaults]\ncursor = "ModifiedOn"\ndeleted = "IsDeleted"\n[undeclared]\nkeys = ["{table}Id"]\n'
+
+
+def system(folder: Path, content: str) -> System:
+    (folder / "crm.toml").write_text(content, encoding="utf-8")
+    return read(folder)["crm"]
+
+
+def test_the_packaged_catalog_declares_the_five_tables_of_coolr():
+    """Each with its key, cursor, flag and the types that differ from the files'."""
+    feeds = {feed.table: feed for feed in read(PACKAGED)["coolr"].feeds()}
+
+    assert {
+        "location": ("LocationId",),
+        "asset": ("AssetId",),
+        "product": ("ProductId",),
+        "order": ("OrderId",),
+        "orderitem": ("OrderItemId",),
+    } == {table: feed.keys for table, feed in feeds.items()}
+    assert {("ModifiedOn", "IsDeleted")} == {(feed.cursor, feed.deleted) for feed in feeds.values()}
+    assert {"coolr.order"} <= {feed.name for feed in feeds.values()}
+    assert {"timestamp"} == {kind for feed in feeds.values() for kind in feed.types.values()}
+
+
+def test_every_packaged_catalog_can_be_read():
+    """What ships loads, each file as one system."""
+    assert len(list(PACKAGED.glob("*.toml"))) == len(read(PACKAGED))
+
+
+WRONG = {
+    "not TOML": ("[system", "crm.toml is not TOML: "),
+    "unknown section": (HEAD + "[table]\n", "crm.toml, system: 'table' is not known here"),
+    "no system": ("[tables]\n", "crm.toml, system: name must be a text, not None"),
+    "system no table": ("system = 1", "crm.toml, system: system must be a table, not 1"),
+    "unknown in system": (HEAD + "colour = 1", "crm.toml, system: 'colour' is not known here"),
+    "name no text": ('[system]\nname = 1\nsource = "exports"', "name must be a text, not 1"),
+    "name no schema": ('[system]\nname = "a.b"\nsource = "exports"', "name 'a.b' cannot name a schema"),
+    "name upper case": ('[system]\nname = "CRM"\nsource = "exports"', "name 'CRM' cannot name a schema"),
+    "name of our schema": ('[system]\nname = "ingest"\nsource = "exports"', "name 'ingest' cannot name a schema"),
+    "no source": ('[system]\nname = "crm"', "source must be a text, not None"),
+    "unknown source": ('[system]\nname = "crm"\nsource = "fax"', "there is no source 'fax'; known are "),
+    "client no text": (HEAD + "client = 7", "client must be a text, not 7"),
+    "tables no table": ("tables = 1\n" + HEAD, "tables must be a table, not 1"),
+    "feed no table": (HEAD + "[tables]\na = 1", "crm.toml, feed crm.a: the feed must be a table, not 1"),
+    "unknown option": (HEAD + '[tables]\na = { key = ["Id"] }', "crm.toml, feed crm.a: 'key' is not known here"),
+    "no keys": (HEAD + '[tables]\na = { cursor = "M" }', "crm.toml, feed crm.a: it has no keys"),
+    "empty keys": (HEAD + "[tables]\na = { keys = [] }", "feed crm.a: keys must be a list of column names, not []"),
+    "keys no list": (HEAD + '[tables]\na = { keys = "Id" }', "keys must be a list of column names, not 'Id'"),
+    "key no text": (HEAD + "[tables]\na = { keys = [1] }", "keys must be a list of column names, not [1]"),
+    "key empty": (HEAD + '[tables]\na = { keys = [""] }', "keys must be a list of column names, not ['']"),
+    "key twice": (HEAD + '[tables]\na = { keys = ["Id", "ID"] }', "feed crm.a: keys has a column twice"),
+    "key with braces": (HEAD + '[undeclared]\nkeys = ["{x}Id"]', "undeclared: keys may hold {table} and no other"),
+    "key with a brace": (HEAD + '[undeclared]\nkeys = ["{Id"]', "undeclared: keys may hold {table} and no other"),
+    "cursor true": (HEAD + '[tables]\na = { keys = ["Id"], cursor = true }', "cursor must be a column name, or false"),
+    "cursor empty": (HEAD + '[tables]\na = { keys = ["Id"], cursor = "" }', "cursor must be a column name, or false"),
+    "deleted a number": (HEAD + '[tables]\na = { keys = ["Id"], deleted = 1 }', "deleted must be a column name, or"),
+    "flag is key": (HEAD + '[tables]\na = { keys = ["Id"], deleted = "ID" }', "'ID' cannot be the deletion flag and"),
+    "types no table": (HEAD + '[tables]\na = { keys = ["Id"], types = 1 }', "types must be a table, not 1"),
+    "unknown type": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = "money" } }', "no column type 'money'"),
+    "type no text": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = 5 } }', "there is no column type '5'"),
+    "decimal of 39": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = "decimal(39,0)" } }', "'decimal(39,0)'"),
+    "type twice": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = "date", a = "text" } }', "column twice: A, a"),
+    "cursor type": (
+        HEAD + '[tables]\na = { keys = ["Id"], cursor = "M", types = { m = "binary" } }',
+        "feed crm.a: cursor 'M' has type binary, which has no order to go by",
+    ),
+    "timezone": (HEAD + '[tables]\na = { keys = ["Id"], timezone = "Mars" }', "there is no time zone 'Mars'"),
+    "deletes": (HEAD + '[tables]\na = { keys = ["Id"], deletes = "no" }', "deletes must be 'soft' or 'hard', not 'no'"),
+    "share above 1": (HEAD + '[tables]\na = { keys = ["Id"], max_reject_share = 1.1 }', "a number from 0 to 1, not 1.1"),
+    "share below 0": (HEAD + '[tables]\na = { keys = ["Id"], max_delete_share = -1 }', "a number from 0 to 1, not -1"),
+    "share true": (HEAD + '[tables]\na = { keys = ["Id"], max_delete_share = true }', "a number from 0 to 1, not True"),
+    "share nan": (HEAD + '[tables]\na = { keys = ["Id"], max_delete_share = nan }', "a number from 0 to 1, not nan"),
+    "overlap": (HEAD + '[tables]\na = { keys = ["Id"], overlap_seconds = 1.5 }', "a whole number of seconds, not 1.5"),
+    "overlap below 0": (HEAD + '[tables]\na = { keys = ["Id"], overlap_seconds = -1 }', "whole number of seconds, not -1"),
+    "wrong default": (HEAD + '[defaults]\ndeletes = "no"', "crm.toml, defaults: deletes must be"),
+    "wrong rule": (HEAD + '[undeclared]\ncursor = "M"', "crm.toml, undeclared: it has no keys"),
+    "table _active": (HEAD + '[tables]\na_active = { keys = ["Id"] }', "feed crm.a_active: 'a_active' has the name of a"),
+    "table too long": (HEAD + f'[tables]\n{"a" * 57} = {{ keys = ["Id"] }}', "(57 bytes) cannot name a table"),
+    "table empty": (HEAD + '[tables]\n" " = { keys = ["Id"] }', "' ' (1 bytes) cannot name a table"),
+    "table with NUL": (HEAD + '[tables]\n"a\\u0000" = { keys = ["Id"] }', "'a\\x00' (2 bytes) cannot name a table"),
+    "table upper case": (HEAD + '[tables]\nA = { keys = ["Id"] }', "feed crm.A: write the table's name in lower case"),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), WRONG.values(), ids=WRONG)
+def test_a_wrong_entry_is_refused_with_file_feed_and_reason(tmp_path, content, reason):
+    """At load, in one line that says where to mend it."""
+    with pytest.raises(ConfigError) as refused:
+        system(tmp_path, content)
+
+    assert reason in str(refused.value)
+    assert str(refused.value).startswith("crm.toml")
+    assert 1 == len(str(refused.value).splitlines())
+
+
+def test_bytes_that_are_not_utf8_are_refused_with_the_file(tmp_path):
+    """A catalog saved in Latin-1 is told like any other that is not TOML."""
+    (tmp_path / "crm.toml").write_bytes(b'[system]\nname = "caf\xe9"')
+
+    with pytest.raises(ConfigError, match=r"^crm\.toml is not TOML: "):
+        read(tmp_path)
+
+
+def test_a_system_in_two_files_is_refused_with_both(tmp_path):
+    """Which of them would count cannot be told."""
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.toml").write_text(HEAD)
+
+    with pytest.raises(ConfigError, match=r"two\.toml: system 'crm' is in one\.toml too"):
+        read(tmp_path)
+
+
+def test_a_folder_without_catalog_is_refused(tmp_path):
+    """An app that keeps nothing in step is a wrong CATALOG_PATH."""
+    with pytest.raises(ConfigError, match="there is no catalog file in .*CATALOG_PATH"):
+        read(tmp_path)
+
+
+def test_a_table_takes_the_defaults_and_overrides_them(tmp_path):
+    """Its own line wins; types are put together column by column; false undoes a default."""
+    found = system(
+        tmp_path,
+        HEAD
+        + '[defaults]\ncursor = "M"\ndeleted = "D"\ntypes = { M = "timestamp", A = "text" }\nmax_reject_share = 0.5\n'
+        + '[tables]\na = { keys = ["Id"], cursor = false, deleted = false, types = { a2 = "date", A = " Decimal( 5, 2 ) " },'
+        + ' deletes = "hard", timezone = "Europe/Amsterdam", max_delete_share = 1, overlap_seconds = 60 }\n',
+    ).feed("a", [])
+
+    assert (
+        Feed(
+            system="crm",
+            table="a",
+            source="exports",
+            keys=("Id",),
+            types={"M": "timestamp", "A": "decimal(5,2)", "a2": "date"},
+            timezone="Europe/Amsterdam",
+            deletes="hard",
+            max_reject_share=0.5,
+            max_delete_share=1.0,
+            overlap_seconds=60,
+        )
+        == found
+    )
+
+
+def test_an_undeclared_table_is_taken_by_the_rule_without_regard_to_case(tmp_path):
+    """The key is spelled as the file spells it."""
+    found = system(tmp_path, RULE).feed("outlet", ["outletID", "MODIFIEDON", "isdeleted", "Name"])
+
+    assert (("outletID",), "ModifiedOn", "IsDeleted") == (found.keys, found.cursor, found.deleted)
+
+
+@pytest.mark.parametrize("missing", ["OutletId", "ModifiedOn", "IsDeleted"])
+def test_an_undeclared_table_that_lacks_a_column_shows_the_line_to_add(tmp_path, missing):
+    """The line is TOML, loads as it is, and undoes the defaults the table cannot keep."""
+    names = [name for name in ("OutletId", "ModifiedOn", "IsDeleted") if name != missing]
+
+    with pytest.raises(ConfigError, match="table 'outlet' is not in crm.toml") as refused:
+        system(tmp_path, RULE).feed("outlet", names)
+
+    line = refused.value.fix.partition("there: ")[2]
+    feed = system(tmp_path, f"{RULE}[tables]\n{line}\n").feed("outlet", names)
+    assert {*feed.keys, feed.cursor, feed.deleted} - {None} <= set(names)
+
+
+@pytest.mark.parametrize("name", ['x"]; DROP TABLE y; --', "🧊", "a\nb", "a\x7fb", "a\\b", "tab\t"])
+def test_the_line_to_add_is_toml_whatever_the_names_are(tmp_path, name):
+    """Names of tables and columns come from files: the line quotes them, on one line."""
+    with pytest.raises(ConfigError) as refused:
+        system(tmp_path, RULE).feed(name, [f"{name}-id"])
+
+    line = refused.value.fix.partition("there: ")[2]
+    assert {name: {"keys": [f"{name}-id"], "cursor": False, "deleted": False}} == tomllib.loads(line)
+    assert 1 == len(str(refused.value).splitlines())
+
+
+def test_without_a_rule_no_undeclared_table_is_taken(tmp_path):
+    """A system may wish to name all its tables."""
+    with pytest.raises(ConfigError, match="table 'outlet' is not in crm.toml"):
+        system(tmp_path, HEAD).feed("outlet", ["outletId", "ModifiedOn", "IsDeleted"])
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\0b", "x" * 57, "é" * 29, "thing_active", "THING_ACTIVE"])
+def test_a_table_name_that_cannot_be_stored_is_refused(tmp_path, name):
+    """It must leave room for `_active` in 63 bytes, and must not be a view's name."""
+    with pytest.raises(ConfigError):
+        system(tmp_path, RULE).feed(name, [f"{name}Id", "ModifiedOn", "IsDeleted"])
+
+
+def test_a_table_name_of_56_bytes_is_taken(tmp_path):
+    """63 less the seven of `_active`."""
+    assert "x" * 56 == system(tmp_path, RULE).feed("x" * 56, ["x" * 56 + "Id", "ModifiedOn", "IsDeleted"]).table
+
+
+def test_settings_stand_over_what_the_file_says(tmp_path):
+    """Client and time zone of a system, also for tables that nobody declared."""
+    found = system(tmp_path, RULE + '[tables]\na = { keys = ["Id"], timezone = "Europe/Paris" }\n')
+
+    told = found.told("Acme", "Europe/Amsterdam")
+
+    assert "Acme" == told.client
+    assert "Europe/Amsterdam" == told.feed("a", []).timezone
+    assert "Europe/Amsterdam" == told.feed("b", ["bId", "ModifiedOn", "IsDeleted"]).timezone
+    assert "Europe/Paris" == found.told(None, None).feed("a", []).timezone
+
+
+def test_a_setting_with_an_unknown_time_zone_is_refused(tmp_path):
+    """As in the file."""
+    with pytest.raises(ConfigError, match="there is no time zone 'Mars'"):
+        system(tmp_path, RULE).told(None, "Mars")
+
+
+def test_the_catalog_knows_every_source_module():
+    """The folder shared/sources is the list of sources."""
+    modules = {path.stem for path in (Path(catalog.__file__).parent / "sources").glob("[a-z]*.py")}
+
+    assert "exports" in modules
+    with pytest.raises(ConfigError, match=", ".join(sorted(modules))):
+        catalog._source(catalog._Where(Path("x.toml"), "system"), "fax")

@@ -1,0 +1,66 @@
+"""Settings are read once, from a mapping, and refused with their names."""
+
+from __future__ import annotations
+
+import json
+
+from pathlib import Path
+
+import pytest
+
+from shared.errors import ConfigError
+from shared.settings import Settings, SystemSettings, zone
+
+SAMPLE = Path(__file__).parent.parent / "local.settings.sample.json"
+
+
+def test_everything_has_a_default():
+    """A laptop needs no settings at all."""
+    settings = Settings.from_env({})
+
+    assert ("duckdb:///.sluice/warehouse.duckdb", "250MB") == (settings.warehouse_url, settings.warehouse_memory)
+
+
+def test_empty_settings_count_as_unset():
+    """Azure's portal keeps an empty value for a setting somebody cleared."""
+    assert Settings.from_env({}) == Settings.from_env({"SLICE_ROWS": "", "COOLR_CLIENT": ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SLICE_ROWS", "many"), ("SLICE_ROWS", "0"), ("BATCH_ROWS", "-1"), ("SETTLE", "nan"), ("CURSOR_AHEAD", "inf")],
+)
+def test_unreadable_values_are_named(name, value):
+    """All of them at once, with what was given."""
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_env({name: value, "WAREHOUSE_LOCK_TIMEOUT": "soon"})
+
+    assert f"{name}='{value}'" in caught.value.problem
+    assert "WAREHOUSE_LOCK_TIMEOUT='soon'" in caught.value.problem
+
+
+def test_each_system_has_settings_of_its_own():
+    """By the system's name in capitals; others keep their defaults."""
+    settings = Settings.from_env({"COOLR_CLIENT": "Acme", "COOLR_TIMEZONE": "Europe/Amsterdam", "CLIENT": "x"})
+
+    assert SystemSettings(client="Acme", timezone="Europe/Amsterdam") == settings.system("coolr")
+    assert SystemSettings() == settings.system("genius")
+
+
+def test_secrets_do_not_show():
+    """A URL may hold a password; no repr may."""
+    shown = repr(Settings.from_env({"WAREHOUSE_URL": "mssql://me:hush@host/db", "LEDGER_URL": "x?sig=hush"}))
+
+    assert "hush" not in shown
+
+
+def test_zones_are_checked():
+    """A misspelt zone would shift every timestamp by hours, silently."""
+    assert "Europe/Amsterdam" == zone("Europe/Amsterdam")
+    with pytest.raises(ConfigError, match="there is no time zone 'Europe/Amstredam' here"):
+        zone("Europe/Amstredam")
+
+
+def test_sample_gives_the_defaults():
+    """Who copies the sample gets what who sets nothing gets."""
+    assert Settings.from_env({}) == Settings.from_env(json.loads(SAMPLE.read_text())["Values"])
