@@ -12,7 +12,7 @@ import json
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -24,6 +24,10 @@ _FALSE = pa.array(["0", "false", "f", "no", "n"])
 _ZONE = r"(Z|[+-]\d\d:?\d\d)$"
 _FINER = r"(\.\d{6})\d+"
 """Digits beyond microseconds, such as the seventh that .NET writes: cut off."""
+
+
+_Converter: TypeAlias = Callable[[Any, str, str], "Cast"]
+"""Array, column type and time zone in; values and faults out."""
 
 
 class Fault(NamedTuple):
@@ -51,34 +55,44 @@ def cast(array: pa.Array[Any], kind: str, timezone: str = "UTC") -> Cast:
     return Cast(checked.values, converted.faults + checked.faults)
 
 
-def _plainly(array: pa.Array[Any]) -> pa.Array[Any]:
+def _plainly(array: Any) -> pa.Array[Any]:
     """*array* without what changes only how its values are kept: dictionaries, extensions, the kinds of text."""
     if pa.types.is_dictionary(array.type):
         return _plainly(array.dictionary_decode())
     if isinstance(array, pa.ExtensionArray):
         return _plainly(array.storage)
     if pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
-        return array.cast(pa.string())
-    return array
+        return array.cast(pa.string())  # type: ignore[no-any-return]  # of an array of Any
+    return array  # type: ignore[no-any-return]  # likewise
 
 
-def _converter(source: pa.DataType, kind: str) -> Callable[[pa.Array[Any], str, str], Cast]:
+def _converter(source: pa.DataType, kind: str) -> _Converter:
     is_ = pa.types
     if is_.is_null(source):
-        return lambda array, kind, _: _ok(pa.nulls(len(array), columns.to_arrow(kind)))
+        return _nothing_known
     if is_.is_nested(source):
         return _json_text if kind == "text" else _generic
     if is_.is_string(source) and kind not in ("text", "binary"):
         return _from_text
+    if kind == "boolean" and not is_.is_boolean(source) and not is_.is_duration(source):
+        return _flags_in_numbers
+    return _converter_of_time(source, kind)
+
+
+def _converter_of_time(source: pa.DataType, kind: str) -> _Converter:
+    is_ = pa.types
     if is_.is_duration(source):
         return _durations
-    if kind == "boolean" and not is_.is_boolean(source):
-        return _flags_in_numbers
     if kind == "timestamp" and is_.is_timestamp(source):
         return _instants
     if is_.is_time(source) and kind == "time":
         return lambda array, kind, _: _ok(array.cast(columns.to_arrow(kind), safe=False))
     return _generic
+
+
+def _nothing_known(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
+    nothing: Any = pa.nulls(len(array))
+    return _ok(nothing.cast(columns.to_arrow(kind)))
 
 
 def _generic(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
@@ -94,7 +108,7 @@ def _from_text(array: pa.Array[Any], kind: str, zone: str) -> Cast:
 
 
 def _durations(array: pa.Array[Any], kind: str, zone: str) -> Cast:
-    fine = array.type.unit == "ns"  # type: ignore[attr-defined]  # the stubs do not narrow to DurationType
+    fine = array.type.unit == "ns"
     micro = _ok(array.cast(pa.duration("us"), safe=False)) if fine else _cast_each(array, pa.duration("us"))
     converted = cast(micro.values.view(pa.int64()), kind, zone)
     return Cast(converted.values, micro.faults + converted.faults)
@@ -118,7 +132,8 @@ def _cast_each(array: pa.Array[Any], target: pa.DataType) -> Cast:
 
 
 def _all_at_fault(array: pa.Array[Any], target: pa.DataType) -> Cast:
-    return Cast(pa.nulls(len(array), target), (_unfit(array.type, array.is_valid()),))
+    nothing: Any = pa.nulls(len(array))
+    return Cast(nothing.cast(target), (_unfit(array.type, array.is_valid()),))
 
 
 def _or_false(faults: tuple[Fault, ...], rows: int) -> pa.BooleanArray:
@@ -151,8 +166,8 @@ def _flags(array: pa.Array[Any], yes: pa.BooleanArray, known: pa.BooleanArray) -
 
 
 def _instants(array: pa.Array[Any], _kind: str, timezone: str) -> Cast:
-    zone = array.type.tz  # type: ignore[attr-defined]  # the stubs do not narrow to TimestampType
-    if array.type.unit == "ns":  # type: ignore[attr-defined]
+    zone = array.type.tz
+    if array.type.unit == "ns":
         micro = _ok(array.cast(pa.timestamp("us", zone), safe=False))
     else:
         micro = _cast_each(array, pa.timestamp("us", zone))
@@ -182,7 +197,7 @@ def _in_utc(array: pa.Array[Any], timezone: str) -> pa.Array[Any]:
     if timezone == "UTC":
         return array
     # An hour that a clock change repeats or skips has no right answer; these keep the order of rows.
-    aware = pc.assume_timezone(array, timezone, ambiguous="earliest", nonexistent="latest")
+    aware: pa.Array[Any] = pc.assume_timezone(array, timezone, ambiguous="earliest", nonexistent="latest")
     return aware.view(pa.int64()).view(pa.timestamp("us"))
 
 
@@ -203,7 +218,10 @@ def _json_text(array: pa.Array[Any], _kind: str, _zone: str) -> Cast:
 
 
 def json_text(value: Any, *, lenient: bool = False) -> str:
-    """*value* as JSON: decimals as text, instants as ISO 8601, durations as microseconds, bytes as base64. ValueError for NaN unless *lenient*."""
+    """*value* as JSON: decimals as text, instants as ISO 8601, durations as microseconds, bytes as base64.
+
+    ValueError for NaN unless *lenient*.
+    """
     return json.dumps(value, ensure_ascii=False, allow_nan=lenient, default=_plain)
 
 

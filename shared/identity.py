@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 from collections.abc import Iterable
 
@@ -23,6 +24,16 @@ def run_id(feed: str, works: Iterable[tuple[str, int]]) -> str:
 def staging_name(run: str, part: int) -> str:
     """Name of the staging table of one slice: the same at every try, never shared."""
     return f"s_{run}_{part}"
+
+
+def run_of_staging(table: str) -> str | None:
+    """The run whose rows, or keys of rejected rows, are in a staging table; None if it is no such table.
+
+    >>> run_of_staging("s_46ffd996c1600485_1"), run_of_staging("s_46ffd996c1600485_1_keys"), run_of_staging("s_x")
+    ('46ffd996c1600485', '46ffd996c1600485', None)
+    """
+    found = re.fullmatch(r"s_([0-9a-f]{16})_\d+(_keys)?", table)
+    return found[1] if found else None
 
 
 def _digest(*parts: str) -> str:

@@ -111,6 +111,9 @@ class Calls:
         self.lost: str | None = None
         self._lose, self._after = lose, after
 
+    def __repr__(self) -> str:
+        return f"Calls({self._lose}, after={self._after})"
+
     def through(self, name: str, call: Callable[[], T]) -> T:
         self.names.append(name)
         chosen = len(self.names) == self._lose

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import random
+import re
 import subprocess
 import sys
 import tomllib
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shared.app import App, LoadOptions, Result, Watch
-from shared.errors import ConfigError, IngestError
+from shared.errors import ConfigError
 from tests.exports import Clock, export_path, open_test_app, write_parquet
 
 ROOT = Path(__file__).parent.parent
@@ -99,7 +99,13 @@ def case(name: str) -> Callable[[Any], Any]:
 @pytest.fixture
 def row(request: pytest.FixtureRequest) -> Iterator[Row]:
     """The page's row for this test, which the test must hold."""
-    found = page()[getattr(request.function, "case", request.node.callspec.params.get("name") if hasattr(request.node, "callspec") else "")]
+    found = page()[
+        getattr(
+            request.function,
+            "case",
+            request.node.callspec.params.get("name") if hasattr(request.node, "callspec") else "",
+        )
+    ]
     yield found
     assert found.held
 
@@ -130,7 +136,9 @@ class Lab:
     def path(self, kind: str = "full", stamp: str = FIRST, table: str = "thing", client: str = "Acme") -> Path:
         return export_path(self.exports, kind, stamp, table, client)
 
-    def put(self, rows: Any, kind: str = "full", stamp: str = FIRST, table: str = "thing", client: str = "Acme") -> Path:
+    def put(
+        self, rows: Any, kind: str = "full", stamp: str = FIRST, table: str = "thing", client: str = "Acme"
+    ) -> Path:
         return write_parquet(self.path(kind, stamp, table, client), rows)
 
     def load(self, place: Path | None = None, watch: Watch | None = None, **options: Any) -> list[Result]:
@@ -202,7 +210,10 @@ def things(*values: Any, kind: pa.DataType | None = None, name: str = "Value") -
 def numbers(rows: int, start: int = 1, **more: Any) -> pa.Table:
     """*rows* rows whose Value cannot be compressed."""
     noise = pa.py_buffer(random.Random(7).randbytes(8 * rows))
-    columns = {"ThingId": pa.arange(start, start + rows), "Value": pa.Array.from_buffers(pa.int64(), rows, [None, noise])}
+    columns = {
+        "ThingId": pa.arange(start, start + rows),
+        "Value": pa.Array.from_buffers(pa.int64(), rows, [None, noise]),
+    }
     columns["ModifiedOn"] = pa.array([MORNING] * rows, pa.timestamp("us"))
     columns["IsDeleted"] = pa.array([False] * rows)
     return pa.table({**columns, **more})
@@ -315,6 +326,25 @@ def test_a_few_kilobytes_that_unpack_to_gigabytes_are_refused_from_the_footer(la
     """A column of 2 GiB of zeros in some kilobytes is never unpacked: the process stays small."""
     zeros = pa.chunked_array([pa.array([bytes(64 << 20)])] * 32)
     path = plainly(lab.path(), pa.table({"ThingId": zeros}), compression="zstd", write_statistics=False)
+
+    error, peak = measured(lab)
+
+    assert path.stat().st_size < 100_000
+    assert peak < 400
+    row.holds("file refused", told(error))
+
+
+@case("bomb-repeated")
+def test_a_long_text_repeated_out_of_a_dictionary_is_refused_while_it_is_read(lab, row):
+    """1 MiB of text, stored once and told 3,000 times, is in no footer: the process stays small all the same."""
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 3000, pa.int32()), pa.array(["x" * (1 << 20)]))
+    path = plainly(
+        lab.path(),
+        things(*range(3000)).append_column("Text", text),
+        row_group_size=3000,
+        use_dictionary=True,
+        compression="zstd",
+    )
 
     error, peak = measured(lab)
 
@@ -566,7 +596,7 @@ def test_two_deltas_end_the_same_in_either_order(lab, row, order):
 
 
 def with_cursor(values: Any, kind: pa.DataType | None = None) -> pa.Table:
-    table = things(*range(len(values))) if not isinstance(values, pa.Array) else things(*range(len(values)))
+    table = things(*range(len(values)))
     return table.set_column(1, "ModifiedOn", values if isinstance(values, pa.Array) else pa.array(values, kind))
 
 
@@ -911,7 +941,9 @@ def test_a_column_without_type_is_stored_once_it_has_one(lab, row):
     """Nothing but NULL tells no type: the column waits for a file that does."""
     lab.put(things(pa.nulls(1)), "delta", FIRST)
     lab.put(things(7), "delta", SECOND)
-    lab.put(things(pa.nulls(1)).set_column(1, "ModifiedOn", pa.array([MORNING + dt.timedelta(hours=1)])), "delta", THIRD)
+    lab.put(
+        things(pa.nulls(1)).set_column(1, "ModifiedOn", pa.array([MORNING + dt.timedelta(hours=1)])), "delta", THIRD
+    )
     before, after = (lab.load(lab.path("delta", stamp).parent)[0].run for stamp in (FIRST, SECOND))
 
     assert (1, 1) == (before.inserted, after.updated)
@@ -989,9 +1021,7 @@ def dump(lab: Lab, stamp: str, parts: Mapping[str, pa.Table]) -> Path:
 
 
 def outlets(*keys: int, **more: Any) -> pa.Table:
-    return pa.Table.from_pylist(
-        [{"OutletId": key, "ModifiedOn": MORNING, "IsDeleted": False, **more} for key in keys]
-    )
+    return pa.Table.from_pylist([{"OutletId": key, "ModifiedOn": MORNING, "IsDeleted": False, **more} for key in keys])
 
 
 @case("part-faulty")

@@ -82,15 +82,24 @@ WRONG = {
     ),
     "timezone": (HEAD + '[tables]\na = { keys = ["Id"], timezone = "Mars" }', "there is no time zone 'Mars'"),
     "deletes": (HEAD + '[tables]\na = { keys = ["Id"], deletes = "no" }', "deletes must be 'soft' or 'hard', not 'no'"),
-    "share above 1": (HEAD + '[tables]\na = { keys = ["Id"], max_reject_share = 1.1 }', "a number from 0 to 1, not 1.1"),
+    "share above 1": (
+        HEAD + '[tables]\na = { keys = ["Id"], max_reject_share = 1.1 }',
+        "a number from 0 to 1, not 1.1",
+    ),
     "share below 0": (HEAD + '[tables]\na = { keys = ["Id"], max_delete_share = -1 }', "a number from 0 to 1, not -1"),
     "share true": (HEAD + '[tables]\na = { keys = ["Id"], max_delete_share = true }', "a number from 0 to 1, not True"),
     "share nan": (HEAD + '[tables]\na = { keys = ["Id"], max_delete_share = nan }', "a number from 0 to 1, not nan"),
     "overlap": (HEAD + '[tables]\na = { keys = ["Id"], overlap_seconds = 1.5 }', "a whole number of seconds, not 1.5"),
-    "overlap below 0": (HEAD + '[tables]\na = { keys = ["Id"], overlap_seconds = -1 }', "whole number of seconds, not -1"),
+    "overlap below 0": (
+        HEAD + '[tables]\na = { keys = ["Id"], overlap_seconds = -1 }',
+        "whole number of seconds, not -1",
+    ),
     "wrong default": (HEAD + '[defaults]\ndeletes = "no"', "crm.toml, defaults: deletes must be"),
     "wrong rule": (HEAD + '[undeclared]\ncursor = "M"', "crm.toml, undeclared: it has no keys"),
-    "table _active": (HEAD + '[tables]\na_active = { keys = ["Id"] }', "feed crm.a_active: 'a_active' has the name of a"),
+    "table _active": (
+        HEAD + '[tables]\na_active = { keys = ["Id"] }',
+        "feed crm.a_active: 'a_active' has the name of a",
+    ),
     "table too long": (HEAD + f'[tables]\n{"a" * 57} = {{ keys = ["Id"] }}', "(57 bytes) cannot name a table"),
     "table empty": (HEAD + '[tables]\n" " = { keys = ["Id"] }', "' ' (1 bytes) cannot name a table"),
     "table with NUL": (HEAD + '[tables]\n"a\\u0000" = { keys = ["Id"] }', "'a\\x00' (2 bytes) cannot name a table"),
@@ -128,7 +137,7 @@ def test_a_system_in_two_files_is_refused_with_both(tmp_path):
 
 def test_a_folder_without_catalog_is_refused(tmp_path):
     """An app that keeps nothing in step is a wrong CATALOG_PATH."""
-    with pytest.raises(ConfigError, match="there is no catalog file in .*CATALOG_PATH"):
+    with pytest.raises(ConfigError, match=r"there is no catalog file in .*CATALOG_PATH"):
         read(tmp_path)
 
 
@@ -138,8 +147,9 @@ def test_a_table_takes_the_defaults_and_overrides_them(tmp_path):
         tmp_path,
         HEAD
         + '[defaults]\ncursor = "M"\ndeleted = "D"\ntypes = { M = "timestamp", A = "text" }\nmax_reject_share = 0.5\n'
-        + '[tables]\na = { keys = ["Id"], cursor = false, deleted = false, types = { a2 = "date", A = " Decimal( 5, 2 ) " },'
-        + ' deletes = "hard", timezone = "Europe/Amsterdam", max_delete_share = 1, overlap_seconds = 60 }\n',
+        + '[tables]\na = { keys = ["Id"], cursor = false, deleted = false,'
+        + ' types = { a2 = "date", A = " Decimal( 5, 2 ) " }, deletes = "hard", timezone = "Europe/Amsterdam",'
+        + " max_delete_share = 1, overlap_seconds = 60 }\n",
     ).feed("a", [])
 
     assert (
@@ -171,7 +181,7 @@ def test_an_undeclared_table_that_lacks_a_column_shows_the_line_to_add(tmp_path,
     """The line is TOML, loads as it is, and undoes the defaults the table cannot keep."""
     names = [name for name in ("OutletId", "ModifiedOn", "IsDeleted") if name != missing]
 
-    with pytest.raises(ConfigError, match="table 'outlet' is not in crm.toml") as refused:
+    with pytest.raises(ConfigError, match=r"table 'outlet' is not in crm\.toml") as refused:
         system(tmp_path, RULE).feed("outlet", names)
 
     line = refused.value.fix.partition("there: ")[2]
@@ -192,7 +202,7 @@ def test_the_line_to_add_is_toml_whatever_the_names_are(tmp_path, name):
 
 def test_without_a_rule_no_undeclared_table_is_taken(tmp_path):
     """A system may wish to name all its tables."""
-    with pytest.raises(ConfigError, match="table 'outlet' is not in crm.toml"):
+    with pytest.raises(ConfigError, match=r"table 'outlet' is not in crm\.toml"):
         system(tmp_path, HEAD).feed("outlet", ["outletId", "ModifiedOn", "IsDeleted"])
 
 

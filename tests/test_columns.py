@@ -93,7 +93,9 @@ def test_a_type_may_be_written_loosely(text, kind):
     assert kind == parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "int", "decimal", "decimal(0,0)", "decimal(39,0)", "decimal(5,6)", "null", "text(5)"])
+@pytest.mark.parametrize(
+    "text", ["", "int", "decimal", "decimal(0,0)", "decimal(39,0)", "decimal(5,6)", "null", "text(5)"]
+)
 def test_an_unknown_type_is_refused_with_the_known_ones(text):
     """The error lists what can be chosen."""
     with pytest.raises(ConfigError, match=re.escape(", ".join(columns.SIMPLE))):
@@ -133,7 +135,9 @@ def test_nothing_becomes_text_nor_an_integer_floating_point():
     found = {(a, b): widened(a, b) for a, b in product(KINDS, KINDS) if a != b and widened(a, b)}
 
     assert "text" not in {kind for pair in found for kind in pair}
-    assert {("real", "double"), ("double", "real")} == {pair for pair, wider in found.items() if wider in ("real", "double")}
+    assert {("real", "double"), ("double", "real")} == {
+        pair for pair, wider in found.items() if wider in ("real", "double")
+    }
 
 
 def test_a_widened_number_has_room_for_all_digits_of_both():

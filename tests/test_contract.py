@@ -57,7 +57,7 @@ def test_our_own_names_get_a_suffix(name):
 @pytest.mark.parametrize("name", ["", " ", "x" * 64, "é" * 32, "a\0"])
 def test_a_name_that_cannot_be_stored_is_refused(name):
     """Empty, over 63 bytes of UTF-8, or with a NUL."""
-    with pytest.raises(DataError, match="^f has a column name that cannot be stored"):
+    with pytest.raises(DataError, match=r"^f has a column name that cannot be stored"):
         fit({"f": SCHEMA.append(pa.field(name, pa.int64()))}, FEED)
 
 
@@ -78,7 +78,7 @@ def test_a_file_must_have_key_cursor_and_flag(missing):
     """Without them no row can be judged."""
     schema = SCHEMA.remove(SCHEMA.get_field_index(missing))
 
-    with pytest.raises(DataError, match=f"^f lacks column '{missing}' of feed s.t"):
+    with pytest.raises(DataError, match=rf"^f lacks column '{missing}' of feed s\.t"):
         fit({"f": schema}, FEED)
 
 

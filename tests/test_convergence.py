@@ -7,8 +7,8 @@ import datetime as dt
 import random
 import tempfile
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from hypothesis import HealthCheck, event, given, note, settings
+from hypothesis import HealthCheck, currently_in_test_context, event, given, note, settings
 from hypothesis import strategies as st
 
 from shared.app import App, LoadOptions
-from shared.model import OUTCOMES, instant
+from shared.errors import TransientError
+from shared.model import OUTCOMES, Run, instant
 from tests.exports import START, Clock, export_path, open_test_app, write_parquet
+from tests.fakes import Calls, Watched
 from tests.reference_model import BY, DELETED, FIRST, SYNCED, Export, Rules, Table
 
 EPOCH = START.replace(tzinfo=None)
@@ -117,19 +119,20 @@ class Bench:
         self._files = files
         self._roots = [file.write(folder / str(n), law) for n, file in enumerate(files)]
 
-    def load(self, number: int, *, dry_run: bool = False) -> None:
-        """Load one of the files, again if it was loaded before, and compare everything there is to compare."""
+    def load(self, number: int, *, dry_run: bool = False, calls: Calls | None = None) -> None:
+        """Load one of the files, again if it was loaded before, and compare everything there is to compare.
+
+        One of the *calls* to warehouse and ledger may get lost; then it is loaded once more, as an operator would.
+        """
         now = self.clock.forward(minutes=1).replace(tzinfo=None)
         options = LoadOptions(again=True, max_delete_share=1.0, dry_run=dry_run)
-        (result,) = self.app.load(str(self._roots[number]), options)
-        run, export = result.run, self._files[number].export
-        assert run is not None
-        note(f"load {number} {'dry ' if dry_run else ''}{export} -> {run}")
+        run, export = self._run(str(self._roots[number]), options, calls or Calls()), self._files[number].export
+        tell(note, f"load {number} {'dry ' if dry_run else ''}{export} -> {run}")
         model = self.model.copy() if dry_run else self.model
         counts, taken = model.merge(run.id, export, now)
         for outcome, count in counts.items():
             if count:
-                event(outcome)
+                tell(event, outcome)
 
         assert None is run.error
         assert counts == {name: getattr(run, name) for name in (*OUTCOMES, "absent")}
@@ -138,9 +141,32 @@ class Bench:
         assert taken.complete == run.complete
         assert self._expected() == stored(self.app)
 
+    def _run(self, root: str, options: LoadOptions, calls: Calls) -> Run:
+        watched: dict[str, Any] = {
+            "warehouse": Watched(self.app.warehouse, calls),
+            "ledger": Watched(self.app.ledger, calls),
+        }
+        app = replace(self.app, **watched)
+        try:
+            (result,) = app.load(root, options)
+        except TransientError:
+            result = None
+        if calls.lost:
+            tell(event, f"lost {calls.lost.split(',')[1]}")
+            # Before it is known what was loaded, nothing has begun, and it is to be repeated still.
+            (result,) = app.load(root, replace(options, again="known" in calls.lost))
+        assert result is not None
+        return result.run or self.app.warehouse.runs("coolr.item", limit=1)[0]
+
     def _expected(self) -> dict[int, dict[str, Any]]:
         names = [*self.model.columns, FIRST, SYNCED, BY, DELETED]
         return {key: {name: row.get(name) for name in names} for key, row in self.model.rows.items()}
+
+
+def tell(how: Callable[[str], object], text: str) -> None:
+    """Say it to hypothesis, if it is running."""
+    if currently_in_test_context():
+        how(text)
 
 
 def stored(app: App) -> dict[int, dict[str, Any]]:
@@ -214,20 +240,58 @@ def wild_file(chance: random.Random, law: Law, most_rows: int) -> File:
     return File(export, chance.randint(1, 3), types)
 
 
-Loads = tuple[Law, list[File], list[tuple[int, bool]], int]
+Loads = tuple[Law, list[File], list[tuple[int, bool, Calls]], int]
+
+
+class NoRepair(Table):
+    """Rules nearly like ours: a full has no more weight than a delta."""
+
+    def _wins(self, row: Any, stored: Any, taken: Any, repairs: bool) -> bool:
+        return super()._wins(row, stored, taken, repairs=False)
+
+
+class LastFull(Table):
+    """Rules nearly like ours: what a late file brings is gone since the last full, not the first that lacked it."""
+
+    def _late_for(self, taken: Any) -> dt.datetime | None:
+        if super()._late_for(taken) is None:
+            return None
+        return max(merged.exported_at for merged in self.history.values() if merged.complete)
+
+
+class AllBuried(Table):
+    """Rules nearly like ours: a full buries also what was exported after it."""
+
+    def _bury(self, before: Any, here: Any, taken: Any, now: dt.datetime) -> int:
+        earlier = {key: {**row, BY: taken.run} for key, row in before.items()}
+        self.history[taken.run] = taken
+        return super()._bury(earlier, here, taken, now)
+
+
+def telling(law: Law, files: Sequence[File]) -> int:
+    """How many of the rules nearly like ours these files tell from ours."""
+    tables = [kind(law.rules) for kind in (Table, NoRepair, LastFull, AllBuried)]
+    for run, file in enumerate(files):
+        for table in tables:
+            table.merge(str(run), file.export, EPOCH)
+    return sum(table.rows != tables[0].rows for table in tables)
 
 
 @st.composite
 def wild_loads(draw: st.DrawFn) -> Loads:
-    """Files from seeds, which lie more thickly than what hypothesis draws; what it draws, it can also take away."""
-    law = Law(
-        draw(st.sampled_from(["instant", "instant", "number", None])), draw(st.sampled_from([False, False, True]))
-    )
-    seeds = draw(st.lists(st.tuples(st.integers(0, 1 << 32), st.integers(1, 6)), min_size=3, max_size=6))
-    files = [wild_file(random.Random(seed), law, most_rows) for seed, most_rows in seeds]
+    """Files from a seed, which lie more thickly than what hypothesis draws: the most telling of some tries."""
+    cursor = draw(st.sampled_from(["instant", "instant", "number", None]))
+    law = Law(cursor, hard=draw(st.sampled_from([False, False, True])))
+    chance = random.Random(draw(st.integers(0, 1 << 32)))
+    size, rows = draw(st.integers(3, 6)), draw(st.sampled_from([6, 4, 2]))
+    tries = [[wild_file(chance, law, rows) for _ in range(size)] for _ in range(20)]
+    files = max(tries, key=lambda files: telling(law, files))
     again = draw(st.lists(st.sampled_from(range(len(files))), max_size=2))
     dry = draw(st.sampled_from([None, None, *range(len(files))]))
-    loads = [(number, place == dry) for place, number in enumerate((*range(len(files)), *again))]
+    order = (*range(len(files)), *again)
+    lost = draw(st.sampled_from([None, *range(len(order))]))
+    calls = Calls(draw(st.integers(1, 14)), after=draw(st.booleans()))
+    loads = [(n, place == dry, calls if place == lost != dry else Calls()) for place, n in enumerate(order)]
     return law, files, loads, draw(st.sampled_from([2, 3, 100]))
 
 
@@ -235,14 +299,14 @@ def check_wild(told: Loads) -> None:
     law, files, loads, slice_rows = told
     note(f"{law} slices of {slice_rows}")
     with bench(law, files, slice_rows) as side_by_side:
-        for number, dry_run in loads:
-            side_by_side.load(number, dry_run=dry_run)
+        for number, dry_run, calls in loads:
+            side_by_side.load(number, dry_run=dry_run, calls=calls)
 
 
-@settings(_FAST, max_examples=45)
+@settings(_FAST, max_examples=35)
 @given(wild_loads())
 def test_every_load_does_what_the_rules_say(told):
-    """Any files, in any order and as often as one likes: each column and each count is as the rules have it."""
+    """Any files, in any order, as often as one likes, with a lost call: each column and count is as the rules say."""
     check_wild(told)
 
 
@@ -317,7 +381,8 @@ def lawful_exports(draw: st.DrawFn, most: int) -> tuple[list[Export], list[int]]
     fulls = [n for n, export in enumerate(exports) if export.kind == "full"]
     order = [n for n, export in enumerate(exports) if export.kind == "delta"]
     chance.shuffle(order)
-    for full, place in zip(reversed(fulls), sorted((chance.randint(0, len(order)) for _ in fulls), reverse=True)):
+    places = sorted((chance.randint(0, len(order)) for _ in fulls), reverse=True)
+    for full, place in zip(reversed(fulls), places, strict=True):
         order.insert(place, full)
     for again in draw(st.lists(st.sampled_from(order or [0]), max_size=2)) if order else []:
         order.insert(chance.randint(order.index(again) + 1, len(order)), again)
@@ -336,7 +401,7 @@ def loaded_into_model(exports: Sequence[Export], order: Sequence[int]) -> Table:
     return table
 
 
-@settings(_FAST, max_examples=500)
+@settings(_FAST, max_examples=300)
 @given(lawful_exports(most=7))
 def test_the_rules_converge(told):
     """By the rules alone, any order of deltas with repetitions ends in the same columns and DeletedAt.
@@ -347,7 +412,9 @@ def test_the_rules_converge(told):
     """
     exports, order = told
 
-    assert end(loaded_into_model(exports, range(len(exports)))) == end(loaded_into_model(exports, order))
+    in_order, otherwise = loaded_into_model(exports, range(len(exports))), loaded_into_model(exports, order)
+
+    assert end(in_order) == end(otherwise)
 
 
 def check_lawful(told: tuple[list[Export], list[int]]) -> None:
@@ -363,7 +430,7 @@ def check_lawful(told: tuple[list[Export], list[int]]) -> None:
     assert tables[0] == tables[1]
 
 
-@settings(_FAST, max_examples=12)
+@settings(_FAST, max_examples=8)
 @given(lawful_exports(most=4))
 def test_the_order_of_deltas_does_not_matter(told):
     """What the rules promise for a lawful source, the warehouse keeps: each load as the model, the end the same."""
@@ -386,11 +453,12 @@ def test_a_key_that_comes_back_with_its_old_cursor_waits_for_the_next_full():
     purged = Export(kind="full", exported_at=minutes(20), columns=columns, rows=[])
     restored = Export(kind="delta", exported_at=minutes(30), columns=columns, rows=[row])
     healing = Export(kind="full", exported_at=minutes(40), columns=columns, rows=[row])
-    exports = [seen, purged, restored, healing]
+    files = [File(export, 2, (("A", "int64"),)) for export in (seen, purged, restored, healing)]
+    ends = []
+    for order in ([0, 1, 2], [0, 2, 1], [0, 2, 1, 3]):
+        with bench(Law(), files, slice_rows=100) as side_by_side:
+            for number in order:
+                side_by_side.load(number)
+            ends.append(stored(side_by_side.app)[1][DELETED])
 
-    in_order, overtaken = loaded_into_model(exports, [0, 1, 2]), loaded_into_model(exports, [0, 2, 1])
-    healed = loaded_into_model(exports, [0, 2, 1, 3])
-
-    assert None is in_order.rows[1][DELETED]
-    assert minutes(20) == overtaken.rows[1][DELETED]
-    assert None is healed.rows[1][DELETED]
+    assert [None, minutes(20), None] == ends

@@ -15,7 +15,9 @@ from shared import cursor
 
 VALUES = {
     "bigint": st.integers(-(2**63), 2**63 - 1),
-    "decimal(38,10)": st.decimals(allow_nan=False, allow_infinity=False, places=10, min_value=-(10**27), max_value=10**27),
+    "decimal(38,10)": st.decimals(
+        allow_nan=False, allow_infinity=False, places=10, min_value=-(10**27), max_value=10**27
+    ),
     "date": st.dates(),
     "timestamp": st.datetimes(),
     "text": st.text(),

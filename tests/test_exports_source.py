@@ -356,7 +356,7 @@ def test_wide_rows_come_in_smaller_batches(tmp_path):
 def _without_bomb_check(exports, asked):
     """The slices of a file that packs so well that it would be refused: only its width matters here."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("shared.sources.exports._refuse_bombs", lambda *_: None)
+        patched.setattr("shared.sources.exports.refuse_bombs", lambda *_: None)
         return exports.describe(asked).slices
 
 

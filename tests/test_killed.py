@@ -160,6 +160,29 @@ def test_a_killed_load_is_completed_by_the_next(moment, calm, tmp_path):
     assert expected == everything(tmp_path)
 
 
+def test_what_a_killed_load_left_in_staging_goes_with_the_next(tmp_path):
+    """Both loads are recorded done before they can tidy, so that nobody takes them up again."""
+    export = _export(tmp_path / "last", "delta", "20260224122000", [_row(1, 3)])
+    house = tmp_path / "house"
+    left = []
+    for killed in (first(tmp_path), delta(tmp_path)):
+        load(house, killed, "commit", "after")
+        left.append(staged(house))
+
+    list(open_test_app(house).load(str(export), LoadOptions()))
+
+    assert all(left)
+    assert [] == staged(house)
+
+
+def staged(folder: Path) -> list[str]:
+    """Staging tables in the warehouse and beside it."""
+    with open_test_app(folder).warehouse._session() as session:
+        tables = session.connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+    beside = [path.name for path in folder.rglob("*.staging/*")]
+    return [name for (name,) in tables if name.startswith("s_")] + beside
+
+
 def test_two_processes_load_into_one_warehouse_at_the_same_time(tmp_path):
     """They wait for each other, and both end well."""
     exports = [first(tmp_path), delta(tmp_path)]

@@ -26,6 +26,8 @@ class Offer:
     complete: bool
     folder: str
     files: tuple[File, ...]
+    settled: bool = True
+    """Whether all part files can be taken to have arrived."""
     note: str | None = None
 
 

@@ -75,7 +75,7 @@ def _offer(group: Sequence[tuple[Place, File]], told: Told, now: dt.datetime) ->
     complete = kind == "full" and settled and exported_at is not None
     return Offer(
         table=spot.table, kind=kind, client=spot.client, exported_at=exported_at, complete=complete,
-        folder=spot.folder, files=files, note=_doubt(kind, settled, exported_at),
+        folder=spot.folder, files=files, settled=settled, note=_doubt(kind, settled, exported_at),
     )  # fmt: skip
 
 
@@ -100,13 +100,19 @@ def unit(offer: Offer, store: Store) -> Unit:
     files = sorted(offer.files, key=lambda file: file.name)
     return Unit(
         kind=offer.kind,
-        works=tuple(Work(work_id(file.name, store.etag(file)), file.name) for file in files),
+        works=tuple(Work(_work_id(offer, file, store), file.name) for file in files),
         files=tuple(asdict(file) for file in files),
         exported_at=offer.exported_at,
         complete=offer.complete,
         client=offer.client,
         note=offer.note,
     )
+
+
+def _work_id(offer: Offer, file: File, store: Store) -> str:
+    """A part that was merged before its folder had settled is work again once it has: then absences count."""
+    etag = store.etag(file)
+    return work_id(file.name, etag if offer.settled else f"{etag} of an unsettled folder")
 
 
 class ExportsSource:
@@ -163,6 +169,7 @@ class ExportsSource:
                 parquet = pq.ParquetFile(
                     opened, buffer_size=_READ_AHEAD, pre_buffer=False, coerce_int96_timestamp_unit="us",
                     page_checksum_verification=True, read_dictionary=list(read_dictionary),
+                    arrow_extensions_enabled=False,  # type: ignore[call-arg]  # newer than the stubs
                 )  # fmt: skip
             yield parquet
 

@@ -157,6 +157,8 @@ def translated() -> Iterator[None]:
     except duckdb.TransactionException as error:
         raise TransientError(f"another merge got in between: {_line(error)}", fix="Try again") from error
     except duckdb.IOException as error:
+        if "not a valid DuckDB database" in str(error):
+            raise ConfigError(_line(error).rstrip("!"), fix="Name another file in WAREHOUSE_URL") from error
         raise TransientError(
             f"the warehouse cannot be read or written: {_line(error)}",
             fix="Check disk space and rights, then try again",

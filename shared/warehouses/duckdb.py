@@ -27,7 +27,7 @@ from shared import columns as types
 from shared import cursor
 from shared.contract import ROW
 from shared.errors import ConfigError, TransientError
-from shared.identity import staging_name
+from shared.identity import run_of_staging
 from shared.model import Column, Feed, Plan, Run, Staged, moment
 from shared.settings import Settings
 from shared.warehouses import Limits, Merged, Profile, _ddl, _ingest, _shape
@@ -108,16 +108,25 @@ class DuckDBWarehouse:
                 _ingest.write(session, run)
 
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
-        names = [staging_name(plan.run.id, part.number) for part in plan.slices]
         with self._session() as session, session.transaction():
-            for name in (*names, *(f"{name}_keys" for name in names)):
-                if session.columns(plan.feed.system, name):
-                    session.ddl(f"DROP TABLE {session.quoted(plan.feed.system, name)}")
+            for name in self._staging_of(session, plan):
+                session.ddl(f"DROP TABLE IF EXISTS {session.quoted(plan.feed.system, name)}")
                 self._side(name).unlink(missing_ok=True)
             if rejects:
                 session.change(sa.delete(_ingest.REJECTED).where(_ingest.REJECTED.c.run == plan.run.id))
         with contextlib.suppress(OSError):  # others may be staging
             self._side("").parent.rmdir()
+
+    def _staging_of(self, session: DuckDBSession, plan: Plan) -> list[str]:
+        """What the run has staged, and what earlier runs left that ended well but were killed before they tidied."""
+        here = "SELECT table_name FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ?"
+        tables = session.connection.execute(here, [ALIAS, plan.feed.system]).fetchall()
+        beside = (path.stem for path in self._side("").parent.glob("*.duckdb"))
+        runs = {name: run for name in (*(row[0] for row in tables), *beside) if (run := run_of_staging(name))}
+        others = sorted({*runs.values()} - {plan.run.id})
+        kept = _ingest.RUN.c
+        done = {row[0] for row in session.rows(sa.select(kept.id).where(kept.id.in_(others), kept.status == "done"))}
+        return [name for name, run in runs.items() if run in done | {plan.run.id}]
 
     def runs(self, feed: str | None = None, limit: int | None = 20) -> list[Run]:
         with self._session() as session:
