@@ -304,3 +304,11 @@ def test_a_batch_cut_from_a_larger_one_is_judged_by_its_own_rows():
 
     assert Cast(pa.array(["b", "c"]), ()) == cast(whole[1:], "text")
     assert [True] == at_fault(cast(whole[:1], "text"))
+
+
+def test_a_number_too_large_for_floating_point_is_no_flag():
+    """It is named as unreadable like any other number that is neither 0 nor 1."""
+    found = cast(pa.array([2**53 + 1, 1, 0]), "boolean")
+
+    assert [None, True, False] == found.values.to_pylist()
+    assert [True, False, False] == at_fault(found)
