@@ -62,7 +62,9 @@ class Bench:
         turn = report.Turn(cost, size, self._verdict(who, state, after or source))
         if step not in _BEFORE.values():
             shutil.rmtree(state)
-        print(f"  {step:14} {who.name:7} {cost.wall:7.2f} s  {cost.cpu:7.2f} s CPU {cost.peak:6.0f} MB  {turn.verdict}")
+        print(
+            f"  {step:14} {who.name:11} {cost.wall:7.2f} s  {cost.cpu:7.2f} s CPU {cost.peak:6.0f} MB  {turn.verdict}"
+        )
         return turn
 
     def _verdict(self, who: Contestant, state: Path, after: str) -> str:

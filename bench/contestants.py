@@ -35,8 +35,15 @@ class Contestant:
         return self.python.exists()
 
 
-def _module(name: str, python: Path) -> Callable[[str, Path, Path], Command]:
-    return lambda step, state, exports: ([str(python), "-m", name, step, str(state), str(exports)], quiet())
+def _module(python: Path, *name: str) -> Callable[[str, Path, Path], Command]:
+    return lambda step, state, exports: ([str(python), "-m", *name, step, str(state), str(exports)], quiet())
+
+
+def _dlt(name: str, label: str, how: str) -> Contestant:
+    return Contestant(
+        name=name, label=label, command=_module(PEERS, "bench.dlt_peer", how), database="dlt.duckdb",
+        schema="coolr", kind="plain", python=PEERS,
+    )  # fmt: skip
 
 
 def quiet(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -49,7 +56,7 @@ CONTESTANTS = {
     "plain": Contestant(
         name="plain",
         label="plain SQL",
-        command=_module("bench.plain", Path(sys.executable)),
+        command=_module(Path(sys.executable), "bench.plain"),
         database="plain.duckdb",
         schema="main",
     ),
@@ -63,13 +70,6 @@ CONTESTANTS = {
         database=sluice.DATABASE,
         schema="coolr",
     ),
-    "dlt": Contestant(
-        name="dlt",
-        label="dlt",
-        command=_module("bench.dlt_peer", PEERS),
-        database="dlt.duckdb",
-        schema="coolr",
-        kind="plain",
-        python=PEERS,
-    ),
+    "dlt": _dlt("dlt", "dlt, merge", "merge"),
+    "dlt-replace": _dlt("dlt-replace", "dlt, fulls replaced", "replace"),
 }

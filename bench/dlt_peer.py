@@ -1,12 +1,20 @@
-"""dlt in its best configuration for this job, found by trying: the Parquet file handed over unchanged.
+"""dlt in its best configurations for this job, found by trying: the Parquet file handed over unchanged.
 
 ``with_file_import`` spares it the rewriting of every row, naming ``direct`` the renaming of columns, and
-delete-insert is the faster of its merge strategies here. Told the key, the deletion flag (``hard_delete``) and which
-of two rows with a key to keep (``dedup_sort``), it does the nearest it can to the same job; it has no guard against
-older rows, no FirstSyncAt and no tombstones, rows that a full lacks stay, and it has no memory limit of its own.
+delete-insert is the fastest of its merge strategies here (upsert, also with ``skip_unchanged_rows``, takes longer in
+every step). Told the key, the deletion flag (``hard_delete``) and which of two rows with a key to keep
+(``dedup_sort``), it does the nearest it can to the same job; it has no guard against older rows, no FirstSyncAt and no
+tombstones, and DuckDB has its own default for memory, not the limit that the others keep to.
+
+No one configuration is best at everything, so there are two:
+
+    merge      everything is merged; rows that a full lacks stay
+    replace    fulls replace the table, deltas are merged. Fulls are faster and right, but the table comes out in row
+               groups that are not full, and DuckDB rewrites all of it when the delta's changes are written to disk
 
 It runs with the Python of .venv-peers, which ``make bench-peers`` makes.
-Alone: ``.venv-peers/bin/python -m bench.dlt_peer first|second|delta STATE EXPORTS``, STATE a folder for the database.
+Alone: ``.venv-peers/bin/python -m bench.dlt_peer merge|replace first|second|delta STATE EXPORTS``, STATE a folder for
+the database.
 """
 
 from __future__ import annotations
@@ -21,7 +29,7 @@ SCHEMA = "coolr"
 _CONFIG = {"SCHEMA__NAMING": "direct", "RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
 
 
-def main(state: Path, file: Path) -> None:
+def main(state: Path, file: Path, *, replace: bool) -> None:
     os.environ.update(_CONFIG)
     import dlt
     import pyarrow.parquet as pq
@@ -34,9 +42,9 @@ def main(state: Path, file: Path) -> None:
     columns["OrderItemId"].update(primary_key=True, nullable=True)
     columns["IsDeleted"].update(hard_delete=True)
     columns["ModifiedOn"].update(dedup_sort="desc")
-    merge = {"disposition": "merge", "strategy": "delete-insert"}
+    disposition = "replace" if replace else {"disposition": "merge", "strategy": "delete-insert"}
 
-    @dlt.resource(name="orderitem", write_disposition=merge, columns=columns)
+    @dlt.resource(name="orderitem", write_disposition=disposition, columns=columns)
     def orderitem():
         yield dlt.mark.with_file_import(
             str(file), "parquet", parquet.metadata.num_rows, hints=parquet.schema_arrow.empty_table()
@@ -52,5 +60,5 @@ def main(state: Path, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    _, _step, _state, _exports = sys.argv  # every step is the same to dlt
-    main(Path(_state), next(Path(_exports).rglob("*.parquet")))
+    _, _how, _step, _state, _exports = sys.argv
+    main(Path(_state), next(Path(_exports).rglob("*.parquet")), replace=_how == "replace" and _step != "delta")

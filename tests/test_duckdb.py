@@ -510,3 +510,14 @@ def test_history_is_newest_first_and_by_feed(app, full, tmp_path):
     assert [second, first] == app.warehouse.runs("coolr.location")
     assert [second] == app.warehouse.runs(limit=1)
     assert [] == app.warehouse.runs("coolr.asset")
+
+
+def test_two_warehouses_of_one_process_wait_for_each_other(tmp_path):
+    """DuckDB does not attach a file twice; the second is told that it is held, as if by another process."""
+    one, other = (open_test_app(tmp_path, WAREHOUSE_LOCK_TIMEOUT="0.1").warehouse for _ in range(2))
+    one.runs()
+
+    with one._session(), pytest.raises(TransientError, match="is held by another process since 0.1 s"):
+        other.runs()
+
+    assert [] == other.runs()

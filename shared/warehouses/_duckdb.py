@@ -140,7 +140,9 @@ def _foreign(schema: str, table: str, name: str, kind: str) -> str:
 
 
 def is_held(error: Exception) -> bool:
-    return isinstance(error, duckdb.IOException) and "Could not set lock" in str(error)
+    """Whether a file could not be attached because another process, or another warehouse of this one, has it."""
+    locked = isinstance(error, duckdb.IOException) and "Could not set lock" in str(error)
+    return locked or "Unique file handle conflict" in str(error)
 
 
 @contextlib.contextmanager

@@ -185,7 +185,7 @@ class DuckDBWarehouse:
             ):
                 with attempt:
                     self._database.execute(attach)
-        except duckdb.IOException as error:
+        except duckdb.Error as error:
             if not is_held(error):
                 raise
             found = _HELD.search(str(error))
