@@ -63,7 +63,7 @@ class Bench:
         if step not in _BEFORE.values():
             shutil.rmtree(state)
         print(
-            f"  {step:14} {who.name:11} {cost.wall:7.2f} s  {cost.cpu:7.2f} s CPU {cost.peak:6.0f} MB  {turn.verdict}"
+            f"  {step:14} {who.name:12} {cost.wall:7.2f} s  {cost.cpu:7.2f} s CPU {cost.peak:6.0f} MB  {turn.verdict}"
         )
         return turn
 

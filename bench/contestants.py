@@ -39,6 +39,11 @@ def _module(python: Path, *name: str) -> Callable[[str, Path, Path], Command]:
     return lambda step, state, exports: ([str(python), "-m", *name, step, str(state), str(exports)], quiet())
 
 
+def _plain(name: str, label: str, how: str) -> Contestant:
+    command = _module(Path(sys.executable), "bench.plain", how)
+    return Contestant(name=name, label=label, command=command, database="plain.duckdb", schema="main")
+
+
 def _dlt(name: str, label: str, how: str) -> Contestant:
     return Contestant(
         name=name, label=label, command=_module(PEERS, "bench.dlt_peer", how), database="dlt.duckdb",
@@ -53,13 +58,8 @@ def quiet(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 CONTESTANTS = {
-    "plain": Contestant(
-        name="plain",
-        label="plain SQL",
-        command=_module(Path(sys.executable), "bench.plain"),
-        database="plain.duckdb",
-        schema="main",
-    ),
+    "plain": _plain("plain", "plain SQL", "direct"),
+    "plain-staged": _plain("plain-staged", "plain SQL, staged", "staged"),
     "sluice": Contestant(
         name="sluice",
         label="Sluice",

@@ -1,8 +1,8 @@
 """dlt in its best configurations for this job, found by trying: the Parquet file handed over unchanged.
 
 ``with_file_import`` spares it the rewriting of every row, naming ``direct`` the renaming of columns, and
-delete-insert is the fastest of its merge strategies here (upsert, also with ``skip_unchanged_rows``, takes longer in
-every step). Told the key, the deletion flag (``hard_delete``) and which of two rows with a key to keep
+delete-insert is the fastest of its merge strategies here (upsert, with ``skip_unchanged_rows`` or without, takes twice
+as long for the delta). Told the key, the deletion flag (``hard_delete``) and which of two rows with a key to keep
 (``dedup_sort``), it does the nearest it can to the same job; it has no guard against older rows, no FirstSyncAt and no
 tombstones, and DuckDB has its own default for memory, not the limit that the others keep to.
 

@@ -5,10 +5,15 @@ FirstSyncAt, SyncedAt, SyncedBy and DeletedAt, keys that are unique, rows only r
 tombstones for what a full lacks. It trusts its input in everything else: no contract, no rejects, no history of
 runs, no lock, no recognition of work done before, and it is written for this one table.
 
-Of the ways to write it in SQL this was the fastest of those tried: in the second full, comparing every column
-instead of a hash takes twice as long, and reading the file twice instead of staging it half as long again.
+There are two of it, alike but for where the rows are read from after the first full:
 
-Alone: ``python -m bench.plain first|second|delta STATE EXPORTS``, STATE a folder for the database.
+    direct    the file itself, once for each statement that needs it: the fastest of those tried, and the one that
+              others are compared with. It only works while the file is a local one that nobody replaces meanwhile
+    staged    a temporary table, filled from the file first. In the second full this costs two thirds more
+
+In both, rows are compared by a hash of their content; every column by itself takes twice as long.
+
+Alone: ``python -m bench.plain direct|staged first|second|delta STATE EXPORTS``, STATE a folder for the database.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ KEY, CURSOR, FLAG = "OrderItemId", "ModifiedOn", "IsDeleted"
 _TIMES = {"first": "2026-03-01", "second": "2026-03-10", "delta": "2026-03-10"}
 
 
-def first_full(connection: duckdb.DuckDBPyConnection, file: str, now: str) -> None:
+def first_full(connection: duckdb.DuckDBPyConnection, file: str, now: str, kind: str) -> None:
     connection.execute(
         f"""CREATE TABLE {TABLE} AS SELECT *, {now} AS FirstSyncAt, {now} AS SyncedAt, 'first' AS SyncedBy,
         CASE WHEN {FLAG} THEN {CURSOR} END AS DeletedAt FROM read_parquet('{file}')"""
@@ -34,13 +39,13 @@ def first_full(connection: duckdb.DuckDBPyConnection, file: str, now: str) -> No
     _refuse_twins(connection, TABLE)
 
 
-def second_full(connection: duckdb.DuckDBPyConnection, file: str, now: str) -> None:
-    content = _stage(connection, file)
+def second_full(connection: duckdb.DuckDBPyConnection, file: str, now: str, kind: str) -> None:
+    content = _incoming(connection, file, kind)
     hashed = f"hash({', '.join(content)})"
     connection.execute(
         f"""CREATE TEMP TABLE changes AS
         SELECT coalesce(s.k, t.k) AS k, s.k IS NULL AS absent, coalesce(t.FirstSyncAt, {now}) AS FirstSyncAt
-        FROM (SELECT {KEY} AS k, {CURSOR} AS c, {hashed} AS h, {FLAG} AS gone FROM staged) AS s
+        FROM (SELECT {KEY} AS k, {CURSOR} AS c, {hashed} AS h, {FLAG} AS gone FROM incoming) AS s
         FULL JOIN (SELECT {KEY} AS k, {CURSOR} AS c, {hashed} AS h, FirstSyncAt, DeletedAt FROM {TABLE}) AS t
         ON s.k = t.k
         WHERE t.k IS NULL OR s.c > t.c OR s.h <> t.h
@@ -53,22 +58,22 @@ def second_full(connection: duckdb.DuckDBPyConnection, file: str, now: str) -> N
     )
 
 
-def delta(connection: duckdb.DuckDBPyConnection, file: str, now: str) -> None:
-    _stage(connection, file)
+def delta(connection: duckdb.DuckDBPyConnection, file: str, now: str, kind: str) -> None:
+    _incoming(connection, file, kind)
     connection.execute(
         f"""CREATE TEMP TABLE changes AS
         SELECT s.{KEY} AS k, coalesce(t.FirstSyncAt, {now}) AS FirstSyncAt
-        FROM staged AS s LEFT JOIN {TABLE} AS t ON s.{KEY} = t.{KEY}
+        FROM incoming AS s LEFT JOIN {TABLE} AS t ON s.{KEY} = t.{KEY}
         WHERE t.{KEY} IS NULL OR s.{CURSOR} > t.{CURSOR}"""
     )
     _replace(connection, now, "delta")
 
 
-def _stage(connection: duckdb.DuckDBPyConnection, file: str) -> list[str]:
-    """The file as a table of its own; its columns but the key."""
-    connection.execute(f"CREATE TEMP TABLE staged AS SELECT * FROM read_parquet('{file}')")
-    _refuse_twins(connection, "staged")
-    described = connection.execute("DESCRIBE staged").fetchall()
+def _incoming(connection: duckdb.DuckDBPyConnection, file: str, kind: str) -> list[str]:
+    """Make ``incoming``, a temporary VIEW of the file or TABLE with its rows; all its columns but the key."""
+    connection.execute(f"CREATE TEMP {kind} incoming AS SELECT * FROM read_parquet('{file}')")
+    _refuse_twins(connection, "incoming")
+    described = connection.execute("DESCRIBE incoming").fetchall()
     return [f'"{name}"' for name, *_ in described if name != KEY]
 
 
@@ -82,17 +87,17 @@ def _replace(connection: duckdb.DuckDBPyConnection, now: str, run: str, which: s
     connection.execute(f"DELETE FROM {TABLE} USING changes WHERE {TABLE}.{KEY} = changes.k AND {which}")
     connection.execute(
         f"""INSERT INTO {TABLE} SELECT s.*, changes.FirstSyncAt, {now}, '{run}', CASE WHEN s.{FLAG} THEN s.{CURSOR} END
-        FROM staged AS s JOIN changes ON s.{KEY} = changes.k WHERE {which}"""
+        FROM incoming AS s JOIN changes ON s.{KEY} = changes.k WHERE {which}"""
     )
 
 
-def main(step: str, state: str, exports: str) -> None:
+def main(how: str, step: str, state: str, exports: str) -> None:
     file = next(Path(exports).rglob("*.parquet")).as_posix()
     merge = {"first": first_full, "second": second_full, "delta": delta}[step]
     config = {"memory_limit": MEMORY, "preserve_insertion_order": False}
     with duckdb.connect(str(Path(state) / DATABASE), config=config) as connection:
         connection.execute("BEGIN")
-        merge(connection, file, f"TIMESTAMP '{_TIMES[step]}'")
+        merge(connection, file, f"TIMESTAMP '{_TIMES[step]}'", "VIEW" if how == "direct" else "TABLE")
         connection.execute("COMMIT")
 
 

@@ -60,7 +60,8 @@ def _head(rows: int, runs: int) -> str:
 Order items of 20 columns (int64, decimal, string, bool, timestamp, some nulls) from snappy Parquet into DuckDB,
 {rows:,} rows in the full. Written by `make bench`; how it measures stands in `bench/__main__.py`, what plain SQL
 does and leaves out in `bench/plain.py`, how the peer is set up in `bench/dlt_peer.py`. Figures are {medians};
-a ratio (x) is to plain SQL in the same run. Memory is the most the process had resident. "right" means that the
+a ratio (x) is to plain SQL in the same run; both forms of plain SQL do the very same first full, so that their
+difference there is noise. Memory is the most the process had resident. "right" means that the
 active rows are, column by column, what the exports say, with as many dead and changed rows as there must be.
 """
 

@@ -157,7 +157,9 @@ class Table:
 
     def _wins(self, row: Row, stored: Row, taken: Taken, repairs: bool) -> bool:
         from_export = self.history[stored[BY]].exported_at
-        if repairs and _before(from_export, taken.exported_at):
+        # A row from an unknown time cannot be shown to be what a later export brought, and after a full that repairs
+        # the table is the full and that.
+        if repairs and (from_export is None or _before(from_export, taken.exported_at)):
             return True
         if self._higher(row, stored):
             return True
