@@ -19,11 +19,11 @@ from shared.catalog import System
 from shared.errors import ConfigError, DataError, IngestError
 from shared.ledger import Ledger, open_ledger
 from shared.model import Change, Feed, Kind, Plan, Record, Run, Slice, Staged, Unit, instant
+from shared.replay import ReplaySource
 from shared.settings import Settings
 from shared.sources import Source
 from shared.sources._choice import Offer, Passed, one_client, queues
 from shared.sources.exports import ExportsSource, Told, find, unit
-from shared.sources.replay import ReplaySource
 from shared.stores import Store, open_store
 from shared.warehouses import Limits, Merged, WarehouseWithHistory, open_warehouse
 

@@ -176,7 +176,7 @@ def rejects(feed: str, run: str | None, as_csv: bool, replay: Path | None, as_js
             results = list(app.replay(feed, replay, watch))
         printing.results(results, as_json=as_json)
     elif as_csv:
-        from shared.sources.replay import write
+        from shared.replay import write
 
         write(lambda: app.warehouse.rejects(feed, run), sys.stdout.buffer)
     elif as_json:

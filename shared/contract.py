@@ -198,12 +198,13 @@ class Contract:
 
     def _from_the_future(self, arrays: Mapping[str, pa.Array[Any]]) -> list[tuple[str | None, Fault]]:
         cursor = arrays.get(self._feed.cursor or "")
-        if self._latest is None or cursor is None or not pa.types.is_timestamp(cursor.type):
+        if self._latest is None or cursor is None or not pa.types.is_temporal(cursor.type):
             return []
+        latest = self._latest.date() if pa.types.is_date(cursor.type) else self._latest
         top = pc.max(cursor).as_py()
-        if top is None or top <= self._latest:
+        if top is None or top <= latest:
             return []
-        late = pc.fill_null(pc.greater(cursor, pa.scalar(self._latest, cursor.type)), False)
+        late = pc.fill_null(pc.greater(cursor, pa.scalar(latest, cursor.type)), False)
         reason = f"cursor later than {self._latest.isoformat(sep=' ')}, the export's time and what is allowed beyond"
         return [(self._feed.cursor, Fault("cursor_in_future", reason, late))]
 

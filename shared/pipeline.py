@@ -18,7 +18,7 @@ import pyarrow as pa
 from shared import cursor
 from shared.arrow import arange, pc
 from shared.catalog import System
-from shared.contract import Contract, Reject, fit
+from shared.contract import ROW, Contract, Reject, fit
 from shared.errors import ConflictError, DataError, IngestError
 from shared.identity import run_id, staging_name, work_id
 from shared.ledger import Ledger
@@ -65,7 +65,7 @@ def _floor(feed: Feed, seen: Watermark) -> str | None:
     return cursor.text(since - dt.timedelta(seconds=feed.overlap_seconds))
 
 
-def asked(feed: str, unit: Unit, ledger: Ledger, started: str, *, again: bool = False) -> Run | None:
+def asked(feed: str, unit: Unit, ledger: Ledger, started: str, *, again: bool = False, dry: bool = False) -> Run | None:
     """The run that would do *unit*, or None if all of it is recorded done and it is not wished *again*.
 
     A window is never done: what was committed late, at a cursor already read, is in it the next time.
@@ -74,7 +74,7 @@ def asked(feed: str, unit: Unit, ledger: Ledger, started: str, *, again: bool = 
     if not again and unit.window is None and all(w.id in known and known[w.id].status == "done" for w in unit.works):
         return None
     return Run(
-        id=run_id(feed, [(w.id, known[w.id].times if w.id in known else 0) for w in unit.works]),
+        id=run_id(feed, [(w.id, known[w.id].times if w.id in known else 0) for w in unit.works], dry=dry),
         feed=feed,
         kind=unit.kind,
         started=started,
@@ -166,8 +166,9 @@ def publish(
         _recognise(run, plan, ledger)
     _brake(run, plan.feed)
     merged = warehouse.merge(plan, staged, run, limits)
-    if not limits.dry_run:
-        commit(merged.run, plan, ledger, {**plan.faulty, **(faulty or {})})
+    if limits.dry_run:
+        return merged._replace(run=replace(merged.run, status="dry"))
+    commit(merged.run, plan, ledger, {**plan.faulty, **(faulty or {})})
     return merged
 
 
@@ -195,7 +196,10 @@ def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> N
 
 
 def fail(run: Run, unit: Unit, error: IngestError | str, warehouse: Warehouse, ledger: Ledger, finished: str) -> Run:
-    """Write down that *run* came to nothing, and why: its works stay to be done."""
+    """Write down that *run* came to nothing, and why: its works stay to be done.
+
+    *run* should have its columns if they are known: what it rejected can be mended by them.
+    """
     failed = replace(run, status="failed", error=str(error), finished=finished, complete=False)
     warehouse.record(failed)
     records = [
@@ -332,8 +336,6 @@ class _Spool:
 
 
 def _numbered(keys: _Spool) -> Iterator[pa.RecordBatch]:
-    from shared.contract import ROW
-
     rows = 0
     for batch in keys.batches():
         numbers = arange(rows, rows + batch.num_rows)

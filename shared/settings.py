@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.errors import ConfigError
+
+_UNITS = "Give a number, and memory with its unit, such as 250MB"
 
 
 def _setting(default: Any, *, secret: bool = False, read: Callable[[str], Any] = str) -> Any:
@@ -28,6 +32,12 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _memory(text: str) -> str:
+    if not re.fullmatch(r"\d+(\.\d+)? *([KMGT]i?)?B|\d+%", text, re.IGNORECASE):
+        raise ValueError
+    return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Each field is the environment name in lower case. Times are in seconds."""
@@ -36,7 +46,7 @@ class Settings:
     ledger_url: str = _setting("sqlite:///.sluice/ledger.db", secret=True)
     catalog_path: str | None = _setting(None)
     """Folder of catalog files to use instead of the ones in the package."""
-    warehouse_memory: str = _setting("250MB")
+    warehouse_memory: str = _setting("250MB", read=_memory)
     """What the embedded warehouse may keep in memory; it spills to disk beyond."""
     warehouse_lock_timeout: float = _setting(60.0, read=_seconds)
     """How long to wait for another process that holds the embedded warehouse or ledger."""
@@ -63,7 +73,10 @@ class Settings:
                 except ValueError:
                     wrong.append(f"{known.name.upper()}={text!r}")
         if wrong:
-            raise ConfigError(f"cannot read {', '.join(wrong)}", fix="Give a number above 0")
+            raise ConfigError(
+                f"cannot read {', '.join(wrong)}",
+                fix="Give a number above 0 (WAREHOUSE_MEMORY: with its unit, such as 250MB)",
+            )
         return cls(**values, systems=_systems(env))
 
     def system(self, name: str) -> SystemSettings:
@@ -85,6 +98,17 @@ def _systems(env: Mapping[str, str]) -> dict[str, SystemSettings]:
         if system and value and ending in ("CLIENT", "TIMEZONE"):
             found.setdefault(system.upper(), {})[ending.lower()] = value
     return {system: SystemSettings(**values) for system, values in found.items()}
+
+
+def url_kind(setting: str, url: str, known: Iterable[str]) -> tuple[str, str]:
+    """Scheme and rest of the URL in *setting*; ConfigError for an unknown scheme. Never repeats what may be secret."""
+    kind, found, rest = url.partition("://")
+    if found and kind in known:
+        return kind, rest
+    raise ConfigError(
+        f"{setting} starts with {kind}://" if found else f"{setting} is no URL of a kind known here",
+        fix=f"Start it with {' or '.join(f'{name}://' for name in known)}",
+    )
 
 
 def zone(name: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from shared.app import LoadOptions
 from shared.errors import ConfigError, DataError
-from shared.sources.replay import write
+from shared.replay import write
 from tests.exports import export_path, open_test_app, write_parquet
 
 DAY = dt.datetime(2026, 2, 20, 1, 2, 3, 456789)  # noqa: DTZ001 - as exports have it

@@ -7,8 +7,8 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
-from shared.errors import ConfigError
 from shared.model import Record, Watermark
+from shared.settings import url_kind
 
 _MODULES: Mapping[str, str] = {"sqlite": "sqlite"}
 
@@ -44,11 +44,6 @@ class Ledger(Protocol):
 
 def open_ledger(url: str, *, lock_timeout: float) -> Ledger:
     """The ledger a URL names. Waits up to *lock_timeout* seconds for other processes, at each call."""
-    kind, found, location = url.partition("://")
-    if not found or kind not in _MODULES:
-        raise ConfigError(
-            f"LEDGER_URL starts with {kind!r}",
-            fix=f"Start it with {' or '.join(f'{k}://' for k in _MODULES)}",
-        )
+    kind, location = url_kind("LEDGER_URL", url, _MODULES)
     module = importlib.import_module(f"{__name__}.{_MODULES[kind]}")
     return cast("Ledger", module.open_ledger(location, lock_timeout))

@@ -88,7 +88,7 @@ def _dictionaries(array: Any) -> Iterator[Any]:
             yield from _dictionaries(child)
     elif pa.types.is_nested(array.type):
         yield from _dictionaries(array.values)
-    elif pa.types.is_fixed_size_binary(array.type):
+    elif pa.types.is_decimal(array.type) or pa.types.is_fixed_size_binary(array.type):
         yield pa.array([bytes(array.type.byte_width)])
 
 

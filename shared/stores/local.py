@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -35,8 +36,9 @@ class LocalStore:
         if not self._root.is_dir():
             raise ConfigError(f"{self._root} does not exist", fix="Give a folder or a file that does")
         for path in sorted(self._root.rglob("*")):
-            if path.is_file():
-                yield _file(path)
+            with contextlib.suppress(FileNotFoundError):  # gone since the folder was read
+                if path.is_file():
+                    yield _file(path)
 
     def etag(self, file: File) -> str:
         """Size and SHA-256: a local file has no ETag, and its times say nothing about its content."""

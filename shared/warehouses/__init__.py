@@ -8,13 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
-from shared.errors import ConfigError
 from shared.model import Change, Column, Feed, Json, Plan, Run, Staged
+from shared.settings import Settings, url_kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from shared.settings import Settings
 
 _MODULES: Mapping[str, str] = {"duckdb": "duckdb"}
 
@@ -89,6 +87,10 @@ class History(Protocol):
         """The last runs, newest first."""
         ...
 
+    def run(self, id: str) -> Run | None:
+        """One run as history has it."""
+        ...
+
     def rejects(self, feed: str, run: str | None = None) -> Iterable[Mapping[str, Json]]:
         """Rejected rows and values, newest run first: REJECT_COLUMNS with run, status, exported_at and files."""
         ...
@@ -104,11 +106,6 @@ class WarehouseWithHistory(Warehouse, History, Protocol):
 
 def open_warehouse(settings: Settings) -> WarehouseWithHistory:
     """The warehouse WAREHOUSE_URL names."""
-    kind, found, _ = settings.warehouse_url.partition("://")
-    if not found or kind not in _MODULES:
-        raise ConfigError(
-            f"WAREHOUSE_URL starts with {kind!r}",
-            fix=f"Start it with {' or '.join(f'{k}://' for k in _MODULES)}",
-        )
+    kind, _ = url_kind("WAREHOUSE_URL", settings.warehouse_url, _MODULES)
     module = importlib.import_module(f"{__name__}.{_MODULES[kind]}")
     return cast("WarehouseWithHistory", module.open_warehouse(settings))

@@ -36,6 +36,19 @@ class Rules:
     """Time of the earliest complete full exported after this run that is merged already: then the run is late."""
     full: bool
     """A complete full that is not late: it repairs, and what it lacks is gone."""
+    compare: bool = True
+    """Whether rows may differ in more than their cursor, see ``ties``. Comparing costs more than all the rest."""
+
+
+def ties(rules: Rules, shape: Shape, incoming: sa.FromClause) -> sa.Select[Any]:
+    """A row if any incoming row has the cursor of the stored one with its key: only then need content be compared."""
+    columns = {name: _as_stored(incoming, name, shape.table.c[stored].type) for name, stored in shape.stored.items()}
+    named = {name: shape.table.c[stored] for name, stored in shape.stored.items()}
+    both = [columns[key] == named[key] for key in rules.feed.keys]
+    cursor = rules.feed.cursor
+    if cursor in named:
+        both.append(columns[cursor].is_not_distinct_from(named[cursor]))
+    return sa.select(sa.literal(1)).select_from(incoming.join(shape.table, sa.and_(*both))).limit(1)
 
 
 def changes(
@@ -83,7 +96,7 @@ def _incoming(session: Session, rules: Rules, shape: Shape, parts: sa.FromClause
     return sa.select(
         parts.c[ROW].label(ROW),
         *(cast[name].label(name) for name in dict.fromkeys(needed) if name in cast),
-        *_comparable(session, {name: cast[name] for name in content}),
+        *_comparable(session, rules, {name: cast[name] for name in content}),
     ).subquery("s")
 
 
@@ -101,7 +114,7 @@ def _stored(session: Session, rules: Rules, shape: Shape) -> sa.Subquery:
     return sa.select(
         *(named[key].label(key) for key in feed.keys),
         *([named[feed.cursor].label(feed.cursor)] if feed.cursor in named and feed.cursor not in feed.keys else []),
-        *_comparable(session, content),
+        *_comparable(session, rules, content),
         sa.literal(1).label(_HERE),
         table.c[FIRST],
         table.c[DELETED],
@@ -110,8 +123,10 @@ def _stored(session: Session, rules: Rules, shape: Shape) -> sa.Subquery:
     ).subquery("t")
 
 
-def _comparable(session: Session, content: Mapping[str, Expression]) -> list[sa.Label[Any]]:
+def _comparable(session: Session, rules: Rules, content: Mapping[str, Expression]) -> list[sa.Label[Any]]:
     """What two versions of a row are compared by: one fingerprint, or every column under a name of its own."""
+    if not rules.compare:
+        return []
     if not content:
         return [sa.literal(0).label(_PRINT)]
     mark = session.fingerprint(list(content.values()))
@@ -148,7 +163,7 @@ def _outcome(
     unknown: Expression = sa.literal("inserted")
     if rules.feed.deletes == "hard":
         unknown = sa.case((gone_at.is_not(None), "unchanged"), else_="inserted")
-    same = sa.and_(*_same_content(s, t), t.c[DELETED].is_not_distinct_from(gone_at))
+    same = sa.and_(*_same_content(s, t), t.c[DELETED].is_not_distinct_from(gone_at)) if rules.compare else sa.false()
     newer = sa.case(
         (same, "unchanged"),
         (sa.and_(t.c[DELETED].is_(None), gone_at.is_not(None)), "deleted"),

@@ -99,11 +99,7 @@ class DuckDBSession:
 
     def _execute(self, statement: sa.ClauseElement) -> duckdb.DuckDBPyConnection:
         compiled: Any = statement.compile(dialect=self.dialect)
-        names = compiled.positiontup or []
-        expanded = compiled.construct_expanded_state() if "POSTCOMPILE" in compiled.string else None
-        if expanded is not None:
-            return self.connection.execute(expanded.statement, list(expanded.positional_parameters))
-        return self.connection.execute(compiled.string, [compiled.params[name] for name in names])
+        return self.connection.execute(compiled.string, [compiled.params[name] for name in compiled.positiontup or ()])
 
 
 def drained(connection: duckdb.DuckDBPyConnection, statement: str, batches: pa.RecordBatchReader) -> int:

@@ -27,13 +27,14 @@ from shared import columns as types
 from shared import cursor
 from shared.contract import ROW
 from shared.errors import ConfigError, TransientError
-from shared.identity import run_of_staging
+from shared.identity import run_of_staging, staging_name
 from shared.model import Column, Feed, Plan, Run, Staged, moment
 from shared.settings import Settings
 from shared.warehouses import Limits, Merged, Profile, _ddl, _ingest, _shape
 from shared.warehouses._duckdb import ALIAS, DuckDBSession, drained, is_held, translated
 from shared.warehouses._merge import Merge
 from shared.warehouses._session import Expression
+from shared.warehouses._staging import Claims
 from shared.warehouses._types import sql_type
 
 _HELD = re.compile(r"Conflicting lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
@@ -58,11 +59,13 @@ class DuckDBWarehouse:
             "temp_directory": f"{self._path}.tmp",
         }
         self._timeout = lock_timeout
+        self._claims = Claims(self._side("").parent, lock_timeout)
         self._opening = threading.Lock()
         self._merging: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._users = 0
 
     def stage(self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
+        self._claims.take(name)
         with self._session() as session:
             if not session.columns(feed.system, feed.table):
                 _ddl.create_schema(session, feed.system)
@@ -85,7 +88,9 @@ class DuckDBWarehouse:
             "exported_at": moment(plan.run.exported_at),
         }
         with self._session() as session, session.transaction():
-            session.change(sa.delete(_ingest.REJECTED).where(kept.run == plan.run.id, kept.slice == part))
+            beyond = kept.slice >= len(plan.slices)  # of an earlier try that was sliced finer
+            mine = sa.and_(kept.run == plan.run.id, sa.or_(kept.slice == part, beyond))
+            session.change(sa.delete(_ingest.REJECTED).where(mine))
             for batch in batches:
                 session.connection.register("incoming", batch)
                 told = sa.table("incoming", *(sa.column(name, sa.Text) for name in batch.schema.names))
@@ -109,34 +114,44 @@ class DuckDBWarehouse:
 
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         with self._session() as session, session.transaction():
-            for name in self._staging_of(session, plan):
+            staged = self._staging_of(session, plan)
+            dropped = [name for name, own in staged.items() if self._claims.may_drop(name, own=own)]
+            for name in dropped:
                 session.ddl(f"DROP TABLE IF EXISTS {session.quoted(plan.feed.system, name)}")
                 self._side(name).unlink(missing_ok=True)
             if rejects:
                 session.change(sa.delete(_ingest.REJECTED).where(_ingest.REJECTED.c.run == plan.run.id))
-        with contextlib.suppress(OSError):  # others may be staging
-            self._side("").parent.rmdir()
+        self._claims.let_go(dropped)
 
-    def _staging_of(self, session: DuckDBSession, plan: Plan) -> list[str]:
-        """What the run has staged, and what earlier runs left that ended well but were killed before they tidied."""
+    def _staging_of(self, session: DuckDBSession, plan: Plan) -> dict[str, bool]:
+        """Every staging table there is, and whether it is the run's own; others may be leftovers of dead processes."""
         here = "SELECT table_name FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ?"
         tables = session.connection.execute(here, [ALIAS, plan.feed.system]).fetchall()
         beside = (path.stem for path in self._side("").parent.glob("*.duckdb"))
+        own = {staging_name(plan.run.id, part.number): True for part in plan.slices}
         runs = {name: run for name in (*(row[0] for row in tables), *beside) if (run := run_of_staging(name))}
-        others = sorted({*runs.values()} - {plan.run.id})
-        kept = _ingest.RUN.c
-        done = {row[0] for row in session.rows(sa.select(kept.id).where(kept.id.in_(others), kept.status == "done"))}
-        return [name for name, run in runs.items() if run in done | {plan.run.id}]
+        return {**{name: run == plan.run.id for name, run in runs.items()}, **own}
 
     def runs(self, feed: str | None = None, limit: int | None = 20) -> list[Run]:
+        if not self._path.exists():
+            return []
         with self._session() as session:
             return _ingest.runs(session, feed, limit)
 
-    def rejects(self, feed: str, run: str | None = None) -> Iterator[Mapping[str, Any]]:
+    def run(self, id: str) -> Run | None:
+        if not self._path.exists():
+            return None
         with self._session() as session:
-            yield from _ingest.rejects(session, feed, run)
+            return _ingest.find(session, id)
+
+    def rejects(self, feed: str, run: str | None = None) -> Iterator[Mapping[str, Any]]:
+        if self._path.exists():
+            with self._session() as session:
+                yield from _ingest.rejects(session, feed, run)
 
     def profile(self, feed: Feed) -> Profile:
+        if not self._path.exists():
+            return Profile(columns={})
         with self._session() as session:
             return _profile(session, feed)
 
@@ -220,7 +235,8 @@ class DuckDBWarehouse:
         beside = [name for name in names if self._side(name).exists()]
         try:
             for name in beside:
-                session.ddl(f"ATTACH {_text(self._side(name))} AS {session.quoted(name)} (READ_ONLY)")
+                path = self._side(name)
+                self._wait_for(path, f"ATTACH {_text(path)} AS {session.quoted(name)} (READ_ONLY)")
             yield set(beside)
         finally:
             for name in beside:

@@ -1,0 +1,71 @@
+"""Who is staging what: a lock on each staging table, held by a process from staging until it is tidied up.
+
+Two processes may do the same run, for its id is the same. The second waits until the first has tidied up, and then
+finds the run done. What a dead process has staged is held by nobody, and may be swept by anybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import filelock
+
+from shared.errors import TransientError
+
+
+class Claims:
+    """The staging tables this process works on; *folder* is where all processes leave their locks."""
+
+    def __init__(self, folder: Path, timeout: float) -> None:
+        self._folder, self._timeout = folder, timeout
+        self._held: dict[str, filelock.BaseFileLock] = {}
+
+    def take(self, table: str) -> None:
+        """Hold *table*, and the table of keys that belongs to it, until they are dropped. Waits if another holds it."""
+        slot = _slot(table)
+        if slot in self._held:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        lock = self._lock(slot)
+        try:
+            lock.acquire(timeout=self._timeout)
+        except filelock.Timeout as error:
+            raise TransientError(
+                f"another process has been loading the same for {self._timeout:g} s",
+                fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
+            ) from error
+        self._held[slot] = lock
+
+    def may_drop(self, table: str, *, own: bool) -> bool:
+        """Whether *table* can go: it is of the caller's *own* run, or nobody works on it. Holds it then."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        lock = self._lock(_slot(table))
+        if lock.is_locked:
+            return own
+        try:
+            lock.acquire(timeout=0)
+        except (filelock.Timeout, OSError):
+            return False
+        self._held[_slot(table)] = lock
+        return True
+
+    def let_go(self, tables: Iterable[str]) -> None:
+        """Release *tables*, which have been dropped. Who waits for one sees that its lock's file is gone."""
+        for slot in {_slot(table) for table in tables}:
+            lock = self._held.pop(slot, None) or self._lock(slot)
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release(force=True)
+        with contextlib.suppress(OSError):  # others may be staging
+            self._folder.rmdir()
+
+    def _lock(self, slot: str) -> filelock.BaseFileLock:
+        # One lock for all warehouses of a process, as the threads of one process may stage slices of one run.
+        return filelock.FileLock(self._folder / f"{slot}.lock", thread_local=False, is_singleton=True)
+
+
+def _slot(table: str) -> str:
+    return re.sub(r"_keys$", "", table)
