@@ -8,73 +8,27 @@ import os
 import time
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shared import catalog, pipeline
-from shared.audit import Audit, audit
+from shared import catalog, loading, pipeline
+from shared.audit import Audit
 from shared.catalog import System
-from shared.errors import ConfigError, DataError, IngestError
+from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.ledger import Ledger, open_ledger
-from shared.model import Change, Feed, Kind, Plan, Record, Run, Slice, Staged, Unit, instant
+from shared.loading import LoadOptions, Result, Watch
+from shared.model import Feed, Json, Plan, Record, Run, Slice, Staged, Unit, instant, with_note
 from shared.replay import ReplaySource
 from shared.settings import Settings
 from shared.sources import Source
-from shared.sources._choice import Offer, Passed, one_client, queues
-from shared.sources.exports import ExportsSource, Told, find, unit
-from shared.stores import Store, open_store
+from shared.sources.exports import ExportsSource
+from shared.stores import Store
 from shared.warehouses import Limits, Merged, WarehouseWithHistory, open_warehouse
 
 _log = logging.getLogger("sluice")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
-    """What `sluice load` can be told."""
-
-    system: str | None = None
-    kind: Kind | None = None
-    tables: tuple[str, ...] = ()
-    client: str | None = None
-    exported_at: str | None = None
-    """Text of records (shared.model.instant)."""
-    everything: bool = False
-    again: bool = False
-    dry_run: bool = False
-    max_delete_share: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What became of one table of one export: a run, or the reason why there was none."""
-
-    table: str
-    place: str
-    run: Run | None = None
-    skipped: str | None = None
-    changes: Sequence[Change] = ()
-    readable: bool = True
-    """False if nothing could be taken because the files themselves are at fault."""
-
-    @property
-    def failed(self) -> bool:
-        return self.run is not None and self.run.status == "failed"
-
-
-class Watch:
-    """Hears how far the work is. This one does not listen."""
-
-    def start(self, label: str, rows: int) -> None:
-        """A run begins that will read so many rows."""
-
-    def rows(self, count: int) -> None:
-        """So many more rows have been staged."""
-
-    def end(self, result: Result) -> None:
-        """The run, or whatever stood for it, is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,96 +70,61 @@ class App:
         with _logged("tidy", plan.run):
             pipeline.tidy(plan, self.warehouse, dry_run=dry_run)
 
-    # -- loading exports
+    # -- one run, and all that a folder asks for
 
     def load(self, location: str, options: LoadOptions, watch: Watch | None = None) -> Iterator[Result]:
-        """Take the exports at *location* (see shared.sources._choice for which); a result as each is done.
-
-        ConfigError, before anything is read, if it cannot be told what to take.
-        """
-        watch = watch or Watch()
-        store = open_store(location)
-        system = self._system(options)
-        told = Told(
-            kind=options.kind, client=options.client, exported_at=options.exported_at, tables=options.tables,
-            settle_seconds=self.settings.settle,
-        )  # fmt: skip
-        offers = one_client(find(store, told, self.now()), options.client or system.client)
-        source = self._source(store)
-
-        def take(offer: Offer) -> Result:
-            result = self._attempt(system, offer, lambda: unit(offer, store), source, options, watch)
-            watch.end(result)
-            return result
-
-        for queue in queues(offers, everything=options.everything):
-            base = None
-            for offer in queue.fulls:
-                if base is not None:
-                    yield _passed(Passed(offer, f"older than the full of {str(base.exported_at)[:19]}"))
-                    continue
-                result = take(offer)
-                yield result
-                base = offer if result.readable else None
-            fresh, passed = queue.after(base)
-            yield from map(_passed, passed)
-            yield from map(take, fresh)
-
-    def _system(self, options: LoadOptions) -> System:
-        """The system that exports: the one asked for, the one of the client, or the only one."""
-        if options.system:
-            if options.system not in self.systems:
-                raise ConfigError(
-                    f"there is no system {options.system!r}", fix=f"Choose one of {', '.join(self.systems)}"
-                )
-            return self.systems[options.system]
-        exporting = [system for system in self.systems.values() if system.source == "exports"]
-        of_client = [system for system in exporting if options.client and system.client == options.client]
-        chosen = of_client or exporting
-        if len(chosen) != 1:
-            raise ConfigError(f"{len(chosen)} systems of the catalog load exports", fix="Choose one with --system")
-        return chosen[0]
-
-    def _attempt(
-        self, system: System, offer: Offer, work: Callable[[], Unit], source: Source, options: LoadOptions,
-        watch: Watch,
-    ) -> Result:  # fmt: skip
-        feed = f"{system.name}.{offer.table}"
-        try:
-            asked_for = work()
-        except IngestError as error:  # the file changed or went while it was looked at: no work to record it under
-            _log.error("%s: %s", feed, error)
-            failed = Run(
-                id="",
-                feed=feed,
-                kind=offer.kind,
-                started=instant(self.now()),
-                status="failed",
-                error=str(error),
-            )
-            return Result(table=offer.table, place=offer.folder, run=failed, readable=False)
-        return self.run(feed, asked_for, source, place=offer.folder, options=options, watch=watch)
+        """Take the exports at *location*, a result as each is done. See shared.loading."""
+        return loading.load(self, location, options, watch or Watch())
 
     def run(self, feed: str, work: Unit, source: Source, *, place: str, options: LoadOptions, watch: Watch) -> Result:
         """Do one unit of work with all four verbs in this process."""
         table = feed.partition(".")[2]
-        run = pipeline.asked(feed, work, self.ledger, instant(self.now()), again=options.again)
+        run = self._asked(feed, work, options)
         if run is None:
             return Result(table=table, place=place, skipped="already loaded (--again repeats it)")
         planned: Plan | None = None
         try:
             planned = self.plan(run, work, source)
             merged = self._stage_and_publish(planned, source, options, watch)
+        except TransientError as error:  # what is away now would be away for writing it down, too
+            _log.error("%s: run %s gave up: %s", feed, run.id, error)
+            return Result(table=table, place=place, run=replace(run, status="failed", error=str(error)))
         except IngestError as error:
-            failed = self._fail(run, work, error, options)
-            return Result(table=table, place=place, run=failed, readable=planned is not None)
+            return Result(table=table, place=place, run=self._fail(run, work, error, options, planned))
         except Exception as error:
-            self._fail(run, work, f"{type(error).__name__}: {error}", options)
+            self._fail(run, work, f"{type(error).__name__}: {error}", options, planned)
             raise
         finally:
             if planned is not None:
-                self.tidy(planned, dry_run=options.dry_run)
+                self._tidy_if_possible(planned, options)
         return Result(table=table, place=place, run=merged.run, changes=merged.changes)
+
+    def refuse(self, feed: str, work: Unit, error: IngestError, *, place: str, options: LoadOptions) -> Result:
+        """Write down a unit that cannot even be named: its files changed or went while they were looked at."""
+        run = pipeline.asked(feed, work, self.ledger, instant(self.now()), again=True, dry=options.dry_run)
+        assert run is not None  # noqa: S101 - as it is wished again
+        return Result(table=feed.partition(".")[2], place=place, run=self._fail(run, work, error, options, None))
+
+    def _asked(self, feed: str, work: Unit, options: LoadOptions) -> Run | None:
+        """The run to do, or None if the ledger knows the work as done and the warehouse knows the run that did it."""
+        started, dry = instant(self.now()), options.dry_run
+        run = pipeline.asked(feed, work, self.ledger, started, again=options.again, dry=dry)
+        if run is not None:
+            return run
+        known = self.ledger.known(feed, [w.id for w in work.works])
+        lost = sorted({record.run for record in known.values() if self.warehouse.run(record.run) is None})
+        if not lost:
+            return None
+        note = f"taken again: the ledger says that run {', '.join(lost)} loaded it, but the warehouse does not know it"
+        run = pipeline.asked(feed, work, self.ledger, started, again=True, dry=dry)
+        return replace(run, note=with_note(run.note, note)) if run else None
+
+    def _tidy_if_possible(self, plan: Plan, options: LoadOptions) -> None:
+        """What stays behind is swept by the next run; a result is not lost over it."""
+        try:
+            self.tidy(plan, dry_run=options.dry_run)
+        except IngestError as error:
+            _log.warning("%s: run %s left its staging behind: %s", plan.run.feed, plan.run.id, error)
 
     def _stage_and_publish(self, plan: Plan, source: Source, options: LoadOptions, watch: Watch) -> Merged:
         watch.start(plan.run.feed, sum(part.rows for part in plan.slices))
@@ -222,18 +141,22 @@ class App:
                 if len(plan.unit.works) - len(plan.faulty) - len(faulty) <= 1:
                     raise
                 faulty[part.origin] = str(error)
+        watch.phase(f"{plan.run.feed}: merging")
         share = options.max_delete_share
         limits = Limits(
             max_delete_share=plan.feed.max_delete_share if share is None else share, dry_run=options.dry_run
         )
         return self.publish(plan, [s for s in staged if origins[s.table] not in faulty], limits, faulty)
 
-    def _fail(self, run: Run, work: Unit, error: IngestError | str, options: LoadOptions) -> Run:
+    def _fail(
+        self, run: Run, work: Unit, error: IngestError | str, options: LoadOptions, plan: Plan | None
+    ) -> Run:  # fmt: skip
         _log.error("%s: run %s failed: %s", run.feed, run.id, error)
+        known = replace(run, columns=plan.columns) if plan else run
         finished = instant(self.now())
         if options.dry_run:
-            return replace(run, status="failed", error=str(error), finished=finished)
-        return pipeline.fail(run, work, error, self.warehouse, self.ledger, finished)
+            return replace(known, status="failed", error=str(error), finished=finished)
+        return pipeline.fail(known, work, error, self.warehouse, self.ledger, finished)
 
     # -- looking and mending
 
@@ -243,15 +166,29 @@ class App:
 
     def audit(self, location: str, options: LoadOptions) -> Iterator[Audit]:
         """What each table of each export at *location* holds, beside what the warehouse holds of it."""
-        store, system = open_store(location), self._system(options)
-        told = Told(kind=options.kind or "delta", tables=options.tables)
-        for offer in find(store, told, self.now()):
-            work = Unit(kind=offer.kind, files=tuple(asdict(file) for file in offer.files))
-            yield audit(offer.table, work, self._source(store), system, self.warehouse)
+        return loading.audits(self, location, options)
+
+    def overview(self) -> list[dict[str, Json]]:
+        """Each feed, declared or with a history: keys, cursor, watermark, last run."""
+        last: dict[str, Run] = {}
+        for run in self.warehouse.runs(limit=None):
+            last.setdefault(run.feed, run)
+        declared = {feed.name: feed for feed in self.feeds()}
+        return [
+            _about(name, declared.get(name), last.get(name), self.ledger.watermark(name).value)
+            for name in dict.fromkeys((*declared, *sorted(last)))
+        ]
+
+    def known_feed(self, name: str) -> str:
+        """*name* if it is declared or has a history; ConfigError with the known ones if not."""
+        known = [feed.name for feed in self.feeds()]
+        if name not in known and not self.warehouse.runs(name, limit=1):
+            raise ConfigError(f"there is no feed {name!r}", fix=f"Write <system>.<table>, such as {', '.join(known)}")
+        return name
 
     def replay(self, feed: str, file: Path, watch: Watch | None = None) -> Iterator[Result]:
         """Load mended rows with the export time they first came with; a result for each run that rejected them."""
-        system = self._of_feed(feed)
+        system = self.systems[self.known_feed(feed).partition(".")[0]]
         runs = {run.id: run for run in self.warehouse.runs(feed, limit=None)}
         for rejected_by, work in ReplaySource(file, ()).units().items():
             if rejected_by not in runs:
@@ -267,8 +204,7 @@ class App:
 
     def backfill(self, feed: str, to: str) -> list[Record]:
         """Forget what was exported at or after *to* (text of records), so that the next load takes it again."""
-        self._of_feed(feed)
-        return self.ledger.forget(feed, to)
+        return self.ledger.forget(self.known_feed(feed), to)
 
     def health(self) -> dict[str, str]:
         """Whether ledger and warehouse answer; raises what they raise if they do not."""
@@ -276,19 +212,20 @@ class App:
         self.warehouse.runs(limit=1)
         return {"status": "ok"}
 
-    def _of_feed(self, feed: str) -> System:
-        name = feed.partition(".")[0]
-        if name not in self.systems or "." not in feed:
-            known = ", ".join(known.name for known in self.feeds())
-            raise ConfigError(f"there is no feed {feed!r}", fix=f"Write <system>.<table>, such as {known}")
-        return self.systems[name]
-
-    def _source(self, store: Store) -> ExportsSource:
+    def source(self, store: Store) -> ExportsSource:
         return ExportsSource(store, slice_rows=self.settings.slice_rows, batch_rows=self.settings.batch_rows)
 
 
-def _passed(passed: Passed) -> Result:
-    return Result(table=passed.offer.table, place=passed.offer.folder, skipped=passed.reason)
+def _about(name: str, feed: Feed | None, last: Run | None, watermark: str | None) -> dict[str, Json]:
+    return {
+        "feed": name,
+        "keys": ", ".join(feed.keys) if feed else "by rule",
+        "cursor": feed.cursor if feed else None,
+        "deleted": feed.deleted if feed else None,
+        "watermark": watermark,
+        "last_run": last.finished if last else None,
+        "status": last.status if last else None,
+    }
 
 
 class _logged:  # noqa: N801 - reads as a verb where it is used

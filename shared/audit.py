@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +15,7 @@ from shared import cursor
 from shared.arrow import pc
 from shared.catalog import System
 from shared.contract import Contract, fit
+from shared.errors import IngestError
 from shared.model import OURS, Column, Feed, Unit
 from shared.sources import Source
 from shared.warehouses import History, Profile
@@ -24,25 +27,33 @@ class Audit:
 
     feed: str
     files: Sequence[str]
-    rows: int
-    active: int
-    deleted: int
-    rejected: int
-    lowest: str | None
+    rows: int = 0
+    active: int = 0
+    deleted: int = 0
+    rejected: int = 0
+    lowest: str | None = None
     """Oldest and newest cursor of the file, as cursor text."""
-    highest: str | None
-    columns: Sequence[Column]
-    differences: Sequence[str]
+    highest: str | None = None
+    columns: Sequence[Column] = ()
+    differences: Sequence[str] = ()
     """How the file's columns differ from the table's, in words."""
-    stored: Profile
+    stored: Profile = field(default_factory=lambda: Profile(columns={}))
+    error: str | None = None
+    """Why a load would refuse it; then nothing else is known."""
+
+    @classmethod
+    def failed(cls, feed: str, files: Sequence[str], error: IngestError) -> Audit:
+        return cls(feed=feed, files=files, error=str(error))
 
 
-def audit(table: str, unit: Unit, source: Source, system: System, history: History) -> Audit:
+def audit(
+    table: str, unit: Unit, source: Source, system: System, history: History, *, latest_cursor: dt.datetime | None
+) -> Audit:
     """Read all of *unit* as a load would. DataError if a load would refuse it."""
     described = source.describe(unit)
     feed = system.feed(table, [name for schema in described.schemas.values() for name in schema.names])
     columns = fit(described.schemas, feed)
-    contract = Contract(feed, columns)
+    contract = Contract(feed, columns, latest_cursor=latest_cursor)
     rows = deleted = rejected = 0
     low: Any = None
     high: Any = None

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,8 @@ from shared import printing
 from shared.errors import IngestError
 
 if TYPE_CHECKING:
-    from shared.app import App, LoadOptions, Result, Watch
-    from shared.model import Run
+    from shared.app import App
+    from shared.loading import LoadOptions, Result, Watch
 
 
 class _Commands(click.Group):
@@ -72,7 +72,7 @@ _choosing = (
         "--type",
         "kind",
         type=click.Choice(["full", "delta"]),
-        help="What the folder is, if its path is silent.",
+        help="What the folder is, where its path does not say.",
     ),
     click.option("--tables", default="", metavar="A,B", help="Only these tables."),
     click.option("--client", metavar="C", help="The client whose exports to take."),
@@ -89,7 +89,7 @@ def _chooses(command: Callable[..., Any]) -> Callable[..., Any]:
 @main.command()
 @click.argument("location", metavar="FOLDER_OR_URL")
 @_chooses
-@click.option("--exported-at", callback=_instant, metavar="T", help="When it was exported, if its path is silent.")
+@click.option("--exported-at", callback=_instant, metavar="T", help="When it was exported, over what its path says.")
 @click.option("--all", "everything", is_flag=True, help="Also take exports older than the newest full.")
 @click.option("--again", is_flag=True, help="Also take what is loaded already.")
 @click.option("--dry-run", is_flag=True, help="Do the whole merge, show what it would change, and take it back.")
@@ -99,10 +99,14 @@ def load(location: str, as_json: bool, tables: str, **told: Any) -> None:
     """Load the exports in a folder: one export, or the newest full of many with every delta after it."""
     options = _options(tables, **told)
     results: list[Result] = []
-    with _watching(as_json) as watch:
-        for result in _app().load(location, options, watch):
-            results.append(result)
-    printing.results(results, as_json=as_json)
+    try:
+        with _watching(as_json) as watch:
+            for result in _app().load(location, options, watch):
+                results.append(result)
+    finally:  # what was done before an interruption is done
+        if results or sys.exc_info()[0] is None:
+            printing.results(results, as_json=as_json)
+    _fail_if_any(results)
 
 
 @main.command()
@@ -113,36 +117,19 @@ def audit(location: str, as_json: bool, tables: str, **told: Any) -> None:
     """Look into a file (or an export): rows, deletions, span of the cursor, columns; beside the warehouse."""
     found = list(_app().audit(location, _options(tables, **told)))
     if as_json:
-        printing.json_list([asdict(one) for one in found])
-        return
-    for one in found:
-        printing.audit(one)
+        printing.json_list(asdict(one) for one in found)
+    else:
+        for one in found:
+            printing.audit(one)
+    if any(one.error for one in found):
+        sys.exit(1)
 
 
 @main.command()
 @_as_json
 def feeds(as_json: bool) -> None:
     """List what is kept in step: keys, cursor, watermark and last run of each feed."""
-    app = _app()
-    last: dict[str, Run] = {}
-    for run in app.warehouse.runs(limit=None):
-        last.setdefault(run.feed, run)
-    declared = {feed.name: feed for feed in app.feeds()}
-    rows = []
-    for name in dict.fromkeys((*declared, *sorted(last))):
-        feed, latest = declared.get(name), last.get(name)
-        rows.append(
-            {
-                "feed": name,
-                "keys": ", ".join(feed.keys) if feed else "by rule",
-                "cursor": feed.cursor if feed else None,
-                "deleted": feed.deleted if feed else None,
-                "watermark": app.ledger.watermark(name).value,
-                "last_run": latest.finished if latest else None,
-                "status": latest.status if latest else None,
-            }
-        )
-    (printing.json_list if as_json else printing.table)(rows)
+    (printing.json_list if as_json else printing.table)(_app().overview())
 
 
 @main.command()
@@ -151,7 +138,8 @@ def feeds(as_json: bool) -> None:
 @_as_json
 def history(feed: str | None, limit: int, as_json: bool) -> None:
     """Show the last runs of a feed, or of all: what became of every row that was read."""
-    runs = _app().warehouse.runs(feed, limit)
+    app = _app()
+    runs = app.warehouse.runs(feed and app.known_feed(feed), limit)
     if as_json:
         printing.json_list([printing.run_record(run) for run in runs])
         return
@@ -169,12 +157,14 @@ def history(feed: str | None, limit: int, as_json: bool) -> None:
 def rejects(feed: str, run: str | None, as_csv: bool, replay: Path | None, as_json: bool) -> None:
     """Show the rows and values that were set aside, and why; or load them again once mended."""
     app = _app()
+    app.known_feed(feed)
     if replay is not None:
         if as_csv or run:
             raise click.UsageError("--replay goes with neither --csv nor --run")
         with _watching(as_json) as watch:
             results = list(app.replay(feed, replay, watch))
         printing.results(results, as_json=as_json)
+        _fail_if_any(results)
     elif as_csv:
         from shared.replay import write
 
@@ -226,6 +216,11 @@ def demo(folder: Path | None, as_json: bool) -> None:
                 printing.remark(result.table, result.run)
 
 
+def _fail_if_any(results: Sequence[Result]) -> None:
+    if any(result.failed for result in results):
+        sys.exit(1)
+
+
 # -- the app, and how it tells of its progress
 
 
@@ -236,7 +231,7 @@ def _app() -> App:
 
 
 def _options(tables: str, **told: Any) -> LoadOptions:
-    from shared.app import LoadOptions
+    from shared.loading import LoadOptions
 
     return LoadOptions(tables=tuple(t.strip().lower() for t in tables.split(",") if t.strip()), **told)
 
@@ -244,7 +239,7 @@ def _options(tables: str, **told: Any) -> LoadOptions:
 @contextlib.contextmanager
 def _watching(quiet: bool) -> Iterator[Watch]:
     """A progress bar on a terminal, nothing elsewhere."""
-    from shared.app import Watch
+    from shared.loading import Watch
 
     if quiet or not sys.stderr.isatty():
         yield Watch()
@@ -258,18 +253,23 @@ def _watching(quiet: bool) -> Iterator[Watch]:
 
 
 def _bars(progress: Any) -> Watch:
-    from shared.app import Watch
+    from shared.loading import Watch
 
     class Bars(Watch):
         task: Any = None
 
         def start(self, label: str, rows: int) -> None:
+            self.end(None)
             self.task = progress.add_task(label, total=rows)
 
         def rows(self, count: int) -> None:
             progress.advance(self.task, count)
 
-        def end(self, result: Result) -> None:
+        def phase(self, label: str) -> None:
+            self.end(None)
+            self.task = progress.add_task(label, total=None)
+
+        def end(self, result: Result | None) -> None:
             if self.task is not None:
                 progress.remove_task(self.task)
             self.task = None

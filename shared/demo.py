@@ -19,8 +19,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shared.app import App, LoadOptions, Result, open_app
+from shared.app import App, open_app
 from shared.errors import ConfigError
+from shared.loading import LoadOptions, Result
 
 Row: TypeAlias = "dict[str, Any]"
 

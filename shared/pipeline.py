@@ -108,9 +108,9 @@ class Allowance:
 
     cursor_ahead_seconds: float
 
-    def latest(self, run: Run) -> dt.datetime | None:
-        """The last acceptable cursor. Without an export time, the run's own start stands in for it."""
-        known = moment(run.exported_at or run.started)
+    def latest(self, exported_at: str | None) -> dt.datetime | None:
+        """The last acceptable cursor of an export at that time (text of records)."""
+        known = moment(exported_at)
         return known + dt.timedelta(seconds=self.cursor_ahead_seconds) if known else None
 
 
@@ -127,7 +127,9 @@ def stage(
 
     *progress* hears of the rows of each batch.
     """
-    contract = Contract(plan.feed, plan.columns, latest_cursor=allowance.latest(plan.run))
+    contract = Contract(
+        plan.feed, plan.columns, latest_cursor=allowance.latest(plan.run.exported_at or plan.run.started)
+    )
     table = staging_name(plan.run.id, part.number)
     stored = [column for column in plan.columns if column.name in contract.schema.names]
     with (

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from shared.app import Result
     from shared.audit import Audit
+    from shared.loading import Result
     from shared.model import Change, Run
 
 _COUNTS = (
@@ -25,7 +25,7 @@ _MOST_ROWS = 200
 
 
 def results(told: Sequence[Result], *, as_json: bool) -> None:
-    """What became of each table; exits with 1 if any failed."""
+    """What became of each table."""
     if as_json:
         json_list(result_record(result) for result in told)
     else:
@@ -34,15 +34,13 @@ def results(told: Sequence[Result], *, as_json: bool) -> None:
             if result.run:
                 remark(result.table, result.run)
             _changes(result.changes)
-    if any(result.failed for result in told):
-        sys.exit(1)
 
 
 def result_record(result: Result) -> dict[str, Any]:
     """A result as JSON has it."""
     told: dict[str, Any] = {"table": result.table, "place": result.place, "skipped": result.skipped}
     told["run"] = run_record(result.run) if result.run else None
-    if result.changes:
+    if result.run and result.run.status == "dry":
         told["changes"] = [asdict(change) for change in result.changes]
     return told
 
@@ -94,6 +92,9 @@ def _changes(changes: Iterable[Change]) -> None:
 def audit(found: Audit) -> None:
     """A file beside the warehouse: counts and span, columns, and how they differ."""
     click.secho(f"{found.feed}: {', '.join(found.files)}", bold=True)
+    if found.error:
+        click.secho(found.error, fg="red", err=True)
+        return
     stored = found.stored
     here = {"rows": found.rows, "active": found.active, "deleted": found.deleted, "rejected": found.rejected}
     there = {"rows": stored.rows, "active": stored.active, "deleted": stored.deleted}
@@ -133,7 +134,10 @@ def table(rows: Iterable[Mapping[str, Any]]) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    # A file or a value may hold what a terminal takes for orders.
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(value))
 
 
 def json_list(values: Iterable[Any]) -> None:

@@ -39,12 +39,20 @@ def write(rejects: Callable[[], Iterable[Mapping[str, Json]]], out: IO[bytes]) -
     names = list(dict.fromkeys(name for reject in rejects() for name in json.loads(reject["raw"])))
     schema = pa.schema([(name, pa.string()) for name in (*(f"{_MARK}{name}" for name in _ABOUT), *names)])
     with csv.CSVWriter(out, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
-        rest = iter(rejects())
+        rest = _by_row(rejects())
         while some := list(itertools.islice(rest, _AT_ONCE)):
             raws = [json.loads(reject["raw"]) for reject in some]
             about = [pa.array([_text(reject[name]) for reject in some], pa.string()) for name in _ABOUT]
             own = [pa.array([_text(raw.get(name)) for raw in raws], pa.string()) for name in names]
             writer.write_batch(pa.RecordBatch.from_arrays([*about, *own], schema=schema))
+
+
+def _by_row(rejects: Iterable[Mapping[str, Json]]) -> Iterator[Mapping[str, Json]]:
+    """One line a row, however many of its values were set aside: else each line would undo the mends of the others."""
+    for _, several in itertools.groupby(rejects, lambda reject: (reject["run"], reject["place"])):
+        same = list(several)
+        joined = {name: "; ".join(str(reject[name] or "") for reject in same) for name in ("column", "code", "reason")}
+        yield {**same[0], **joined}
 
 
 def _text(value: Json) -> str | None:
@@ -119,6 +127,9 @@ def _read(file: Path) -> pa.Table:
     _refuse_open_quotes(file, table.num_rows)
     if f"{_MARK}run" not in table.column_names:
         raise DataError(f"{file} has no column {_MARK}run", fix="Start from `sluice rejects FEED --csv`")
+    places = [place for place in zip(_told(table, "run"), _told(table, "place"), strict=True) if place[1]]
+    if len(set(places)) < len(places):
+        raise DataError(f"{file} has a row twice, by its {_MARK}place", fix="Keep the mended one")
     return table
 
 

@@ -7,7 +7,7 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
-from shared.app import LoadOptions
+from shared.loading import LoadOptions
 from shared.errors import DataError
 from tests.exports import export_path, open_test_app, write_parquet
 

@@ -305,7 +305,7 @@ _LOAD_AND_MEASURE = """
 import resource, sys
 from pathlib import Path
 from tests.exports import open_test_app
-from shared.app import LoadOptions
+from shared.loading import LoadOptions
 folder, exports = sys.argv[1:]
 (result,) = open_test_app(Path(folder), CATALOG_PATH=f"{folder}/catalog").load(exports, LoadOptions())
 print(result.run.error)
@@ -1168,7 +1168,7 @@ _LOAD_ON_A_SMALL_DISK = """
 import resource, sys
 from pathlib import Path
 from tests.exports import open_test_app
-from shared.app import LoadOptions
+from shared.loading import LoadOptions
 folder, exports, most = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), int(most)))
 app = open_test_app(Path(folder), CATALOG_PATH=f"{folder}/catalog")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from shared import catalog, pipeline
-from shared.app import LoadOptions
+from shared.loading import LoadOptions
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.model import OUTCOMES
 from shared.settings import Settings
@@ -469,7 +469,7 @@ def test_published_run_is_recognised(app, full, file, tmp_path, first):
         loaded(app, full)
     store = open_store(str(export(tmp_path, "full", 6, *MIXED).parent))
     source = ExportsSource(store, slice_rows=10, batch_rows=10)
-    (offer,) = find(store, Told(kind="full"), START)
+    (offer,), _ = find(store, Told(kind="full"), START)
     asked = unit(offer, store)
     run = pipeline.asked("coolr.location", asked, app.ledger, "2026-02-24T12:00:00.000000")
     plan = pipeline.plan(run, asked, source, app.systems["coolr"])

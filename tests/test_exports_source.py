@@ -64,7 +64,7 @@ def write(path, rows=3, first=0, row_group_size=None):
 
 
 def offers(root, told=None, now=START):
-    return find(open_store(str(root)), told or Told(), now)
+    return find(open_store(str(root)), told or Told(), now)[0]
 
 
 def source(root, slice_rows=1_000, batch_rows=1_000):
@@ -171,7 +171,7 @@ def test_told_time_stands_above_the_path(tmp_path):
 
 def test_path_stands_above_last_modified():
     """A copied blob is younger than its export."""
-    (offer,) = find(RemoteStore({"Full/Acme/20260224/location.parquet": (parquet(), START)}), Told(), START)
+    (offer,), _ = find(RemoteStore({"Full/Acme/20260224/location.parquet": (parquet(), START)}), Told(), START)
 
     assert DAY == offer.exported_at
 
@@ -181,7 +181,7 @@ def test_last_modified_of_a_remote_store_is_the_time_of_last_resort():
     later = START.replace(hour=18).astimezone(dt.timezone(dt.timedelta(hours=5)))
     one = RemoteStore({"Full/Acme/latest/location.parquet": (parquet(), later)})
 
-    (offer,) = find(one, Told(), START)
+    (offer,), _ = find(one, Told(), START)
 
     assert ("2026-02-24T18:00:00.000000", True) == (offer.exported_at, offer.complete)
 
@@ -220,7 +220,7 @@ def test_dump_is_complete_once_its_newest_part_has_settled(waited, complete):
     parts = {"20260224/location_dump_1/a.parquet": (parquet(), START - dt.timedelta(days=1)),
              "20260224/location_dump_1/b.parquet": (parquet(), START)}  # fmt: skip
 
-    (offer,) = find(RemoteStore(parts), Told(settle_seconds=600), START + dt.timedelta(seconds=waited))
+    (offer,), _ = find(RemoteStore(parts), Told(settle_seconds=600), START + dt.timedelta(seconds=waited))
 
     assert complete == offer.complete
     assert (None if complete else "merged as a delta: part files may still be arriving") == offer.note
@@ -230,7 +230,7 @@ def test_operators_word_makes_a_dump_complete():
     """``--type full``: whoever says so has looked."""
     parts = {"20260224/location_dump_1/a.parquet": (parquet(), START)}
 
-    (offer,) = find(RemoteStore(parts), Told(kind="full", settle_seconds=600), START)
+    (offer,), _ = find(RemoteStore(parts), Told(kind="full", settle_seconds=600), START)
 
     assert offer.complete
 
@@ -381,7 +381,7 @@ def _peak_of_reading(folder):
         "from shared.sources.exports import ExportsSource, Told, find, unit\n"
         "from shared.stores import open_store\n"
         "store = open_store(sys.argv[1])\n"
-        "(offer,) = find(store, Told(kind='full'), dt.datetime.now(dt.timezone.utc))\n"
+        "(offer,), _ = find(store, Told(kind='full'), dt.datetime.now(dt.timezone.utc))\n"
         "exports = ExportsSource(store, slice_rows=20_000_000, batch_rows=65_536)\n"
         "(part,) = exports.describe(unit(offer, store)).slices\n"
         "assert sum(batch.num_rows for batch in exports.read(part)) == part.rows\n"

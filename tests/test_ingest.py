@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import duckdb
 import pytest
 
-from shared.app import LoadOptions
+from shared.loading import LoadOptions
 from shared.errors import ConfigError
 from shared.model import Column, Run
 from tests.exports import Clock, export_path, open_test_app, write_parquet

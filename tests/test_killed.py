@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from shared.app import LoadOptions
+from shared.loading import LoadOptions
 from shared.errors import TransientError
 from tests.exports import START, export_path, open_test_app, write_parquet
 
@@ -28,7 +28,7 @@ import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 
-from shared.app import LoadOptions
+from shared.loading import LoadOptions
 from shared.contract import Contract
 from shared.warehouses import _ingest
 from tests.exports import open_test_app

@@ -77,7 +77,7 @@ class Host:
         """Take the only table of the export in a folder."""
         store: Any = Watched(open_store(str(export)), self.calls)
         source: Any = Watched(ExportsSource(store, slice_rows=2, batch_rows=1), self.calls)
-        (offer,) = tried(lambda: find(store, Told(), now.replace(tzinfo=dt.UTC)))
+        (offer,), _ = tried(lambda: find(store, Told(), now.replace(tzinfo=dt.UTC)))
         self.take(tried(lambda: unit(offer, store)), source, now)
 
     def pull(self, source: MemoryPullSource, now: dt.datetime) -> None:

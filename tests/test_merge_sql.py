@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import mssql, postgresql
 
-from shared.app import LoadOptions
+from shared.loading import LoadOptions
 from shared.warehouses._duckdb import DuckDBSession
 from tests.exports import export_path, open_test_app, write_parquet
 

@@ -7,7 +7,7 @@ import os
 import pyarrow as pa
 import pytest
 
-from shared.app import LoadOptions
+from shared.loading import LoadOptions
 from tests.exports import Clock, open_test_app, write_parquet
 
 CATALOG = """

@@ -35,7 +35,9 @@ class Place(NamedTuple):
     part: bool
     """Whether it is one of possibly several files of its table."""
     folder: str
-    """The folder that is the export; files of one export share it."""
+    """The folder the file is in."""
+    export: str
+    """The folder that is the export; for a dump, that of its timestamp."""
 
 
 def place(path: str) -> Place | None:
@@ -55,12 +57,12 @@ def place(path: str) -> Place | None:
     dump = _DUMP.fullmatch(above[-1])
     if dump and timestamp(above[-2]):
         # A dump is the whole dataset of its time; whether all of it has arrived is for the listing to tell.
-        return Place(dump["dataset"].lower(), "full", None, timestamp(above[-2]), True, folder)
+        return Place(dump["dataset"].lower(), "full", None, timestamp(above[-2]), True, folder, "/".join(folders[:-1]))
     kind = _KINDS.get(above[-3].lower())
     stamp = timestamp(above[-1])
     if kind and (stamp or above[-1].lower() == "latest"):
-        return Place(table, kind, above[-2], stamp, False, folder)
-    return Place(table, None, None, stamp, False, folder)
+        return Place(table, kind, above[-2], stamp, False, folder, folder)
+    return Place(table, None, None, stamp, False, folder, folder)
 
 
 def timestamp(segment: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from shared.identity import work_id
 from shared.model import Kind, Slice, Unit, Work, instant
 from shared.sources import Described
 from shared.sources._bombs import refuse_bombs
-from shared.sources._choice import Offer
+from shared.sources._choice import Offer, Passed
 from shared.sources._layout import Place, place
 from shared.sources._repeats import Repeats
 from shared.stores import File, Store
@@ -38,45 +38,85 @@ class Told:
     tables: tuple[str, ...] = ()
     settle_seconds: float = 0
     """How long a folder of part files must have been unchanged to count as complete."""
+    ahead_seconds: float = 86_400
+    """How far in the future an export may say it is from: clocks differ, but a later one would rule for ever."""
 
 
-def find(store: Store, told: Told, now: dt.datetime) -> list[Offer]:
-    """Every table of every export below the store's location. *now* (aware) tells whether a folder has settled.
+def find(store: Store, told: Told, now: dt.datetime) -> tuple[list[Offer], list[Passed]]:
+    """Every table of every export below the store's location, and the files that are in no export.
 
-    ConfigError if there is none, if a folder does not say whether it is a full or a delta, or if two files
-    claim to be the same table.
+    *now* (aware) tells whether a folder has settled. ConfigError if there is nothing to take, if what is told goes
+    against what a path says, or if two files claim to be the same table of the same export.
     """
     groups: dict[tuple[str, str], list[tuple[Place, File]]] = {}
     for file in store.list():
         found = place(file.name)
         if found and (not told.tables or found.table in told.tables):
-            groups.setdefault((found.folder, found.table), []).append((found, file))
-    if not groups:
-        wanted = f" for {', '.join(told.tables)}" if told.tables else ""
+            groups.setdefault((found.export, found.table), []).append((found, file))
+    _refuse_unless_found(groups, told)
+    offers: list[Offer] = []
+    passed: list[Passed] = []
+    for several in groups.values():
+        offer = _offer(several, told, now)
+        if told.kind or several[0][0].kind:
+            offers.append(offer)
+        else:
+            passed.append(Passed(offer, "its folder does not say whether it is a full or a delta (--type)"))
+    if not offers:
+        raise ConfigError(
+            f"{passed[0].offer.folder} does not say whether it is a full or a delta",
+            fix="Say so with --type full or --type delta",
+        )
+    if told.exported_at and len({offer.folder for offer in offers}) > 1:
+        raise ConfigError("the folder has more than one export, so they have more than one time", fix=_ONE_BY_ONE)
+    return offers, passed
+
+
+_ONE_BY_ONE = "Load them one by one with --exported-at"
+
+
+def _refuse_unless_found(groups: Mapping[tuple[str, str], object], told: Told) -> None:
+    missing = sorted(set(told.tables) - {table for _, table in groups})
+    if missing or not groups:
+        wanted = f" for {', '.join(missing)}" if missing else ""
         raise ConfigError(f"there is no Parquet file{wanted} in that place", fix="Check the path and --tables")
-    return [_offer(several, told, now) for several in groups.values()]
 
 
 def _offer(group: Sequence[tuple[Place, File]], told: Told, now: dt.datetime) -> Offer:
     spot, files = group[0][0], tuple(file for _, file in group)
-    kind = told.kind or spot.kind
-    if kind is None:
-        raise ConfigError(
-            f"{spot.folder} does not say whether it is a full or a delta",
-            fix="Say so with --type full or --type delta",
-        )
-    if len(files) > 1 and not spot.part:
-        raise ConfigError(
-            f"{spot.folder} has two files for table {spot.table}: {', '.join(f.name for f in files)}",
-            fix="Keep one of them",
-        )
+    kind = told.kind or spot.kind or "delta"
+    _refuse_contradictions(group, told)
     exported_at = told.exported_at or spot.stamp or _modified(files)
+    latest = instant(now + dt.timedelta(seconds=told.ahead_seconds))
+    if exported_at is not None and exported_at > latest:
+        raise ConfigError(
+            f"{spot.folder} is from {exported_at[:19]}, which is in the future",
+            fix="Correct its time, or --exported-at",
+        )
     settled = not spot.part or told.kind == "full" or _settled(files, told.settle_seconds, now)
     complete = kind == "full" and settled and exported_at is not None
     return Offer(
-        table=spot.table, kind=kind, client=spot.client, exported_at=exported_at, complete=complete,
+        table=spot.table, kind=kind, client=spot.client or told.client, exported_at=exported_at, complete=complete,
         folder=spot.folder, files=files, settled=settled, note=_doubt(kind, settled, exported_at),
     )  # fmt: skip
+
+
+def _refuse_contradictions(group: Sequence[tuple[Place, File]], told: Told) -> None:
+    spot, folders = group[0][0], sorted({found.folder for found, _ in group})
+    if told.kind == "full" and spot.kind == "delta":
+        raise ConfigError(
+            f"{spot.folder} is a delta: as a full it would delete all it does not mention", fix="Leave out --type full"
+        )
+    if len(folders) > 1:
+        raise ConfigError(
+            f"table {spot.table} has several dumps of one time: {', '.join(folders)}",
+            fix="Keep one, or join their files",
+        )
+    if len(group) > 1 and not spot.part:
+        raise ConfigError(
+            f"{spot.folder} has two files for table {spot.table}: {', '.join(file.name for _, file in group)}",
+            fix="Keep one of them",
+        )
 
 
 def _modified(files: Iterable[File]) -> str | None:

@@ -1,0 +1,156 @@
+"""Load the exports in a folder: which of them, in which order, and what stands in for a full that cannot be taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from shared.audit import Audit, audit
+from shared.catalog import System
+from shared.errors import ConfigError, IngestError
+from shared.identity import work_id
+from shared.model import Change, Kind, Run, Unit, Work, with_note
+from shared.pipeline import Allowance
+from shared.sources._choice import Offer, Passed, one_client, queues
+from shared.sources.exports import Told, find, unit
+from shared.stores import Store, open_store
+
+if TYPE_CHECKING:
+    from shared.app import App
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What `sluice load` can be told."""
+
+    system: str | None = None
+    kind: Kind | None = None
+    tables: tuple[str, ...] = ()
+    client: str | None = None
+    exported_at: str | None = None
+    """Text of records (shared.model.instant)."""
+    everything: bool = False
+    again: bool = False
+    dry_run: bool = False
+    max_delete_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of one table of one export: a run, or the reason why there was none."""
+
+    table: str
+    place: str
+    run: Run | None = None
+    skipped: str | None = None
+    changes: Sequence[Change] = ()
+
+    @property
+    def failed(self) -> bool:
+        return self.run is not None and self.run.status == "failed"
+
+
+class Watch:
+    """Hears how far the work is. This one does not listen."""
+
+    def start(self, label: str, rows: int) -> None:
+        """A run begins that will read so many rows."""
+
+    def rows(self, count: int) -> None:
+        """So many more rows have been staged."""
+
+    def phase(self, label: str) -> None:
+        """Something begins of which nobody knows how long it takes: naming files by their content, merging."""
+
+    def end(self, result: Result) -> None:
+        """The run, or whatever stood for it, is over."""
+
+
+def load(app: App, location: str, options: LoadOptions, watch: Watch) -> Iterator[Result]:
+    """Take the exports at *location* (see shared.sources._choice for which); a result as each is done.
+
+    ConfigError, before anything is read, if it cannot be told what to take.
+    """
+    store = open_store(location)
+    system = _system(app, options)
+    offers, passed = _offers(app, store, system, options)
+    yield from map(_passed, passed)
+    for queue in queues(offers, everything=options.everything):
+        taken = 0
+        base: Offer | None = None
+        for offer in queue.fulls:
+            if base is not None:
+                yield _passed(Passed(offer, f"older than the full of {str(base.exported_at)[:19]}"))
+                continue
+            result = _take(app, store, system, offer, options, watch, compared=taken)
+            yield result
+            taken += 1
+            # What could not be merged stands for nothing: the next older full takes its place.
+            base = None if result.failed else offer
+        fresh, older = queue.after(base)
+        yield from map(_passed, older)
+        for number, offer in enumerate(fresh):
+            yield _take(app, store, system, offer, options, watch, compared=taken + number)
+
+
+def audits(app: App, location: str, options: LoadOptions) -> Iterator[Audit]:
+    """What each table of each export at *location* holds; what cannot be read is told as such, and the rest goes on."""
+    store, system = open_store(location), _system(app, options)
+    offers, _ = _offers(app, store, system, replace(options, kind=options.kind or "delta"))
+    for offer in offers:
+        work = Unit(kind=offer.kind, files=tuple(asdict(file) for file in offer.files), exported_at=offer.exported_at)
+        latest = Allowance(app.settings.cursor_ahead).latest(offer.exported_at)
+        try:
+            yield audit(offer.table, work, app.source(store), system, app.warehouse, latest_cursor=latest)
+        except IngestError as error:
+            yield Audit.failed(f"{system.name}.{offer.table}", [file.name for file in offer.files], error)
+
+
+def _offers(app: App, store: Store, system: System, options: LoadOptions) -> tuple[list[Offer], list[Passed]]:
+    client = options.client or system.client
+    told = Told(
+        kind=options.kind, client=client, exported_at=options.exported_at, tables=options.tables,
+        settle_seconds=app.settings.settle, ahead_seconds=app.settings.cursor_ahead,
+    )  # fmt: skip
+    offers, passed = find(store, told, app.now())
+    return one_client(offers, client), passed
+
+
+def _take(
+    app: App, store: Store, system: System, offer: Offer, options: LoadOptions, watch: Watch, *, compared: int
+) -> Result:  # fmt: skip
+    feed = f"{system.name}.{offer.table}"
+    watch.phase(f"{feed}: looking")
+    told = offer
+    if options.dry_run and compared:
+        note = "compared with the warehouse as it is, without the exports that would come before"
+        told = replace(offer, note=with_note(offer.note, note))
+    try:
+        work = unit(told, store)
+    except IngestError as error:
+        works = tuple(Work(work_id(file.name, file.version), file.name) for file in offer.files)
+        work = Unit(kind=offer.kind, works=works, exported_at=offer.exported_at, client=offer.client)
+        result = app.refuse(feed, work, error, place=offer.folder, options=options)
+    else:
+        result = app.run(feed, work, app.source(store), place=offer.folder, options=options, watch=watch)
+    watch.end(result)
+    return result
+
+
+def _system(app: App, options: LoadOptions) -> System:
+    """The system that exports: the one asked for, the one of the client, or the only one."""
+    if options.system:
+        if options.system not in app.systems:
+            raise ConfigError(f"there is no system {options.system!r}", fix=f"Choose one of {', '.join(app.systems)}")
+        return app.systems[options.system]
+    exporting = [system for system in app.systems.values() if system.source == "exports"]
+    of_client = [system for system in exporting if options.client and system.client == options.client]
+    chosen = of_client or exporting
+    if len(chosen) != 1:
+        raise ConfigError(f"{len(chosen)} systems of the catalog load exports", fix="Choose one with --system")
+    return chosen[0]
+
+
+def _passed(passed: Passed) -> Result:
+    return Result(table=passed.offer.table, place=passed.offer.folder, skipped=passed.reason)
