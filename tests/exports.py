@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from shared.app import App, open_app
 
-START = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+START = dt.datetime(2026, 2, 24, 12, tzinfo=dt.UTC)
 
 
 class Clock:

@@ -22,7 +22,7 @@ import pytest
 
 from shared.app import App, LoadOptions, Result, Watch
 from shared.errors import ConfigError
-from tests.exports import Clock, export_path, open_test_app, write_parquet
+from tests.exports import START, Clock, export_path, open_test_app, write_parquet
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "bad-input.md"
@@ -130,7 +130,7 @@ class Lab:
             (folder / "catalog").mkdir(exist_ok=True)
             (folder / "catalog" / "coolr.toml").write_text(catalog, encoding="utf-8")
             env = {"CATALOG_PATH": str(folder / "catalog"), **env}
-        self.clock = Clock()
+        self.clock = Clock(START + dt.timedelta(days=5))
         self.app: App = open_test_app(folder, self.clock, **env)
 
     def path(self, kind: str = "full", stamp: str = FIRST, table: str = "thing", client: str = "Acme") -> Path:

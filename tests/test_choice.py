@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from shared.loading import LoadOptions
 from shared.errors import ConfigError
+from shared.loading import LoadOptions
 from shared.sources._choice import Offer, one_client, queues
 from tests.exports import Clock, export_path, open_test_app, write_parquet
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 
 from shared import catalog, pipeline
-from shared.loading import LoadOptions
 from shared.errors import ConfigError, IngestError, TransientError
+from shared.loading import LoadOptions
 from shared.model import OUTCOMES
 from shared.settings import Settings
 from shared.sources.exports import ExportsSource, Told, find, unit
@@ -74,6 +74,12 @@ def some(run):
 def select(file, query):
     with duckdb.connect(str(file), read_only=True) as db:
         return db.execute(query).fetchall()
+
+
+def opened(app):
+    """Make the warehouse's file, which reading alone does not."""
+    with app.warehouse._session():
+        pass
 
 
 def contents(file):
@@ -210,7 +216,7 @@ def test_file_that_is_no_database_is_refused_and_left_alone(app, file):
     file.write_text("Dear diary, " * 1_000)
 
     with pytest.raises(ConfigError, match=r"warehouse\.duckdb.* WAREHOUSE_URL\.$") as caught:
-        app.warehouse.runs()
+        opened(app)
     assert "\n" not in str(caught.value)
     assert "Dear diary, " * 1_000 == file.read_text()
 
@@ -221,7 +227,7 @@ def test_folder_that_cannot_be_made_is_told_in_one_line(tmp_path):
     app = open_test_app(tmp_path, WAREHOUSE_URL=f"duckdb:///{tmp_path}/taken/warehouse.duckdb")
 
     with pytest.raises(IngestError, match="taken") as caught:
-        app.warehouse.runs()
+        opened(app)
     assert "\n" not in str(caught.value)
 
 
@@ -414,7 +420,7 @@ MIXED = (
 def test_dry_run_reports_the_real_run_and_changes_nothing(app, full, file, tmp_path, kind, first):
     """No row, no history, no reject, no ledger; then the run for real has the same counts."""
     if first:
-        app.warehouse.runs()
+        opened(app)
         app.ledger.watermark("coolr.location")
     else:
         loaded(app, full)

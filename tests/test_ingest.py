@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import duckdb
 import pytest
 
-from shared.loading import LoadOptions
 from shared.errors import ConfigError
+from shared.loading import LoadOptions
 from shared.model import Column, Run
 from tests.exports import Clock, export_path, open_test_app, write_parquet
 
@@ -144,7 +144,8 @@ def test_file_is_brought_forward_once(app, first_version, tmp_path):
 
     new = tmp_path / "new"
     new.mkdir()
-    open_test_app(new).warehouse.runs()
+    with open_test_app(new).warehouse._session():
+        pass
 
     columns = (
         "SELECT table_name, column_name, data_type FROM information_schema.columns"

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from shared.loading import LoadOptions
 from shared.errors import TransientError
+from shared.loading import LoadOptions
 from tests.exports import START, export_path, open_test_app, write_parquet
 
 ROOT = Path(__file__).parent.parent

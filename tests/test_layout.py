@@ -27,7 +27,7 @@ def test_kind_client_and_time_are_read_from_the_folders(path, expected):
     """The first layout, in any case and at any depth; only its last three folders count."""
     found = place(path)
 
-    assert (*expected, False, path.rpartition("/")[0]) == found
+    assert (*expected, False, path.rpartition("/")[0], path.rpartition("/")[0]) == found
 
 
 @pytest.mark.parametrize("stamp", ["20260224", "20260224120000"])

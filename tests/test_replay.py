@@ -9,8 +9,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from shared.loading import LoadOptions
 from shared.errors import ConfigError, DataError
+from shared.loading import LoadOptions
 from shared.replay import write
 from tests.exports import export_path, open_test_app, write_parquet
 

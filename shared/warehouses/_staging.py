@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import filelock
@@ -40,17 +40,22 @@ class Claims:
             ) from error
         self._held[slot] = lock
 
-    def may_drop(self, table: str, *, own: bool) -> bool:
-        """Whether *table* can go: it is of the caller's *own* run, or nobody works on it. Holds it then."""
+    def droppable(self, tables: Mapping[str, bool]) -> list[str]:
+        """Those of *tables* that can go: the caller's own (True), and those nobody works on. Holds them then."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        lock = self._lock(_slot(table))
+        slots = {_slot(table): own for table, own in tables.items()}
+        free = {slot for slot, own in slots.items() if self._is_free(slot, own)}
+        return [table for table in tables if _slot(table) in free]
+
+    def _is_free(self, slot: str, own: bool) -> bool:
+        lock = self._lock(slot)
         if lock.is_locked:
             return own
         try:
             lock.acquire(timeout=0)
         except (filelock.Timeout, OSError):
             return False
-        self._held[_slot(table)] = lock
+        self._held[slot] = lock
         return True
 
     def let_go(self, tables: Iterable[str]) -> None:

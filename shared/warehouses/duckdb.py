@@ -114,8 +114,7 @@ class DuckDBWarehouse:
 
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         with self._session() as session, session.transaction():
-            staged = self._staging_of(session, plan)
-            dropped = [name for name, own in staged.items() if self._claims.may_drop(name, own=own)]
+            dropped = self._claims.droppable(self._staging_of(session, plan))
             for name in dropped:
                 session.ddl(f"DROP TABLE IF EXISTS {session.quoted(plan.feed.system, name)}")
                 self._side(name).unlink(missing_ok=True)
