@@ -164,9 +164,9 @@ def test_told_time_stands_above_the_path(tmp_path):
     """``--exported-at`` and the webhook's exportDateTime come first."""
     write(tmp_path / "Full/Acme/20260224/location.parquet")
 
-    (offer,) = offers(tmp_path, Told(exported_at="2026-03-01T00:00:00.000000"))
+    (offer,) = offers(tmp_path, Told(exported_at="2026-02-20T00:00:00.000000"))
 
-    assert "2026-03-01T00:00:00.000000" == offer.exported_at
+    assert "2026-02-20T00:00:00.000000" == offer.exported_at
 
 
 def test_path_stands_above_last_modified():

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from shared.errors import TransientError
 from shared.loading import LoadOptions
 from tests.exports import START, export_path, open_test_app, write_parquet
 
@@ -206,7 +205,28 @@ def test_who_waits_too_long_is_told_which_process_holds_the_warehouse(tmp_path):
     """It is nobody's fault, and may work later."""
     app = open_test_app(tmp_path, WAREHOUSE_LOCK_TIMEOUT="0.3")
 
-    with process(HOLD, tmp_path) as holder, pytest.raises(TransientError, match=rf"process {holder.pid}\b"):
-        list(app.load(str(first(tmp_path)), LoadOptions()))
+    with process(HOLD, tmp_path) as holder:
+        (result,) = app.load(str(first(tmp_path)), LoadOptions())
 
+    assert f"(process {holder.pid}) since 0.3 s. Try again when it is done" in result.run.error
     assert 1 == len(list(app.load(str(first(tmp_path)), LoadOptions())))
+
+
+def test_processes_that_load_one_folder_do_not_break_each_other(tmp_path):
+    """The run of each file is the same for all of them: whoever comes second waits, and finds it done."""
+    house = tmp_path / "house"
+    folder = tmp_path / "all"
+    for minute in range(3):
+        _export(folder, "delta", f"202602241201{minute:02}", [_row(key, minute) for key in range(200)])
+
+    with contextlib.ExitStack() as stack:
+        several = [stack.enter_context(process(LOAD, house, folder, "", "")) for _ in range(3)]
+        for one in several:
+            one.stdin.write("go\n")
+            one.stdin.flush()
+        complaints = [one.communicate()[1] for one in several]
+        codes = [one.returncode for one in several]
+
+    assert [0, 0, 0] == codes, complaints
+    assert [] == staged(house)
+    assert 3 == len(open_test_app(house).warehouse.runs())

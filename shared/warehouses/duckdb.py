@@ -117,7 +117,8 @@ class DuckDBWarehouse:
             dropped = self._claims.droppable(self._staging_of(session, plan))
             for name in dropped:
                 session.ddl(f"DROP TABLE IF EXISTS {session.quoted(plan.feed.system, name)}")
-                self._side(name).unlink(missing_ok=True)
+                for path in (self._side(name), self._side(name).with_suffix(".duckdb.wal")):
+                    path.unlink(missing_ok=True)
             if rejects:
                 session.change(sa.delete(_ingest.REJECTED).where(_ingest.REJECTED.c.run == plan.run.id))
         self._claims.let_go(dropped)
@@ -126,7 +127,7 @@ class DuckDBWarehouse:
         """Every staging table there is, and whether it is the run's own; others may be leftovers of dead processes."""
         here = "SELECT table_name FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ?"
         tables = session.connection.execute(here, [ALIAS, plan.feed.system]).fetchall()
-        beside = (path.stem for path in self._side("").parent.glob("*.duckdb"))
+        beside = (path.stem for path in self._side("").parent.glob("s_*"))
         own = {staging_name(plan.run.id, part.number): True for part in plan.slices}
         runs = {name: run for name in (*(row[0] for row in tables), *beside) if (run := run_of_staging(name))}
         return {**{name: run == plan.run.id for name, run in runs.items()}, **own}
