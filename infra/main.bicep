@@ -346,7 +346,6 @@ var sluiceSettings = [
     value: 'mssql://${identity.properties.clientId}@${sqlServer.properties.fullyQualifiedDomainName}/${sqlDatabaseName}?authentication=ActiveDirectoryMsi'
   }
   { name: 'LEDGER_URL', value: storage.properties.primaryEndpoints.table }
-  { name: 'STAGING_URL', value: '${storage.properties.primaryEndpoints.blob}${stagingContainerName}' }
   { name: 'COOLR_CLIENT', value: coolrClient }
 ]
 

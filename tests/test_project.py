@@ -9,11 +9,14 @@ import subprocess
 import sys
 import tomllib
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from packaging.requirements import Requirement
+
+from shared.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -70,7 +73,9 @@ def test_settings_of_the_sample_are_deployed():
     """What runs on a laptop finds its settings in Azure too; the host's own are made of identities there."""
     sample = _json("local.settings.sample.json")["Values"].keys()
 
-    assert sample - {"AzureWebJobsStorage", "FUNCTIONS_WORKER_RUNTIME"} <= _deployed_settings()
+    defaults = {field.name.upper() for field in fields(Settings)} - {"WAREHOUSE_URL", "LEDGER_URL"}
+    local = {"AzureWebJobsStorage", "FUNCTIONS_WORKER_RUNTIME", "COOLR_TIMEZONE"}
+    assert sample - local - defaults <= _deployed_settings()
 
 
 def test_settings_that_flex_consumption_refuses_are_not_deployed():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,13 @@ def test_zones_are_checked():
     assert "Europe/Amsterdam" == zone("Europe/Amsterdam")
     with pytest.raises(ConfigError, match="there is no time zone 'Europe/Amstredam' here"):
         zone("Europe/Amstredam")
+
+
+def test_sample_has_every_setting():
+    """Nobody has to read code to find out what can be set."""
+    sample = json.loads(SAMPLE.read_text())["Values"]
+
+    assert {field.name.upper() for field in fields(Settings) if "read" in field.metadata} <= sample.keys()
 
 
 def test_sample_gives_the_defaults():
