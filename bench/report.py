@@ -159,7 +159,8 @@ def _memory(rows: int, rounds: Sequence[Round]) -> str:
             ]
         )
     head = ("Sluice", f"peak MB, {rows:,}", f"peak MB, {3 * rows:,}", "x", "wall s", "wall s, three times", "result")
-    return "## Memory and the size of the file\n\n" + _table(head, lines)
+    once = "Three times the rows were loaded in the first run only.\n\n"
+    return "## Memory and the size of the file\n\n" + once + _table(head, lines)
 
 
 def _dry(rounds: Sequence[Round]) -> str:
