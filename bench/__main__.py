@@ -9,8 +9,8 @@ Three steps: a first full into an empty database, a second full over it, a delta
 start from a copy of what the same contestant made of the first. Every step is a process of its own, measured from
 its start to its end; contestants take turns (A B C, A B C), and after each turn what is in the database is compared
 with what the exports say must be there (bench/check.py). Figures are medians of the runs; ratios are taken within a
-run, between neighbours in time, and then their median. Sluice alone also does dry runs, and a full three times as
-large: into an empty database, and again over what that left, in the first run only.
+run, between neighbours in time, and then their median. In the first run only, Sluice also does dry runs, and a full
+three times as large: into an empty database, and again over what that left.
 
 Run it on a machine that does nothing else.
 """
@@ -85,10 +85,10 @@ def main() -> None:
         print(f"Run {number} of {told.runs}", flush=True)
         turns = {(step, who.name): bench.step(who, step) for step in STEPS for who in wanted if who.installed}
         if "sluice" in names:
-            extra = EXTRA if not rounds else EXTRA[:2]
-            turns |= {(step, "sluice"): bench.step(CONTESTANTS["sluice"], step) for step in extra}
-            # Memory hardly varies, and three times the rows take long: measured once, and told so.
-            turns |= {(step, "sluice"): rounds[0][step, "sluice"] for step in EXTRA if rounds and step not in extra}
+            # Dry runs and three times the rows take long and are for themselves: measured once, and told so.
+            for step in EXTRA:
+                first = rounds[0][step, "sluice"] if rounds else bench.step(CONTESTANTS["sluice"], step)
+                turns[step, "sluice"] = first
         rounds.append(turns)
     shutil.rmtree(states, ignore_errors=True)
     text = report.text(told.rows, wanted, rounds, _start_up() if "sluice" in names else None)

@@ -159,7 +159,7 @@ def _memory(rows: int, rounds: Sequence[Round]) -> str:
             ]
         )
     head = ("Sluice", f"peak MB, {rows:,}", f"peak MB, {3 * rows:,}", "x", "wall s", "wall s, three times", "result")
-    once = "Three times the rows were loaded in the first run only.\n\n"
+    once = "Three times the rows were loaded in the first run only, as were the dry runs below.\n\n"
     return "## Memory and the size of the file\n\n" + once + _table(head, lines)
 
 
