@@ -165,7 +165,7 @@ def test_nothing_stays_beside_the_warehouse(app, full, file, tmp_path):
     assert [("coolr", "location"), ("ingest", "rejected"), ("ingest", "run"), ("ingest", "version")] == list(
         contents(file)[1]
     )
-    assert [] == [path for path in tmp_path.iterdir() if "staging" in path.name]
+    assert [] == list(tmp_path.glob("*staging*/*"))
 
 
 def test_file_is_not_held_between_loads(app, full, file):

@@ -6,7 +6,6 @@ finds the run done. What a dead process has staged is held by nobody, and may be
 
 from __future__ import annotations
 
-import contextlib
 import re
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,10 @@ from shared.errors import TransientError
 
 
 class Claims:
-    """The staging tables this process works on; *folder* is where all processes leave their locks."""
+    """The staging tables this process works on; *folder* is where all processes leave their locks.
+
+    The folder stays when it is empty: another process may be about to make a lock in it.
+    """
 
     def __init__(self, folder: Path, timeout: float) -> None:
         self._folder, self._timeout = folder, timeout
@@ -64,8 +66,6 @@ class Claims:
             lock = self._held.pop(slot, None) or self._lock(slot)
             Path(lock.lock_file).unlink(missing_ok=True)
             lock.release(force=True)
-        with contextlib.suppress(OSError):  # others may be staging
-            self._folder.rmdir()
 
     def _lock(self, slot: str) -> filelock.BaseFileLock:
         # One lock for all warehouses of a process, as the threads of one process may stage slices of one run.
