@@ -95,9 +95,10 @@ $(RUNTIME): requirements.txt pyproject.toml | $(BIN)/python
 	@$(PIP) install --no-deps -e .
 	@touch $@
 
-$(DEV): requirements-dev.txt $(RUNTIME)
+$(DEV): requirements-dev.txt requirements-tsql.txt $(RUNTIME)
 	@echo "Installing what contributors need into $(VENV) ..."
 	@$(PIP) install -r requirements-dev.txt
+	@$(PIP) install --no-deps -r requirements-tsql.txt || echo "No T-SQL parser here: its tests will be skipped."
 	@touch $@
 
 $(PEERS)/bin/python:

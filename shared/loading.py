@@ -72,7 +72,7 @@ def load(app: App, location: str, options: LoadOptions, watch: Watch) -> Iterato
 
     ConfigError, before anything is read, if it cannot be told what to take.
     """
-    store = open_store(location)
+    store = open_store(location, app.settings)
     system = _system(app, options)
     offers, passed = _offers(app, store, system, options)
     yield from map(_passed, passed)
@@ -96,7 +96,7 @@ def load(app: App, location: str, options: LoadOptions, watch: Watch) -> Iterato
 
 def audits(app: App, location: str, options: LoadOptions) -> Iterator[Audit]:
     """What each table of each export at *location* holds; what cannot be read is told as such, and the rest goes on."""
-    store, system = open_store(location), _system(app, options)
+    store, system = open_store(location, app.settings), _system(app, options)
     offers, _ = _offers(app, store, system, replace(options, kind=options.kind or "delta"))
     for offer in offers:
         work = Unit(kind=offer.kind, files=tuple(asdict(file) for file in offer.files), exported_at=offer.exported_at)

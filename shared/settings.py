@@ -32,6 +32,15 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _one_of(*known: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in known:
+            raise ValueError
+        return text
+
+    return read
+
+
 def _memory(text: str) -> str:
     if not re.fullmatch(r"\d+(\.\d+)? *([KMGT]i?)?B|\d+%", text, re.IGNORECASE):
         raise ValueError
@@ -50,6 +59,22 @@ class Settings:
     """What the embedded warehouse may keep in memory; it spills to disk beyond."""
     warehouse_lock_timeout: float = _setting(60.0, read=_seconds)
     """How long to wait for another process that holds the embedded warehouse or ledger."""
+    warehouse_connections: int = _setting(4, read=_positive)
+    """How many connections to a database server this process opens at once."""
+    warehouse_loader: str = _setting("auto", read=_one_of("auto", "direct", "array", "bulk", "copy"))
+    """How rows get into Azure SQL; ``auto`` chooses by their number and by whether there is a staging container."""
+    staging_url: str | None = _setting(None, secret=True)
+    """Container (or a folder in one) for bulk loads into Azure SQL; its URL, with a SAS or without."""
+    staging_data_source: str = _setting("sluice_staging")
+    """Name of the external data source in the database that points to the staging container."""
+    storage_connection_string: str | None = _setting(None, secret=True)
+    """Signs in to URLs of its own storage account; all others are read with a SAS or with the app's identity."""
+    sftp_password: str | None = _setting(None, secret=True)
+    sftp_key_file: str | None = _setting(None)
+    """Path of the private key to sign in with."""
+    sftp_key_passphrase: str | None = _setting(None, secret=True)
+    sftp_known_hosts: str | None = _setting(None)
+    """File of known host keys; by default the one in the home folder's ``.ssh``."""
     slice_rows: int = _setting(20_000_000, read=_positive)
     """Rows one worker reads; cut at row groups."""
     batch_rows: int = _setting(65_536, read=_positive)
@@ -75,7 +100,7 @@ class Settings:
         if wrong:
             raise ConfigError(
                 f"cannot read {', '.join(wrong)}",
-                fix="Give a number above 0 (WAREHOUSE_MEMORY: with its unit, such as 250MB)",
+                fix="Give a number above 0 (WAREHOUSE_MEMORY: with its unit, such as 250MB), or a word README.md lists",
             )
         return cls(**values, systems=_systems(env))
 

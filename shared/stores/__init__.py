@@ -10,6 +10,9 @@ from typing import BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
 
 from shared.errors import ConfigError
+from shared.settings import Settings
+
+_DEFAULTS = Settings()
 
 _MODULES: Mapping[str, str] = {"": "local", "file": "local"}
 
@@ -45,11 +48,11 @@ class Store(Protocol):
         ...
 
 
-def open_store(location: str) -> Store:
+def open_store(location: str, settings: Settings = _DEFAULTS) -> Store:
     """The store a path or URL points to; ConfigError for an unknown scheme."""
     scheme = urlsplit(location).scheme if "://" in location else ""
     if scheme not in _MODULES:
         known = ", ".join(f"{name}://" for name in _MODULES if name)
         raise ConfigError(f"there is no store for {scheme}://", fix=f"Give a path, or a URL that starts with {known}")
     module = importlib.import_module(f"{__name__}.{_MODULES[scheme]}")
-    return cast("Store", module.open_store(location))
+    return cast("Store", module.open_store(location, settings))

@@ -13,12 +13,13 @@ from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from shared.errors import ConfigError, ConflictError, DataError
+from shared.settings import Settings
 from shared.stores import File
 
 _CHUNK = 1 << 20
 
 
-def open_store(location: str) -> LocalStore:
+def open_store(location: str, _settings: Settings) -> LocalStore:
     path = unquote(urlsplit(location).path) if location.startswith("file://") else location
     return LocalStore(Path(path).expanduser())
 
