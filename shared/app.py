@@ -52,10 +52,11 @@ class App:
 
     def stage(self, plan: Plan, part: Slice, source: Source, progress: Callable[[int], None]) -> Staged:
         allowance = pipeline.Allowance(self.settings.cursor_ahead)
+        since = time.perf_counter()
         with _logged("stage", plan.run) as told:
             staged = pipeline.stage(plan, part, source, self.warehouse, allowance=allowance, progress=progress)
             told["slice"], told["rows"], told["rejected"] = part.number, staged.rows, staged.rejected
-        return staged
+        return replace(staged, seconds=time.perf_counter() - since)
 
     def publish(self, plan: Plan, staged: Sequence[Staged], limits: Limits, faulty: Mapping[str, str]) -> Merged:
         finished = instant(self.now())

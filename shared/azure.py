@@ -1,12 +1,31 @@
-"""Signing in to Azure: one credential for all of it."""
+"""Azure's storage: where a URL points, and how to sign in there."""
 
 from __future__ import annotations
 
+import datetime as dt
+import re
+
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
+
+from shared.errors import ConfigError
+from shared.settings import Settings
 
 if TYPE_CHECKING:
     from azure.identity import DefaultAzureCredential
+    from azure.storage.blob import ContainerClient
+
+# Only Microsoft's own domains: a token for storage is sent to whatever host this lets through.
+_HOST = re.compile(
+    r"(?P<account>[a-z0-9-]+(?:\.z[0-9]+|\.privatelink)?)\.(?:blob|dfs)\."
+    r"(?P<cloud>core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net|core\.cloudapi\.de"
+    r"|storage\.azure\.net)"
+)
+_EMULATED = "devstoreaccount1"
+"""The account of Azurite, which has it as the first part of the path."""
+_ADDRESSING = ("restype", "comp", "prefix", "delimiter")
+"""Parts of a query that say what to do, not with which right; portals copy them along."""
 
 
 @cache
@@ -15,3 +34,145 @@ def credential() -> DefaultAzureCredential:
     from azure.identity import DefaultAzureCredential
 
     return DefaultAzureCredential()
+
+
+class Place(NamedTuple):
+    """A container, or something in it."""
+
+    account_url: str
+    """Without a slash at its end, the same for every way to write it."""
+    container: str
+    path: str
+    """Of a blob or a folder, not percent-encoded; empty for the whole container."""
+    sas: str | None
+    """The query that signs in, without its question mark."""
+
+    def __repr__(self) -> str:
+        return f"Place({self.url!r}{', with a SAS' if self.sas else ''})"
+
+    @property
+    def url(self) -> str:
+        """The name of the place for people and records, not percent-encoded: no SAS, no slash at its end."""
+        return f"{self.account_url}/{self.container}/{self.path}".rstrip("/")
+
+
+def is_blob(url: str) -> bool:
+    """Whether *url* points to Blob Storage, by its host, or to Azurite."""
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(_HOST.fullmatch(parts.hostname or "") or _is_emulated(parts))
+
+
+def split(url: str) -> Place:
+    """What *url* points to; the host of Data Lake Storage (dfs) becomes the one of blobs.
+
+    ConfigError if it names no container, is no storage URL at all, or has lost part of its SAS.
+
+    >>> split("https://acme.dfs.core.windows.net/exports/Full/a%20b?sv=2021&sig=x")
+    Place('https://acme.blob.core.windows.net/exports/Full/a b', with a SAS)
+    """
+    parts = urlsplit(url)
+    if not is_blob(url):
+        raise ConfigError(f"{_told(parts)} is no URL of Blob Storage", fix=_FORM)
+    segments = parts.path.lstrip("/").split("/")
+    if _is_emulated(parts):
+        account_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}/{segments.pop(0)}"
+    else:
+        account_url = _account_url(parts)
+    container, *below = segments or [""]
+    if not container:
+        raise ConfigError(f"{account_url} names no container", fix=_FORM)
+    return Place(account_url, unquote(container), unquote("/".join(below)), _sas(parts, account_url))
+
+
+_FORM = "Write https://<account>.blob.core.windows.net/<container>/<folder>"
+
+
+def container(place: Place, settings: Settings) -> ContainerClient:
+    """A client for the container of *place*: by its SAS, the connection string of its account, or our identity."""
+    from azure.storage.blob import ContainerClient
+
+    proof: Any = place.sas
+    if proof is None and settings.storage_connection_string:
+        own = _by_connection_string(settings.storage_connection_string, place.container)
+        if _same_account(own, place):
+            return own
+    return ContainerClient(place.account_url, place.container, credential=proof or credential())
+
+
+def expires(sas: str) -> dt.datetime | None:
+    """When *sas* ends, aware and in UTC; None if it does not say (a stored access policy may).
+
+    >>> expires("sv=2021-06-08&se=2026-03-03&sr=d&sp=rl&sig=x")
+    datetime.datetime(2026, 3, 3, 0, 0, tzinfo=datetime.timezone.utc)
+    """
+    return sas_time(sas, "se")
+
+
+def sas_time(sas: str, field: str) -> dt.datetime | None:
+    """The time in *field* of *sas*: ``st`` for its start, ``se`` for its end."""
+    text = sas_field(sas, field)
+    try:
+        found = dt.datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    if found is None:
+        return None
+    return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)
+
+
+def sas_field(sas: str, field: str) -> str:
+    """One field of *sas*, decoded; empty if there is none."""
+    return parse_qs(sas.lstrip("?")).get(field, [""])[0]
+
+
+def _is_emulated(parts: SplitResult) -> bool:
+    if parts.path.lstrip("/").partition("/")[0] != _EMULATED:
+        return False
+    host = parts.hostname or ""
+    # A name without dots is another container on this machine's network, as in docker compose.
+    return "." not in host or host.startswith("127.") or host == "host.docker.internal"
+
+
+def _account_url(parts: SplitResult) -> str:
+    found = _HOST.fullmatch(parts.hostname or "")
+    assert found is not None  # noqa: S101 - is_blob has looked
+    account = found["account"].removesuffix(".privatelink").removesuffix("-secondary")
+    if parts.scheme != "https":
+        raise ConfigError(f"{_told(parts)} is not encrypted", fix="Start it with https://")
+    return f"https://{account}.blob.{found['cloud']}"
+
+
+def _sas(parts: SplitResult, account_url: str) -> str | None:
+    fields = [field for field in parts.query.split("&") if field.partition("=")[0].lower() not in _ADDRESSING]
+    names = {field.partition("=")[0] for field in fields}
+    if "sig" in names:
+        return "&".join(fields)
+    if names & {"sv", "se", "sp", "sr", "ss", "st", "skoid"}:
+        raise ConfigError(
+            f"the SAS for {account_url} is cut off: it has no sig", fix="Put the URL in quotes: a shell stops at each &"
+        )
+    return None
+
+
+def _told(parts: SplitResult) -> str:
+    """What of a URL may be said aloud."""
+    return f"{parts.scheme}://{(parts.hostname or '').lower()}{quote(unquote(parts.path), safe='/')}"
+
+
+def _by_connection_string(text: str, name: str) -> ContainerClient:
+    from azure.storage.blob import ContainerClient
+
+    try:
+        return ContainerClient.from_connection_string(text, name)
+    except ValueError:
+        raise ConfigError(  # its cause might repeat a part of it
+            "STORAGE_CONNECTION_STRING cannot be read",
+            fix="Copy it from the storage account's access keys, starting with DefaultEndpointsProtocol=",
+        ) from None
+
+
+def _same_account(own: ContainerClient, place: Place) -> bool:
+    try:
+        return split(str(own.url).partition("?")[0]).account_url == place.account_url
+    except ConfigError:  # a custom domain: never the one of a URL we know
+        return False

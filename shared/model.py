@@ -138,6 +138,10 @@ class Staged:
 
     table: str
     rows: int
+    size: int = 0
+    """Bytes that went to the warehouse, 0 where nothing travels."""
+    seconds: float = 0.0
+    """How long that took."""
     rejected: int = 0
     values_rejected: int = 0
     keyless: int = 0
@@ -175,6 +179,12 @@ class Run:
     """Active rows a complete full lacked. Counted apart: they were not read."""
     values_rejected: int = 0
     """Values set aside from rows that went on without them. Counted apart as well."""
+    size: int = 0
+    """Bytes that were staged; 0 where nothing travels."""
+    seconds: float = 0.0
+    """How long all slices together took to stage them."""
+    log_rate: int | None = None
+    """Bytes a second that the database's tier lets its log grow by, if it has such a limit."""
     columns: tuple[Column, ...] = ()
     high: str | None = None
     note: str | None = None

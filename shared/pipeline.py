@@ -18,7 +18,7 @@ import pyarrow as pa
 from shared import cursor
 from shared.arrow import arange, pc
 from shared.catalog import System
-from shared.contract import ROW, Contract, Reject, fit
+from shared.contract import ROW, Contract, Reject, fit, raw_row
 from shared.errors import ConflictError, DataError, IngestError
 from shared.identity import run_id, staging_name, work_id
 from shared.ledger import Ledger
@@ -37,7 +37,7 @@ from shared.model import (
     with_note,
 )
 from shared.sources import PullSource, Source
-from shared.warehouses import REJECT_COLUMNS, Limits, Merged, Warehouse
+from shared.warehouses import REJECT_COLUMNS, Limits, Merged, Refused, Warehouse
 
 _REJECTS = pa.schema([(name, pa.string()) for name in REJECT_COLUMNS])
 _SPOOL_BYTES = 4 << 20
@@ -137,14 +137,15 @@ def stage(
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as keys,
     ):
         tally = _Tally(contract, part, plan.feed, _Spool(rejects, _REJECTS), _Spool(keys, contract.keys_schema))
-        rows = warehouse.stage(plan.feed, table, stored, tally.accepted(source.read(part), progress))
-        warehouse.reject(plan, part.number, tally.rejects.batches())
+        loaded = warehouse.stage(plan.feed, table, stored, tally.accepted(source.read(part), progress))
+        tally.refuse(loaded.refused)
+        warehouse.reject(plan, part.number, tally.rejects)
         present = None
         if tally.keys.rows:
             present = f"{table}_keys"
             warehouse.stage(plan.feed, present, [c for c in stored if c.name in plan.feed.keys], _numbered(tally.keys))
     return Staged(
-        table=table, rows=rows, rejected=tally.rejected, values_rejected=tally.values_rejected,
+        table=table, rows=loaded.rows, size=loaded.size, rejected=tally.rejected, values_rejected=tally.values_rejected,
         keyless=tally.rejected - tally.keys.rows, present=present, high=tally.high,
     )  # fmt: skip
 
@@ -235,6 +236,8 @@ def _summed(plan: Plan, staged: Sequence[Staged], faulty: Mapping[str, str], fin
         read=sum(part.rows for part in staged) + rejected,
         rejected=rejected,
         values_rejected=sum(part.values_rejected for part in staged),
+        size=sum(part.size for part in staged),
+        seconds=round(sum(part.seconds for part in staged), 3),
         columns=plan.columns,
         high=high,
         note=note,
@@ -296,6 +299,15 @@ class _Tally:
             progress(batch.num_rows)
             yield conformed.accepted
 
+    def refuse(self, refused: Sequence[Refused]) -> None:
+        """Set aside what the contract let pass, but the warehouse does not hold."""
+        for one in refused:
+            number = one.row.column(ROW)[0].as_py() - self._part.first_row
+            content = one.row.drop_columns([ROW])
+            self._keep([Reject(number, "row", one.column, one.code, one.reason, raw_row(content, 0))], 0)
+            self.keys.add(content.select(self.keys.schema.names))
+            self.rejected += 1
+
     def _keep(self, rejects: Sequence[Reject], before: int) -> None:
         if not rejects:
             return
@@ -321,7 +333,7 @@ class _Spool:
     """Batches kept aside in bounded memory: beyond it they wait on disk."""
 
     def __init__(self, file: Any, schema: pa.Schema) -> None:
-        self._file, self._schema = file, schema
+        self._file, self.schema = file, schema
         self._writer = pa.ipc.new_stream(file, schema) if len(schema) else None
         self.rows = 0
 
@@ -330,7 +342,7 @@ class _Spool:
             self._writer.write_batch(batch)
             self.rows += batch.num_rows
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
         if self._writer is not None:
             self._writer.close()
             self._file.seek(0)
@@ -339,7 +351,7 @@ class _Spool:
 
 def _numbered(keys: _Spool) -> Iterator[pa.RecordBatch]:
     rows = 0
-    for batch in keys.batches():
+    for batch in keys:
         numbers = arange(rows, rows + batch.num_rows)
         yield pa.RecordBatch.from_arrays([numbers, *batch.columns], names=[ROW, *batch.schema.names])
         rows += batch.num_rows

@@ -82,12 +82,12 @@ def test_settings_are_all_listed_with_their_defaults():
     known = {field.name.upper(): field.default for field in fields(Settings) if "read" in field.metadata}
 
     assert known.keys() == rows.keys()
-    assert {name: _plain(value) for name, value in known.items()} == rows
+    told = {name: _plain(value) for name, value in known.items() if value is not None}
+    assert told == {name: rows[name] for name in told}
+    assert all(rows.values())
 
 
 def _plain(default: object) -> str:
-    if default is None:
-        return "the package's"
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

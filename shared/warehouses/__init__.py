@@ -20,6 +20,25 @@ REJECT_COLUMNS = ("place", "scope", "column", "code", "reason", "raw")
 """Columns of the batches ``reject`` takes, all text."""
 
 
+class Refused(NamedTuple):
+    """A row that fits its contract, but not the engine: text too long for a key, a value the server rejects."""
+
+    row: pa.RecordBatch
+    """The one row, as it was to be staged."""
+    column: str | None
+    code: str
+    reason: str
+
+
+class Loaded(NamedTuple):
+    rows: int
+    """In the staging table."""
+    refused: Sequence[Refused] = ()
+    """Not in it; each was in the batches."""
+    size: int = 0
+    """Bytes that went to the server, or 0 where there is none."""
+
+
 class Merged(NamedTuple):
     run: Run
     """The run as history keeps it, with what became of every row."""
@@ -52,15 +71,18 @@ class Profile:
 class Warehouse(Protocol):
     """Takes rows in two steps: staged slice by slice, then merged at once. Each call may be repeated."""
 
-    def stage(self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
-        """Replace staging table *name* by the rows of *batches* and return their number.
+    def stage(self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> Loaded:
+        """Replace staging table *name* by the rows of *batches*.
 
         Batches have ``_sluice_row`` (int64) first, then *columns* as shared.columns.to_arrow types.
         """
         ...
 
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
-        """Replace what is kept as rejected of slice *part* of the run, in a transaction of its own."""
+        """Replace what is kept as rejected of slice *part* of the run, in a transaction of its own.
+
+        *batches* may be iterated again, should the transaction have to be repeated.
+        """
         ...
 
     def merge(self, plan: Plan, staged: Sequence[Staged], run: Run, limits: Limits) -> Merged:

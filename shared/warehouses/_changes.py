@@ -15,6 +15,7 @@ from shared.model import OURS, Feed
 from shared.warehouses import _ingest
 from shared.warehouses._session import Expression, Session
 from shared.warehouses._shape import Shape
+from shared.warehouses._types import DATETIME
 
 FIRST, SYNCED, BY, DELETED = OURS
 Collection: TypeAlias = "sa.sql.expression.ColumnCollection[str, Any]"
@@ -40,14 +41,20 @@ class Rules:
     """Whether rows may differ in more than their cursor, see ``ties``. Comparing costs more than all the rest."""
 
 
-def ties(rules: Rules, shape: Shape, incoming: sa.FromClause) -> sa.Select[Any]:
+def equal(session: Session, one: Expression, other: Expression) -> Expression:
+    """Whether two values of a key are the same, to the letter."""
+    return sa.and_(*(a == b for a, b in zip(session.exact(one), session.exact(other), strict=True)))
+
+
+def ties(session: Session, rules: Rules, shape: Shape, incoming: sa.FromClause) -> sa.Select[Any]:
     """A row if any incoming row has the cursor of the stored one with its key: only then need content be compared."""
     columns = {name: _as_stored(incoming, name, shape.table.c[stored].type) for name, stored in shape.stored.items()}
     named = {name: shape.table.c[stored] for name, stored in shape.stored.items()}
-    both = [columns[key] == named[key] for key in rules.feed.keys]
+    both = [equal(session, columns[key], named[key]) for key in rules.feed.keys]
     cursor = rules.feed.cursor
     if cursor in named:
-        both.append(columns[cursor].is_not_distinct_from(named[cursor]))
+        one, other = session.exact(columns[cursor])[0], session.exact(named[cursor])[0]
+        both.append(one.is_not_distinct_from(other))
     return sa.select(sa.literal(1)).select_from(incoming.join(shape.table, sa.and_(*both))).limit(1)
 
 
@@ -60,17 +67,22 @@ def changes(
     """
     s, t = _incoming(session, rules, shape, incoming), _stored(session, rules, shape)
     keys = rules.feed.keys
-    same_key = sa.and_(*(s.c[key] == t.c[key] for key in keys))
+    same_key = sa.and_(*(equal(session, s.c[key], t.c[key]) for key in keys))
     gone_at = _gone_at(rules, s, t)
     decided = sa.select(
         s.c[ROW].label(ROW),
         *(sa.func.coalesce(s.c[key], t.c[key]).label(key) for key in keys),
         _outcome(session, rules, s, t, gone_at, present).label(OUTCOME),
-        sa.func.coalesce(t.c[FIRST], sa.literal(rules.now, sa.DateTime)).label(FIRST),
-        sa.case((s.c[ROW].is_(None), sa.literal(rules.exported, sa.DateTime)), else_=gone_at).label(DELETED),
+        sa.func.coalesce(t.c[FIRST], at(rules.now)).label(FIRST),
+        sa.case((s.c[ROW].is_(None), at(rules.exported)), else_=gone_at).label(DELETED),
     ).select_from(s.join(t, same_key, isouter=True, full=rules.full))
     found = decided.subquery("decided")
     return sa.select(*found.c).where(found.c[OUTCOME] != "unchanged")  # NULL, an active row left alone, goes too
+
+
+def at(moment: dt.datetime | None) -> Expression:
+    """A moment as a value of a statement, with its type: a NULL has none of its own."""
+    return sa.cast(sa.literal(moment, DATETIME), DATETIME)
 
 
 def flagged(feed: Feed, columns: Collection) -> Expression:
@@ -95,7 +107,7 @@ def _incoming(session: Session, rules: Rules, shape: Shape, parts: sa.FromClause
     needed = [name for name in (*feed.keys, feed.cursor, feed.deleted) if name]
     return sa.select(
         parts.c[ROW].label(ROW),
-        *(cast[name].label(name) for name in dict.fromkeys(needed) if name in cast),
+        *(_needed(session, feed, name, cast[name]) for name in dict.fromkeys(needed) if name in cast),
         *_comparable(session, rules, {name: cast[name] for name in content}),
     ).subquery("s")
 
@@ -111,9 +123,10 @@ def _stored(session: Session, rules: Rules, shape: Shape) -> sa.Subquery:
     feed, table = rules.feed, shape.table
     named = {name: table.c[stored] for name, stored in shape.stored.items()}
     content = {name: column for name, column in named.items() if name not in feed.keys}
+    cursors = [feed.cursor] if feed.cursor in named and feed.cursor not in feed.keys else []
     return sa.select(
         *(named[key].label(key) for key in feed.keys),
-        *([named[feed.cursor].label(feed.cursor)] if feed.cursor in named and feed.cursor not in feed.keys else []),
+        *(_needed(session, feed, name, named[name]) for name in cursors),
         *_comparable(session, rules, content),
         sa.literal(1).label(_HERE),
         table.c[FIRST],
@@ -121,6 +134,11 @@ def _stored(session: Session, rules: Rules, shape: Shape) -> sa.Subquery:
         _from_export(session, rules, table.c[BY], ">").label(_AFTER),
         _from_export(session, rules, table.c[BY], ">=").label(_SETTLED),
     ).subquery("t")
+
+
+def _needed(session: Session, feed: Feed, name: str, column: Expression) -> sa.Label[Any]:
+    """A key, cursor or flag under the run's name for it; a cursor so that it sorts the same on every engine."""
+    return (session.exact(column)[0] if name == feed.cursor and name not in feed.keys else column).label(name)
 
 
 def _comparable(session: Session, rules: Rules, content: Mapping[str, Expression]) -> list[sa.Label[Any]]:
@@ -132,28 +150,29 @@ def _comparable(session: Session, rules: Rules, content: Mapping[str, Expression
     mark = session.fingerprint(list(content.values()))
     if mark is not None:
         return [mark.label(_PRINT)]
-    return [column.label(f"{_PRINT}_{n}") for n, column in enumerate(content.values())]
+    exact = [part for column in content.values() for part in session.exact(column)]
+    return [part.label(f"{_PRINT}_{n}") for n, part in enumerate(exact)]
 
 
 def _from_export(session: Session, rules: Rules, by: Expression, operator: str) -> Expression:
-    """Whether a stored row is from an export after this one (or, with ``>=``, not before it).
+    """1 if a stored row is from an export after this one (or, with ``>=``, not before it), else 0.
 
     The runs in question are asked for first: mostly there are none, and then no row needs to be looked at.
     """
     if rules.exported is None:
-        return sa.false()
+        return sa.literal_column("0", sa.Integer)
     run = _ingest.RUN.c
     that = run.exported_at.op(operator, is_comparison=True)(rules.exported)
     found = sa.select(run.id).where(run.feed == rules.feed.name, run.status == "done", that)
-    return by.in_(found) if session.rows(found.limit(1)) else sa.false()
+    known = session.rows(found.limit(1))
+    return sa.case((by.in_(found), 1), else_=0) if known else sa.literal_column("0", sa.Integer)
 
 
 def _gone_at(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:
     """DeletedAt of the incoming row. What only a late file brings is gone since the full that lacked it."""
-    exported = [sa.literal(rules.exported, sa.DateTime)] if rules.exported else []
-    since = flag_time(rules.feed, s.c, *exported, t.c[DELETED], sa.literal(rules.now, sa.DateTime))
-    overtaken = sa.cast(sa.literal(rules.overtaken_by, sa.DateTime), sa.DateTime)
-    return sa.case((flagged(rules.feed, s.c), since), else_=overtaken)
+    exported = [at(rules.exported)] if rules.exported else []
+    since = flag_time(rules.feed, s.c, *exported, t.c[DELETED], at(rules.now))
+    return sa.case((flagged(rules.feed, s.c), since), else_=at(rules.overtaken_by))
 
 
 def _outcome(
@@ -172,17 +191,17 @@ def _outcome(
     )
     cases: list[tuple[Any, Any]] = [(t.c[_HERE].is_(None), unknown)]
     if rules.full:
-        cases.insert(0, (s.c[ROW].is_(None), _absent(rules, t, present)))
+        cases.insert(0, (s.c[ROW].is_(None), _absent(session, rules, t, present)))
     if rules.overtaken_by is not None:
         cases.append((t.c[DELETED].is_(None), sa.literal("stale")))
     return sa.case(*cases, (_newer(rules, s, t), newer), else_="stale")
 
 
-def _absent(rules: Rules, t: sa.Subquery, present: Sequence[sa.FromClause]) -> Expression:
+def _absent(session: Session, rules: Rules, t: sa.Subquery, present: Sequence[sa.FromClause]) -> Expression:
     """A stored row the full lacks: gone, unless it is gone already, younger, or only rejected."""
-    stays = [t.c[DELETED].is_not(None), t.c[_AFTER]]
+    stays = [t.c[DELETED].is_not(None), t.c[_AFTER] == 1]
     for keys in present:
-        stays.append(sa.exists().where(*(keys.c[key] == t.c[key] for key in rules.feed.keys)))
+        stays.append(sa.exists().where(*(equal(session, keys.c[key], t.c[key]) for key in rules.feed.keys)))
     return sa.case((sa.or_(*stays), sa.null()), else_="absent")
 
 
@@ -200,7 +219,7 @@ def _newer(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:
     A full that repairs also replaces what is from earlier exports, whatever the cursor.
     """
     cursor = rules.feed.cursor
-    not_after = sa.not_(t.c[_AFTER])
+    not_after = t.c[_AFTER] == 0
     if cursor is None or cursor not in s.c or cursor not in t.c:
         wins = [not_after]
     else:
@@ -208,5 +227,5 @@ def _newer(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:
         higher = sa.or_(new > old, sa.and_(old.is_(None), new.is_not(None)))
         wins = [higher, sa.and_(new.is_not_distinct_from(old), not_after)]
     if rules.full:
-        wins.append(sa.not_(t.c[_SETTLED]))
+        wins.append(t.c[_SETTLED] == 0)
     return sa.or_(*wins)

@@ -1,7 +1,10 @@
-"""DDL as text, every name and value quoted by SQLAlchemy. DuckDB and PostgreSQL share it to the letter."""
+"""DDL as text, every name and value quoted by SQLAlchemy. SQL Server says a few things in its own way."""
 
 from __future__ import annotations
 
+import hashlib
+
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,7 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
 from shared.warehouses._session import Session
-from shared.warehouses._types import sql_type
+from shared.warehouses._types import TEXT, SqlType, sql_type
+
+_LONGEST = 63
 
 
 def quoted(dialect: Dialect, *names: str) -> str:
@@ -18,7 +23,13 @@ def quoted(dialect: Dialect, *names: str) -> str:
 
 
 def create_schema(session: Session, schema: str) -> None:
-    session.ddl(f"CREATE SCHEMA IF NOT EXISTS {quoted(session.dialect, schema)}")
+    name = quoted(session.dialect, schema)
+    if not _is_tsql(session.dialect):
+        session.ddl(f"CREATE SCHEMA IF NOT EXISTS {name}")
+        return
+    # It has to be the only statement of its batch, and there is no IF NOT EXISTS.
+    text = _literal(session.dialect, TEXT, f"CREATE SCHEMA {name}")
+    session.ddl(f"IF SCHEMA_ID({_literal(session.dialect, TEXT, schema)}) IS NULL EXEC({text})")
 
 
 def create_table(session: Session, table: sa.Table) -> None:
@@ -27,19 +38,41 @@ def create_table(session: Session, table: sa.Table) -> None:
 
 def add_column(session: Session, table: sa.Table, name: str, kind: str, value: Any = None) -> None:
     """Add a nullable column; rows that are there get *value*, later ones do not."""
-    default = "" if value is None else f" DEFAULT {_literal(session.dialect, kind, value)}"
-    column = quoted(session.dialect, name)
-    _alter(session, table, f"ADD COLUMN {column} {_type(session.dialect, kind)}{default}")
+    column = f"{quoted(session.dialect, name)} {sql_type(kind).compile(dialect=session.dialect)}"
+    if _is_tsql(session.dialect):
+        _alter(session, table, f"ADD {column} NULL")
+        return
+    default = "" if value is None else f" DEFAULT {_literal(session.dialect, sql_type(kind), value)}"
+    _alter(session, table, f"ADD COLUMN {column}{default}")
     if default:
-        _alter(session, table, f"ALTER COLUMN {column} DROP DEFAULT")
+        _alter(session, table, f"ALTER COLUMN {quoted(session.dialect, name)} DROP DEFAULT")
 
 
 def drop_column(session: Session, table: sa.Table, name: str) -> None:
     _alter(session, table, f"DROP COLUMN {quoted(session.dialect, name)}")
 
 
-def change_type(session: Session, table: sa.Table, name: str, kind: str) -> None:
-    _alter(session, table, f"ALTER COLUMN {quoted(session.dialect, name)} TYPE {_type(session.dialect, kind)}")
+def change_type(session: Session, table: sa.Table, column: sa.Column[Any]) -> None:
+    """Give a column the type *column* has."""
+    word = "" if _is_tsql(session.dialect) else "TYPE "
+    kind = column.type.compile(dialect=session.dialect)
+    _alter(session, table, f"ALTER COLUMN {quoted(session.dialect, column.name)} {word}{kind}")
+
+
+def create_key_index(session: Session, table: sa.Table, keys: Sequence[str], first: str, deleted: str) -> None:
+    """The keys of active rows with *first*, so that counting them reads no table."""
+    columns = ", ".join(quoted(session.dialect, key) for key in keys)
+    session.ddl(
+        f"CREATE INDEX {quoted(session.dialect, index_name(table.name))}"
+        f" ON {quoted(session.dialect, str(table.schema), table.name)} ({columns})"
+        f" INCLUDE ({quoted(session.dialect, first)}) WHERE {quoted(session.dialect, deleted)} IS NULL"
+    )
+
+
+def index_name(table: str) -> str:
+    """Name of the index on a table's active keys; hashed where it would be cut (63 bytes on PostgreSQL)."""
+    name = f"ix_{table}_active"
+    return name if len(name.encode()) <= _LONGEST else f"ix_{hashlib.sha256(table.encode()).hexdigest()[:16]}_active"
 
 
 def create_active_view(session: Session, table: sa.Table, deleted: str) -> None:
@@ -47,16 +80,17 @@ def create_active_view(session: Session, table: sa.Table, deleted: str) -> None:
     view = quoted(session.dialect, str(table.schema), f"{table.name}_active")
     source = quoted(session.dialect, str(table.schema), table.name)
     condition = f"{quoted(session.dialect, deleted)} IS NULL"
-    session.ddl(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM {source} WHERE {condition}")  # noqa: S608 - quoted
+    verb = "CREATE OR ALTER" if _is_tsql(session.dialect) else "CREATE OR REPLACE"
+    session.ddl(f"{verb} VIEW {view} AS SELECT * FROM {source} WHERE {condition}")  # noqa: S608 - quoted
 
 
 def _alter(session: Session, table: sa.Table, change: str) -> None:
     session.ddl(f"ALTER TABLE {quoted(session.dialect, str(table.schema), table.name)} {change}")
 
 
-def _type(dialect: Dialect, kind: str) -> str:
-    return sql_type(kind).compile(dialect=dialect)
+def _is_tsql(dialect: Dialect) -> bool:
+    return dialect.name == "mssql"
 
 
-def _literal(dialect: Dialect, kind: str, value: Any) -> str:
-    return str(sa.literal(value, sql_type(kind)).compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+def _literal(dialect: Dialect, kind: SqlType, value: Any) -> str:
+    return str(sa.literal(value, kind).compile(dialect=dialect, compile_kwargs={"literal_binds": True}))

@@ -16,7 +16,8 @@ from sqlalchemy.engine import Dialect
 
 from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.warehouses import _ddl
-from shared.warehouses._session import Expression, Row
+from shared.warehouses._session import ChangesBy, Expression, Row
+from shared.warehouses._shape import Shape
 from shared.warehouses._types import column_type
 
 ALIAS = "_sluice"
@@ -37,7 +38,8 @@ class _Dialect(PGDialect):
 class DuckDBSession:
     """SQLAlchemy builds the statements in PostgreSQL's dialect; DuckDB's own driver runs their text."""
 
-    replaces = True
+    changes_by: ChangesBy = "replace"
+    indexes = False  # each makes every merge dearer, and ALTER fails on an indexed table
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
@@ -90,6 +92,12 @@ class DuckDBSession:
         # 64 bits: two contents of one key and cursor pass for equal once in 10^19. Comparing every column itself
         # takes the join four times as long, as it has to carry them all (bench/RESULTS.md).
         return sa.func.hash(*columns, type_=sa.Numeric(20, 0))
+
+    def exact(self, column: Expression) -> Sequence[Expression]:
+        return [column]
+
+    def make_room(self, _shape: Shape, _parts: Sequence[sa.FromClause]) -> None:
+        """Text has any length here."""
 
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:
         if not isinstance(staged, sa.Table) or staged.schema != schema:

@@ -14,6 +14,7 @@ from shared.errors import ConfigError
 from shared.model import Column, Json, Run, instant, moment
 from shared.warehouses import _ddl
 from shared.warehouses._session import Session
+from shared.warehouses._types import DATETIME, LONG_TEXT, TEXT
 
 SCHEMA = "ingest"
 _META = sa.MetaData(schema=SCHEMA)
@@ -23,14 +24,14 @@ VERSION = sa.Table("version", _META, sa.Column("version", sa.Integer, nullable=F
 RUN = sa.Table(
     "run",
     _META,
-    sa.Column("id", sa.Text, nullable=False),
-    sa.Column("feed", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("started", sa.DateTime, nullable=False),
-    sa.Column("finished", sa.DateTime),
-    sa.Column("client", sa.Text),
-    sa.Column("exported_at", sa.DateTime),
+    sa.Column("id", TEXT, nullable=False),
+    sa.Column("feed", TEXT, nullable=False),
+    sa.Column("kind", TEXT, nullable=False),
+    sa.Column("status", TEXT, nullable=False),
+    sa.Column("started", DATETIME, nullable=False),
+    sa.Column("finished", DATETIME),
+    sa.Column("client", TEXT),
+    sa.Column("exported_at", DATETIME),
     sa.Column("complete", sa.Boolean, nullable=False),
     *(
         sa.Column(name, sa.BigInteger, nullable=False)
@@ -39,26 +40,29 @@ RUN = sa.Table(
             "absent", "values_rejected",
         )
     ),
-    sa.Column("high", sa.Text),
-    sa.Column("files", sa.Text, nullable=False),
-    sa.Column("columns", sa.Text, nullable=False),
-    sa.Column("error", sa.Text),
-    sa.Column("note", sa.Text),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("seconds", sa.Double),
+    sa.Column("log_rate", sa.BigInteger),
+    sa.Column("high", TEXT),
+    sa.Column("files", LONG_TEXT, nullable=False),
+    sa.Column("columns", LONG_TEXT, nullable=False),
+    sa.Column("error", LONG_TEXT),
+    sa.Column("note", LONG_TEXT),
 )  # fmt: skip
 
 REJECTED = sa.Table(
     "rejected",
     _META,
-    sa.Column("run", sa.Text, nullable=False),
-    sa.Column("feed", sa.Text, nullable=False),
+    sa.Column("run", TEXT, nullable=False),
+    sa.Column("feed", TEXT, nullable=False),
     sa.Column("slice", sa.Integer, nullable=False),
-    sa.Column("exported_at", sa.DateTime),
-    sa.Column("place", sa.Text, nullable=False),
-    sa.Column("scope", sa.Text, nullable=False),
-    sa.Column("column", sa.Text),
-    sa.Column("code", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("raw", sa.Text, nullable=False),
+    sa.Column("exported_at", DATETIME),
+    sa.Column("place", LONG_TEXT, nullable=False),
+    sa.Column("scope", TEXT, nullable=False),
+    sa.Column("column", TEXT),
+    sa.Column("code", TEXT, nullable=False),
+    sa.Column("reason", LONG_TEXT, nullable=False),
+    sa.Column("raw", LONG_TEXT, nullable=False),
 )
 
 _TIMES = ("started", "finished", "exported_at")
@@ -75,7 +79,12 @@ def _add_note(session: Session) -> None:
     _ddl.add_column(session, RUN, "note", "text")
 
 
-_MIGRATIONS = {2: _add_note}
+def _add_speed(session: Session) -> None:
+    for name, kind in (("size", "bigint"), ("seconds", "double"), ("log_rate", "bigint")):
+        _ddl.add_column(session, RUN, name, kind)
+
+
+_MIGRATIONS = {2: _add_note, 3: _add_speed}
 """What brings the tables to a version from the one before."""
 
 CURRENT = max(_MIGRATIONS)
@@ -93,6 +102,11 @@ def prepare(session: Session) -> None:
         _MIGRATIONS[version](session)
     if found < CURRENT:
         session.change(sa.update(VERSION).values(version=CURRENT))
+
+
+def is_current(session: Session) -> bool:
+    """Whether the tables, which have to be there, are of this version."""
+    return bool(session.rows(sa.select(VERSION.c.version))[0][0] == CURRENT)
 
 
 def find(session: Session, run: str) -> Run | None:
@@ -143,4 +157,5 @@ def _as_run(row: tuple[Any, ...]) -> Run:
         values[name] = instant(values[name]) if values[name] else None
     values["files"] = tuple(json.loads(values["files"]))
     values["columns"] = tuple(Column(**column) for column in json.loads(values["columns"]))
+    values |= {"size": values["size"] or 0, "seconds": values["seconds"] or 0.0}  # from before they were measured
     return Run(**{field.name: values[field.name] for field in fields(Run)})

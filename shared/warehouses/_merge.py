@@ -17,9 +17,23 @@ from shared.contract import ROW
 from shared.errors import ConfigError, DataError
 from shared.model import OUTCOMES, Change, Feed, Json, Plan, Run, Staged, moment, with_note
 from shared.warehouses import Limits, Merged, _ingest, _shape
-from shared.warehouses._changes import BY, DELETED, FIRST, OUTCOME, SYNCED, Rules, changes, flag_time, flagged, ties
+from shared.warehouses._changes import (
+    BY,
+    DELETED,
+    FIRST,
+    OUTCOME,
+    SYNCED,
+    Rules,
+    at,
+    changes,
+    equal,
+    flag_time,
+    flagged,
+    ties,
+)
 from shared.warehouses._session import Expression, Session
 from shared.warehouses._shape import Shape
+from shared.warehouses._types import DATETIME, TEXT
 
 _CHANGED = ("updated", "deleted", "undeleted")
 _ALWAYS_PASS = 10
@@ -90,6 +104,7 @@ class Merge:
             if adopted is not None:
                 return self._counted_as_inserted(adopted)
         shape = _shape.grow(self._session, self._feed, self._columns, self._run.files)
+        self._session.make_room(shape, self._parts)
         incoming, superseded = self._survivors(twins)
         found = self._compute(shape, incoming)
         counts = self._count(found, superseded)
@@ -110,7 +125,8 @@ class Merge:
         target = _shape.finish(self._session, self._feed, ours, drop=ROW)
         names = [column.name for column in first.c if column.name != ROW]
         for part in others:
-            rows = sa.select(*(part.c[name] for name in names), *(sa.literal(value) for value in ours.values()))
+            ours_now = (at(self._rules.now), at(self._rules.now), sa.literal(self._run.id))
+            rows = sa.select(*(part.c[name] for name in names), *ours_now)
             self._session.change(sa.insert(target).from_select([*names, *ours], rows))
         return target
 
@@ -119,7 +135,7 @@ class Merge:
         if self._feed.deletes == "hard":
             gone = self._session.change(sa.delete(target).where(flag))
         else:
-            known = [sa.literal(time, sa.DateTime) for time in (self._rules.exported, self._rules.now) if time]
+            known = [at(time) for time in (self._rules.exported, self._rules.now) if time]
             since = flag_time(self._feed, target.c, *known)
             self._session.change(sa.update(target).where(flag).values({DELETED: since}))
         shown: list[Change] = []
@@ -135,7 +151,8 @@ class Merge:
         """The keys that more than one staged row has, or None if every row has its own."""
         keys = [self._all.c[key] for key in self._feed.keys]
         table = self._session.scratch("twins", [sa.Column(key.name, key.type) for key in keys])
-        several = sa.select(*keys).group_by(*keys).having(sa.func.count() > 1)
+        alike = [part for key in keys for part in self._session.exact(key)]
+        several = sa.select(*keys).group_by(*dict.fromkeys([*keys, *alike])).having(sa.func.count() > 1)
         return table if self._session.change(sa.insert(table).from_select(self._feed.keys, several)) else None
 
     def _survivors(self, twins: sa.Table | None) -> tuple[sa.FromClause, int]:
@@ -147,10 +164,11 @@ class Merge:
         cursor = rows.c.get(self._feed.cursor or "")
         if cursor is not None:
             is_null = sa.case((cursor.is_(None), 1), else_=0)  # NULL is below every value
-            order = [is_null, cursor.desc(), *order]
+            order = [is_null, self._session.exact(cursor)[0].desc(), *order]
         keys = self._feed.keys
-        place = sa.func.row_number().over(partition_by=[rows.c[key] for key in keys], order_by=order)
-        shared_keys = sa.and_(*(rows.c[key] == twins.c[key] for key in keys))
+        alike = [part for key in keys for part in self._session.exact(rows.c[key])]
+        place = sa.func.row_number().over(partition_by=alike, order_by=order)
+        shared_keys = sa.and_(*(equal(self._session, rows.c[key], twins.c[key]) for key in keys))
         ranked = sa.select(rows.c[ROW].label(ROW), place.label("place")).select_from(rows.join(twins, shared_keys))
         ranked_rows = ranked.subquery("ranked")
         losers = self._session.scratch("superseded", [sa.Column(ROW, sa.BigInteger)])
@@ -161,15 +179,16 @@ class Merge:
 
     def _compute(self, shape: Shape, incoming: sa.FromClause) -> sa.Table:
         # A full mostly repeats what is stored; a delta often has nothing but news.
-        compare = self._run.kind == "full" or bool(self._session.rows(ties(self._rules, shape, incoming)))
+        same = ties(self._session, self._rules, shape, incoming)
+        compare = self._run.kind == "full" or bool(self._session.rows(same))
         rules = replace(self._rules, compare=compare)
         query = changes(self._session, rules, shape, incoming, self._present)
         columns = [
             sa.Column(ROW, sa.BigInteger),
             *(sa.Column(key, shape.table.c[shape.stored[key]].type) for key in self._feed.keys),
-            sa.Column(OUTCOME, sa.Text),
-            sa.Column(FIRST, sa.DateTime),
-            sa.Column(DELETED, sa.DateTime),
+            sa.Column(OUTCOME, TEXT),
+            sa.Column(FIRST, DATETIME),
+            sa.Column(DELETED, DATETIME),
         ]
         table = self._session.scratch("changes", columns)
         self._session.change(sa.insert(table).from_select([column.name for column in columns], query))
@@ -206,7 +225,7 @@ class Merge:
 
     def _apply(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
         target = shape.table
-        if self._session.replaces and not shape.kept:
+        if self._session.changes_by == "replace" and not shape.kept:
             self._replace(found, shape, counts)
         else:
             self._update(found, shape, counts)
@@ -231,7 +250,7 @@ class Merge:
         content = self._content(shape)
         rows = sa.select(*(column.label(name) for name, column in content.items()), self._all.c[ROW]).subquery("rows")
         here = _outcome_is(found, *self._stay()) & self._same_key(target, found, shape) & (rows.c[ROW] == found.c[ROW])
-        values = {name: rows.c[name] for name in content}
+        values = {name: rows.c[name] for name in content if name not in self._stored_keys(shape)}
         ours = {DELETED: found.c[DELETED], SYNCED: self._rules.now, BY: self._run.id}
         touched = self._session.change(sa.update(target).where(here).values({**values, **ours}))
         _expect(touched, _sum(counts, self._stay()), self._feed)
@@ -241,7 +260,7 @@ class Merge:
         content = self._content(shape)
         ours = [
             found.c[FIRST],
-            sa.literal(self._rules.now, sa.DateTime).label(SYNCED),
+            at(self._rules.now).label(SYNCED),
             sa.literal(self._run.id).label(BY),
             found.c[DELETED],
         ]
@@ -263,7 +282,11 @@ class Merge:
         }
 
     def _same_key(self, target: sa.Table, found: sa.Table, shape: Shape) -> sa.ColumnElement[bool]:
-        return sa.and_(*(target.c[shape.stored[key]] == found.c[key] for key in self._feed.keys))
+        pairs = ((target.c[shape.stored[key]], found.c[key]) for key in self._feed.keys)
+        return sa.and_(*(equal(self._session, stored, key) for stored, key in pairs))
+
+    def _stored_keys(self, shape: Shape) -> set[str]:
+        return {shape.stored[key] for key in self._feed.keys}
 
     def _number(self, rows: sa.FromClause, *where: sa.ColumnElement[bool]) -> int:
         return int(self._session.rows(sa.select(sa.func.count()).select_from(rows).where(*where))[0][0])

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import sqlalchemy as sa
 
 from sqlalchemy.engine import Dialect
 
+if TYPE_CHECKING:
+    from shared.warehouses._shape import Shape
+
 Row: TypeAlias = "tuple[Any, ...]"
 Expression: TypeAlias = "sa.ColumnElement[Any]"
+ChangesBy: TypeAlias = Literal["replace", "update", "upsert"]
 
 
 class Session(Protocol):
     """One transaction on one connection."""
 
     dialect: Dialect
-    replaces: bool
-    """Whether DELETE and INSERT is the cheaper way to change rows than UPDATE and INSERT."""
+    changes_by: ChangesBy
+    """The cheapest way to change rows: DELETE and INSERT, UPDATE and INSERT, or INSERT .. ON CONFLICT DO UPDATE."""
+    indexes: bool
+    """Whether tables get indexes on their keys."""
 
     def rows(self, statement: sa.Select[Any]) -> list[Row]:
         """All rows of a query; ask for few."""
@@ -46,6 +52,14 @@ class Session(Protocol):
 
     def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
         """A short value that is equal where all *columns* are (NULL equals NULL); None to compare them one by one."""
+        ...
+
+    def exact(self, column: Expression) -> Sequence[Expression]:
+        """What is equal only where *column* is, to the letter and the blank; the first of them also sorts like it."""
+        ...
+
+    def make_room(self, shape: Shape, parts: Sequence[sa.FromClause]) -> None:
+        """Let the text columns of the target hold the longest values of *parts*, where lengths are limited."""
         ...
 
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from shared import columns as types
+from shared.contract import ROW
 from shared.errors import DataError
-from shared.model import OURS, Column, Feed
+from shared.model import OURS, Column, Feed, Plan, Staged
 from shared.warehouses import _ddl
 from shared.warehouses._session import Session
-from shared.warehouses._types import sql_type
+from shared.warehouses._types import key_types, sql_type
 
 FIRST, SYNCED, BY, DELETED = OURS
 OUR_TYPES = {FIRST: "timestamp", SYNCED: "timestamp", BY: "text", DELETED: "timestamp"}
@@ -31,8 +32,27 @@ class Shape(NamedTuple):
 
 def target(feed: Feed, columns: Mapping[str, str]) -> sa.Table:
     """The table of *feed* with *columns*, for building statements."""
-    described = (sa.Column(name, sql_type(kind)) for name, kind in columns.items())
-    return sa.Table(feed.table, sa.MetaData(), *described, schema=feed.system)
+    return sa.Table(feed.table, sa.MetaData(), *described(feed, columns), schema=feed.system)
+
+
+def described(feed: Feed, columns: Mapping[str, str]) -> list[sa.Column[Any]]:
+    """Columns of a table of *feed*, its own or one for staging, by name and column type."""
+    declared = {key.casefold() for key in feed.keys}
+    keys = key_types({name: kind for name, kind in columns.items() if name.casefold() in declared})
+    return [sa.Column(name, keys.get(name) or sql_type(kind)) for name, kind in columns.items()]
+
+
+def staging(feed: Feed, columns: Sequence[Column], name: str, schema: str) -> sa.Table:
+    """A staging table: the number of the row, then *columns*."""
+    rows = described(feed, {column.name: column.type for column in columns})
+    return sa.Table(name, sa.MetaData(), sa.Column(ROW, sa.BigInteger), *rows, schema=schema)
+
+
+def staged_columns(plan: Plan, part: Staged) -> dict[str, list[Column]]:
+    """The staging tables of a slice by name, with their columns: its rows, and the keys of those rejected."""
+    stored = [column for column in plan.columns if column.type != types.NULL]
+    keys = [column for column in stored if column.name in plan.feed.keys]
+    return {part.table: stored, **({part.present: keys} if part.present else {})}
 
 
 def grow(session: Session, feed: Feed, wanted: Sequence[Column], files: Sequence[str]) -> Shape:
@@ -64,8 +84,14 @@ def _created(session: Session, feed: Feed, wanted: Sequence[Column]) -> Shape:
     table = target(feed, {**columns, **OUR_TYPES})
     _ddl.create_schema(session, feed.system)
     _ddl.create_table(session, table)
-    _ddl.create_active_view(session, table, DELETED)
+    _dress(session, feed, table)
     return Shape(table, {name: name for name in columns}, ())
+
+
+def _dress(session: Session, feed: Feed, table: sa.Table) -> None:
+    _ddl.create_active_view(session, table, DELETED)
+    if session.indexes:
+        _ddl.create_key_index(session, table, feed.keys, FIRST, DELETED)
 
 
 def _widened(session: Session, feed: Feed, name: str, pair: tuple[str, str], files: Sequence[str]) -> str:
@@ -79,7 +105,8 @@ def _widened(session: Session, feed: Feed, name: str, pair: tuple[str, str], fil
             fix="Correct the export, or give the column a type under types in the catalog",
         )
     if kind != stored:
-        _ddl.change_type(session, target(feed, {name: stored}), name, kind)
+        table = target(feed, {name: kind})
+        _ddl.change_type(session, table, table.c[name])
     return kind
 
 
@@ -91,5 +118,5 @@ def finish(session: Session, feed: Feed, values: Mapping[str, object], drop: str
         _ddl.add_column(session, table, name, kind, values.get(name))
     _ddl.drop_column(session, table, drop)
     table = target(feed, {**{name: kind for name, kind in before.items() if name != drop}, **OUR_TYPES})
-    _ddl.create_active_view(session, table, DELETED)
+    _dress(session, feed, table)
     return table

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import re
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
+from sqlalchemy.dialects import mssql
+
 from shared import columns
 
 SqlType: TypeAlias = "sa.types.TypeEngine[Any]"
+
+EXACT = "Latin1_General_100_BIN2"
+"""SQL Server's collation that tells every character from every other; its usual ones do not tell a from A."""
+
+
+def text(length: int | None = 4000, *, exact: bool = False) -> SqlType:
+    """Text; on SQL Server of at most *length* UTF-16 units (None: 2 GB), elsewhere of any length."""
+    return sa.Text().with_variant(mssql.NVARCHAR(length, collation=EXACT if exact else None), "mssql")
+
+
+DATETIME: SqlType = sa.DateTime().with_variant(mssql.DATETIME2(6), "mssql")  # type: ignore[no-untyped-call]
+TEXT = text()
+LONG_TEXT = text(None)
 
 _SQL: dict[str, SqlType] = {
     "boolean": sa.Boolean(),
@@ -19,12 +35,15 @@ _SQL: dict[str, SqlType] = {
     "bigint": sa.BigInteger(),
     "real": sa.REAL(),
     "double": sa.Double(),
-    "text": sa.Text(),
-    "binary": sa.LargeBinary(),
+    "text": TEXT,
+    "binary": sa.LargeBinary().with_variant(mssql.VARBINARY("max"), "mssql"),  # type: ignore[no-untyped-call]
     "date": sa.Date(),
-    "time": sa.Time(),
-    "timestamp": sa.DateTime(),
+    "time": sa.Time().with_variant(mssql.TIME(6), "mssql"),  # type: ignore[no-untyped-call]
+    "timestamp": DATETIME,
 }
+
+_KEY_BYTES = 900
+"""What the key of a clustered index may have on SQL Server."""
 
 _NAMES = {
     "int": "integer",
@@ -44,6 +63,23 @@ def sql_type(kind: str) -> SqlType:
     if kind.startswith("decimal"):
         return sa.Numeric(*columns.decimal_of(kind))
     return _SQL[kind]
+
+
+def key_types(kinds: Mapping[str, str]) -> dict[str, SqlType]:
+    """The types of key columns, by name: on SQL Server text that is told apart exactly and fits an index together."""
+    longest = key_length(kinds)
+    return {name: text(longest, exact=True) if kind == "text" else sql_type(kind) for name, kind in kinds.items()}
+
+
+def key_length(kinds: Mapping[str, str]) -> int:
+    """UTF-16 units a text column may have that is part of a key with these column types, on SQL Server.
+
+    >>> key_length({"Id": "text"}), key_length({"Id": "text", "Line": "integer"})
+    (450, 441)
+    """
+    texts = sum(kind == "text" for kind in kinds.values())
+    others = len(kinds) - texts
+    return (_KEY_BYTES - 17 * others) // (2 * max(1, texts))  # 17 bytes is the widest of the other types
 
 
 def column_type(name: str) -> str | None:

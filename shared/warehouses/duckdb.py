@@ -30,7 +30,7 @@ from shared.errors import ConfigError, TransientError
 from shared.identity import run_of_staging, staging_name
 from shared.model import Column, Feed, Plan, Run, Staged, moment
 from shared.settings import Settings
-from shared.warehouses import Limits, Merged, Profile, _ddl, _ingest, _shape
+from shared.warehouses import Limits, Loaded, Merged, Profile, _ddl, _ingest, _shape
 from shared.warehouses._duckdb import ALIAS, DuckDBSession, drained, is_held, translated
 from shared.warehouses._merge import Merge
 from shared.warehouses._session import Expression
@@ -64,7 +64,7 @@ class DuckDBWarehouse:
         self._merging: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._users = 0
 
-    def stage(self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
+    def stage(self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> Loaded:
         self._claims.take(name)
         with self._session() as session:
             if not session.columns(feed.system, feed.table):
@@ -245,9 +245,9 @@ class DuckDBWarehouse:
 
 def _drained(
     session: DuckDBSession, statement: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]
-) -> int:
+) -> Loaded:
     schema = pa.schema([(ROW, pa.int64()), *((c.name, types.to_arrow(c.type)) for c in columns)])
-    return drained(session.connection, statement, pa.RecordBatchReader.from_batches(schema, iter(batches)))
+    return Loaded(drained(session.connection, statement, pa.RecordBatchReader.from_batches(schema, iter(batches))))
 
 
 def _sql_types(session: DuckDBSession, columns: Sequence[Column]) -> list[tuple[str, str]]:
@@ -258,18 +258,12 @@ def _sql_types(session: DuckDBSession, columns: Sequence[Column]) -> list[tuple[
 
 
 def _staging_tables(plan: Plan, staged: Sequence[Staged], beside: set[str]) -> dict[str, sa.Table]:
-    stored = [column for column in plan.columns if column.type != types.NULL]
-    keys = [column for column in stored if column.name in plan.feed.keys]
-    tables = {}
-    for part in staged:
-        for name, columns in ((part.table, stored), (part.present, keys)):
-            if name:
-                described = (sa.Column(c.name, sql_type(c.type)) for c in columns)
-                place = ("rows", name) if name in beside else (name, plan.feed.system)
-                tables[name] = sa.Table(
-                    place[0], sa.MetaData(), sa.Column(ROW, sa.BigInteger), *described, schema=place[1]
-                )
-    return tables
+    places = {name: ("rows", name) for name in beside}
+    return {
+        name: _shape.staging(plan.feed, columns, *places.get(name, (name, plan.feed.system)))
+        for part in staged
+        for name, columns in _shape.staged_columns(plan, part).items()
+    }
 
 
 def _profile(session: DuckDBSession, feed: Feed) -> Profile:

@@ -1,0 +1,213 @@
+"""A warehouse behind a database server: what all such engines do alike, over the few things each does its own way."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from shared import cursor
+from shared.identity import run_of_staging, staging_name
+from shared.model import Column, Feed, Plan, Run, Staged, moment
+from shared.warehouses import Limits, Loaded, Merged, Profile, _ddl, _ingest, _shape
+from shared.warehouses._merge import Merge
+from shared.warehouses._session import Expression, Session
+
+STAGING = "staging"
+"""Schema of all staging tables."""
+
+T = TypeVar("T")
+
+
+class Rollback(Exception):  # noqa: N818 - not an error: how a unit says that nothing of it is to stay
+    """Raised in a unit to end its transaction without keeping anything."""
+
+
+class Engine(Protocol):
+    """One database server."""
+
+    def unit(self, work: Callable[[Any], T]) -> T:
+        """Do *work* in one transaction, and again on a new connection if what went wrong may pass.
+
+        Rollback rolls back; its first argument is the answer then.
+        """
+        ...
+
+    def stream(self, work: Callable[[Any], Iterator[T]]) -> Iterator[T]:
+        """What *work* yields, read in one transaction that writes nothing; tried once."""
+        ...
+
+    def lock(self, session: Any, name: str) -> None:
+        """Keep all others out of *name* until the session's transaction ends; TransientError if that takes too long."""
+        ...
+
+    def append(self, session: Any, table: sa.Table, batch: pa.RecordBatch) -> None:
+        """Insert *batch*, whose columns are named as some of *table*'s, within the session's transaction."""
+        ...
+
+    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:
+        """Create *table* anew and fill it, in as many transactions as it takes."""
+        ...
+
+    def staged(self, session: Any) -> Mapping[str, float]:
+        """Staging tables there are, with their age in seconds."""
+        ...
+
+    def drop(self, session: Any, table: str) -> None:
+        """Drop a staging table and all that was kept outside the database for it, if they are there."""
+        ...
+
+    def log_rate(self, session: Any) -> int | None:
+        """Bytes a second by which the server lets its log grow, if it says so."""
+        ...
+
+    def rest(self) -> None:
+        """Close every connection that is not in use."""
+        ...
+
+
+_DEAD = 86_400.0
+"""Seconds after which a staging table of another run is a leftover of one that died."""
+
+
+class ServerWarehouse:
+    """A warehouse on the server of *engine*."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._prepared = False
+
+    def stage(self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> Loaded:
+        self._prepare()
+        return self._engine.load(feed, _shape.staging(feed, columns, name, STAGING), batches)
+
+    def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
+        kept = _ingest.REJECTED
+        known = {"run": plan.run.id, "feed": plan.run.feed, "slice": part, "exported_at": moment(plan.run.exported_at)}
+
+        def unit(session: Session) -> None:
+            beyond = kept.c.slice >= len(plan.slices)  # of an earlier try that was sliced finer
+            session.change(sa.delete(kept).where(kept.c.run == plan.run.id, sa.or_(kept.c.slice == part, beyond)))
+            for batch in batches:
+                self._engine.append(session, kept, _with(batch, known, kept))
+
+        self._prepare()
+        self._engine.unit(unit)
+
+    def merge(self, plan: Plan, staged: Sequence[Staged], run: Run, limits: Limits) -> Merged:
+        tables = {
+            name: _shape.staging(plan.feed, columns, name, STAGING)
+            for part in staged
+            for name, columns in _shape.staged_columns(plan, part).items()
+        }
+
+        def unit(session: Session) -> Merged:
+            self._engine.lock(session, run.feed)
+            limited = dataclasses.replace(run, log_rate=self._engine.log_rate(session))
+            merged = Merge(session, plan, limited, limits, tables)(staged)
+            if limits.dry_run:
+                raise Rollback(merged)
+            return merged
+
+        self._prepare()
+        return self._engine.unit(unit)
+
+    def record(self, run: Run) -> None:
+        def unit(session: Session) -> None:
+            before = _ingest.find(session, run.id)
+            if before is None or before.status != "done":
+                _ingest.write(session, run)
+
+        self._prepare()
+        self._engine.unit(unit)
+        self._engine.rest()
+
+    def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
+        own = {staging_name(plan.run.id, part.number) for part in plan.slices}
+
+        def unit(session: Session) -> None:
+            for name, age in self._engine.staged(session).items():
+                if run_of_staging(name) == plan.run.id or (run_of_staging(name) and age > _DEAD):
+                    own.add(name)
+            for name in sorted(own):
+                self._engine.drop(session, name)
+            if rejects:
+                session.change(sa.delete(_ingest.REJECTED).where(_ingest.REJECTED.c.run == plan.run.id))
+
+        try:
+            self._engine.unit(unit)
+        finally:
+            self._engine.rest()
+
+    # -- looking
+
+    def runs(self, feed: str | None = None, limit: int | None = 20) -> list[Run]:
+        return self._ask(lambda session: _ingest.runs(session, feed, limit), [])
+
+    def run(self, id: str) -> Run | None:
+        return self._ask(lambda session: _ingest.find(session, id), None)
+
+    def rejects(self, feed: str, run: str | None = None) -> Iterator[Mapping[str, Any]]:
+        if self._ask(_has_history, False):
+            yield from self._engine.stream(lambda session: _ingest.rejects(session, feed, run))
+            self._engine.rest()
+
+    def profile(self, feed: Feed) -> Profile:
+        return self._ask(lambda session: profile(session, feed), Profile(columns={}))
+
+    def _ask(self, question: Callable[[Session], T], nothing: T) -> T:
+        """Looking creates nothing: where there is no history yet, the answer is *nothing*."""
+
+        try:
+            if not self._prepared and not self._engine.unit(_has_history):
+                return nothing
+            self._prepare()
+            answer: T = self._engine.unit(question)
+            return answer
+        finally:
+            self._engine.rest()
+
+    def _prepare(self) -> None:
+        """Make our schemas and tables, or bring them up to date, once a process; one process at a time."""
+        if self._prepared:
+            return
+
+        def unit(session: Session) -> None:
+            if session.columns(_ingest.SCHEMA, "version") and _ingest.is_current(session):
+                return
+            self._engine.lock(session, _ingest.SCHEMA)
+            _ddl.create_schema(session, STAGING)
+            _ingest.prepare(session)
+
+        self._engine.unit(unit)
+        self._prepared = True
+
+
+def _has_history(session: Session) -> bool:
+    return bool(session.columns(_ingest.SCHEMA, "version"))
+
+
+def _with(batch: pa.RecordBatch, known: Mapping[str, Any], table: sa.Table) -> pa.RecordBatch:
+    """*batch* with the same values in each row for some more columns."""
+    kinds = {str: pa.string(), int: pa.int32(), dt.datetime: pa.timestamp("us")}
+    more = [pa.array([value] * batch.num_rows, kinds[table.c[name].type.python_type]) for name, value in known.items()]
+    return pa.RecordBatch.from_arrays([*more, *batch.columns], names=[*known, *batch.schema.names])
+
+
+def profile(session: Session, feed: Feed) -> Profile:
+    """What is stored of *feed*."""
+    columns = session.columns(feed.system, feed.table)
+    if not columns:
+        return Profile(columns={})
+    table = _shape.target(feed, columns)
+    by = table.c.get(feed.cursor or "")
+    span: list[Expression] = [sa.null(), sa.null()] if by is None else [sa.func.min(by), sa.func.max(by)]
+    active = sa.func.count(sa.case((table.c[_shape.DELETED].is_(None), 1)))
+    rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
+    told = [None if value is None else cursor.text(value) for value in (low, high)]
+    return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=told[0], highest=told[1])
