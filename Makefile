@@ -70,7 +70,7 @@ bench-peers: $(PEERS_INSTALLED)  ## Install the peers to measure against, in the
 .PHONY: clean
 clean:  ## Remove what make made; your data in .sluice stays
 	rm -rf $(VENV) $(PEERS) *.egg-info build dist .coverage htmlcov .hypothesis
-	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- how the environments are made -----------------------------------------------------------------

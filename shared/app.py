@@ -267,7 +267,11 @@ def open_app(env: Mapping[str, str], **instead: Any) -> App:
     if "warehouse" not in parts:
         parts["warehouse"] = open_warehouse(settings)
     if "ledger" not in parts:
-        parts["ledger"] = open_ledger(settings.ledger_url, lock_timeout=settings.warehouse_lock_timeout)
+        parts["ledger"] = open_ledger(
+            settings.ledger_url,
+            lock_timeout=settings.warehouse_lock_timeout,
+            storage_connection_string=settings.storage_connection_string,
+        )
     return App(**parts)
 
 

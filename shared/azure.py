@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import ipaddress
+import json
 import re
 
 from functools import cache
@@ -36,6 +39,31 @@ def credential() -> DefaultAzureCredential:
     return DefaultAzureCredential()
 
 
+def identity() -> str:
+    """The name of that identity as its token has it, for people; never raises."""
+    from azure.core.exceptions import AzureError
+
+    try:
+        return identity_of(credential().get_token("https://storage.azure.com/.default").token)
+    except AzureError:
+        return "this app's identity"
+
+
+def identity_of(token: str) -> str:
+    """Who *token* was given to: a person's sign-in name, or an application's ids.
+
+    >>> identity_of("e30.eyJ1cG4iOiAiYWRhQGFjbWUuY29tIn0.x")
+    'ada@acme.com'
+    """
+    try:
+        body = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except (IndexError, ValueError):
+        return "this app's identity"
+    person, app, principal = claims.get("upn"), claims.get("appid"), claims.get("oid")
+    return str(person or (f"application {app} (principal {principal})" if app else "this app's identity"))
+
+
 class Place(NamedTuple):
     """A container, or something in it."""
 
@@ -60,6 +88,14 @@ def is_blob(url: str) -> bool:
     """Whether *url* points to Blob Storage, by its host, or to Azurite."""
     parts = urlsplit(url)
     return parts.scheme in ("http", "https") and bool(_HOST.fullmatch(parts.hostname or "") or _is_emulated(parts))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* is this machine, by its name or address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name; 127.acme.com is one as well
+        return False
 
 
 def split(url: str) -> Place:
@@ -130,7 +166,7 @@ def _is_emulated(parts: SplitResult) -> bool:
         return False
     host = parts.hostname or ""
     # A name without dots is another container on this machine's network, as in docker compose.
-    return "." not in host or host.startswith("127.") or host == "host.docker.internal"
+    return "." not in host or is_loopback(host) or host == "host.docker.internal"
 
 
 def _account_url(parts: SplitResult) -> str:

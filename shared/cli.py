@@ -15,6 +15,7 @@ import click
 
 from shared import printing
 from shared.errors import IngestError
+from shared.secrecy import keep_secrets
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -41,6 +42,7 @@ def main(verbose: bool) -> None:
     """
     level = logging.INFO if verbose else logging.CRITICAL
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True)
+    keep_secrets()
 
 
 def _as_json(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -238,11 +240,11 @@ def _options(tables: str, **told: Any) -> LoadOptions:
 
 @contextlib.contextmanager
 def _watching(quiet: bool) -> Iterator[Watch]:
-    """A progress bar on a terminal, nothing elsewhere."""
+    """A progress bar on a terminal, warnings alone elsewhere."""
     from shared.loading import Watch
 
     if quiet or not sys.stderr.isatty():
-        yield Watch()
+        yield Watch(_warn)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -250,6 +252,10 @@ def _watching(quiet: bool) -> Iterator[Watch]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield _bars(progress)
+
+
+def _warn(text: str) -> None:
+    click.echo(f"Warning: {text}.", err=True)
 
 
 def _bars(progress: Any) -> Watch:
@@ -274,4 +280,4 @@ def _bars(progress: Any) -> Watch:
                 progress.remove_task(self.task)
             self.task = None
 
-    return Bars()
+    return Bars(_warn)

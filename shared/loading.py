@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from shared.audit import Audit, audit
 from shared.catalog import System
 from shared.errors import ConfigError, IngestError
+from shared.expiry import likely_seconds, pace, refuse_expired, warning
 from shared.identity import work_id
 from shared.model import Change, Kind, Run, Unit, Work, with_note
 from shared.pipeline import Allowance
-from shared.sources._choice import Offer, Passed, one_client, queues
+from shared.sources._choice import Offer, Passed, Queue, one_client, queues
 from shared.sources.exports import Told, find, unit
 from shared.stores import Store, open_store
 
 if TYPE_CHECKING:
     from shared.app import App
+
+_log = logging.getLogger("sluice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,11 @@ class Result:
 
 
 class Watch:
-    """Hears how far the work is. This one does not listen."""
+    """Hears how far the work is. This one hears warnings alone."""
+
+    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
+        """Warnings go to *tell*, or to the log."""
+        self._tell = tell or (lambda text: _log.warning("%s", text))
 
     def start(self, label: str, rows: int) -> None:
         """A run begins that will read so many rows."""
@@ -66,17 +75,24 @@ class Watch:
     def end(self, result: Result) -> None:
         """The run, or whatever stood for it, is over."""
 
+    def warn(self, text: str) -> None:
+        """Something that the operator should know before the work begins."""
+        self._tell(text)
+
 
 def load(app: App, location: str, options: LoadOptions, watch: Watch) -> Iterator[Result]:
     """Take the exports at *location* (see shared.sources._choice for which); a result as each is done.
 
     ConfigError, before anything is read, if it cannot be told what to take.
     """
-    store = open_store(location, app.settings)
-    system = _system(app, options)
+    store, system = _opened(app, location), _system(app, options)
     offers, passed = _offers(app, store, system, options)
+    todo = queues(offers, everything=options.everything)
+    text = _too_late(app, store, system, offers, todo, again=options.again)
+    if text:
+        watch.warn(text)
     yield from map(_passed, passed)
-    for queue in queues(offers, everything=options.everything):
+    for queue in todo:
         taken = 0
         base: Offer | None = None
         for offer in queue.fulls:
@@ -96,7 +112,7 @@ def load(app: App, location: str, options: LoadOptions, watch: Watch) -> Iterato
 
 def audits(app: App, location: str, options: LoadOptions) -> Iterator[Audit]:
     """What each table of each export at *location* holds; what cannot be read is told as such, and the rest goes on."""
-    store, system = open_store(location, app.settings), _system(app, options)
+    store, system = _opened(app, location), _system(app, options)
     offers, _ = _offers(app, store, system, replace(options, kind=options.kind or "delta"))
     for offer in offers:
         work = Unit(kind=offer.kind, files=tuple(asdict(file) for file in offer.files), exported_at=offer.exported_at)
@@ -105,6 +121,32 @@ def audits(app: App, location: str, options: LoadOptions) -> Iterator[Audit]:
             yield audit(offer.table, work, app.source(store), system, app.warehouse, latest_cursor=latest)
         except IngestError as error:
             yield Audit.failed(f"{system.name}.{offer.table}", [file.name for file in offer.files], error)
+
+
+def _opened(app: App, location: str) -> Store:
+    store = open_store(location, app.settings)
+    refuse_expired(store.expires, app.now())
+    return store
+
+
+def _too_late(
+    app: App, store: Store, system: System, offers: Sequence[Offer], todo: Sequence[Queue], *, again: bool
+) -> str | None:
+    """A warning if the right to read is likely to end before all is read that is not loaded yet."""
+    if store.expires is None:
+        return None
+    sizes = {file.name: file.size for offer in offers for file in offer.files}
+    seconds = 0.0
+    for queue in todo:
+        feed = f"{system.name}.{queue.table}"
+        base = queue.fulls[0] if queue.fulls else None
+        chosen = [file for offer in (*queue.fulls[:1], *queue.after(base)[0]) for file in offer.files]
+        works = {work_id(file.name, store.etag(file)): file for file in chosen}
+        known = {} if again else app.ledger.known(feed, list(works))
+        done = {work for work, record in known.items() if record.status == "done"}
+        fresh = {file.name: file.size for work, file in works.items() if work not in done}
+        seconds += likely_seconds(fresh, pace(app.warehouse.runs(feed), sizes))
+    return warning(store.expires, app.now(), seconds)
 
 
 def _offers(app: App, store: Store, system: System, options: LoadOptions) -> tuple[list[Offer], list[Passed]]:

@@ -150,6 +150,8 @@ class Staged:
     """Staging table with the keys of rejected rows: they are not absent."""
     high: str | None = None
     """Highest cursor of the accepted rows, as cursor text."""
+    long: tuple[str, ...] = ()
+    """Text columns with a value that is too long for an ordinary column of the engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +214,17 @@ class Change:
     outcome: str
     before: Mapping[str, Json] | None
     after: Mapping[str, Json] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check of the doctor says."""
+
+    check: str
+    status: Literal["ok", "warning", "failed", "skipped"]
+    told: str
+    fix: str = ""
+    """What to do, where there is something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

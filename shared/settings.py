@@ -125,14 +125,22 @@ def _systems(env: Mapping[str, str]) -> dict[str, SystemSettings]:
     return {system: SystemSettings(**values) for system, values in found.items()}
 
 
+CONNECTION_STRING = "connection string"
+"""The kind of what is no URL but ``Name=value;Name=value``, as Azure writes it."""
+
+
 def url_kind(setting: str, url: str, known: Iterable[str]) -> tuple[str, str]:
     """Scheme and rest of the URL in *setting*; ConfigError for an unknown scheme. Never repeats what may be secret."""
     kind, found, rest = url.partition("://")
+    if re.match(r"\s*\w+=", url):
+        kind, found, rest = CONNECTION_STRING, "=", url
     if found and kind in known:
         return kind, rest
+    plain = found and re.fullmatch(r"[a-z][a-z0-9+.-]{0,30}", kind)
+    schemes = " or ".join(f"{name}://" for name in known if name != CONNECTION_STRING)
     raise ConfigError(
-        f"{setting} starts with {kind}://" if found else f"{setting} is no URL of a kind known here",
-        fix=f"Start it with {' or '.join(f'{name}://' for name in known)}",
+        f"{setting} starts with {kind}://" if plain else f"{setting} is no URL of a kind known here",
+        fix=f"Start it with {schemes}" + (f", or give a {CONNECTION_STRING}" if CONNECTION_STRING in known else ""),
     )
 
 

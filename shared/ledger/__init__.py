@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-
 from collections.abc import Mapping, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 from shared.model import Record, Watermark
-from shared.settings import url_kind
+from shared.settings import CONNECTION_STRING, url_kind
 
-_MODULES: Mapping[str, str] = {"sqlite": "sqlite"}
+_KINDS = ("sqlite", "https", "http", CONNECTION_STRING)
 
 
 class Ledger(Protocol):
@@ -42,8 +40,16 @@ class Ledger(Protocol):
         ...
 
 
-def open_ledger(url: str, *, lock_timeout: float) -> Ledger:
-    """The ledger a URL names. Waits up to *lock_timeout* seconds for other processes, at each call."""
-    kind, location = url_kind("LEDGER_URL", url, _MODULES)
-    module = importlib.import_module(f"{__name__}.{_MODULES[kind]}")
-    return cast("Ledger", module.open_ledger(location, lock_timeout))
+def open_ledger(url: str, *, lock_timeout: float, storage_connection_string: str | None = None) -> Ledger:
+    """The ledger a URL names. Waits up to *lock_timeout* seconds, at each call, for other processes or a busy server.
+
+    *storage_connection_string* signs in to tables of its own account.
+    """
+    kind, location = url_kind("LEDGER_URL", url, _KINDS)
+    if kind == "sqlite":
+        from shared.ledger import sqlite
+
+        return sqlite.open_ledger(location, lock_timeout)
+    from shared.ledger import tables
+
+    return tables.open_ledger(url, lock_timeout, storage_connection_string)

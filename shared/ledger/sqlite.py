@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shared.errors import ConfigError, ConflictError, TransientError
+from shared.ledger._records import after, is_recorded
 from shared.model import Record, Watermark
 
 _SCHEMA = (
@@ -47,7 +48,7 @@ class SqliteLedger:
 
     def commit(self, feed: str, records: Sequence[Record], mark: Watermark | None = None) -> None:
         with self._open() as db:
-            if mark is not None and not all(_is_recorded(db, feed, record) for record in records):
+            if mark is not None and not all(is_recorded(_record(db, feed, record.work), record) for record in records):
                 _move(db, feed, mark)
             for record in records:
                 _put(db, feed, record)
@@ -119,12 +120,6 @@ def _watermark(db: sqlite3.Connection, feed: str) -> Watermark:
     return Watermark(row[0], row[1], str(row[2])) if row else Watermark()
 
 
-def _is_recorded(db: sqlite3.Connection, feed: str, record: Record) -> bool:
-    """Whether the very run has recorded this of the work before, or has done it: a failure told later is stale."""
-    before = _record(db, feed, record.work)
-    return before is not None and before.run == record.run and before.status in ("done", "forgotten", record.status)
-
-
 def _move(db: sqlite3.Connection, feed: str, mark: Watermark) -> None:
     seen = _watermark(db, feed)
     if seen.etag != mark.etag:
@@ -145,13 +140,10 @@ def _record(db: sqlite3.Connection, feed: str, work: str) -> Record | None:
 
 
 def _put(db: sqlite3.Connection, feed: str, record: Record) -> None:
-    if _is_recorded(db, feed, record):
-        return
-    before = _record(db, feed, record.work)
-    times = (before.times if before else 0) + (record.status == "done")
+    new = after(_record(db, feed, record.work), record)
     db.execute(
         "INSERT OR REPLACE INTO work VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (feed, record.work, record.name, record.run, record.status, times, record.exported_at),
+        (feed, new.work, new.name, new.run, new.status, new.times, new.exported_at),
     )
 
 

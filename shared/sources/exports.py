@@ -20,7 +20,7 @@ from shared.sources._bombs import refuse_bombs
 from shared.sources._choice import Offer, Passed
 from shared.sources._layout import Place, place
 from shared.sources._repeats import Repeats
-from shared.stores import File, Store
+from shared.stores import File, Store, expect
 
 _READ_AHEAD = 256 << 10
 """Bytes read at once from a column chunk: keeps memory flat however large row groups are."""
@@ -186,7 +186,7 @@ class ExportsSource:
         file = File(**part.detail["file"])
         groups = range(*part.detail["groups"])
         rows = 0
-        with self._parquet(file) as parquet, _faults_of(file):
+        with self._parquet(file, groups=groups) as parquet, _faults_of(file):
             size = _batch_size(parquet.metadata, groups, self._batch_rows)
             repeats = Repeats(file.name, parquet.metadata, groups, lambda names: self._parquet(file, names))
             for batch in parquet.iter_batches(repeats.batch_size(size), row_groups=list(groups)):
@@ -200,7 +200,10 @@ class ExportsSource:
             )
 
     @contextlib.contextmanager
-    def _parquet(self, file: File, read_dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    def _parquet(
+        self, file: File, read_dictionary: Sequence[str] = (), *, groups: Iterable[int] = ()
+    ) -> Iterator[pq.ParquetFile]:
+        """The file; all of *groups* will be read of it."""
         with self._store.open(file) as opened:
             _refuse_strangers(file, opened.read(len(_MAGIC)))
             opened.seek(0)
@@ -211,6 +214,7 @@ class ExportsSource:
                     page_checksum_verification=True, read_dictionary=list(read_dictionary),
                     arrow_extensions_enabled=False,  # type: ignore[call-arg]  # newer than the stubs
                 )  # fmt: skip
+                expect(opened, _spans(parquet.metadata, groups), parquet.metadata.num_columns)
             yield parquet
 
     def _cut(self, file: File, metadata: pq.FileMetaData, before: Sequence[Slice]) -> list[Slice]:
@@ -239,6 +243,17 @@ def _refuse_strangers(file: File, head: bytes) -> None:
             f"{file.name} is not a Parquet file: it begins with {head!r}",
             fix="Export it as Parquet, or load it as what it is",
         )
+
+
+def _spans(metadata: pq.FileMetaData, groups: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Where the column chunks of *groups* lie in the file."""
+    for group in groups:
+        described = metadata.row_group(group)
+        for number in range(described.num_columns):
+            chunk = described.column(number)
+            pages = (chunk.dictionary_page_offset, chunk.data_page_offset)
+            start = min(page for page in pages if page)
+            yield start, start + chunk.total_compressed_size
 
 
 def _batch_size(metadata: pq.FileMetaData, groups: Iterable[int], most: int) -> int:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
 
+from shared import azure
 from shared.errors import ConfigError
 from shared.settings import Settings
 
 _DEFAULTS = Settings()
 
-_MODULES: Mapping[str, str] = {"": "local", "file": "local"}
+_MODULES: Mapping[str, str] = {"": "local", "file": "local", "https": "https", "http": "https", "sftp": "sftp"}
+"""By scheme; http is there for this machine alone. Blob Storage is told apart by its host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,16 @@ class File:
 
 
 class Store(Protocol):
-    """Lists files and reads parts of them."""
+    """Lists files and reads parts of them.
+
+    Remote stores repeat calls that may succeed later, and then raise TransientError; what an operator has to mend is
+    a ConfigError. No error, name or log of theirs holds a secret.
+    """
+
+    @property
+    def expires(self) -> dt.datetime | None:
+        """When the right to read ends (aware, UTC), if the location says so."""
+        ...
 
     def list(self) -> Iterator[File]:
         """Every file at or below the store's location. ConfigError if there is nothing to list."""
@@ -48,11 +60,24 @@ class Store(Protocol):
         ...
 
 
+def expect(opened: BinaryIO, ranges: Iterable[tuple[int, int]], streams: int) -> None:
+    """Say that all bytes of *ranges* (start, end) of an opened file will be read once, in so many interleaved streams.
+
+    A remote file then reads ahead inside them, in large requests; without this it moves just what each read asks for.
+    """
+    tell = getattr(opened, "expect", None)
+    if tell is not None:
+        tell(ranges, streams)
+
+
 def open_store(location: str, settings: Settings = _DEFAULTS) -> Store:
-    """The store a path or URL points to; ConfigError for an unknown scheme."""
-    scheme = urlsplit(location).scheme if "://" in location else ""
+    """The store a path or URL points to; ConfigError for an unknown scheme. Nothing is asked of it yet."""
+    try:
+        scheme = urlsplit(location).scheme if "://" in location else ""
+    except ValueError:
+        raise ConfigError("the location is no URL: its host is malformed", fix="Check its host and port") from None
     if scheme not in _MODULES:
-        known = ", ".join(f"{name}://" for name in _MODULES if name)
+        known = ", ".join(f"{name}://" for name in _MODULES if name not in ("", "http"))
         raise ConfigError(f"there is no store for {scheme}://", fix=f"Give a path, or a URL that starts with {known}")
-    module = importlib.import_module(f"{__name__}.{_MODULES[scheme]}")
-    return cast("Store", module.open_store(location, settings))
+    name = "blob" if azure.is_blob(location) else _MODULES[scheme]
+    return cast("Store", importlib.import_module(f"{__name__}.{name}").open_store(location, settings))

@@ -27,6 +27,8 @@ def open_store(location: str, _settings: Settings) -> LocalStore:
 class LocalStore:
     """A folder with all that is below it, or one file. Names are absolute paths."""
 
+    expires = None
+
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
 

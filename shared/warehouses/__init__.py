@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
-from shared.model import Change, Column, Feed, Json, Plan, Run, Staged
+from shared.model import Change, Column, Feed, Finding, Json, Plan, Run, Staged
 from shared.settings import Settings, url_kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MODULES: Mapping[str, str] = {"duckdb": "duckdb"}
+_MODULES: Mapping[str, str] = {"duckdb": "duckdb", "postgresql": "postgres", "mssql": "azure_sql"}
 
 REJECT_COLUMNS = ("place", "scope", "column", "code", "reason", "raw")
 """Columns of the batches ``reject`` takes, all text."""
@@ -37,6 +37,8 @@ class Loaded(NamedTuple):
     """Not in it; each was in the batches."""
     size: int = 0
     """Bytes that went to the server, or 0 where there is none."""
+    long: Collection[str] = ()
+    """Columns with a text too long for an ordinary column of the engine."""
 
 
 class Merged(NamedTuple):
@@ -119,6 +121,10 @@ class History(Protocol):
 
     def profile(self, feed: Feed) -> Profile:
         """Columns, counts and span of a feed's table."""
+        ...
+
+    def examine(self) -> Iterator[Finding]:
+        """Whether it can be reached and used, step by step. Errors come out as they are."""
         ...
 
 

@@ -89,7 +89,7 @@ def flagged(feed: Feed, columns: Collection) -> Expression:
     """Whether a row carries the deletion flag."""
     if feed.deleted is None or feed.deleted not in columns:
         return sa.false()
-    return sa.func.coalesce(columns[feed.deleted], sa.false()).is_(sa.true())
+    return sa.func.coalesce(columns[feed.deleted], sa.false()) == sa.true()
 
 
 def flag_time(feed: Feed, columns: Collection, *otherwise: Expression) -> Expression:

@@ -69,10 +69,19 @@ def create_key_index(session: Session, table: sa.Table, keys: Sequence[str], fir
     )
 
 
-def index_name(table: str) -> str:
-    """Name of the index on a table's active keys; hashed where it would be cut (63 bytes on PostgreSQL)."""
-    name = f"ix_{table}_active"
-    return name if len(name.encode()) <= _LONGEST else f"ix_{hashlib.sha256(table.encode()).hexdigest()[:16]}_active"
+def create_unique_index(session: Session, table: sa.Table, keys: Sequence[str]) -> None:
+    """What an upsert goes by: each key once. Nothing if it is there."""
+    columns = ", ".join(quoted(session.dialect, key) for key in keys)
+    session.ddl(
+        f"CREATE UNIQUE INDEX IF NOT EXISTS {quoted(session.dialect, index_name(table.name, 'keys'))}"
+        f" ON {quoted(session.dialect, str(table.schema), table.name)} ({columns})"
+    )
+
+
+def index_name(table: str, what: str = "active") -> str:
+    """Name of an index of a table, mostly the one on its active keys; hashed where it would be cut (63 bytes)."""
+    name = f"ix_{table}_{what}"
+    return name if len(name.encode()) <= _LONGEST else f"ix_{hashlib.sha256(table.encode()).hexdigest()[:16]}_{what}"
 
 
 def create_active_view(session: Session, table: sa.Table, deleted: str) -> None:

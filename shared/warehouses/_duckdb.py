@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import duckdb
@@ -70,6 +70,9 @@ class DuckDBSession:
     def ddl(self, text: str) -> None:
         self.connection.execute(text)
 
+    def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
+        _ddl.change_type(self, table, column)
+
     def quoted(self, *names: str) -> str:
         return _ddl.quoted(self.dialect, *names)
 
@@ -96,7 +99,7 @@ class DuckDBSession:
     def exact(self, column: Expression) -> Sequence[Expression]:
         return [column]
 
-    def make_room(self, _shape: Shape, _parts: Sequence[sa.FromClause]) -> None:
+    def make_room(self, _shape: Shape, _long: Collection[str]) -> None:
         """Text has any length here."""
 
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:

@@ -12,11 +12,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from sqlalchemy.dialects import postgresql
+
 from shared.casting import json_text
 from shared.contract import ROW
 from shared.errors import ConfigError, DataError
 from shared.model import OUTCOMES, Change, Feed, Json, Plan, Run, Staged, moment, with_note
-from shared.warehouses import Limits, Merged, _ingest, _shape
+from shared.warehouses import Limits, Merged, _ddl, _ingest, _shape
 from shared.warehouses._changes import (
     BY,
     DELETED,
@@ -59,6 +61,7 @@ class Merge:
         _refuse_other_clients(self._session, self._run)
         self._parts = [self._tables[part.table] for part in staged]
         self._present = [self._tables[part.present] for part in staged if part.present]
+        self._long = {name for part in staged for name in part.long}
         self._all = _together(self._parts)
         self._confirm_staged(sum(part.rows for part in staged))
         counts, shown = self._bring_in()
@@ -104,7 +107,7 @@ class Merge:
             if adopted is not None:
                 return self._counted_as_inserted(adopted)
         shape = _shape.grow(self._session, self._feed, self._columns, self._run.files)
-        self._session.make_room(shape, self._parts)
+        self._session.make_room(shape, self._long)
         incoming, superseded = self._survivors(twins)
         found = self._compute(shape, incoming)
         counts = self._count(found, superseded)
@@ -227,6 +230,8 @@ class Merge:
         target = shape.table
         if self._session.changes_by == "replace" and not shape.kept:
             self._replace(found, shape, counts)
+        elif self._session.changes_by == "upsert":
+            self._upsert(found, shape, counts)
         else:
             self._update(found, shape, counts)
         here = _outcome_is(found, "absent") & self._same_key(target, found, shape)
@@ -242,11 +247,26 @@ class Merge:
         _expect(self._session.change(sa.delete(shape.table).where(gone)), _sum(counts, _CHANGED), self._feed)
         self._insert(found, shape, counts, ("inserted", *self._stay()))
 
+    def _upsert(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
+        self._delete(found, shape, counts)
+        keys = self._stored_keys(shape)
+        # Again, as something else may have dropped it; it is there, and this a look into the catalog.
+        _ddl.create_unique_index(self._session, shape.table, [shape.stored[key] for key in self._feed.keys])
+        names, rows = self._new_rows(found, shape, ("inserted", *self._stay()))
+        insert = postgresql.insert(shape.table).from_select(names, rows)
+        new = {name: insert.excluded[name] for name in names if name != FIRST and name not in keys}
+        touched = self._session.change(insert.on_conflict_do_update(index_elements=sorted(keys), set_=new))
+        _expect(touched, _sum(counts, ("inserted", *self._stay())), self._feed)
+
+    def _delete(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
+        """Where deletions are hard, the rows that are deleted."""
+        if self._feed.deletes == "hard":
+            gone = _outcome_is(found, "deleted") & self._same_key(shape.table, found, shape)
+            _expect(self._session.change(sa.delete(shape.table).where(gone)), counts["deleted"], self._feed)
+
     def _update(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
         target = shape.table
-        if self._feed.deletes == "hard":
-            gone = _outcome_is(found, "deleted") & self._same_key(target, found, shape)
-            _expect(self._session.change(sa.delete(target).where(gone)), counts["deleted"], self._feed)
+        self._delete(found, shape, counts)
         content = self._content(shape)
         rows = sa.select(*(column.label(name) for name, column in content.items()), self._all.c[ROW]).subquery("rows")
         here = _outcome_is(found, *self._stay()) & self._same_key(target, found, shape) & (rows.c[ROW] == found.c[ROW])
@@ -257,6 +277,12 @@ class Merge:
         self._insert(found, shape, counts, ("inserted",))
 
     def _insert(self, found: sa.Table, shape: Shape, counts: Mapping[str, int], outcomes: Sequence[str]) -> None:
+        names, rows = self._new_rows(found, shape, outcomes)
+        touched = self._session.change(sa.insert(shape.table).from_select(names, rows))
+        _expect(touched, _sum(counts, outcomes), self._feed)
+
+    def _new_rows(self, found: sa.Table, shape: Shape, outcomes: Sequence[str]) -> tuple[list[str], sa.Select[Any]]:
+        """What rows with one of *outcomes* are to be, and the names of their columns."""
         content = self._content(shape)
         ours = [
             found.c[FIRST],
@@ -267,8 +293,7 @@ class Merge:
         rows = sa.select(*content.values(), *ours).where(
             self._all.c[ROW] == found.c[ROW], _outcome_is(found, *outcomes)
         )
-        touched = self._session.change(sa.insert(shape.table).from_select([*content, FIRST, SYNCED, BY, DELETED], rows))
-        _expect(touched, _sum(counts, outcomes), self._feed)
+        return [*content, FIRST, SYNCED, BY, DELETED], rows
 
     def _stay(self) -> tuple[str, ...]:
         """The outcomes whose rows are in the table afterwards, with new content."""

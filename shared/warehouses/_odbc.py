@@ -20,7 +20,7 @@ DRIVER = "ODBC Driver 18 for SQL Server"
 _ACCESS_TOKEN = 1256
 """SQL_COPT_SS_ACCESS_TOKEN, an attribute to set before connecting."""
 _SCOPE = "https://database.windows.net/.default"
-_LOGIN_TIMEOUT = 90
+LOGIN_TIMEOUT = 90
 """Seconds. A serverless database that paused takes about one minute to come back."""
 
 _SIGN_INS = {
@@ -98,12 +98,13 @@ _FORM = "Write mssql://[user:password@]host[:port]/database?authentication=Activ
 
 def token(where: Address) -> str | None:
     """An access token for the database, or None where a password signs in."""
-    if where.sign_in == "SqlPassword":
+    known = credential(where)
+    if known is None:
         return None
     from azure.core.exceptions import AzureError
 
     try:
-        return str(_credential(where).get_token(_SCOPE).token)
+        return str(known.get_token(_SCOPE).token)
     except AzureError as error:
         line = str(error).strip().splitlines()[0]
         raise ConfigError(
@@ -112,16 +113,19 @@ def token(where: Address) -> str | None:
         ) from error
 
 
-def _credential(where: Address) -> Any:
+def credential(where: Address) -> Any:
+    """Who signs in with a token (an azure-identity credential), or None where a password does."""
+    if where.sign_in == "SqlPassword":
+        return None
     from azure.identity import ManagedIdentityCredential, WorkloadIdentityCredential
 
-    from shared.azure import credential
+    from shared import azure
 
     if where.sign_in == "ActiveDirectoryMsi":
         return ManagedIdentityCredential(client_id=where.user) if where.user else ManagedIdentityCredential()
     if where.sign_in == "ActiveDirectoryWorkloadIdentity":
         return WorkloadIdentityCredential(client_id=where.user) if where.user else WorkloadIdentityCredential()
-    return credential()
+    return azure.credential()
 
 
 def packed(token: str) -> Mapping[int, bytes]:
@@ -134,7 +138,7 @@ def connect(odbc: Any, where: Address) -> Any:
     """A connection without a transaction of its own; ours are begun and ended in words."""
     signed = token(where)
     extra: dict[str, Any] = {"attrs_before": packed(signed)} if signed else {}
-    return odbc.connect(where.text(driver=driver(odbc)), autocommit=True, timeout=_LOGIN_TIMEOUT, **extra)
+    return odbc.connect(where.text(driver=driver(odbc)), autocommit=True, timeout=LOGIN_TIMEOUT, **extra)
 
 
 def load_pyodbc() -> Any:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from shared import cursor
 from shared.identity import run_of_staging, staging_name
-from shared.model import Column, Feed, Plan, Run, Staged, moment
+from shared.model import Column, Feed, Finding, Plan, Run, Staged, moment
 from shared.warehouses import Limits, Loaded, Merged, Profile, _ddl, _ingest, _shape
 from shared.warehouses._merge import Merge
 from shared.warehouses._session import Expression, Session
@@ -54,6 +54,10 @@ class Engine(Protocol):
         """Create *table* anew and fill it, in as many transactions as it takes."""
         ...
 
+    def reading(self, table: sa.Table) -> sa.FromClause:
+        """A staging table as the merge is to read it."""
+        ...
+
     def staged(self, session: Any) -> Mapping[str, float]:
         """Staging tables there are, with their age in seconds."""
         ...
@@ -62,8 +66,12 @@ class Engine(Protocol):
         """Drop a staging table and all that was kept outside the database for it, if they are there."""
         ...
 
-    def log_rate(self, session: Any) -> int | None:
+    def log_rate(self) -> int | None:
         """Bytes a second by which the server lets its log grow, if it says so."""
+        ...
+
+    def examine(self) -> Iterator[Finding]:
+        """Driver, sign-in, rights, and what else a load needs, step by step."""
         ...
 
     def rest(self) -> None:
@@ -101,14 +109,14 @@ class ServerWarehouse:
 
     def merge(self, plan: Plan, staged: Sequence[Staged], run: Run, limits: Limits) -> Merged:
         tables = {
-            name: _shape.staging(plan.feed, columns, name, STAGING)
+            name: self._engine.reading(_shape.staging(plan.feed, columns, name, STAGING))
             for part in staged
             for name, columns in _shape.staged_columns(plan, part).items()
         }
 
         def unit(session: Session) -> Merged:
             self._engine.lock(session, run.feed)
-            limited = dataclasses.replace(run, log_rate=self._engine.log_rate(session))
+            limited = dataclasses.replace(run, log_rate=self._engine.log_rate())
             merged = Merge(session, plan, limited, limits, tables)(staged)
             if limits.dry_run:
                 raise Rollback(merged)
@@ -136,7 +144,7 @@ class ServerWarehouse:
                     own.add(name)
             for name in sorted(own):
                 self._engine.drop(session, name)
-            if rejects:
+            if rejects and _has_history(session):
                 session.change(sa.delete(_ingest.REJECTED).where(_ingest.REJECTED.c.run == plan.run.id))
 
         try:
@@ -145,6 +153,12 @@ class ServerWarehouse:
             self._engine.rest()
 
     # -- looking
+
+    def examine(self) -> Iterator[Finding]:
+        try:
+            yield from self._engine.examine()
+        finally:
+            self._engine.rest()
 
     def runs(self, feed: str | None = None, limit: int | None = 20) -> list[Run]:
         return self._ask(lambda session: _ingest.runs(session, feed, limit), [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import sqlalchemy as sa
@@ -42,6 +42,10 @@ class Session(Protocol):
         """Run one statement of DDL, its names and values quoted already (see ``_ddl``)."""
         ...
 
+    def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
+        """Give a column of *table* the type *column* has, whatever else of ours stands on it."""
+        ...
+
     def columns(self, schema: str, table: str) -> dict[str, str]:
         """Column types (shared.columns) by name, in order; empty if there is no table."""
         ...
@@ -58,8 +62,8 @@ class Session(Protocol):
         """What is equal only where *column* is, to the letter and the blank; the first of them also sorts like it."""
         ...
 
-    def make_room(self, shape: Shape, parts: Sequence[sa.FromClause]) -> None:
-        """Let the text columns of the target hold the longest values of *parts*, where lengths are limited."""
+    def make_room(self, shape: Shape, long: Collection[str]) -> None:
+        """Let text columns of the target hold what comes, where lengths are limited: *long* ones get no limit."""
         ...
 
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:

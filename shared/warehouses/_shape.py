@@ -90,6 +90,8 @@ def _created(session: Session, feed: Feed, wanted: Sequence[Column]) -> Shape:
 
 def _dress(session: Session, feed: Feed, table: sa.Table) -> None:
     _ddl.create_active_view(session, table, DELETED)
+    if session.changes_by == "upsert":
+        _ddl.create_unique_index(session, table, feed.keys)
     if session.indexes:
         _ddl.create_key_index(session, table, feed.keys, FIRST, DELETED)
 
@@ -106,7 +108,7 @@ def _widened(session: Session, feed: Feed, name: str, pair: tuple[str, str], fil
         )
     if kind != stored:
         table = target(feed, {name: kind})
-        _ddl.change_type(session, table, table.c[name])
+        session.change_type(table, table.c[name])
     return kind
 
 

@@ -20,8 +20,13 @@ EXACT = "Latin1_General_100_BIN2"
 
 
 def text(length: int | None = 4000, *, exact: bool = False) -> SqlType:
-    """Text; on SQL Server of at most *length* UTF-16 units (None: 2 GB), elsewhere of any length."""
-    return sa.Text().with_variant(mssql.NVARCHAR(length, collation=EXACT if exact else None), "mssql")
+    """Text; on SQL Server of at most *length* UTF-16 units (None: 2 GB), elsewhere of any length.
+
+    *exact* text is compared, and sorts, by its characters alone: elsewhere that is the collation called C.
+    """
+    return sa.Text(collation="C" if exact else None).with_variant(
+        mssql.NVARCHAR(length, collation=EXACT if exact else None), "mssql"
+    )
 
 
 DATETIME: SqlType = sa.DateTime().with_variant(mssql.DATETIME2(6), "mssql")  # type: ignore[no-untyped-call]

@@ -28,7 +28,7 @@ from shared import cursor
 from shared.contract import ROW
 from shared.errors import ConfigError, TransientError
 from shared.identity import run_of_staging, staging_name
-from shared.model import Column, Feed, Plan, Run, Staged, moment
+from shared.model import Column, Feed, Finding, Plan, Run, Staged, moment
 from shared.settings import Settings
 from shared.warehouses import Limits, Loaded, Merged, Profile, _ddl, _ingest, _shape
 from shared.warehouses._duckdb import ALIAS, DuckDBSession, drained, is_held, translated
@@ -154,6 +154,14 @@ class DuckDBWarehouse:
             return Profile(columns={})
         with self._session() as session:
             return _profile(session, feed)
+
+    def examine(self) -> Iterator[Finding]:
+        if not self._path.exists():
+            yield Finding("warehouse", "ok", f"{self._path} will be made by the first load")
+            return
+        with self._session() as session:
+            runs = len(_ingest.runs(session, None, None))
+            yield Finding("warehouse", "ok", f"{self._path} opens with DuckDB {duckdb.__version__}; {runs} runs")
 
     # -- opening and closing
 

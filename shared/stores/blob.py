@@ -1,0 +1,130 @@
+"""Files in Azure Blob Storage, flat or hierarchical."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from shared import azure
+from shared.errors import ConfigError, IngestError
+from shared.settings import Settings
+from shared.stores import File, _remote
+from shared.stores._ranged import Opens
+from shared.stores._refusals import Refusal, explained
+
+if TYPE_CHECKING:
+    from azure.storage.blob import BlobProperties, ContainerClient
+
+T = TypeVar("T")
+
+
+def open_store(location: str, settings: Settings) -> BlobStore:
+    place = azure.split(location)
+    return BlobStore(place, azure.container(place, settings))
+
+
+class BlobStore:
+    """A container, a folder in it or one blob. Names are URLs, not percent-encoded."""
+
+    def __init__(self, place: azure.Place, client: ContainerClient) -> None:
+        self._place, self._client = place, client
+        self._base = f"{place.account_url}/{place.container}/"
+        self._opens = Opens()
+
+    @property
+    def expires(self) -> dt.datetime | None:
+        return azure.expires(self._place.sas) if self._place.sas else None
+
+    def list(self) -> Iterator[File]:
+        path = self._place.path
+        if path and not path.endswith("/"):
+            # A SAS for one blob has no right to list, so that is looked for first.
+            one = self._ask(path, "read", lambda: self._properties(path))
+            if one is not None:
+                yield self._file(one)
+                return
+        found = False
+        folder = f"{path.rstrip('/')}/" if path.rstrip("/") else ""
+        for blob in self._below(folder):
+            found = True
+            if not _is_folder(blob):
+                yield self._file(blob)
+        if folder and not found:
+            raise ConfigError(f"{self._place.url} does not exist", fix="Check the path; it is case-sensitive")
+
+    def etag(self, file: File) -> str:
+        """The ETag as the listing had it: every way to write a blob changes it."""
+        return file.version
+
+    def open(self, file: File) -> BinaryIO:
+        return self._opens.open(file, lambda start, end: self._range(file, start, end))
+
+    def _properties(self, path: str) -> BlobProperties | None:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            blob = self._client.get_blob_client(path).get_blob_properties(**_once())
+        except ResourceNotFoundError as error:
+            if "Container" in str(getattr(error, "error_code", "")):  # not there, or going
+                raise
+            return None
+        return None if _is_folder(blob) else blob
+
+    def _below(self, folder: str) -> Iterator[BlobProperties]:
+        """Blobs in the order of their names, which is the service's own."""
+        # Only its metadata tells the entry of a folder, on accounts with a hierarchical namespace, from an empty file.
+        pages = self._client.list_blobs(folder or None, include=["metadata"], **_once()).by_page()
+        while True:
+            page = self._ask(self._place.path, "list", lambda: _next(pages))
+            if page is None:
+                return
+            yield from page
+
+    def _range(self, file: File, start: int, end: int) -> bytes:
+        from azure.core import MatchConditions
+
+        path = file.name.removeprefix(self._base)
+        seen, same = f'"{file.version}"', MatchConditions.IfNotModified
+
+        def get() -> bytes:
+            blob = self._client.get_blob_client(path)
+            stream = blob.download_blob(start, end - start, etag=seen, match_condition=same, **_once())
+            data = bytes(stream.readall())
+            if len(data) != end - start:
+                raise _remote.Later(f"{file.name} came with {len(data)} of {end - start} bytes")
+            return data
+
+        return self._ask(path, "read", get, file)
+
+    def _ask(self, path: str, right: str, call: Callable[[], T], file: File | None = None) -> T:
+        """*call*, asked again while that may help; *file* is what it must not have changed."""
+        from azure.core.exceptions import AzureError
+        from urllib3.exceptions import HTTPError
+
+        def explain(error: Exception) -> IngestError:
+            refusal = Refusal.of(error, self._place._replace(path=path), right)
+            if file is not None and refusal.status in (404, 412):
+                return _remote.changed(file)
+            return explained(error, refusal, identity=azure.identity)
+
+        return _remote.asked(call, (AzureError, HTTPError, OSError), explain)
+
+    def _file(self, blob: BlobProperties) -> File:
+        modified = blob.last_modified.timestamp()
+        return File(f"{self._base}{blob.name}", int(blob.size), modified, str(blob.etag).strip('"'), remote=True)
+
+
+def _once() -> dict[str, Any]:
+    """Options of one call: repeating is for shared.stores._remote, which hears of it."""
+    return {"retry_total": 0, "connection_timeout": _remote.CONNECT_SECONDS, "read_timeout": _remote.READ_SECONDS}
+
+
+def _next(pages: Iterator[Iterator[BlobProperties]]) -> list[BlobProperties] | None:
+    page = next(pages, None)
+    return None if page is None else list(page)
+
+
+def _is_folder(blob: BlobProperties) -> bool:
+    return str({k.lower(): v for k, v in (blob.metadata or {}).items()}.get("hdi_isfolder", "")).lower() == "true"

@@ -1,0 +1,166 @@
+"""One file behind one https link, on any server that answers ranges and says when the file changes."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from collections.abc import Callable, Iterator
+from email.utils import formatdate, parsedate_to_datetime
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from shared import azure
+from shared.errors import ConfigError, IngestError
+from shared.settings import Settings
+from shared.stores import File, _remote
+from shared.stores._ranged import Opens
+
+if TYPE_CHECKING:
+    import requests
+
+T = TypeVar("T")
+
+_CHUNK = 1 << 20
+
+
+def open_store(location: str, _settings: Settings) -> HttpsStore:
+    parts = urlsplit(location)
+    host = parts.hostname or ""
+    if not host:
+        raise ConfigError("the link has no host", fix="Write https://<host>/<path>")
+    if parts.scheme == "http" and not azure.is_loopback(host):
+        raise ConfigError(f"http://{host} is not encrypted", fix="Use the https link")
+    return HttpsStore(location)
+
+
+class HttpsStore:
+    """A single file. Its name is the link without query and user, not percent-encoded."""
+
+    def __init__(self, link: str) -> None:
+        import requests
+
+        parts = urlsplit(link)
+        self._link = urlunsplit(parts._replace(fragment=""))
+        self._query = parts.query
+        self._host = (parts.hostname or "").lower()
+        self._name = f"{parts.scheme}://{_netloc(link)}{unquote(parts.path)}"
+        self._session = requests.Session()
+        self._session.headers["Accept-Encoding"] = "identity"  # ranges are of what is stored
+        if parts.scheme == "https":  # a redirect never leaves encryption
+            del self._session.adapters["http://"]
+        self._opens = Opens()
+
+    @property
+    def expires(self) -> dt.datetime | None:
+        return azure.expires(self._query) if "sig=" in self._query else None
+
+    def list(self) -> Iterator[File]:
+        # Not HEAD: links of some clouds are signed for GET alone.
+        yield self._ask(self._look)
+
+    def etag(self, file: File) -> str:
+        """The server's ETag, or size and Last-Modified where it has none."""
+        return file.version
+
+    def open(self, file: File) -> BinaryIO:
+        return self._opens.open(file, lambda start, end: self._ask(lambda: self._range(file, start, end), file))
+
+    def _look(self) -> File:
+        with self._get({"Range": "bytes=0-0"}) as response:
+            if response.status_code == 200:
+                raise ConfigError(
+                    f"{self._name} cannot be read in parts: its server ignores Range",
+                    fix="Download it and load the file",
+                )
+            if response.status_code == 416:  # there is no first byte
+                response.headers.setdefault("Content-Range", "bytes */0")
+            else:
+                response.raise_for_status()
+            return self._file(response)
+
+    def _range(self, file: File, start: int, end: int) -> bytes:
+        with self._get({"Range": f"bytes={start}-{end - 1}", **_condition(file)}) as response:
+            response.raise_for_status()
+            # Some servers do not look at conditions, and a file that shrank has no such range.
+            if response.status_code != 206 or self._file(response).version != file.version:
+                raise _remote.changed(file)
+            data = b"".join(response.iter_content(_CHUNK))
+        if len(data) != end - start:
+            raise _remote.Later(f"{file.name} came with {len(data)} of {end - start} bytes")
+        return data
+
+    def _get(self, headers: dict[str, str]) -> requests.Response:
+        times = (_remote.CONNECT_SECONDS, _remote.READ_SECONDS)
+        return self._session.get(self._link, headers=headers, stream=True, timeout=times)
+
+    def _file(self, response: requests.Response) -> File:
+        size = response.headers.get("Content-Range", "").rpartition("/")[2]
+        stamp, etag = response.headers.get("Last-Modified"), response.headers.get("ETag", "")
+        modified = _seconds(stamp)
+        version = etag.strip('"') if etag.startswith('"') else f"{size}-{modified:.0f}" if modified else ""
+        if not size.isdigit() or not version:
+            raise ConfigError(
+                f"the server of {self._name} does not say its size, or neither ETag nor Last-Modified",
+                fix="Download it and load the file",
+            )
+        return File(self._name, int(size), modified or 0.0, version, remote=modified is not None)
+
+    def _ask(self, call: Callable[[], T], file: File | None = None) -> T:
+        """*call*, asked again while that may help; *file* is what it must not have changed."""
+        import requests
+
+        from urllib3.exceptions import HTTPError
+
+        return _remote.asked(call, (requests.RequestException, HTTPError, OSError), lambda e: self._explained(e, file))
+
+    def _explained(self, error: Exception, file: File | None) -> IngestError:
+        response = getattr(error, "response", None)
+        status = getattr(response, "status_code", None)
+        if response is None or status is None or status < 300:
+            return self._unanswered(error)
+        if file is not None and status in (404, 410, 412, 416):
+            return _remote.changed(file)
+        if status in _remote.BUSY:
+            after = _remote.retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
+            return _remote.Later(f"{self._host} is busy ({status})", after=after)
+        if status in (401, 403):
+            return ConfigError(f"{self._name} is refused ({status})", fix=self._why_refused(response))
+        if status in (404, 410):
+            return ConfigError(f"{self._name} does not exist ({status})", fix="Check the link, or ask for a new one")
+        return ConfigError(f"{self._host} answers {status} for {self._name}", fix="Check the link")
+
+    def _unanswered(self, error: Exception) -> IngestError:
+        import requests
+
+        if isinstance(error, (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)):
+            return ConfigError(f"{self._name} leads to what is no https link", fix="Ask for a direct https link")
+        if isinstance(error, requests.exceptions.TooManyRedirects):
+            return ConfigError(f"{self._name} leads round in circles", fix="Ask for a direct link")
+        return _remote.unreachable(error, self._host)
+
+    def _why_refused(self, response: requests.Response) -> str:
+        now, end = _seconds(response.headers.get("Date")), self.expires
+        if now and end and now >= end.timestamp():
+            return f"The SAS expired at {end:%Y-%m-%d %H:%M:%S} UTC: ask for a new link"
+        return "Ask for a new link: this one has expired, is cut off (put it in quotes), or is for somebody else"
+
+
+def _condition(file: File) -> dict[str, str]:
+    if file.version == f"{file.size}-{file.modified:.0f}":
+        return {"If-Unmodified-Since": formatdate(file.modified, usegmt=True)}
+    return {"If-Match": f'"{file.version}"'}
+
+
+def _netloc(link: str) -> str:
+    parts = urlsplit(link)
+    host = (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    usual = {"https": 443, "http": 80}[parts.scheme]
+    return host if parts.port in (None, usual) else f"{host}:{parts.port}"
+
+
+def _seconds(stamp: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(stamp).timestamp() if stamp else None
+    except ValueError:
+        return None

@@ -1,0 +1,137 @@
+"""The doctor's checks of a database on SQL Server, and the canary that takes the way of a real load."""
+
+from __future__ import annotations
+
+import uuid
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from shared.contract import ROW
+from shared.errors import DataError, IngestError
+from shared.model import Finding
+from shared.warehouses import _canary, _ddl, _odbc, _shape, _tsql
+from shared.warehouses._load import as_merged
+from shared.warehouses._mssql import MSSQLSession
+from shared.warehouses._server import STAGING, Rollback
+
+if TYPE_CHECKING:
+    from shared.warehouses.azure_sql import AzureSQL
+
+_RIGHTS = ("CREATE TABLE", "CREATE VIEW", "CREATE SCHEMA")
+_BULK_RIGHT = "ADMINISTER DATABASE BULK OPERATIONS"
+_SETUP = "Run sluice sql setup as an administrator of the database"
+
+
+def examine(engine: AzureSQL) -> Iterator[Finding]:
+    """Driver, sign-in, rights, staging container, canary. What cannot go on ends with its error."""
+    yield Finding("warehouse: driver", "ok", _odbc.driver(engine.odbc))
+    yield engine.unit(_signed_in)
+    yield from engine.unit(lambda session: _rights(session, bulk=engine.container is not None))
+    rate = engine.log_rate()
+    if rate is not None:
+        yield Finding("warehouse: log rate", "ok", f"the tier allows {rate / 1e6:.1f} MB/s")
+    if engine.container is None:
+        yield Finding("warehouse: staging", "skipped", "STAGING_URL is not set: rows go by bulk copy or in arrays")
+    else:
+        yield from _staging(engine)
+    yield from _canary_findings(engine)
+
+
+def _signed_in(session: MSSQLSession) -> Finding:
+    row = session.execute("SELECT DB_NAME(), SUSER_SNAME(), CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128))")
+    database, user, version = row.fetchone()
+    return Finding("warehouse: sign-in", "ok", f"{user} in {database}, SQL Server {version}")
+
+
+def _rights(session: MSSQLSession, *, bulk: bool) -> list[Finding]:
+    wanted = (*_RIGHTS, *([_BULK_RIGHT] if bulk else []))
+    lacking = [right for right in wanted if session.first("SELECT HAS_PERMS_BY_NAME(NULL, 'DATABASE', ?)", right) != 1]
+    if lacking:
+        return [Finding("warehouse: rights", "failed", f"the user lacks {', '.join(lacking)}", _SETUP)]
+    return [Finding("warehouse: rights", "ok", ", ".join(wanted).lower())]
+
+
+def _staging(engine: AzureSQL) -> Iterator[Finding]:
+    from shared.warehouses import _parts
+
+    container = engine.container
+    assert container is not None  # noqa: S101 - the caller has looked
+    name = f"{engine.folder}doctor_{uuid.uuid4().hex}"
+    _parts.probe(container, name)
+    yield Finding("warehouse: staging", "ok", "the app can write to and delete from the container")
+
+
+def _canary_findings(engine: AzureSQL) -> Iterator[Finding]:
+    name = f"canary_{uuid.uuid4().hex[:16]}"
+    table = _shape.staging(_canary.FEED, _canary.COLUMNS, name, STAGING)
+    engine.unit(lambda session: _ddl.create_schema(session, STAGING))
+    try:
+        way = engine.canary_way()
+        loaded = engine.load_by(way, table, iter([_canary.batch()]))
+        wrong = [f"{one.reason}" for one in loaded.refused]
+        wrong += list(_canary.failures(engine.unit(lambda session: _read_back(session, table))))
+        for failure in wrong:
+            yield Finding(
+                f"warehouse: canary ({way})", "failed", failure, f"Set WAREHOUSE_LOADER to another than {way}"
+            )
+        if not wrong:
+            yield Finding(f"warehouse: canary ({way})", "ok", f"{len(_canary.CASES)} odd rows came back as they went")
+        if way == "bulk":
+            yield _bad_row(engine, table)
+            yield _rolled_back(engine, table)
+    finally:
+        engine.unit(lambda session: engine.drop(session, name))
+
+
+def _read_back(session: MSSQLSession, table: sa.Table) -> list[tuple[object, ...]]:
+    source = as_merged(table)
+    return session.rows(sa.select(*source.c).order_by(source.c[ROW]))
+
+
+def _bad_row(engine: AzureSQL, table: sa.Table) -> Finding:
+    """A row that does not fit has to fail the whole part: with MAXERRORS left out it would be dropped in silence."""
+    engine.put_part(table.name, b'0,"fits",,' + b"," * 11 + b"\n" + b'1,"not a number",,no' + b"," * 10 + b"\n")
+    try:
+        _insert(engine, table)
+    except DataError as error:
+        rows = engine.unit(lambda session: _count(session, table))
+        if rows == 0:
+            return Finding("warehouse: canary, bad row", "ok", "it is refused, and nothing of its part stays")
+        return Finding("warehouse: canary, bad row", "failed", f"{rows} rows stayed: {error.problem}", _REPORT)
+    except IngestError as error:
+        return Finding("warehouse: canary, bad row", "failed", error.problem, error.fix)
+    return Finding("warehouse: canary, bad row", "failed", "it was dropped, and the load reported success", _REPORT)
+
+
+_REPORT = "Set WAREHOUSE_LOADER=copy or array, and report it"
+
+
+def _rolled_back(engine: AzureSQL, table: sa.Table) -> Finding:
+    engine.put_part(table.name, b'0,"fits"' + b"," * 13 + b"\n")
+
+    def unit(session: MSSQLSession) -> None:
+        _empty(session, table)
+        session.execute(engine.bulk_insert(table))
+        raise Rollback(None)
+
+    engine.unit(unit)
+    rows = engine.unit(lambda session: _count(session, table))
+    if rows:
+        return Finding("warehouse: canary, rollback", "failed", f"{rows} rows stayed after a rollback", _REPORT)
+    return Finding("warehouse: canary, rollback", "ok", "a bulk load that is rolled back leaves nothing")
+
+
+def _insert(engine: AzureSQL, table: sa.Table) -> None:
+    engine.unit(lambda session: _empty(session, table))
+    engine.unit(lambda session: session.execute(engine.bulk_insert(table)))
+
+
+def _empty(session: MSSQLSession, table: sa.Table) -> None:
+    session.execute(f"TRUNCATE TABLE {_tsql.name(str(table.schema), table.name)}")
+
+
+def _count(session: MSSQLSession, table: sa.Table) -> int:
+    return int(session.rows(sa.select(sa.func.count()).select_from(table))[0][0])

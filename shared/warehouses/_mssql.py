@@ -1,0 +1,174 @@
+"""An ODBC connection to SQL Server as a session for the shared SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from sqlalchemy.dialects.mssql.base import MSDialect, MSIdentifierPreparer, MSSQLCompiler
+from sqlalchemy.engine import Dialect
+
+from shared.errors import DataError
+from shared.warehouses import _ddl, _tsql
+from shared.warehouses._names import Names
+from shared.warehouses._session import ChangesBy, Expression, Row
+from shared.warehouses._shape import Shape
+from shared.warehouses._types import EXACT, column_type, text
+
+_KINDS = {"bit": "boolean", "float": "double", "nvarchar": "text", "varchar": "text", "varbinary": "binary"}
+_KINDS |= {"datetime2": "timestamp"}
+MOST_COLUMNS = 1_024
+IN_ROW = 4_000
+"""UTF-16 units of text that a column holds unless it is a ``max`` one."""
+
+
+_NAMES = Names(_tsql.name)
+
+
+class _Preparer(MSIdentifierPreparer):
+    """Quotes every name, so that a new reserved word breaks nothing."""
+
+    def quote_identifier(self, value: str) -> str:
+        return _NAMES.hide(value)
+
+    def _requires_quotes(self, _value: str) -> bool:
+        return True
+
+
+class _Compiler(MSSQLCompiler):
+    def get_select_precolumns(self, select: Any, **_kw: Any) -> str:
+        # SQLAlchemy leaves a mark for the number and fills it in later; a column's name may look like that mark.
+        return f"TOP ({int(select._limit)}) " if select._limit_clause is not None else ""
+
+
+class _Dialect(MSDialect):
+    preparer = _Preparer
+    statement_compiler = _Compiler
+    supports_statement_cache = False
+    server_version_info = (15, 0)  # type: ignore[assignment]  # SQL Server 2019, the oldest we write for
+
+
+def dialect() -> Dialect:
+    """SQL Server's dialect with question marks for parameters, as ODBC wants them."""
+    return _Dialect(paramstyle="qmark")  # type: ignore[no-untyped-call]
+
+
+class MSSQLSession:
+    """SQLAlchemy builds the statements, ODBC runs their text. Whoever makes it begins and ends the transaction."""
+
+    changes_by: ChangesBy = "update"
+    indexes = True
+    dialect: Dialect = dialect()
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    def rows(self, statement: sa.Select[Any]) -> list[Row]:
+        return [tuple(row) for row in self._run(statement).fetchall()]
+
+    def stream(self, statement: sa.Select[Any]) -> Iterator[Row]:
+        found = self._run(statement)
+        while rows := found.fetchmany(1_000):
+            yield from map(tuple, rows)
+
+    def change(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
+        return int(self._run(statement).rowcount)
+
+    def ddl(self, text: str) -> None:
+        self.execute(text)
+
+    def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
+        _ddl.change_type(self, table, column)
+
+    def execute(self, text: str, *parameters: Any) -> Any:
+        """Run one statement of text; the cursor it ran on."""
+        cursor = self.connection.cursor()
+        cursor.execute(_NAMES.reveal(text), *parameters)
+        return cursor
+
+    def first(self, text: str, *parameters: Any) -> Any:
+        """The first value of the first row of the first result; a batch may say how many rows it touched before."""
+        cursor = self.execute(text, *parameters)
+        while cursor.description is None and cursor.nextset():
+            pass
+        return cursor.fetchone()[0]
+
+    def quoted(self, *names: str) -> str:
+        return _tsql.name(*names)
+
+    def columns(self, schema: str, table: str) -> dict[str, str]:
+        return {
+            name: _kind(kind, precision, scale) or _foreign(schema, table, name, kind)
+            for name, kind, precision, scale, _ in self._described(schema, table)
+        }
+
+    def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
+        table = sa.Table(f"#{name}", sa.MetaData(), *columns)
+        self.ddl(f"DROP TABLE IF EXISTS {self.quoted(table.name)}")
+        _ddl.create_table(self, table)
+        return table
+
+    def fingerprint(self, _columns: Sequence[Expression]) -> Expression | None:
+        return None
+
+    def exact(self, column: Expression) -> Sequence[Expression]:
+        # Usual collations do not tell a from A, and no comparison at all tells trailing blanks, or in binary zeros.
+        kind = column.type
+        if isinstance(kind, sa.LargeBinary):
+            return [column, sa.func.datalength(column, type_=sa.BigInteger)]
+        if not isinstance(kind, sa.Text):
+            return [column]
+        own = getattr(kind.dialect_impl(self.dialect), "collation", None)
+        return [
+            column if own == EXACT else column.collate(EXACT),
+            sa.func.datalength(column, type_=sa.BigInteger),
+        ]
+
+    def make_room(self, shape: Shape, long: Collection[str]) -> None:
+        lengths = {row[0]: row[4] for row in self._described(str(shape.table.schema), shape.table.name)}
+        for name, stored in shape.stored.items():
+            length = lengths.get(stored)
+            if length is None or length == -1 or not isinstance(shape.table.c[stored].type, sa.Text):
+                continue
+            if self.is_key(shape.table.c[stored]) or (length >= IN_ROW and name not in long):
+                continue
+            wider = sa.Column(stored, text(None if name in long else IN_ROW))
+            _ddl.change_type(self, shape.table, wider)
+
+    def adopt(self, _staged: sa.FromClause, _schema: str, _table: str) -> bool:
+        return False
+
+    @classmethod
+    def is_key(cls, column: sa.Column[Any]) -> bool:
+        """Whether it is a text column of a key: those are told apart exactly, and are short."""
+        return getattr(column.type.dialect_impl(cls.dialect), "collation", None) == EXACT
+
+    def _described(self, schema: str, table: str) -> list[Row]:
+        """Name, type, precision, scale and length (-1: max) of each column."""
+        found = self.execute(
+            "SELECT COLUMN_NAME, DATA_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE, CHARACTER_MAXIMUM_LENGTH"
+            " FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
+            schema,
+            table,
+        )
+        return [tuple(row) for row in found.fetchall()]
+
+    def _run(self, statement: sa.ClauseElement) -> Any:
+        compiled: Any = statement.compile(dialect=self.dialect)
+        return self.execute(compiled.string, *(compiled.params[name] for name in compiled.positiontup or ()))
+
+
+def _kind(name: str, precision: int | None, scale: int | None) -> str | None:
+    if name in ("decimal", "numeric"):
+        return f"decimal({precision},{scale})"
+    known = _KINDS.get(name)
+    return known or (column_type(name) if name not in _KINDS.values() and name not in ("text", "timestamp") else None)
+
+
+def _foreign(schema: str, table: str, name: str, kind: str) -> str:
+    raise DataError(
+        f"column {name!r} of {schema}.{table} has type {kind}, which Sluice does not write",
+        fix="Change its type, or load into another table",
+    )

@@ -1,0 +1,77 @@
+"""T-SQL that no library builds, as text: every name and every string in it goes through one of two functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared.errors import ConfigError
+
+_LONGEST_NAME = 128
+
+
+def name(*parts: str) -> str:
+    """A name of one or more parts, in brackets. ConfigError for what SQL Server cannot take as a name.
+
+    >>> name("odd]name", "t")
+    '[odd]]name].[t]'
+    """
+    for part in parts:
+        units = len(part.encode("utf-16-le", "surrogatepass")) // 2
+        if not part or units > _LONGEST_NAME or "\0" in part:
+            raise ConfigError(
+                f"{part[:80]!r} cannot be a name in SQL Server ({units} characters)",
+                fix=f"Use 1 to {_LONGEST_NAME} characters",
+            )
+    return ".".join("[" + part.replace("]", "]]") + "]" for part in parts)
+
+
+def text(value: str) -> str:
+    """A string as a literal.
+
+    >>> text("it's")
+    "N'it''s'"
+    """
+    if "\0" in value:
+        raise ConfigError("a text for SQL Server has a NUL character", fix="Leave it out")
+    return "N'" + value.replace("'", "''") + "'"
+
+
+def begin(lock_timeout: float) -> str:
+    """Begin a transaction that any error ends."""
+    return f"SET XACT_ABORT ON; SET LOCK_TIMEOUT {int(lock_timeout * 1000)}; BEGIN TRANSACTION"
+
+
+COMMIT = "COMMIT TRANSACTION"
+ROLLBACK = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION"
+
+
+def applock(resource: str, timeout: float) -> str:
+    """Take a lock that ends with the transaction, and select what came of it: 0 and 1 are success."""
+    return (
+        f"DECLARE @taken int; EXEC @taken = sp_getapplock @Resource = {text(resource[:255])}, @LockMode = N'Exclusive',"
+        f" @LockOwner = N'Transaction', @LockTimeout = {int(timeout * 1000)}; SELECT @taken"
+    )
+
+
+def bulk_insert(table: str, blob: str, data_source: str) -> str:
+    """Load a CSV part, whole or not at all. *table* is quoted already.
+
+    MAXERRORS has to be 0: by default ten bad rows are dropped and the statement reports success. A bare LF cannot be
+    written as \\n, which means CR LF here. CODEPAGE is a number, which older servers want and newer ones take.
+    """
+    options = (
+        f"DATA_SOURCE = {text(data_source)}", "FORMAT = 'CSV'", "CODEPAGE = 65001", "FIELDTERMINATOR = ','",
+        "FIELDQUOTE = '\"'", "ROWTERMINATOR = '0x0a'", "KEEPNULLS", "TABLOCK", "MAXERRORS = 0",
+    )  # fmt: skip
+    return f"BULK INSERT {table} FROM {text(blob)} WITH ({', '.join(options)})"
+
+
+def insert(table: str, columns: Sequence[str]) -> str:
+    """One row of parameters into *table*, which is quoted already. The only form fast_executemany describes well."""
+    names = ", ".join(name(column) for column in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' for _ in columns)})"  # noqa: S608 - quoted
+
+
+def run_unless_there(condition: str, statement: str) -> str:
+    """A statement that has to be alone in its batch, or that would fail where *condition* does not hold."""
+    return f"IF {condition} EXEC({text(statement)})"

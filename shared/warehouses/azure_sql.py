@@ -1,0 +1,278 @@
+"""Azure SQL Database, and SQL Server 2019 or later: loaded in bulk, merged under a lock, retried as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import threading
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+import sqlalchemy as sa
+import stamina
+
+from shared.errors import ConfigError, DataError, TransientError
+from shared.model import Feed, Finding
+from shared.settings import Settings
+from shared.warehouses import Loaded, _odbc, _parts, _tsql
+from shared.warehouses._copy import Copy
+from shared.warehouses._examine import examine
+from shared.warehouses._load import ARRAY_ROWS, Filling, Place, Way, as_merged, choose, insert_many
+from shared.warehouses._mssql import MOST_COLUMNS, MSSQLSession
+from shared.warehouses._odbc_errors import Again, in_words, may_pass, translated
+from shared.warehouses._server import STAGING, Rollback, ServerWarehouse
+
+if TYPE_CHECKING:
+    from azure.storage.blob import ContainerClient
+
+_log = logging.getLogger("sluice")
+T = TypeVar("T")
+_TRIES = 5
+_FIRST_WAIT, _LONGEST_WAIT = 5.0, 60.0
+"""Seconds, as Microsoft's page on transient faults advises."""
+
+
+def open_warehouse(settings: Settings) -> ServerWarehouse:
+    """The database WAREHOUSE_URL names; nothing is opened before it is needed."""
+    return ServerWarehouse(AzureSQL(settings, _odbc.address(settings.warehouse_url)))
+
+
+class AzureSQL:
+    """The server as ``shared.warehouses._server`` wants it."""
+
+    def __init__(self, settings: Settings, where: _odbc.Address, odbc: Any = None) -> None:
+        """*odbc* is the pyodbc module, unless told otherwise."""
+        self._settings, self._where, self._given = settings, where, odbc
+        self._timeout = settings.warehouse_lock_timeout
+        self._slots = threading.BoundedSemaphore(settings.warehouse_connections)
+        self._idle: list[Any] = []
+
+    @cached_property
+    def odbc(self) -> Any:
+        return self._given or _odbc.load_pyodbc()
+
+    # -- units of work
+
+    def unit(self, work: Callable[[MSSQLSession], T]) -> T:
+        with translated("Azure SQL"):
+            for attempt in stamina.retry_context(
+                on=may_pass, attempts=_TRIES, timeout=None,
+                wait_initial=_FIRST_WAIT, wait_max=_LONGEST_WAIT, wait_jitter=_FIRST_WAIT,
+            ):  # fmt: skip
+                with attempt:
+                    return self._once(work)
+        raise AssertionError  # the last attempt returns or raises
+
+    def stream(self, work: Callable[[MSSQLSession], Iterator[T]]) -> Iterator[T]:
+        with translated("Azure SQL"), self._transaction() as session:
+            yield from work(session)
+
+    def _once(self, work: Callable[[MSSQLSession], T]) -> T:
+        try:
+            with self._transaction() as session:
+                return work(session)
+        except Rollback as kept:
+            answer: T = kept.args[0]
+            return answer
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[MSSQLSession]:
+        with self._connection() as connection:
+            session = MSSQLSession(connection)
+            session.execute(_tsql.begin(self._timeout))
+            try:
+                yield session
+            except Rollback:
+                session.execute(_tsql.ROLLBACK)
+                raise
+            session.execute(_tsql.COMMIT)
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[Any]:
+        """An open connection that nobody else uses. One that an error went through is closed, which rolls back."""
+        with self._slots:
+            connection = self._idle.pop() if self._idle else _odbc.connect(self.odbc, self._where)
+            try:
+                yield connection
+            except Rollback:
+                self._idle.append(connection)
+                raise
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    connection.close()
+                raise
+            self._idle.append(connection)
+
+    def rest(self) -> None:
+        while self._idle:
+            with contextlib.suppress(Exception):
+                self._idle.pop().close()
+
+    def lock(self, session: MSSQLSession, name: str) -> None:
+        taken = session.first(_tsql.applock(f"sluice:{name}", self._timeout))
+        if taken in (0, 1):
+            return
+        if taken == -1:
+            raise TransientError(
+                f"another merge into {name} has been running for {self._timeout:g} s",
+                fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
+            )
+        if taken in (-2, -3):  # cancelled, or the victim of a deadlock
+            raise Again(f"the lock on {name} was not granted ({taken})")
+        raise ConfigError(
+            f"the lock on {name} cannot be asked for ({taken})", fix="Let the app's user execute sp_getapplock"
+        )
+
+    # -- loading
+
+    def append(self, session: MSSQLSession, table: sa.Table, batch: pa.RecordBatch) -> None:
+        insert_many(session, _tsql.name(str(table.schema), table.name), batch)
+
+    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:
+        _refuse_too_many_columns(feed, table)
+        head, rest = _peek(batches, ARRAY_ROWS)
+        rows = sum(batch.num_rows for batch in head)
+        way = choose(self._settings.warehouse_loader, rows, container=self.container is not None, copy=Copy.is_here())
+        return self.load_by(way, table, itertools.chain(head, rest))
+
+    def load_by(self, way: Way, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:
+        """Create *table* anew and fill it in the given way."""
+        filling = Filling(self, table, _key_limits(table))
+        incoming = filling.guarded(batches)
+        if way == "bulk":
+            self._bulk(filling, incoming)
+        elif way == "copy" and (copy := self._copy()):
+            with copy:
+                filling.copy(incoming, copy.send)
+        else:
+            filling.create()
+            filling.array(incoming)
+        return filling.loaded()
+
+    def _copy(self) -> Copy | None:
+        """Bulk copy, connected; None where it cannot be used, as rows can go another, slower way."""
+        copy = Copy(self._where)
+        try:
+            copy.open()
+        except DataError as error:
+            _log.warning("%s; rows are sent in arrays", error.problem)
+            return None
+        return copy
+
+    def _bulk(self, filling: Filling, batches: Iterable[pa.RecordBatch]) -> None:
+        if self.container is None:
+            raise ConfigError("WAREHOUSE_LOADER is bulk, but STAGING_URL is not set", fix="Name the staging container")
+        place = Place(
+            folder=self.folder,
+            data_source=self._settings.staging_data_source,
+            connections=self._settings.warehouse_connections,
+        )
+        filling.bulk(batches, self.container, place)
+
+    @cached_property
+    def container(self) -> ContainerClient | None:
+        if not self._settings.staging_url:
+            return None
+        from shared.azure import container, split
+
+        return container(split(self._settings.staging_url), self._settings)
+
+    @cached_property
+    def folder(self) -> str:
+        from shared.azure import split
+
+        path = split(self._settings.staging_url or "").path.strip("/")
+        return f"{path}/" if path else ""
+
+    # -- for the doctor
+
+    def examine(self) -> Iterator[Finding]:
+        return examine(self)
+
+    def canary_way(self) -> Way:
+        """The way that many rows would take."""
+        forced = self._settings.warehouse_loader
+        return choose(forced, ARRAY_ROWS + 1, container=self.container is not None, copy=Copy.is_here())
+
+    def put_part(self, table: str, content: bytes) -> None:
+        """Upload one CSV part for staging table *table*."""
+        assert self.container is not None  # noqa: S101 - there is a canary for bulk loads only then
+        self.container.upload_blob(self._part(table), content, overwrite=True)
+
+    def bulk_insert(self, table: sa.Table) -> str:
+        """The statement that loads what ``put_part`` has put."""
+        name = _tsql.name(str(table.schema), table.name)
+        return _tsql.bulk_insert(name, self._part(table.name), self._settings.staging_data_source)
+
+    def _part(self, table: str) -> str:
+        return f"{self.folder}{table}/0.csv"
+
+    def reading(self, table: sa.Table) -> sa.FromClause:
+        return as_merged(table)
+
+    # -- what staging leaves behind
+
+    def staged(self, session: MSSQLSession) -> Mapping[str, float]:
+        found = session.execute(
+            "SELECT t.name, DATEDIFF(second, t.create_date, GETDATE()) FROM sys.tables AS t"
+            " JOIN sys.schemas AS s ON s.schema_id = t.schema_id WHERE s.name = ?",
+            STAGING,
+        )
+        ages = {name: float(age) for name, age in found.fetchall()}
+        if self.container is None:
+            return ages
+        now = session.first("SELECT SYSUTCDATETIME()")
+        return {**_parts.ages(self.container, self.folder, now), **ages}
+
+    def drop(self, session: MSSQLSession, table: str) -> None:
+        session.ddl(f"DROP TABLE IF EXISTS {_tsql.name(STAGING, table)}")
+        if self.container is not None:
+            _parts.remove(self.container, f"{self.folder}{table}")
+
+    @cached_property
+    def _log_rate(self) -> int | None:
+        """Only Azure SQL has this view, and only some may look at it: whatever is wrong, it is not worth a merge."""
+        try:
+            with self._connection() as connection:
+                session = MSSQLSession(connection)
+                if session.first("SELECT CAST(SERVERPROPERTY('EngineEdition') AS int)") != _AZURE_SQL:
+                    return None
+                rate = session.first("SELECT MAX(primary_max_log_rate) FROM sys.dm_user_db_resource_governance")
+                return None if rate is None else int(rate)
+        except Exception as error:  # noqa: BLE001 - see above
+            _log.info("the log rate cannot be read: %s", in_words(error, "Azure SQL").problem)
+            return None
+
+    def log_rate(self) -> int | None:
+        return self._log_rate
+
+
+_AZURE_SQL = 5
+
+
+def _peek(batches: Iterable[pa.RecordBatch], rows: int) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]:
+    """The first batches until there are more than *rows*, and the others."""
+    rest, head = iter(batches), []
+    for batch in rest:
+        head.append(batch)
+        if sum(one.num_rows for one in head) > rows:
+            break
+    return head, rest
+
+
+def _key_limits(table: sa.Table) -> dict[str, int]:
+    keys = {c.name: c for c in table.c if MSSQLSession.is_key(c)}
+    return {name: getattr(c.type.dialect_impl(MSSQLSession.dialect), "length", 0) for name, c in keys.items()}
+
+
+def _refuse_too_many_columns(feed: Feed, table: sa.Table) -> None:
+    columns = len(table.c) + 3  # our four, less the row's number
+    if columns > MOST_COLUMNS:
+        raise DataError(
+            f"{feed.name} has {columns} columns, and a table on SQL Server {MOST_COLUMNS} at most",
+            fix="Export fewer columns",
+        )

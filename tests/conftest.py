@@ -1,0 +1,77 @@
+"""Servers that tests share: started when the first test asks for one, stopped after the last, whatever happened."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from azure.storage.blob import BlobServiceClient, ContainerClient
+
+from tests.servers.azurite import Azurite, azurite_command
+from tests.servers.postgres import Postgres, postgres_programs
+
+
+@pytest.fixture(scope="session")
+def azurite_installed() -> list[str]:
+    """The command that starts Azurite; tests that need it are skipped where it cannot be had."""
+    return azurite_command()
+
+
+@pytest.fixture(scope="session")
+def azurite(azurite_installed: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Blobs, queues and tables for all tests: leave it running, and use names of your own."""
+    with Azurite(tmp_path_factory.mktemp("azurite"), azurite_installed) as server:
+        yield server
+
+
+@pytest.fixture
+def private_azurite(azurite_installed: list[str], tmp_path: Path) -> Iterator[Callable[[], Azurite]]:
+    """Each call starts another server, for the test to stop, kill and start again; none outlives it."""
+    with contextlib.ExitStack() as running:
+
+        def start() -> Azurite:
+            return running.enter_context(Azurite(tmp_path / f"azurite-{uuid.uuid4().hex}", azurite_installed))
+
+        yield start
+
+
+@pytest.fixture
+def container(azurite: Azurite) -> Iterator[ContainerClient]:
+    """A fresh, empty container."""
+    with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
+        client = service.create_container(f"test-{uuid.uuid4().hex}")
+        yield client
+        client.delete_container()
+
+
+@pytest.fixture(scope="session")
+def postgres_installed() -> Path:
+    """The folder with PostgreSQL's programs; tests that need it are skipped where it cannot be had."""
+    return postgres_programs()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_installed: Path) -> Iterator[Postgres]:
+    """A PostgreSQL server for all tests: leave it running, and use a database of your own."""
+    with Postgres(postgres_installed) as server:
+        yield server
+
+
+@pytest.fixture
+def private_postgres(postgres_installed: Path) -> Iterator[Postgres]:
+    """A PostgreSQL server for one test, to be killed and started again."""
+    with Postgres(postgres_installed) as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[str]:
+    """Name of a fresh, empty database."""
+    name = postgres.create_database()
+    yield name
+    postgres.drop_database(name)

@@ -1,0 +1,211 @@
+"""PostgreSQL, found on the machine or unpacked from the Debian packages when it is first asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psycopg
+import pytest
+
+from filelock import FileLock
+from psycopg import sql
+
+from tests.servers import free_port
+
+CACHE = Path(__file__).parent.parent.parent / ".cache" / "postgres"
+OLDEST = 15
+INSTALL_SECONDS, START_SECONDS, STOP_SECONDS = 300, 60, 30
+FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_wal_size=2GB", "max_connections=60")
+
+# It stops the server when its own input ends, and that is when whoever started it is gone, however that happened.
+_WATCH = 'exec 3<&0; "$@" </dev/null 3<&- & server=$!; (read -r _ <&3; kill -QUIT $server) & wait $server'
+
+
+class Postgres:
+    """One server with a folder, a port and a password of its own; started again, it has them still.
+
+    Text sorts as in a dictionary there, not by code points, as on most servers.
+    """
+
+    user = "sluice"
+
+    def __init__(self, bin: Path, settings: tuple[str, ...] = FAST) -> None:
+        # Not below pytest's folders: the server runs as a user who may not look into them.
+        self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        self.port = free_port()
+        self.password = f"{secrets.token_urlsafe(12)}/@:%?"
+        self._bin, self._settings = bin, settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str = "postgres", *, port: int | None = None, **more: str) -> str:
+        """What WAREHOUSE_URL takes; *port* is that of a proxy before the server."""
+        quoted = "".join(f"%{byte:02X}" for byte in self.password.encode())
+        query = "&".join(f"{name}={value}" for name, value in more.items())
+        place = f"127.0.0.1:{port or self.port}/{database}"
+        return f"postgresql://{self.user}:{quoted}@{place}{'?' if query else ''}{query}"
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
+        return psycopg.connect(self.url(database), autocommit=True)
+
+    def create_database(self) -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        with self.connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return name
+
+    def drop_database(self, name: str) -> None:
+        with self.connect() as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def start(self) -> Postgres:
+        """Start and wait until it answers; nothing if it runs already."""
+        if self._process is not None:
+            return self
+        if not (self.folder / "data").exists():
+            self._initialise()
+        with (self.folder / "output.txt").open("ab") as output:
+            self._process = subprocess.Popen(
+                ["sh", "-c", _WATCH, "sh", *self._command()],
+                stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, **_other_user(),
+            )  # fmt: skip
+        try:
+            self._wait_until_it_answers(self._process)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def kill(self) -> None:
+        """Stop it at once, as a crash would: what was not committed is lost, and nobody gets an answer."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.communicate()  # ends its input, and waits
+
+    def __enter__(self) -> Postgres:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _initialise(self) -> None:
+        secret = self.folder / "password"
+        secret.write_text(self.password)
+        if owner := _other_user():
+            for path in (self.folder, secret):
+                shutil.chown(path, owner["user"], owner["group"])
+        options = "--no-sync --encoding=UTF8 --locale=C --locale-provider=icu --icu-locale=en --auth=scram-sha-256"
+        command = [self._bin / "initdb", "-D", self.folder / "data", "-U", self.user, f"--pwfile={secret}"]
+        subprocess.run([*command, *options.split()], check=True, capture_output=True, cwd=self.folder, **_other_user())
+        secret.unlink()
+
+    def _command(self) -> Iterator[str]:
+        yield from (str(self._bin / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port))
+        for setting in ("listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}", *self._settings):
+            yield from ("-c", setting)
+
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+        command = [self._bin / "pg_isready", "-q", "-t", "1", "-h", "127.0.0.1", "-p", str(self.port)]
+        for _ in range(START_SECONDS * 20):
+            if process.poll() is not None:
+                break
+            if subprocess.run(command, check=False).returncode == 0:
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+        said = (self.folder / "output.txt").read_text(errors="replace").strip()
+        raise RuntimeError(f"PostgreSQL does not answer on port {self.port}: {said or 'it says nothing'}")
+
+
+def postgres_programs() -> Path:
+    """The folder with PostgreSQL's programs; skips the test, saying why, where there is none to be had."""
+    for folder in _places():
+        if _version(folder) >= OLDEST:
+            return folder
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(CACHE / "lock"):
+        return _unpacked() or _installed() or _missing("there is none here, and no Debian package to be had")
+
+
+def _places() -> Iterator[Path]:
+    if found := shutil.which("postgres"):
+        yield Path(found).resolve().parent  # the programs beside it are not always on the path
+    yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    yield from (CACHE / "packages").glob("usr/lib/postgresql/*/bin")
+
+
+def _version(folder: Path) -> int:
+    """The major version of the server in a folder, 0 if none works there."""
+    if not (folder / "initdb").exists():
+        return 0
+    try:
+        said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    found = re.search(r"(\d+)", said)
+    return int(found[1]) if found else 0
+
+
+def _unpacked() -> Path | None:
+    """Debian's packages, unpacked into the cache: PostgreSQL finds its files from where its programs are."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg") and shutil.which("apt-cache")):
+        return None
+    found = subprocess.run(["apt-cache", "search", "--names-only", r"^postgresql-[0-9]+$"], **_captured()).stdout
+    versions = sorted(int(number) for number in re.findall(r"^postgresql-(\d+) ", found, re.MULTILINE))
+    if not versions or versions[-1] < OLDEST:
+        return None
+    partial = CACHE / "packages.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    names = [f"postgresql-{versions[-1]}", f"postgresql-client-{versions[-1]}", "libpq5"]
+    if subprocess.run(["apt-get", "download", *names], cwd=partial, **_captured()).returncode:
+        return None
+    for package in partial.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", package, partial], **_captured())
+    for folder in partial.glob("usr/lib/postgresql/*/bin"):
+        if _version(folder) >= OLDEST:
+            partial.rename(CACHE / "packages")
+            return CACHE / "packages" / folder.relative_to(partial)
+    return None
+
+
+def _installed() -> Path | None:
+    """A system-wide installation is only for machines that are thrown away."""
+    if os.environ.get("CI") != "true" or not shutil.which("apt-get"):
+        return None
+    sudo = ["sudo", "-n"] if os.getuid() and shutil.which("sudo") else []
+    subprocess.run([*sudo, "apt-get", "install", "-y", "--no-install-recommends", "postgresql"], **_captured())
+    return next((folder for folder in _places() if _version(folder) >= OLDEST), None)
+
+
+def _missing(why: str) -> NoReturn:
+    pytest.skip(f"PostgreSQL {OLDEST} or later is needed: {why}")
+
+
+def _captured() -> dict[str, Any]:
+    return {"capture_output": True, "text": True, "timeout": INSTALL_SECONDS, "check": False}
+
+
+def _other_user() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: another user does it then."""
+    if sys.platform == "win32" or os.getuid():
+        return {}
+    import pwd
+
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            known = pwd.getpwnam(name)
+            return {"user": known.pw_uid, "group": known.pw_gid, "extra_groups": []}
+    _missing("the server does not run as root, and there is no user postgres or nobody")

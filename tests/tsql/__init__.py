@@ -1,0 +1,1 @@
+"""T-SQL without a SQL Server: Microsoft's parser says what is valid, a stand-in runs it approximately."""

@@ -1,0 +1,872 @@
+"""A stand-in for SQL Server with the shape of pyodbc: Microsoft's parser in front, DuckDB behind.
+
+``Server`` stands for both the module pyodbc and one database behind it: ``Server().connect(...)`` gives connections
+that share it. A text that Microsoft's parser refuses is refused here (where the parser cannot be had, it is not asked).
+
+Imitated because it bites: texts compare without case (by the column's collation) and without trailing blanks; text too
+long for nvarchar(n) is refused; columns have T-SQL types in INFORMATION_SCHEMA; ALTER COLUMN forgets NOT NULL and
+COLLATE; defaults and indexes keep columns from being altered; indexes refuse long and repeated keys; a transaction is
+begun by the first statement that touches a table when autocommit is off, and not by sp_getapplock; XACT_ABORT; results
+in a batch stand one behind the other, errors of later ones included; limits of 2,100 parameters and 1,000 rows of VALUES.
+
+Known to differ from the real engine:
+
+- Isolation is that of DuckDB: a transaction sees what is committed at each statement until its first write, and what
+  was committed then from there on. Nobody waits for rows: the second writer of a row gets error 1205, a deadlock.
+- An error while a statement runs always ends the transaction, as under XACT_ABORT ON, which is what one should set.
+- Arithmetic, casts between numbers and the text of dates and floats are DuckDB's. datetime2 has 6 digits whatever is
+  declared. Sorting by BIN2 goes by code point, not by UTF-16 unit.
+- Collations are either case-insensitive (_CI_) or binary; accents always count. tempdb has the database's.
+- Rights, statistics, plans, triggers, CHECK and foreign keys, TRY blocks, cursors and MERGE are not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import re
+import threading
+import time
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from tests.tsql import bulk, catalog, ddl, errors, parser, script, translate
+from tests.tsql.catalog import DATABASE, SYSTEM, Table, literal, quoted
+from tests.tsql.script import If, Node, Token, Tokens
+from tests.tsql.translate import World, constant
+
+_MOST_PARAMETERS = 2_100
+_LOST = frozenset([0, 10053, 10054, 40143, 40197, 40613])
+"""Numbers after which the connection is gone."""
+
+
+@dataclass
+class Fault:
+    match: re.Pattern[str]
+    number: int
+    times: int
+    after: bool
+    text: str | None = None
+    state: str | None = None
+
+
+class Server:
+    """One database, and the module to reach it by."""
+
+    apilevel, threadsafety, paramstyle, version = "2.0", 1, "qmark", "5.3.0"
+    Error, Warning, InterfaceError, DatabaseError = (
+        errors.Error, errors.Warning, errors.InterfaceError, errors.DatabaseError,
+    )  # fmt: skip
+    DataError, OperationalError, IntegrityError = errors.DataError, errors.OperationalError, errors.IntegrityError
+    InternalError, ProgrammingError = errors.InternalError, errors.ProgrammingError
+    NotSupportedError = errors.NotSupportedError
+    SQL_CHAR, SQL_NUMERIC, SQL_DECIMAL, SQL_INTEGER, SQL_SMALLINT, SQL_FLOAT, SQL_REAL, SQL_DOUBLE = range(1, 9)
+    SQL_VARCHAR, SQL_LONGVARCHAR, SQL_BINARY, SQL_VARBINARY, SQL_LONGVARBINARY = 12, -1, -2, -3, -4
+    SQL_BIGINT, SQL_TINYINT, SQL_BIT, SQL_WCHAR, SQL_WVARCHAR, SQL_WLONGVARCHAR = -5, -6, -7, -8, -9, -10
+    SQL_TYPE_DATE, SQL_TYPE_TIME, SQL_TYPE_TIMESTAMP, SQL_SS_TIME2 = 91, 92, 93, -154
+
+    def __init__(self, path: Path | None = None, *, blobs: bulk.Blobs | None = None) -> None:
+        """*blobs* answers (name of the data source, path) with a blob's bytes, or None if there is no such blob."""
+        self.pooling = True
+        self.statements: list[str] = []
+        """Every text that was sent, in order."""
+        self.executes = 0
+        self.open_connections = 0
+        self.blobs = blobs
+        self.external_data_sources: list[Mapping[str, Any]] = []
+        """Rows of sys.external_data_sources; BULK INSERT takes no other. At least a name each."""
+        self.database_scoped_credentials: list[Mapping[str, Any]] = []
+        self.log_rate: int | None = 4_718_592
+        """primary_max_log_rate, bytes a second; None to refuse the question (VIEW DATABASE STATE is missing)."""
+        self.applock_result: int | None = None
+        """What sp_getapplock returns, if not what really happens: -2 cancelled, -3 deadlock victim, -999 refused."""
+        self.permissions: dict[str, bool] = {}
+        """Answers of HAS_PERMS_BY_NAME by permission, upper-case; what is not in it is granted."""
+        self.now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        self._faults: list[Fault] = []
+        self._guard = threading.Lock()
+        self.locks = _Locks()
+        self._database = duckdb.connect(":memory:", config={"threads": 2})
+        self._database.execute(f"ATTACH ':memory:' AS {SYSTEM}; USE {SYSTEM}; {catalog.SETUP}")
+        self._database.execute(f"ATTACH {literal(str(path or ':memory:'))} AS {DATABASE}")
+        self._database.execute(f"CREATE SCHEMA IF NOT EXISTS {DATABASE}.dbo")
+
+    def drivers(self) -> list[str]:
+        return ["ODBC Driver 18 for SQL Server"]
+
+    def connect(self, *_: str, autocommit: bool = False, timeout: int = 0, **__: Any) -> Connection:
+        self._note("CONNECT")
+        with self.faults("CONNECT"):
+            connection = self._database.cursor()
+            connection.execute(f"SET search_path = '{DATABASE}.dbo,{SYSTEM}.main'")
+        with self._guard:
+            self.open_connections += 1
+        return Connection(self, connection, autocommit)
+
+    def fail_next(
+        self, match: str, number: int, *, times: int = 1, after: bool = False, text: str | None = None,
+        state: str | None = None,
+    ) -> None:  # fmt: skip
+        """Fail the next *times* texts that *match* is found in; after they took effect if *after* is set.
+
+        Connecting, Connection.commit and Connection.rollback count as texts CONNECT, COMMIT and ROLLBACK. Number 0
+        or SQLSTATE 08S01 is a lost connection; it and its like make the connection useless.
+        """
+        self._faults.append(Fault(re.compile(match, re.IGNORECASE | re.DOTALL), number, times, after, text, state))
+
+    def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Look from a connection of its own, outside of what is counted and recorded."""
+        before = len(self.statements), self.executes
+        connection = self.connect(autocommit=True)
+        try:
+            return connection.cursor().execute(sql, *parameters).fetchall()
+        finally:
+            connection.close()
+            del self.statements[before[0] :]
+            self.executes = before[1]
+
+    @property
+    def indexes(self) -> list[tuple[str, str, catalog.Index]]:
+        """Schema, table and what was declared, of every index and key there is."""
+        found = self._database.execute(
+            f"SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = '{DATABASE}'"
+        ).fetchall()
+        tables = (catalog.look_up(self._database, *place) for place in found)
+        return [(table.schema, table.name, index) for table in tables if table for index in table.indexes]
+
+    def _note(self, text: str) -> None:
+        with self._guard:
+            if text not in ("CONNECT", "COMMIT", "ROLLBACK"):
+                self.statements.append(text)
+                self.executes += 1
+
+    @contextlib.contextmanager
+    def faults(self, text: str) -> Iterator[None]:
+        """Fail as asked for, before or after what is inside."""
+        fault = self._take(text)
+        if fault is None:
+            yield
+            return
+        if fault.after:
+            yield
+        number, state = fault.number, fault.state
+        if number == 0:
+            raise _lost()
+        call = {"CONNECT": "SQLDriverConnect", "COMMIT": "SQLEndTran"}.get(text, "SQLExecDirectW")
+        raise errors.raised(number, fault.text, state=state, call=call)
+
+    def _take(self, text: str) -> Fault | None:
+        with self._guard:
+            for fault in self._faults:
+                if fault.match.search(text):
+                    fault.times -= 1
+                    if fault.times <= 0:
+                        self._faults.remove(fault)
+                    return fault
+        return None
+
+
+def _lost() -> errors.Error:
+    return errors.of_driver("08S01", "TCP Provider: Error code 0x68 (104) (SQLExecDirectW)")
+
+
+class _Locks:
+    """Application locks: who owns a resource, in which mode, and how often."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held: dict[str, Counter[tuple[object, str, str]]] = {}
+
+    def take(self, resource: str, owner: tuple[object, str], mode: str, seconds: float | None) -> int:
+        """0 granted, 1 granted after waiting, -1 not in time."""
+        with self._changed:
+            if self._is_free(resource, owner, mode):
+                waited = 0
+            elif self._changed.wait_for(lambda: self._is_free(resource, owner, mode), seconds):
+                waited = 1
+            else:
+                return -1
+            self._held.setdefault(resource, Counter())[(*owner, mode)] += 1
+            return waited
+
+    def release(self, resource: str, owner: tuple[object, str]) -> int:
+        with self._changed:
+            held = self._held.get(resource, Counter())
+            mine = next((key for key in held if key[:2] == owner), None)
+            if mine is None:
+                return -999
+            held[mine] -= 1
+            self._held[resource] = +held
+            self._changed.notify_all()
+            return 0
+
+    def end(self, session: object, *kinds: str) -> None:
+        """Release all that *session* owns, of Transaction or Session *kinds*."""
+        with self._changed:
+            for resource, held in self._held.items():
+                self._held[resource] = Counter({k: n for k, n in held.items() if k[0] is not session or k[1] not in kinds})
+            self._changed.notify_all()
+
+    def _is_free(self, resource: str, owner: tuple[object, str], mode: str) -> bool:
+        others = [key for key in self._held.get(resource, ()) if key[0] is not owner[0]]
+        return not others or (mode == "Shared" and all(key[2] == "Shared" for key in others))
+
+
+@dataclass
+class _Result:
+    rows: list[tuple[Any, ...]] | None = None
+    description: list[tuple[Any, ...]] | None = None
+    rowcount: int = -1
+    error: errors.Error | None = None
+
+
+class Connection:
+    """One session of the server."""
+
+    def __init__(self, server: Server, duck: duckdb.DuckDBPyConnection, autocommit: bool) -> None:
+        self.timeout = 0
+        self.closed = False
+        self._server, self._duck, self._autocommit = server, duck, autocommit
+        self._count = 0  # @@TRANCOUNT
+        self._begun = self._wrote = self._broken = False
+        self._xact_abort = False
+        self._nocount = False
+        self._lock_timeout = -1
+        self._rowcount = 0
+        self._variables: dict[str, str] = {}
+        self._messages: list[tuple[str, str]] = []
+
+    # -- what pyodbc has
+
+    @property
+    def autocommit(self) -> bool:
+        return self._autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        if value and not self._autocommit:
+            self.commit()
+        self._autocommit = value
+
+    def cursor(self) -> Cursor:
+        self._check()
+        return Cursor(self)
+
+    def execute(self, sql: str, *parameters: Any) -> Cursor:
+        return self.cursor().execute(sql, *parameters)
+
+    def commit(self) -> None:
+        self._check()
+        with self._failing(), self._server.faults("COMMIT"):
+            if not self._autocommit:  # with autocommit on, the driver sends nothing
+                self._commit()
+
+    def rollback(self) -> None:
+        self._check()
+        with self._failing(), self._server.faults("ROLLBACK"):
+            if not self._autocommit:
+                self._rollback()
+
+    def close(self) -> None:
+        if self.closed:
+            raise errors.ProgrammingError("Attempt to use a closed connection.")
+        self._end()
+
+    def set_attr(self, *_: Any) -> None:
+        """Connection attributes mean nothing here."""
+
+    def add_output_converter(self, *_: Any) -> None:
+        """Types come out as they should."""
+
+    def getinfo(self, _: int) -> str:
+        return "Microsoft SQL Server"
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and not self._autocommit:
+            self.commit()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            if not self.closed:
+                self._end()
+
+    def _end(self) -> None:
+        if not self._broken:
+            self._rollback()
+        self._server.locks.end(self, "Session", "Transaction")
+        self.closed = True
+        self._duck.close()
+        with self._server._guard:
+            self._server.open_connections -= 1
+
+    def _check(self) -> None:
+        if self.closed:
+            raise errors.ProgrammingError("Attempt to use a closed connection.")
+        if self._broken:
+            raise errors.of_driver("08S01", "Communication link failure (0) (SQLExecDirectW)")
+
+    # -- transactions
+
+    def _begin(self) -> None:
+        """Make sure DuckDB is in a transaction, that sees what is committed now unless it has written."""
+        if self._begun and not self._wrote:
+            self._duck.execute("ROLLBACK")
+            self._begun = False
+        if not self._begun:
+            self._duck.execute("BEGIN")
+            self._begun, self._wrote = True, False
+
+    def _commit(self) -> None:
+        self._count = max(0, self._count - 1)
+        if self._count == 0:
+            self._finish("COMMIT")
+
+    def _rollback(self) -> None:
+        self._count = 0
+        self._finish("ROLLBACK")
+
+    def _finish(self, how: str) -> None:
+        try:
+            if self._begun:
+                self._duck.execute(how)
+        finally:
+            self._begun = self._wrote = False
+            self._server.locks.end(self, "Transaction")
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """What an error does to transaction and connection."""
+        try:
+            yield
+        except errors.Error as error:
+            self._doom(error)
+            raise
+        except duckdb.Error as error:
+            known = errors.from_duckdb(error)
+            self._doom(known or error)
+            if known is None:
+                raise
+            raise known from error
+        except BaseException as error:
+            self._doom(error)
+            raise
+
+    def _doom(self, error: BaseException) -> None:
+        number = errors.number_of(error) if isinstance(error, errors.Error) and len(error.args) > 1 else -1
+        lost = isinstance(error, errors.Error) and (number in _LOST or str(error.args[0]) == "08S01")
+        with contextlib.suppress(duckdb.Error):
+            self._rollback()
+        if lost:
+            self._broken = True
+            self._server.locks.end(self, "Session", "Transaction")
+
+    # -- running a batch
+
+    def run(self, sql: str, parameters: Sequence[Any]) -> list[_Result]:
+        """The results of a batch up to its end or first error, which is the last of them then."""
+        self._check()
+        self._server._note(sql)
+        if len(parameters) > _MOST_PARAMETERS:
+            raise errors.raised(
+                8003, "The incoming request has too many parameters. The server supports a maximum of 2100 parameters. "
+                "Reduce the number of parameters and resend the request.",
+            )  # fmt: skip
+        results: list[_Result] = []
+        try:
+            with self._failing(), self._server.faults(sql):
+                _check_syntax(sql)
+                nodes = script.statements(sql)
+                self._variables = {f"@_p{n}": constant(_sent(value)) for n, value in enumerate(parameters)}
+                _check_parameters(sql, parameters)
+                for node in nodes:
+                    self._node(node, results)
+        except errors.Error as error:
+            if not results:
+                raise
+            results.append(_Result(error=error))
+        return results
+
+    def run_many(self, sql: str, rows: Sequence[Sequence[Any]], sizes: Sequence[Any] | None) -> bool:
+        """Insert *rows* at once as fast_executemany does; False if the statement is not of that kind."""
+        if not rows:
+            return True
+        self._check()
+        given = translate.insert_of_parameters(script.tokens(sql), self._world())
+        if given is None:
+            return False
+        table, names = given
+        _check_syntax(sql)
+        source = bulk.arrow([table.column(name) for name in names], rows, sizes, table.name.startswith("#"))
+        self._server._note(sql)
+        with self._failing(), self._server.faults(sql), self._statement(writes=True):
+            self._duck.register("_rows", source)
+            try:
+                self._duck.execute(translate.insert_from(table, names, "_rows"))
+            finally:
+                self._duck.unregister("_rows")
+            ddl.check_keys(self._duck, table)
+        return True
+
+    def _node(self, node: Node, results: list[_Result]) -> None:
+        if isinstance(node, If):
+            with self._statement(writes=False, begins=False), self._shown():
+                holds = self._duck.execute(translate.condition(node.condition, self._world())).fetchall()[0][0]
+            for inner in node.then if holds else node.otherwise:
+                self._node(inner, results)
+        elif isinstance(node, list):
+            for inner in node:
+                self._node(inner, results)
+        else:
+            result = self._one(node)
+            if result is not None:
+                results.append(result)
+
+    def _one(self, of: Tokens) -> _Result | None:
+        first, second = of[0].word, of[1].word if len(of) > 1 else ""
+        if first == "SET":
+            return self._set(of)
+        if first == "DECLARE":
+            return self._declare(of)
+        if first in ("EXEC", "EXECUTE"):
+            return self._exec(of)
+        if first in ("BEGIN", "COMMIT", "ROLLBACK"):
+            return self._transaction(first)
+        if first == "PRINT":
+            self._messages.append(("[01000] (0)", self._value(of[1:])))
+            return None
+        if first in ("RAISERROR", "THROW"):
+            return self._throw(of)
+        if first in ("SELECT", "WITH"):
+            return self._select(of)
+        if first in ("INSERT", "UPDATE", "DELETE"):
+            return self._change(of)
+        if first == "BULK":
+            return self._bulk_insert(of)
+        if (first, second) == ("UPDATE", "STATISTICS"):
+            return None
+        if first in ("GRANT", "REVOKE", "DENY") or second in ("USER", "ROLE", "MASTER", "DATABASE", "EXTERNAL"):
+            return self._administer(of)
+        with self._statement(writes=True):
+            ddl.Ddl(self._duck, self._world(), self._server.now().isoformat(" ")).run(of)
+        return None
+
+    @contextlib.contextmanager
+    def _statement(self, *, writes: bool, begins: bool = True) -> Iterator[None]:
+        """One statement, in the transaction it belongs to; *begins* one where autocommit is off."""
+        if begins and not self._autocommit and self._count == 0:
+            self._count = 1
+        self._begin()
+        self._wrote = self._wrote or writes
+        yield
+        if self._count == 0:
+            self._finish("COMMIT")
+
+    # -- statements
+
+    def _set(self, of: Tokens) -> None:
+        name = of[1].word
+        if name.startswith("@"):
+            self._variables[name.lower()] = self._constant(of[3:])
+        elif name == "XACT_ABORT":
+            self._xact_abort = of[2].word == "ON"
+        elif name == "NOCOUNT":
+            self._nocount = of[2].word == "ON"
+        elif name == "LOCK_TIMEOUT":
+            self._lock_timeout = int("".join(token.text for token in of[2:]))
+        elif name not in _SETTINGS:
+            raise NotImplementedError(f"the stand-in does not imitate {script.text(of)}")
+
+    def _declare(self, of: Tokens) -> None:
+        for part in script.split(of[1:], ","):
+            sign = next((n for n, token in enumerate(part) if token.text == "="), None)
+            self._variables[part[0].text.lower()] = "NULL" if sign is None else self._constant(part[sign + 1 :])
+
+    def _transaction(self, first: str) -> None:
+        if first == "BEGIN":
+            # With autocommit off, BEGIN TRAN comes second to the transaction that the driver begins.
+            self._count += 1 if self._autocommit or self._count else 2
+            return
+        if self._count == 0:
+            number = 3902 if first == "COMMIT" else 3903
+            raise errors.raised(number, f"The {first} TRANSACTION request has no corresponding BEGIN TRANSACTION.")
+        if first == "COMMIT":
+            self._commit()
+        else:
+            self._rollback()
+
+    def _throw(self, of: Tokens) -> None:
+        parts = script.split(of[1:], ",") if of[0].word == "THROW" else script.split(of[2:-1], ",")
+        if of[0].word == "THROW":
+            raise errors.raised(int(parts[0][0].text), self._value(parts[1]))
+        raise errors.raised(50000, self._value(parts[0]))
+
+    def _select(self, of: Tokens) -> _Result | None:
+        if of[0].word == "SELECT" and of[1].text.startswith("@") and len(of) > 2 and of[2].text == "=":
+            self._variables[of[1].text.lower()] = self._constant(of[3:])
+            return None
+        touches = any(token.word == "FROM" for token in of)
+        into = any(token.word == "INTO" for token in of)
+        with self._statement(writes=into, begins=touches), self._shown():
+            found = self._duck.execute(translate.query(of, self._world()))
+            rows = found.fetchall()
+            described = [(column[0], *_described(str(column[1])), True) for column in found.description]
+        if into:
+            self._rowcount = int(rows[0][0]) if rows else 0
+            return None if self._nocount else _Result(rowcount=self._rowcount)
+        self._rowcount = len(rows)
+        return _Result(rows=rows, description=described)
+
+    @contextlib.contextmanager
+    def _shown(self) -> Iterator[None]:
+        """What is kept outside of DuckDB, as tables to ask."""
+        server = self._server
+        lists = {
+            "_sources": (server.external_data_sources, ("name", "location", "type_desc")),
+            "_credentials": (server.database_scoped_credentials, ("name", "credential_identity")),
+            "_governance": ([{"rate": server.log_rate}], ("rate",)),
+        }
+        for name, (rows, columns) in lists.items():
+            kind = pa.int64() if name == "_governance" else pa.string()
+            told = {column: pa.array([row.get(column) for row in rows], kind) for column in columns}
+            self._duck.register(name, pa.table(told))
+        yield
+
+    def _change(self, of: Tokens) -> _Result | None:
+        with self._statement(writes=True):
+            build = {"INSERT": translate.insert, "UPDATE": translate.update, "DELETE": translate.delete}[of[0].word]
+            sql, table = build(of, self._world())
+            found = self._duck.execute(sql)
+            rows = found.fetchall()
+            returning = any(token.word == "OUTPUT" for token in of)
+            described = [(column[0], *_described(str(column[1])), True) for column in found.description]
+            if of[0].word != "DELETE":
+                ddl.check_keys(self._duck, table)
+        self._rowcount = len(rows) if returning else int(rows[0][0])
+        if returning:
+            return _Result(rows=rows, description=described)
+        return None if self._nocount else _Result(rowcount=self._rowcount)
+
+    def _bulk_insert(self, of: Tokens) -> _Result | None:
+        with self._statement(writes=True):
+            order = bulk.order(of)
+            table = self._table(order.schema, order.table)
+            if table is None:
+                raise errors.raised(4701, f'Cannot find the object "{order.table}" because it does not exist or you do '
+                                    "not have permissions.")  # fmt: skip
+            self._rowcount = bulk.load(
+                self._duck, table, order, self._server.blobs, self._server.external_data_sources
+            )
+            ddl.check_keys(self._duck, table)
+        return None if self._nocount else _Result(rowcount=self._rowcount)
+
+    def _administer(self, of: Tokens) -> None:
+        """Users and rights mean nothing here; credentials and data sources are kept."""
+        words = [token.word for token in of]
+        kinds = {"EXTERNAL": self._server.external_data_sources, "DATABASE": self._server.database_scoped_credentials}
+        kept = kinds.get(words[1])
+        if words[0] in ("GRANT", "REVOKE", "DENY") or kept is None:
+            return
+        name = of[3 if words[1] == "EXTERNAL" else 4].value
+        there = next((known for known in kept if str(known["name"]).lower() == name.lower()), None)
+        if words[0] == "CREATE" and there is not None:
+            raise errors.raised(15530 if words[1] == "DATABASE" else 46502, f"'{name}' already exists.")
+        if words[0] != "CREATE" and there is None:
+            raise errors.raised(15151, f"Cannot {words[0].lower()} the object '{name}', because it does not exist or "
+                                "you do not have permission.")  # fmt: skip
+        given = {token.word: of[n + 2].value for n, token in enumerate(of[:-2]) if of[n + 1].text == "="}
+        if there is not None:
+            kept.remove(there)
+        if words[0] == "DROP":
+            return
+        if words[1] == "DATABASE":
+            kept.append({"name": name, "credential_identity": given.get("IDENTITY", "")})
+            return
+        kept.append({"name": name, "location": given.get("LOCATION", ""), "type_desc": given.get("TYPE", "")})
+
+    # -- procedures
+
+    def _exec(self, of: Tokens) -> _Result | None:
+        if of[1].text == "(":
+            return self._exec_text(self._value(of[2:-1]))
+        result, place = None, 1
+        if of[1].text.startswith("@"):
+            result, place = of[1].text.lower(), 3
+        _, name, place = translate.name_of(of, place)
+        arguments = [part for part in script.split(of[place:], ",") if part]
+        named = {a[0].word.lower() if len(a) > 2 and a[1].text == "=" else str(n): self._value(a[2:] if len(a) > 2 and a[1].text == "=" else a)
+                 for n, a in enumerate(arguments)}  # fmt: skip
+        if name.lower() == "sp_executesql":
+            return self._exec_text(named.get("0") or named["@stmt"])
+        answer = self._procedure(name.lower(), named)
+        if result is not None:
+            self._variables[result] = str(answer)
+        return None
+
+    def _exec_text(self, sql: str) -> _Result | None:
+        _check_syntax(sql)
+        results: list[_Result] = []
+        for node in script.statements(sql):
+            self._node(node, results)
+        return results[0] if results else None
+
+    def _procedure(self, name: str, given: Mapping[str, str]) -> int:
+        if name == "sp_getapplock":
+            return self._take_lock(given)
+        if name == "sp_releaseapplock":
+            owner = given.get("@lockowner", given.get("1", "Transaction"))
+            return self._server.locks.release(given.get("@resource", given.get("0", "")), (self, owner))
+        if name == "sp_rename":
+            old, new = given.get("@objname", given.get("0", "")), given.get("@newname", given.get("1", ""))
+            what = given.get("@objtype", given.get("2", "OBJECT")).upper()
+            with self._statement(writes=True):
+                ddl.Ddl(self._duck, self._world(), "").rename(old, new, what)
+            return 0
+        if name in ("sp_refreshview", "sp_updatestats"):
+            return 0
+        raise errors.raised(2812, f"Could not find stored procedure '{name}'.")
+
+    def _take_lock(self, given: Mapping[str, str]) -> int:
+        resource, mode = given.get("@resource", given.get("0")), given.get("@lockmode", given.get("1"))
+        owner = given.get("@lockowner", given.get("2", "Transaction")).title()
+        waits = int(given.get("@locktimeout", given.get("3", self._lock_timeout)))
+        if resource is None or str(mode).title() not in ("Exclusive", "Shared", "Update"):
+            return -999
+        if self._server.applock_result is not None:
+            return self._server.applock_result
+        if owner == "Transaction" and self._count == 0:
+            return -999  # there is no transaction to own it
+        seconds = None if waits < 0 else waits / 1_000
+        return self._server.locks.take(resource[:255], (self, owner), str(mode).title(), seconds)
+
+    # -- what statements ask of the session
+
+    def _world(self) -> World:
+        session = {
+            "@@rowcount": str(self._rowcount), "@@trancount": str(self._count), "@@spid": "51",
+            "@@lock_timeout": str(self._lock_timeout), "@@version": "'Microsoft SQL Azure (RTM) - 12.0.2000.8'",
+            "@@servername": "'test'", "@@error": "0",
+        }  # fmt: skip
+        return World(variables={**session, **self._variables}, table=self._table, function=self._function)
+
+    def _table(self, schema: str, name: str) -> Table | None:
+        return catalog.look_up(self._duck, schema, name)
+
+    def _function(self, name: str, given: Sequence[object]) -> str | None:
+        server = self._server
+        if name in ("SYSUTCDATETIME", "GETUTCDATE", "SYSDATETIME", "GETDATE", "CURRENT_TIMESTAMP"):
+            return constant(server.now())
+        if name in ("OBJECT_ID", "SCHEMA_ID", "COL_LENGTH", "TYPE_ID"):
+            return self._identity(name, [str(argument) for argument in given])
+        if name == "HAS_PERMS_BY_NAME":
+            return "1" if server.permissions.get(str(given[2]).upper(), True) else "0"
+        if name == "XACT_STATE":
+            return "1" if self._count else "0"
+        fixed = {"DB_NAME": "'sluice'", "SUSER_SNAME": "'app'", "USER_NAME": "'app'", "SCHEMA_NAME": "'dbo'",
+                 "SUSER_NAME": "'app'", "ORIGINAL_LOGIN": "'app'", "DB_ID": "5"}  # fmt: skip
+        if name == "SERVERPROPERTY":
+            return {"ENGINEEDITION": "5", "EDITION": "'SQL Azure'", "PRODUCTVERSION": "'12.0.2000.8'",
+                    "COLLATION": f"'{catalog.COLLATION}'"}.get(str(given[0]).upper(), "NULL")  # fmt: skip
+        if name == "DATABASEPROPERTYEX":
+            return {"COLLATION": f"'{catalog.COLLATION}'", "SERVICEOBJECTIVE": "'GP_S_Gen5_1'",
+                    "EDITION": "'GeneralPurpose'"}.get(str(given[1]).upper(), "NULL")  # fmt: skip
+        return fixed.get(name)
+
+    def _identity(self, name: str, given: Sequence[str]) -> str:
+        if name == "SCHEMA_ID":
+            found = self._duck.execute(
+                f"SELECT oid FROM duckdb_schemas() WHERE database_name = '{DATABASE}' "
+                f"AND lower(schema_name) = lower({literal(given[0])}) AND NOT (schema_name = 'main')"
+            ).fetchall()
+            return str(found[0][0]) if found else "NULL"
+        schema, table, _ = translate.name_of(script.tokens(given[0]))
+        if name == "COL_LENGTH":
+            known = self._table(schema, table)
+            columns = [c for c in known.columns if c.name.lower() == given[1].lower()] if known else []
+            if not columns:
+                return "NULL"
+            kind = columns[0].type
+            return "-1" if kind.length == -1 else str(kind.key_bytes)
+        sql = (
+            f"SELECT table_oid FROM duckdb_tables() WHERE lower(table_name) = lower({literal(table)}) AND "
+            + ("temporary" if table.startswith("#") else f"lower(schema_name) = lower({literal(schema)})")
+            + f" UNION ALL SELECT view_oid FROM duckdb_views() WHERE lower(view_name) = lower({literal(table)}) "
+            f"AND lower(schema_name) = lower({literal(schema)})"
+        )
+        found = self._duck.execute(sql).fetchall()
+        return str(found[0][0]) if found else "NULL"
+
+    def _constant(self, of: Tokens) -> str:
+        """The value of an expression, as DuckDB text."""
+        with self._statement(writes=False, begins=any(token.word == "FROM" for token in of)):
+            found = self._duck.execute("SELECT " + translate.expression(of, self._world())).fetchall()
+        return constant(found[0][0])
+
+    def _value(self, of: Tokens) -> str:
+        """An argument as text; a bare word stands for itself, as in procedure calls."""
+        if len(of) == 1 and of[0].kind in ("string", "name"):
+            return of[0].value
+        if len(of) == 1 and of[0].kind in ("word", "number") and not of[0].text.startswith("@"):
+            return of[0].text
+        with self._statement(writes=False, begins=False):
+            found = self._duck.execute("SELECT " + translate.expression(of, self._world())).fetchall()
+        return str(found[0][0])
+
+
+_SETTINGS = {
+    "ANSI_NULLS", "ANSI_PADDING", "ANSI_WARNINGS", "ARITHABORT", "CONCAT_NULL_YIELDS_NULL", "DATEFORMAT",
+    "DEADLOCK_PRIORITY", "IMPLICIT_TRANSACTIONS", "LANGUAGE", "NUMERIC_ROUNDABORT", "QUOTED_IDENTIFIER", "TRANSACTION",
+}  # fmt: skip
+
+
+class Cursor:
+    """Executes on its connection; results are read whole."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.fast_executemany = False
+        self.arraysize = 1
+        self._sizes: Sequence[Any] | None = None
+        self._results: list[_Result] = []
+        self._closed = False
+
+    # -- sending
+
+    def execute(self, sql: str, *parameters: Any) -> Cursor:
+        self._check()
+        given = parameters[0] if len(parameters) == 1 and isinstance(parameters[0], (list, tuple)) else parameters
+        self._results = []
+        self.connection._messages.clear()
+        self._results = [*self.connection.run(sql, list(given))]
+        return self
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._check()
+        self._results = []
+        given = [list(row) for row in rows]
+        if not given:
+            raise errors.ProgrammingError("The second parameter to executemany must not be empty.")
+        if self.fast_executemany and self.connection.run_many(sql, given, self._sizes):
+            return
+        for row in given:
+            results = self.connection.run(sql, row)
+            failed = next((result.error for result in results if result.error), None)
+            if failed is not None:
+                raise failed
+
+    def setinputsizes(self, sizes: Sequence[Any] | None) -> None:
+        self._sizes = sizes
+
+    def commit(self) -> None:
+        self.connection.commit()
+
+    def rollback(self) -> None:
+        self.connection.rollback()
+
+    def close(self) -> None:
+        self._check()
+        self._closed = True
+        self._results = []
+
+    # -- reading
+
+    @property
+    def description(self) -> list[tuple[Any, ...]] | None:
+        return self._results[0].description if self._results else None
+
+    @property
+    def rowcount(self) -> int:
+        return self._results[0].rowcount if self._results else -1
+
+    @property
+    def messages(self) -> list[tuple[str, str]]:
+        return list(self.connection._messages)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        rows = self._rows()
+        found = rows[:]
+        rows.clear()
+        return found
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        rows = self._rows()
+        return rows.pop(0) if rows else None
+
+    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
+        rows = self._rows()
+        found = rows[: size or self.arraysize]
+        del rows[: len(found)]
+        return found
+
+    def fetchval(self) -> Any:
+        row = self.fetchone()
+        return None if row is None else row[0]
+
+    def nextset(self) -> bool:
+        self._check()
+        self._results = self._results[1:]
+        if self._results and self._results[0].error:
+            error, self._results = self._results[0].error, []
+            assert error is not None
+            raise error
+        return bool(self._results)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        while (row := self.fetchone()) is not None:
+            yield row
+
+    def __enter__(self) -> Cursor:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and not self.connection.autocommit:
+            self.connection.commit()
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        self._check()
+        if not self._results or self._results[0].rows is None:
+            raise errors.ProgrammingError("No results.  Previous SQL was not a query.")
+        return self._results[0].rows
+
+    def _check(self) -> None:
+        if self._closed:
+            raise errors.ProgrammingError("Attempt to use a closed cursor.")
+        self.connection._check()
+
+
+def _check_syntax(sql: str) -> None:
+    if parser.unavailable() is not None:
+        return
+    for problem in parser.problems(sql):
+        raise errors.raised(102, f"{problem.message} (line {problem.line}, column {problem.column})")
+
+
+def _check_parameters(sql: str, given: Sequence[Any]) -> None:
+    wanted = parser.with_variables(sql).count("@") - sql.count("@") if "?" in sql else 0
+    if wanted != len(given):
+        raise errors.of_driver(
+            "07002", f"The SQL contains {wanted} parameter markers, but {len(given)} parameters were supplied"
+        ) if wanted < len(given) else errors.of_driver("07002", "COUNT field incorrect or syntax error (0) (SQLExecDirectW)")
+
+
+def _sent(value: Any) -> Any:
+    """As pyodbc sends it one by one: a time loses its fraction of a second."""
+    return value.replace(microsecond=0) if isinstance(value, dt.time) else value
+
+
+def _described(kind: str) -> tuple[Any, ...]:
+    """Type, display size, internal size, precision and scale."""
+    known: Mapping[str, type] = {
+        "STRING": str, "VARCHAR": str, "BOOLEAN": bool, "bool": bool, "BLOB": bytes, "DOUBLE": float, "FLOAT": float,
+        "TIMESTAMP": dt.datetime, "DATE": dt.date, "TIME": dt.time,
+    }  # fmt: skip
+    return known.get(kind, int), None, 0, 0, 0

@@ -1,0 +1,172 @@
+"""Parse T-SQL with Microsoft's own parser (ScriptDom), on any machine that can run .NET from a wheel.
+
+The grammar is that of SQL Server 2019 (TSql150Parser). It knows no IS DISTINCT FROM (write EXISTS (... INTERSECT ...),
+as SQLAlchemy does), no FORMAT = 'PARQUET', and takes CODEPAGE = 65001 but not CODEPAGE = '65001'.
+
+The parser runs in one child process that speaks JSON lines: .NET takes over signal handlers and has threads and a
+collector of its own, which nobody wants in a process that kills and measures others. It is started at the first
+question and ends with this process. See requirements-tsql.txt for what has to be installed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Problem(NamedTuple):
+    line: int
+    column: int
+    message: str
+
+
+@functools.cache
+def unavailable() -> str | None:
+    """Why nothing can be parsed here; None if it can."""
+    missing = [package for package in ("dotnetcore2", "mssqlcli", "pythonnet") if find_spec(package) is None]
+    if missing:
+        return f"T-SQL cannot be parsed: {', '.join(missing)} not installed (see requirements-tsql.txt)"
+    try:
+        _child()
+    except OSError as error:
+        return f"T-SQL cannot be parsed: {error}"
+    return None
+
+
+@functools.lru_cache(maxsize=10_000)
+def problems(sql: str) -> list[Problem]:
+    """What is wrong with one batch of T-SQL; nothing if it parses. ``?`` stands for a parameter, as in ODBC."""
+    with _LOCK:
+        child = _child()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(json.dumps(with_variables(sql)) + "\n")
+        child.stdin.flush()
+        answer = child.stdout.readline()
+    if not answer:
+        raise RuntimeError(f"the T-SQL parser ended with {child.wait(10)} over: {sql}")
+    return [Problem(*problem) for problem in json.loads(answer)]
+
+
+def batches_ok(*texts: str) -> bool:
+    """Whether each text parses as one batch. Nothing is split at GO: the app sends none."""
+    return not any(problems(text) for text in texts)
+
+
+def with_variables(sql: str) -> str:
+    """*sql* with a variable of the same length for each ``?`` outside of strings, names and comments.
+
+    >>> with_variables("SELECT ? AS [a?], '?' -- ?")
+    "SELECT @ AS [a?], '?' -- ?"
+    """
+    result, place = [], 0
+    while place < len(sql):
+        end = _past(sql, place)
+        piece = sql[place:end]
+        result.append("@" if piece == "?" else piece)
+        place = end
+    return "".join(result)
+
+
+_QUOTES = {"'": "'", '"': '"', "[": "]"}
+
+
+def _past(sql: str, place: int) -> int:
+    """Where the string, name, comment or single character at *place* ends."""
+    if sql.startswith("--", place):
+        end = sql.find("\n", place)
+        return len(sql) if end < 0 else end
+    if sql.startswith("/*", place):
+        end = sql.find("*/", place + 2)
+        return len(sql) if end < 0 else end + 2
+    closing = _QUOTES.get(sql[place])
+    if closing is None:
+        return place + 1
+    end = sql.find(closing, place + 1)
+    while end >= 0 and sql.startswith(closing, end + 1):
+        end = sql.find(closing, end + 2)
+    return len(sql) if end < 0 else end + 1
+
+
+_LOCK = threading.RLock()
+
+
+@functools.cache
+def _child() -> subprocess.Popen[str]:
+    with tempfile.TemporaryFile("w+") as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-W", "ignore", __file__],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8",
+        )  # fmt: skip
+        assert child.stdout is not None
+        if child.stdout.readline() != "ready\n":
+            _end(child)
+            errors.seek(0)
+            told = errors.read().strip().splitlines() or ["no reason given"]
+            raise OSError(f"the .NET runtime does not start ({told[-1]})")
+    atexit.register(_end, child)
+    return child
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    for pipe in (child.stdin, child.stdout):
+        assert pipe is not None
+        pipe.close()
+    child.wait(30)
+
+
+# -- what runs in the child
+
+
+def _serve() -> None:
+    script_dom = _script_dom()
+    from System.IO import StringReader  # type: ignore[import-not-found]
+
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        parser = script_dom.TSql150Parser(True)  # identifiers may be in double quotes
+        _, errors = parser.Parse(StringReader(json.loads(line)), None)
+        sys.stdout.write(json.dumps([(error.Line, error.Column, error.Message) for error in errors]) + "\n")
+        sys.stdout.flush()
+
+
+def _script_dom() -> Any:
+    os.environ["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] = "1"  # no ICU needed
+    from clr_loader import get_coreclr
+    from pythonnet import set_runtime
+
+    framework = {"name": "Microsoft.NETCore.App", "version": "3.1.0"}
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "runtimeconfig.json"
+        config.write_text(json.dumps({"runtimeOptions": {"tfm": "netcoreapp3.1", "framework": framework}}))
+        home = _folder_of("dotnetcore2") / "bin"
+        set_runtime(get_coreclr(runtime_config=str(config), dotnet_root=str(home)))
+        import clr
+
+        library = _folder_of("mssqlcli") / "mssqltoolsservice" / "bin" / "Microsoft.SqlServer.TransactSql.ScriptDom.dll"
+        clr.AddReference(str(library))
+    from Microsoft.SqlServer.TransactSql import ScriptDom  # type: ignore[import-not-found]
+
+    return ScriptDom
+
+
+def _folder_of(package: str) -> Path:
+    found = find_spec(package)
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
+
+
+if __name__ == "__main__":
+    _serve()
