@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 from shared import catalog, loading, pipeline
 from shared.audit import Audit
 from shared.catalog import System
+from shared.doctor import examine
 from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.ledger import Ledger, open_ledger
 from shared.loading import LoadOptions, Result, Watch
-from shared.model import Feed, Json, Plan, Record, Run, Slice, Staged, Unit, instant, with_note
+from shared.model import Feed, Finding, Json, Plan, Record, Run, Slice, Staged, Unit, instant, with_note
 from shared.replay import ReplaySource
 from shared.settings import Settings
 from shared.sources import Source
@@ -212,6 +213,10 @@ class App:
         self.ledger.watermark("health")
         self.warehouse.runs(limit=1)
         return {"status": "ok"}
+
+    def examine(self, location: str | None) -> Iterator[Finding]:
+        """What the doctor finds. See shared.doctor."""
+        return examine(self, location)
 
     def source(self, store: Store) -> ExportsSource:
         return ExportsSource(store, slice_rows=self.settings.slice_rows, batch_rows=self.settings.batch_rows)

@@ -132,6 +132,11 @@ def container(place: Place, settings: Settings) -> ContainerClient:
         own = _by_connection_string(settings.storage_connection_string, place.container)
         if _same_account(own, place):
             return own
+    if proof is None and place.account_url.startswith("http:"):
+        raise ConfigError(
+            f"{place.account_url} would get our token unencrypted",
+            fix="Use https, a URL with a SAS, or STORAGE_CONNECTION_STRING",
+        )
     return ContainerClient(place.account_url, place.container, credential=proof or credential())
 
 

@@ -135,6 +135,49 @@ def feeds(as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("location", required=False, metavar="[FOLDER_OR_URL]")
+@_as_json
+def doctor(location: str | None, as_json: bool) -> None:
+    """Check everything a load needs, the place of its exports too if you name it, and say what to do."""
+    found = []
+    for one in _app().examine(location):
+        found.append(one)
+        if not as_json:
+            printing.finding(one)
+    if as_json:
+        printing.json_list(asdict(one) for one in found)
+    if any(one.status == "failed" for one in found):
+        sys.exit(1)
+
+
+@main.group()
+def sql() -> None:
+    """What an administrator does once in Azure SQL."""
+
+
+@sql.command()
+@click.option("--user", metavar="NAME", help="The app's user: an Entra identity by its display name, or a login.")
+@click.option("--login", is_flag=True, help="NAME is a SQL login, not an Entra identity.")
+@click.option("--apply", "run", is_flag=True, help="Run the script, as whoever WAREHOUSE_URL signs in.")
+@_as_json
+def setup(user: str | None, login: bool, run: bool, as_json: bool) -> None:
+    """Print the script that prepares the database: schemas, way to the staging container, user and rights.
+
+    It may be run again. Secrets are not printed.
+    """
+    from shared import sql_setup
+
+    app = _app()
+    statements = sql_setup.plan(app.settings, tuple(app.systems), user=user, login=login)
+    done = sql_setup.apply(app.settings, statements) if run else iter(statements)
+    if as_json:
+        printing.json_list({"purpose": one.purpose, "sql": one.shown or one.sql, "applied": run} for one in done)
+        return
+    for one in done:
+        printing.statement(one.purpose, None if run else one.shown or one.sql)
+
+
+@main.command()
 @click.argument("feed", required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many runs.")
 @_as_json

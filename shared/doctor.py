@@ -70,4 +70,4 @@ def _duration(left: dt.timedelta) -> str:
 
 def _ledger(app: App) -> Iterator[Finding]:
     app.ledger.watermark("sluice.doctor")
-    yield Finding("ledger", "ok", f"{app.settings.ledger_kind} answers")
+    yield Finding("ledger", "ok", f"{type(app.ledger).__name__} answers")

@@ -145,7 +145,8 @@ def stage(
             present = f"{table}_keys"
             warehouse.stage(plan.feed, present, [c for c in stored if c.name in plan.feed.keys], _numbered(tally.keys))
     return Staged(
-        table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long), rejected=tally.rejected, values_rejected=tally.values_rejected,
+        table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
+        rejected=tally.rejected, values_rejected=tally.values_rejected,
         keyless=tally.rejected - tally.keys.rows, present=present, high=tally.high,
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ import click
 if TYPE_CHECKING:
     from shared.audit import Audit
     from shared.loading import Result
-    from shared.model import Change, Run
+    from shared.model import Change, Finding, Run
 
 _COUNTS = (
     "read", "inserted", "updated", "deleted", "undeleted", "unchanged", "stale", "superseded", "rejected", "absent",
@@ -148,3 +148,16 @@ def json_list(values: Iterable[Any]) -> None:
         click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str), nl=False)
         opening = ","
     click.echo("[]" if opening == "[" else "\n]")
+
+
+def finding(one: Finding) -> None:
+    """One line of the doctor's, and what to do below it."""
+    color = {"ok": "green", "warning": "yellow", "failed": "red"}.get(one.status)
+    click.echo(f"{click.style(f'{one.status:8}', fg=color)} {one.check}: {one.told}")
+    if one.fix:
+        click.echo(f"         {one.fix}.")
+
+
+def statement(purpose: str, sql: str | None) -> None:
+    """A statement of the setup script as a batch of its own, or without *sql* that it is done."""
+    click.echo(f"-- {purpose}\n{sql};\nGO\n" if sql else f"done: {purpose}")

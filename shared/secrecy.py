@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 
-_QUERY = re.compile(r"(?<=[^\s?])\?[^\s'\"<>)]*=[^\s'\"<>)]*")
+_QUERY = re.compile(r"(://[^\s?'\"<>]*)\?[^\s'\"<>)]*|(?<=[^\s?])\?[^\s'\"<>)]*=[^\s'\"<>)]*")
+"""Of a URL, and of what stands for one without its host."""
 _USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
 _PROOF = re.compile(r"(?i)\b(sig|signature|token|password|accountkey|sharedaccesssignature)=[^\s&;'\"<>)]+")
 _TALKATIVE = ("azure", "urllib3", "requests", "paramiko", "msal", "stamina")
@@ -18,7 +19,7 @@ def scrubbed(text: str) -> str:
     >>> scrubbed("GET https://me:pw@host/a%20b?sv=1&sig=x failed for sig=y")
     'GET https://host/a%20b failed for sig=***'
     """
-    return _PROOF.sub(r"\1=***", _USER.sub("", _QUERY.sub("", text)))
+    return _PROOF.sub(r"\1=***", _USER.sub("", _QUERY.sub(r"\1", text)))
 
 
 class Scrubbing(logging.Formatter):

@@ -60,8 +60,6 @@ def _unanswered(error: Exception, host: str) -> IngestError:
 
     if isinstance(error, ClientAuthenticationError):  # no token: nothing has been sent to the host yet
         return ConfigError(f"{host} needs a sign-in, and this process has none", fix=_SIGN_IN)
-    if "non-TLS" in str(error):
-        return ConfigError(f"{host} would get our token unencrypted", fix="Use https, or a URL with a SAS")
     return _remote.unreachable(error, host)
 
 

@@ -114,10 +114,11 @@ class HttpsStore:
         return _remote.asked(call, (requests.RequestException, HTTPError, OSError), lambda e: self._explained(e, file))
 
     def _explained(self, error: Exception, file: File | None) -> IngestError:
-        response = getattr(error, "response", None)
-        status = getattr(response, "status_code", None)
-        if response is None or status is None or status < 300:
+        import requests
+
+        if not isinstance(error, requests.HTTPError):
             return self._unanswered(error)
+        response, status = error.response, error.response.status_code
         if file is not None and status in (404, 410, 412, 416):
             return _remote.changed(file)
         if status in _remote.BUSY:

@@ -182,9 +182,9 @@ def _outcome(
     unknown: Expression = sa.literal("inserted")
     if rules.feed.deletes == "hard":
         unknown = sa.case((gone_at.is_not(None), "unchanged"), else_="inserted")
-    same = sa.and_(*_same_content(s, t), t.c[DELETED].is_not_distinct_from(gone_at)) if rules.compare else sa.false()
+    same = [(sa.and_(*_same_content(s, t), t.c[DELETED].is_not_distinct_from(gone_at)), "unchanged")]
     newer = sa.case(
-        (same, "unchanged"),
+        *(same if rules.compare else []),
         (sa.and_(t.c[DELETED].is_(None), gone_at.is_not(None)), "deleted"),
         (sa.and_(t.c[DELETED].is_not(None), gone_at.is_(None)), "undeleted"),
         else_="updated",

@@ -60,7 +60,8 @@ def _staging(engine: AzureSQL) -> Iterator[Finding]:
     container = engine.container
     assert container is not None  # noqa: S101 - the caller has looked
     name = f"{engine.folder}doctor_{uuid.uuid4().hex}"
-    _parts.probe(container, name)
+    _parts.upload(iter([_canary.batch()]), container, name, part_bytes=1)
+    _parts.remove(container, name)
     yield Finding("warehouse: staging", "ok", "the app can write to and delete from the container")
 
 
@@ -73,12 +74,11 @@ def _canary_findings(engine: AzureSQL) -> Iterator[Finding]:
         loaded = engine.load_by(way, table, iter([_canary.batch()]))
         wrong = [f"{one.reason}" for one in loaded.refused]
         wrong += list(_canary.failures(engine.unit(lambda session: _read_back(session, table))))
+        check = f"warehouse: canary ({way})"
         for failure in wrong:
-            yield Finding(
-                f"warehouse: canary ({way})", "failed", failure, f"Set WAREHOUSE_LOADER to another than {way}"
-            )
+            yield Finding(check, "failed", failure, f"Set WAREHOUSE_LOADER to another than {way}")
         if not wrong:
-            yield Finding(f"warehouse: canary ({way})", "ok", f"{len(_canary.CASES)} odd rows came back as they went")
+            yield Finding(check, "ok", f"{len(_canary.CASES)} odd rows came back as they went")
         if way == "bulk":
             yield _bad_row(engine, table)
             yield _rolled_back(engine, table)

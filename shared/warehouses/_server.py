@@ -79,7 +79,7 @@ class Engine(Protocol):
         ...
 
 
-_DEAD = 86_400.0
+DEAD = 86_400.0
 """Seconds after which a staging table of another run is a leftover of one that died."""
 
 
@@ -140,7 +140,7 @@ class ServerWarehouse:
 
         def unit(session: Session) -> None:
             for name, age in self._engine.staged(session).items():
-                if run_of_staging(name) == plan.run.id or (run_of_staging(name) and age > _DEAD):
+                if run_of_staging(name) == plan.run.id or (run_of_staging(name) and age >= DEAD):
                     own.add(name)
             for name in sorted(own):
                 self._engine.drop(session, name)

@@ -66,17 +66,17 @@ def _way_to_the_container(setup: Setup, location: str) -> list[Statement]:
             fix="Set STAGING_URL to a container in Azure, or leave it empty to load without one",
         )
     credential = f"{setup.data_source}_credential"
-    missing = f"NOT EXISTS (SELECT 1 FROM sys.database_scoped_credentials WHERE name = {text(credential)})"
-    there = missing.removeprefix("NOT ")
-    source = f"sys.external_data_sources WHERE name = {text(setup.data_source)}"
-    wrong = f"EXISTS (SELECT 1 FROM {source} AND (location <> {text(location)} OR type_desc <> 'BLOB_STORAGE'))"
+    there = _exists("database_scoped_credentials", credential)
+    source = _exists("external_data_sources", setup.data_source)
+    other = f" AND (location <> {text(location)} OR type_desc <> 'BLOB_STORAGE')"
+    wrong = _exists("external_data_sources", setup.data_source, other)
     create = (
         f"CREATE EXTERNAL DATA SOURCE {name(setup.data_source)} WITH (TYPE = BLOB_STORAGE,"
         f" LOCATION = {_plain(location)}, CREDENTIAL = {name(credential)})"
     )
-    found = [_credential(setup, "CREATE", missing, credential), _credential(setup, "ALTER", there, credential)]
+    found = [_credential(setup, "CREATE", f"NOT {there}", credential), _credential(setup, "ALTER", there, credential)]
     if setup.sas is not None:
-        key = "NOT EXISTS (SELECT 1 FROM sys.symmetric_keys WHERE name = N'##MS_DatabaseMasterKey##')"
+        key = f"NOT {_exists('symmetric_keys', '##MS_DatabaseMasterKey##')}"
         found.insert(0, Statement("Master key: it protects the SAS", run_unless_there(key, "CREATE MASTER KEY")))
     return [
         *found,
@@ -86,7 +86,7 @@ def _way_to_the_container(setup: Setup, location: str) -> list[Statement]:
         ),
         Statement(
             "Data source: what BULK INSERT reads from",
-            run_unless_there(f"NOT EXISTS (SELECT 1 FROM {source})", create),
+            run_unless_there(f"NOT {source}", create),
         ),
     ]
 
@@ -121,9 +121,13 @@ def _rights(setup: Setup, user: str, schemas: tuple[str, ...]) -> list[Statement
     if setup.location is not None:
         credential = f"{setup.data_source}_credential"
         grant = f"GRANT REFERENCES ON DATABASE SCOPED CREDENTIAL::{name(credential)} TO {name(user)}"
-        there = f"EXISTS (SELECT 1 FROM sys.database_scoped_credentials WHERE name = {text(credential)})"
+        there = _exists("database_scoped_credentials", credential)
         found.append(Statement("Right to use the credential", run_unless_there(there, grant)))
     return found
+
+
+def _exists(view: str, of: str, more: str = "") -> str:
+    return f"EXISTS (SELECT 1 FROM sys.{view} WHERE name = {text(of)}{more})"  # noqa: S608 - quoted
 
 
 def _plain(value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import itertools
 import logging
 import threading
@@ -24,7 +25,7 @@ from shared.warehouses._examine import examine
 from shared.warehouses._load import ARRAY_ROWS, Filling, Place, Way, as_merged, choose, insert_many
 from shared.warehouses._mssql import MOST_COLUMNS, MSSQLSession
 from shared.warehouses._odbc_errors import Again, in_words, may_pass, translated
-from shared.warehouses._server import STAGING, Rollback, ServerWarehouse
+from shared.warehouses._server import DEAD, STAGING, Rollback, ServerWarehouse
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
@@ -188,7 +189,12 @@ class AzureSQL:
         path = split(self._settings.staging_url or "").path.strip("/")
         return f"{path}/" if path else ""
 
-    # -- for the doctor
+    # -- for the doctor and the one-time script
+
+    def run_alone(self, statement: str) -> None:
+        """Run a statement without a transaction around it: some DDL refuses one."""
+        with translated("Azure SQL"), self._connection() as connection:
+            MSSQLSession(connection).execute(statement)
 
     def examine(self) -> Iterator[Finding]:
         return examine(self)
@@ -225,8 +231,9 @@ class AzureSQL:
         ages = {name: float(age) for name, age in found.fetchall()}
         if self.container is None:
             return ages
-        now = session.first("SELECT SYSUTCDATETIME()")
-        return {**_parts.ages(self.container, self.folder, now), **ages}
+        dead = session.first("SELECT SYSUTCDATETIME()").replace(tzinfo=dt.UTC) - dt.timedelta(seconds=DEAD)
+        left = _parts.leftovers(self.container, dead, under=self.folder)
+        return {**{prefix.rpartition("/")[2]: DEAD for prefix in left}, **ages}
 
     def drop(self, session: MSSQLSession, table: str) -> None:
         session.ddl(f"DROP TABLE IF EXISTS {_tsql.name(STAGING, table)}")

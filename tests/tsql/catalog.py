@@ -235,6 +235,9 @@ CREATE MACRO _fit(x VARCHAR, n, place) AS
                     || '. Truncated value: ''' || _left(x, n) || '''.')
          ELSE _left(x, n) END,
     (x, n, place) AS _left(CAST(x AS VARCHAR), n);
+CREATE MACRO _bytes(x VARCHAR) AS CASE WHEN x IS NULL THEN CAST(NULL AS BLOB)
+    ELSE CAST(error('{errors.MARK}257:Implicit conversion from data type nvarchar to varbinary(max) is not allowed. '
+                    || 'Use the CONVERT function to run this query.') AS BLOB) END, (x) AS x;
 CREATE MACRO _fit_bytes(x, n, place) AS
     CASE WHEN octet_length(x) > n
          THEN CAST(error('{errors.MARK}2628:String or binary data would be truncated in ' || place

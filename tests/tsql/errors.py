@@ -110,7 +110,7 @@ MARK = "tsql-error:"
 """How a macro tells the number and text of an error it raises inside DuckDB: tsql-error:number:text."""
 
 _PATTERNS: tuple[tuple[type[Exception], str, int, str], ...] = (
-    (duckdb.CatalogException, r"(?:Table|View) with name (.+?) does not exist", 208, "Invalid object name '{0}'."),
+    (duckdb.CatalogException, r'(?:Table|View) with name "?(.+?)"? does not exist', 208, "Invalid object name '{0}'."),
     (duckdb.CatalogException, r"Schema with name (.+?) does not exist", 208, "Invalid object name '{0}'."),
     (duckdb.CatalogException, r'(?:Table|View) with name "(.+?)" already exists', 2714,
      "There is already an object named '{0}' in the database."),

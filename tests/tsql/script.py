@@ -74,7 +74,12 @@ def tokens(sql: str) -> Tokens:
 
 def text(of: Iterable[Token]) -> str:
     """Tokens as text again; ``#name`` becomes ``[~name]``, as sqlglot takes ``#`` away even in brackets."""
-    return " ".join(f"[~{token.text[1:]}]" if token.text.startswith("#") else token.text for token in of)
+    return " ".join(_safe(token) if token.kind in ("word", "name") else token.text for token in of)
+
+
+def _safe(token: Token) -> str:
+    name = token.value
+    return f"[~{name[1:].replace(']', ']]')}]" if name.startswith("#") else token.text
 
 
 def without_hints(of: Sequence[Token]) -> Tokens:

@@ -82,6 +82,8 @@ class World:
     table: Callable[[str, str], Table | None]
     function: Callable[[str, Sequence[object]], str | None]
     """DuckDB text for a function of the server and its constant arguments; None if there is no such function."""
+    view: Callable[[str], str | None] = lambda _: None
+    """DuckDB query for a view of schema sys by lower-case name; None if DuckDB has it."""
 
 
 def name_of(of: Sequence[Token], place: int = 0) -> tuple[str, str, int]:
@@ -292,8 +294,10 @@ def _check_rows(of: Tokens, width: int) -> None:
 
 def _fitted(value: str, table: Table, column: catalog.Column) -> str:
     place = catalog.literal(f"table '{table.shown}', column '{column.name}'")
-    if column.type.length is None or column.type.length < 0:
-        return f"_text({value})" if column.type.is_text else value
+    if column.type.length is None:
+        return value
+    if column.type.length < 0:
+        return f"_text({value})" if column.type.is_text else f"_bytes({value})"
     macro = "_fit" if column.type.is_text else "_fit_bytes"
     return f"{macro}({value}, {column.type.length}, {place})"
 
@@ -314,7 +318,7 @@ def _parsed(sql: str) -> exp.Expr:
 
 
 def _sql(parsed: exp.Expr) -> str:
-    return parsed.sql("duckdb", unsupported_level=sqlglot.ErrorLevel.IGNORE)
+    return parsed.sql("duckdb", normalize_functions=False, unsupported_level=sqlglot.ErrorLevel.IGNORE)
 
 
 def _adapt(parsed: exp.Expr, world: World) -> None:
@@ -325,7 +329,7 @@ def _adapt(parsed: exp.Expr, world: World) -> None:
             identifier.set("quoted", True)
     _adapt_values(parsed, world)
     for table in list(parsed.find_all(exp.Table)):
-        _adapt_table(table)
+        _adapt_table(table, world)
     for found in list(parsed.find_all(exp.Exists)):
         _adapt_exists(found)
     for select in list(parsed.find_all(exp.Select)):
@@ -334,11 +338,14 @@ def _adapt(parsed: exp.Expr, world: World) -> None:
         if union.args.get("distinct"):
             for side in (union.left, union.right):
                 _wrap_selected(side)
-    for kind in (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Between, exp.In):
-        for comparison in list(parsed.find_all(kind)):
-            _adapt_comparison(comparison)
-    for plus in list(parsed.find_all(exp.Add)):
-        plus.replace(exp.Anonymous(this="_plus", expressions=[plus.left.copy(), plus.right.copy()]))
+    for comparison in reversed(list(parsed.find_all(*_COMPARISONS))):
+        _adapt_comparison(comparison)
+    for plus in reversed(list(parsed.find_all(exp.Add))):
+        if not _aggregates(plus):
+            plus.replace(_call("_plus", plus.left, plus.right))
+
+
+_COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Between, exp.In)
 
 
 def _adapt_values(parsed: exp.Expr, world: World) -> None:
@@ -414,7 +421,7 @@ def _constant(argument: exp.Expr) -> object:
 
 
 def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
-    return exp.Anonymous(this=name, expressions=[argument.copy() for argument in arguments])
+    return exp.Anonymous(this=name, expressions=list(arguments))
 
 
 def _uncast(argument: exp.Expr) -> exp.Expr:
@@ -429,7 +436,9 @@ def _cast(value: exp.Expr, kind: exp.DataType, style: exp.Expr | None) -> exp.Ex
     """CAST or CONVERT of *value*; None to leave it as sqlglot has it."""
     length = next((e.name for e in kind.expressions), None)
     if kind.this in _TEXT_KINDS:
-        as_text = _call("_hex", value) if style is not None and style.name == "2" else _call("_text", value)
+        as_text = _call("_hex" if style is not None and style.name == "2" else "_text", value)
+        if _aggregates(value):
+            as_text = exp.Cast(this=value.copy(), to=exp.DataType.build("VARCHAR", dialect="duckdb"))
         if length is None:
             return _call("_left", as_text, exp.Literal.number(30))  # what CAST takes without a length
         return as_text if length.upper() == "MAX" else _call("_left", as_text, exp.Literal.number(length))
@@ -446,8 +455,13 @@ _PLAIN = {exp.DType.DATETIME2: "TIMESTAMP", exp.DType.TIMESTAMP: "TIMESTAMP", ex
           exp.DType.BINARY: "BLOB"}  # fmt: skip
 
 
-def _adapt_table(table: exp.Table) -> None:
+def _adapt_table(table: exp.Table, world: World) -> None:
     schema = table.db.upper()
+    own = world.view(table.name.lower()) if schema == "SYS" else None
+    if own is not None:
+        alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name, quoted=True))
+        table.replace(exp.Subquery(this=sqlglot.parse_one(own, read="duckdb"), alias=alias))
+        return
     if table.name.startswith("#"):
         table.set("db", None)
         table.set("catalog", None)
@@ -464,7 +478,7 @@ def _adapt_exists(found: exp.Exists) -> None:
     left, right = inner.left, inner.right
     if any(not isinstance(side, exp.Select) or side.args.get("from_") for side in (left, right)):
         return
-    same = [exp.NullSafeEQ(this=a.unalias().copy(), expression=b.unalias().copy())
+    same = [exp.NullSafeEQ(this=a.unalias(), expression=b.unalias())
             for a, b in zip(left.selects, right.selects, strict=True)]  # fmt: skip
     equal = exp.paren(exp.and_(*same), copy=False)
     found.replace(equal if isinstance(inner, exp.Intersect) else exp.Not(this=equal))
@@ -476,7 +490,7 @@ def _adapt_select(select: exp.Select) -> None:
         _adapt_group(select, group)
     distinct = select.args.get("distinct")
     if distinct is not None and not any(e.is_star for e in select.selects):
-        distinct.set("on", exp.Tuple(expressions=[_key(e.unalias()) for e in select.selects]))
+        distinct.set("on", exp.Tuple(expressions=[_key(e.unalias().copy()) for e in select.selects]))
     for window in select.find_all(exp.Window):
         window.set("partition_by", [_key(e) for e in window.args.get("partition_by") or ()])
     for count in select.find_all(exp.Count):
@@ -500,18 +514,12 @@ def _adapt_group(select: exp.Select, group: exp.Group) -> None:
 
 def _any_of(of: exp.Expr, grouped: Sequence[exp.Expr]) -> exp.Expr:
     """*of* with any_value() around what is grouped by, but for what is inside an aggregate already."""
-
-    def change(node: exp.Expr) -> exp.Expr:
-        if node in grouped and not isinstance(node.find_ancestor(exp.AggFunc), exp.AggFunc):
-            return _call("any_value", node)
-        return node
-
     if of in grouped:
-        return _call("any_value", of)
+        return exp.AnyValue(this=of.copy())
     changed = of.copy()
     for node in list(changed.walk()):
-        if node is not changed and node.parent is not None and node in grouped and not node.find_ancestor(exp.AggFunc):
-            node.replace(change(node))
+        if node is not changed and node in grouped and not node.find_ancestor(exp.AggFunc):
+            node.replace(exp.AnyValue(this=node.copy()))
     return changed
 
 
@@ -523,9 +531,16 @@ def _wrap_selected(side: exp.Expr) -> None:
 
 
 def _key(of: exp.Expr) -> exp.Expr:
+    """*of* without trailing blanks if it is text. DuckDB takes an aggregate for text when it looks for the macro."""
     if isinstance(of, exp.Literal) and not of.is_string:
         return of
-    return _call("_k", of)
+    if isinstance(of, (exp.Max, exp.Min, exp.AnyValue)) and not _aggregates(of.this):
+        return type(of)(this=_call("_k", of.this))
+    return of if _aggregates(of) else _call("_k", of)
+
+
+def _aggregates(of: exp.Expr) -> bool:
+    return any(node.find_ancestor(exp.Query) is of.find_ancestor(exp.Query) for node in of.find_all(exp.AggFunc, exp.Window))
 
 
 def _adapt_comparison(comparison: exp.Expr) -> None:
