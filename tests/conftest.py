@@ -14,6 +14,7 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from tests.servers.azurite import Azurite, azurite_command
 from tests.servers.postgres import Postgres, postgres_programs
+from tests.tsql import parser
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +76,11 @@ def database(postgres: Postgres) -> Iterator[str]:
     name = postgres.create_database()
     yield name
     postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def tsql_problems() -> Callable[[str], list[parser.Problem]]:
+    """What Microsoft's parser finds wrong with a text; tests that need it are skipped where it cannot be had."""
+    if reason := parser.unavailable():
+        pytest.skip(reason)
+    return parser.problems

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import io
 import os
+import random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from shared.errors import ConflictError
 
+NOON = dt.datetime(2026, 2, 23, 12)  # noqa: DTZ001 - exports have no zone
 ODD = (
     "two words.parquet",
     "#1?x=y&z.parquet",
@@ -171,3 +177,18 @@ def tail(name: str, parts: int) -> str:
 def content(store, file):
     with store.open(file) as opened:
         return opened.read()
+
+
+def locations(rows, *, keyless=0):
+    """A Parquet file of locations, the last so many without a key, which do not pack."""
+    noise = random.Random(1)
+    keys = [*range(rows - keyless), *([None] * keyless)]
+    table = {
+        "LocationId": pa.array(keys, pa.int64()),
+        "Name": [f"{noise.getrandbits(160):x}" for _ in keys],
+        "ModifiedOn": pa.array([NOON] * rows, pa.timestamp("us")),
+        "IsDeleted": pa.array([0] * rows, pa.int32()),
+    }
+    sink = io.BytesIO()
+    pq.write_table(pa.table(table), sink, row_group_size=max(1, rows // 4))
+    return sink.getvalue()

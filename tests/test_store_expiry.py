@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
@@ -17,6 +14,7 @@ from shared.loading import LoadOptions, Watch
 from shared.model import Run
 from tests.exports import Clock, open_test_app
 from tests.servers.proxy import Proxy
+from tests.store_suite import locations
 
 NOON = dt.datetime(2026, 2, 24, 12, tzinfo=dt.UTC)
 END = (dt.datetime.now(dt.UTC) + dt.timedelta(days=1)).replace(microsecond=0)
@@ -87,10 +85,7 @@ class Hears(Watch):
 @pytest.fixture
 def export(azurite, container):
     """URL of an export of half a megabyte, signed until ``END``, by way of a proxy."""
-    sink = io.BytesIO()
-    rows = 60_000
-    pq.write_table(pa.table({"LocationId": range(rows), "Name": [str(n * 7919) for n in range(rows)]}), sink)
-    container.upload_blob("Full/Acme/20260224000000/location.parquet", sink.getvalue())
+    container.upload_blob("Full/Acme/20260224000000/location.parquet", locations(60_000))
     sas = generate_container_sas(
         azurite.account, container.container_name, account_key=azurite.key, expiry=END,
         permission=ContainerSasPermissions(read=True, list=True),
@@ -112,7 +107,7 @@ def test_ended_link_is_refused_before_anything_is_asked(export, tmp_path, verb):
 
 def test_load_that_may_outlast_its_link_is_warned_of_before_it_starts(export, tmp_path):
     """And goes on; of what is loaded already nobody is warned."""
-    proxy, url = export
+    _, url = export
     app, hears = open_test_app(tmp_path, Clock(END - dt.timedelta(milliseconds=10))), Hears()
     watch = Hears()
 

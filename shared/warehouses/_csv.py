@@ -1,7 +1,7 @@
 """Write batches as the CSV that BULK INSERT reads back without loss. Pure.
 
-UTF-8 without BOM, commas, LF after every row, no header. NULL is nothing between two commas. What Arrow sees as text is
-quoted in all rows, with ``"`` doubled, so that an empty text is ``""``; nothing else is. How each type is written:
+UTF-8 without BOM, commas, LF after every row, no header. NULL is nothing between two commas. What Arrow sees as text
+is quoted in all rows, with ``"`` doubled, so that an empty text is ``""``; nothing else is. How each type is written:
 
 | column       | bytes                                                                                |
 |--------------|--------------------------------------------------------------------------------------|

@@ -24,7 +24,7 @@ def quoted(dialect: Dialect, *names: str) -> str:
 
 def create_schema(session: Session, schema: str) -> None:
     name = quoted(session.dialect, schema)
-    if not _is_tsql(session.dialect):
+    if not is_tsql(session.dialect):
         session.ddl(f"CREATE SCHEMA IF NOT EXISTS {name}")
         return
     # It has to be the only statement of its batch, and there is no IF NOT EXISTS.
@@ -39,7 +39,7 @@ def create_table(session: Session, table: sa.Table) -> None:
 def add_column(session: Session, table: sa.Table, name: str, kind: str, value: Any = None) -> None:
     """Add a nullable column; rows that are there get *value*, later ones do not."""
     column = f"{quoted(session.dialect, name)} {sql_type(kind).compile(dialect=session.dialect)}"
-    if _is_tsql(session.dialect):
+    if is_tsql(session.dialect):
         _alter(session, table, f"ADD {column} NULL")
         return
     default = "" if value is None else f" DEFAULT {_literal(session.dialect, sql_type(kind), value)}"
@@ -54,7 +54,7 @@ def drop_column(session: Session, table: sa.Table, name: str) -> None:
 
 def change_type(session: Session, table: sa.Table, column: sa.Column[Any]) -> None:
     """Give a column the type *column* has."""
-    word = "" if _is_tsql(session.dialect) else "TYPE "
+    word = "" if is_tsql(session.dialect) else "TYPE "
     kind = column.type.compile(dialect=session.dialect)
     _alter(session, table, f"ALTER COLUMN {quoted(session.dialect, column.name)} {word}{kind}")
 
@@ -67,6 +67,22 @@ def create_key_index(session: Session, table: sa.Table, keys: Sequence[str], fir
         f" ON {quoted(session.dialect, str(table.schema), table.name)} ({columns})"
         f" INCLUDE ({quoted(session.dialect, first)}) WHERE {quoted(session.dialect, deleted)} IS NULL"
     )
+
+
+def create_clustered_index(session: Session, table: sa.Table, keys: Sequence[str]) -> None:
+    """SQL Server's table in the order of its keys. Not unique: an index takes 'a' and 'a ' for the same."""
+    columns = ", ".join(quoted(session.dialect, key) for key in keys)
+    session.ddl(
+        f"CREATE CLUSTERED INDEX {quoted(session.dialect, index_name(table.name, 'keys'))}"
+        f" ON {quoted(session.dialect, str(table.schema), table.name)} ({columns})"
+    )
+
+
+def drop_indexes(session: Session, table: sa.Table) -> None:
+    """Drop what was created on the keys; SQL Server changes the type of no column that an index has."""
+    on = quoted(session.dialect, str(table.schema), table.name)
+    for what in ("active", "keys"):
+        session.ddl(f"DROP INDEX IF EXISTS {quoted(session.dialect, index_name(table.name, what))} ON {on}")
 
 
 def create_unique_index(session: Session, table: sa.Table, keys: Sequence[str]) -> None:
@@ -89,7 +105,7 @@ def create_active_view(session: Session, table: sa.Table, deleted: str) -> None:
     view = quoted(session.dialect, str(table.schema), f"{table.name}_active")
     source = quoted(session.dialect, str(table.schema), table.name)
     condition = f"{quoted(session.dialect, deleted)} IS NULL"
-    verb = "CREATE OR ALTER" if _is_tsql(session.dialect) else "CREATE OR REPLACE"
+    verb = "CREATE OR ALTER" if is_tsql(session.dialect) else "CREATE OR REPLACE"
     session.ddl(f"{verb} VIEW {view} AS SELECT * FROM {source} WHERE {condition}")  # noqa: S608 - quoted
 
 
@@ -97,7 +113,7 @@ def _alter(session: Session, table: sa.Table, change: str) -> None:
     session.ddl(f"ALTER TABLE {quoted(session.dialect, str(table.schema), table.name)} {change}")
 
 
-def _is_tsql(dialect: Dialect) -> bool:
+def is_tsql(dialect: Dialect) -> bool:
     return dialect.name == "mssql"
 
 

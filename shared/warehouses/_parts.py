@@ -254,7 +254,7 @@ class _Spool:
     def __init__(self, stream: _Stream, folder: Path, at_once: int) -> None:
         self._stream, self._at_once = stream, at_once
         folder.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # it vanishes with the process
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed in close; it vanishes with the process
 
     def write(self, piece: pa.Buffer) -> None:
         self._file.write(piece)
@@ -287,7 +287,8 @@ def _width(array: Any) -> int:
     doubtful = array.filter(pc.greater(sizes, _SURE_WIDTH))
     units = pc.add(pc.utf8_length(doubtful), pc.count_substring_regex(doubtful, _BEYOND_BMP))
     others: int = pc.max(sizes.filter(pc.less_equal(sizes, _SURE_WIDTH))).as_py() or 0
-    return max(others, pc.max(units).as_py())
+    exact: int = pc.max(units).as_py()
+    return max(others, exact)
 
 
 @contextlib.contextmanager

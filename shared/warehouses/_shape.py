@@ -90,8 +90,14 @@ def _created(session: Session, feed: Feed, wanted: Sequence[Column]) -> Shape:
 
 def _dress(session: Session, feed: Feed, table: sa.Table) -> None:
     _ddl.create_active_view(session, table, DELETED)
+    _index(session, feed, table)
+
+
+def _index(session: Session, feed: Feed, table: sa.Table) -> None:
     if session.changes_by == "upsert":
         _ddl.create_unique_index(session, table, feed.keys)
+    if _ddl.is_tsql(session.dialect):
+        _ddl.create_clustered_index(session, table, feed.keys)
     if session.indexes:
         _ddl.create_key_index(session, table, feed.keys, FIRST, DELETED)
 
@@ -107,9 +113,17 @@ def _widened(session: Session, feed: Feed, name: str, pair: tuple[str, str], fil
             fix="Correct the export, or give the column a type under types in the catalog",
         )
     if kind != stored:
-        table = target(feed, {name: kind})
-        session.change_type(table, table.c[name])
+        _change_type(session, feed, target(feed, {name: kind}), name)
     return kind
+
+
+def _change_type(session: Session, feed: Feed, table: sa.Table, name: str) -> None:
+    pinned = _ddl.is_tsql(session.dialect) and name in feed.keys
+    if pinned:
+        _ddl.drop_indexes(session, table)
+    session.change_type(table, table.c[name])
+    if pinned:
+        _index(session, feed, table)
 
 
 def finish(session: Session, feed: Feed, values: Mapping[str, object], drop: str) -> sa.Table:

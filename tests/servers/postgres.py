@@ -162,7 +162,9 @@ def _unpacked() -> Path | None:
     """Debian's packages, unpacked into the cache: PostgreSQL finds its files from where its programs are."""
     if not (shutil.which("apt-get") and shutil.which("dpkg") and shutil.which("apt-cache")):
         return None
-    found = subprocess.run(["apt-cache", "search", "--names-only", r"^postgresql-[0-9]+$"], **_captured()).stdout
+    found = subprocess.run(
+        ["apt-cache", "search", "--names-only", r"^postgresql-[0-9]+$"], check=False, **_captured()
+    ).stdout
     versions = sorted(int(number) for number in re.findall(r"^postgresql-(\d+) ", found, re.MULTILINE))
     if not versions or versions[-1] < OLDEST:
         return None
@@ -170,10 +172,10 @@ def _unpacked() -> Path | None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     names = [f"postgresql-{versions[-1]}", f"postgresql-client-{versions[-1]}", "libpq5"]
-    if subprocess.run(["apt-get", "download", *names], cwd=partial, **_captured()).returncode:
+    if subprocess.run(["apt-get", "download", *names], cwd=partial, check=False, **_captured()).returncode:
         return None
     for package in partial.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", package, partial], **_captured())
+        subprocess.run(["dpkg", "-x", package, partial], check=False, **_captured())
     for folder in partial.glob("usr/lib/postgresql/*/bin"):
         if _version(folder) >= OLDEST:
             partial.rename(CACHE / "packages")
@@ -186,7 +188,9 @@ def _installed() -> Path | None:
     if os.environ.get("CI") != "true" or not shutil.which("apt-get"):
         return None
     sudo = ["sudo", "-n"] if os.getuid() and shutil.which("sudo") else []
-    subprocess.run([*sudo, "apt-get", "install", "-y", "--no-install-recommends", "postgresql"], **_captured())
+    subprocess.run(
+        [*sudo, "apt-get", "install", "-y", "--no-install-recommends", "postgresql"], check=False, **_captured()
+    )
     return next((folder for folder in _places() if _version(folder) >= OLDEST), None)
 
 
@@ -195,7 +199,7 @@ def _missing(why: str) -> NoReturn:
 
 
 def _captured() -> dict[str, Any]:
-    return {"capture_output": True, "text": True, "timeout": INSTALL_SECONDS, "check": False}
+    return {"capture_output": True, "text": True, "timeout": INSTALL_SECONDS}
 
 
 def _other_user() -> dict[str, Any]:

@@ -45,6 +45,9 @@ _MOST_PARAMETERS = 2_100
 _LOST = frozenset([0, 10053, 10054, 40143, 40197, 40613])
 """Numbers after which the connection is gone."""
 
+_HARMLESS = frozenset([0, 102, 8003])
+"""Numbers that leave the transaction alone even under XACT_ABORT ON: nothing ran. 0 is the driver's own."""
+
 
 @dataclass
 class Fault:
@@ -236,7 +239,6 @@ class Connection:
         self._server, self._duck, self._autocommit = server, duck, autocommit
         self._count = 0  # @@TRANCOUNT
         self._begun = self._wrote = self._broken = False
-        self._xact_abort = False
         self._nocount = False
         self._lock_timeout = -1
         self._rowcount = 0
@@ -364,6 +366,8 @@ class Connection:
     def _doom(self, error: BaseException) -> None:
         number = errors.number_of(error) if isinstance(error, errors.Error) and len(error.args) > 1 else -1
         lost = isinstance(error, errors.Error) and (number in _LOST or str(error.args[0]) == "08S01")
+        if not lost and number in _HARMLESS:
+            return
         with contextlib.suppress(duckdb.Error):
             self._rollback()
         if lost:
@@ -477,8 +481,6 @@ class Connection:
         name = of[1].word
         if name.startswith("@"):
             self._variables[name.lower()] = self._constant(of[3:])
-        elif name == "XACT_ABORT":
-            self._xact_abort = of[2].word == "ON"
         elif name == "NOCOUNT":
             self._nocount = of[2].word == "ON"
         elif name == "LOCK_TIMEOUT":
@@ -736,6 +738,7 @@ class Connection:
 _SETTINGS = {
     "ANSI_NULLS", "ANSI_PADDING", "ANSI_WARNINGS", "ARITHABORT", "CONCAT_NULL_YIELDS_NULL", "DATEFORMAT",
     "DEADLOCK_PRIORITY", "IMPLICIT_TRANSACTIONS", "LANGUAGE", "NUMERIC_ROUNDABORT", "QUOTED_IDENTIFIER", "TRANSACTION",
+    "XACT_ABORT",
 }  # fmt: skip
 
 

@@ -43,9 +43,13 @@ def unavailable() -> str | None:
     return None
 
 
-@functools.lru_cache(maxsize=10_000)
 def problems(sql: str) -> list[Problem]:
     """What is wrong with one batch of T-SQL; nothing if it parses. ``?`` stands for a parameter, as in ODBC."""
+    return list(_problems(sql))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _problems(sql: str) -> tuple[Problem, ...]:
     with _LOCK:
         child = _child()
         assert child.stdin is not None
@@ -55,7 +59,7 @@ def problems(sql: str) -> list[Problem]:
         answer = child.stdout.readline()
     if not answer:
         raise RuntimeError(f"the T-SQL parser ended with {child.wait(10)} over: {sql}")
-    return [Problem(*problem) for problem in json.loads(answer)]
+    return tuple(Problem(*problem) for problem in json.loads(answer))
 
 
 def batches_ok(*texts: str) -> bool:
@@ -136,9 +140,21 @@ def _serve() -> None:
     sys.stdout.flush()
     for line in sys.stdin:
         parser = script_dom.TSql150Parser(True)  # identifiers may be in double quotes
-        _, errors = parser.Parse(StringReader(json.loads(line)), None)
-        sys.stdout.write(json.dumps([(error.Line, error.Column, error.Message) for error in errors]) + "\n")
+        parsed, errors = parser.Parse(StringReader(json.loads(line)), None)
+        found = [(error.Line, error.Column, error.Message) for error in errors] or _calls_without_exec(parsed)
+        sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
+
+
+def _calls_without_exec(parsed: Any) -> list[tuple[int, int, str]]:
+    """A batch may begin with a procedure's name and no EXEC: so may any misspelt statement, which nobody means."""
+    return [
+        (first.StartLine, first.StartColumn, f"{parsed.ScriptTokenStream[first.FirstTokenIndex].Text} is no statement.")
+        for batch in parsed.Batches
+        for first in list(batch.Statements)[:1]
+        if first.GetType().Name == "ExecuteStatement"
+        and parsed.ScriptTokenStream[first.FirstTokenIndex].Text.upper() not in ("EXEC", "EXECUTE")
+    ]
 
 
 def _script_dom() -> Any:
