@@ -5,8 +5,10 @@
 //   az deployment group create --resource-group <group> --template-file infra/main.bicep \
 //     --parameters sqlAdminName=<Entra group or user> sqlAdminObjectId=<its object id>
 //
-// After it: put the app's identity into the database as a user (`sluice sql setup`, run by the administrator),
-// then deploy the code.
+// After it: prepare the database as its administrator (az login first), then deploy the code.
+//
+//   WAREHOUSE_URL='mssql://<server>/<database>' STAGING_URL='<the container>' sluice sql setup --user <identity> --apply
+//   sluice doctor
 
 targetScope = 'resourceGroup'
 
@@ -346,6 +348,7 @@ var sluiceSettings = [
     value: 'mssql://${identity.properties.clientId}@${sqlServer.properties.fullyQualifiedDomainName}/${sqlDatabaseName}?authentication=ActiveDirectoryMsi'
   }
   { name: 'LEDGER_URL', value: storage.properties.primaryEndpoints.table }
+  { name: 'STAGING_URL', value: '${storage.properties.primaryEndpoints.blob}${stagingContainerName}' }
   { name: 'COOLR_CLIENT', value: coolrClient }
 ]
 

@@ -153,8 +153,7 @@ def test_works_are_found_in_a_partition_with_many_others(ledger):
     ledger.commit(FEED, others)
     asked = [record.work for record in others[::20]]
 
-    assert asked + ["w9"] == list(ledger.known(FEED, [*asked, "w9", "never seen"])) + ["w9"]
-    assert [work for work in asked if work] == list(ledger.known(FEED, asked))
+    assert asked == list(ledger.known(FEED, [*asked, "never seen"]))
 
 
 def test_more_works_than_a_page_are_forgotten(ledger):
@@ -260,6 +259,7 @@ def test_losing_any_request_of_a_commit_changes_nothing(azurite, wire, count, af
         if not wire.lost:
             break
         number += 1
+        print(number, wire.count, flush=True)
     assert number > count
 
 
@@ -368,7 +368,7 @@ def test_wrong_key_is_told(azurite, table):
     """Of the right form, of another account."""
     wrong = azurite.connection_string.replace(azurite.key, "A" * 86 + "==")
 
-    with pytest.raises(ConfigError, match="refuses the key in LEDGER_URL|does not accept our sign-in") as caught:
+    with pytest.raises(ConfigError, match="refuses the key in LEDGER_URL") as caught:
         opened(wrong).watermark(FEED)
     assert is_one_line(caught.value)
 

@@ -43,6 +43,8 @@ def test_every_sluice_command_runs(command, folder, monkeypatch):
     monkeypatch.chdir(folder[0])
     for setting in fields(Settings):
         monkeypatch.delenv(setting.name.upper(), raising=False)
+    if command[1] == "sql":
+        monkeypatch.setenv("WAREHOUSE_URL", "mssql://server.database.windows.net/sluice")
     app.current.cache_clear()
 
     result = CliRunner().invoke(main, command[1:], catch_exceptions=False)

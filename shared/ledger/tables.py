@@ -88,11 +88,13 @@ class TablesLedger:
     # -- one attempt at each
 
     def _commit(self, feed: str, records: Sequence[Record], mark: Watermark | None) -> None:
+        # The watermark first: if the very same commit gets through meanwhile, the works tell.
+        seen = self._row(feed, rows.WATERMARK) if mark is not None else None
         self._settle(feed)
         changes = self._changes(feed, records)
         if not changes:
             return
-        moves = [] if mark is None else [self._move(feed, mark)]
+        moves = [] if mark is None else [_moved(feed, mark, seen)]
         operations = [*moves, *(put for _, put in changes.values())]
         if len(list(rows.fitting(row for _, row, _ in operations))) == 1:
             self._submit(feed, operations)
@@ -110,7 +112,7 @@ class TablesLedger:
         guard = _guard(journal.metadata["etag"])
         for count in list(rows.fitting(map(rows.work_row, records[settled:]), rows.MOST_ROWS - 1)):
             chunk, settled = records[settled : settled + count], settled + count
-            moved = _moved_on(settled, len(records), guard)
+            moved = _settled(settled, len(records), guard)
             puts = [changes[record.work][1] for record in chunk if record.work in changes]
             guard = _guard(self._submit(feed, [moved, *puts]))
 
@@ -126,15 +128,6 @@ class TablesLedger:
             for work, record in now.items()
             if record != before.get(work)
         }
-
-    def _move(self, feed: str, mark: Watermark) -> Operation:
-        row = self._row(feed, rows.WATERMARK)
-        if _as_mark(row).etag != mark.etag:
-            raise ConflictError(
-                f"feed {feed} was advanced by another run since this one began",
-                fix="Nothing to do; the next run goes on",
-            )
-        return _put(rows.mark_row(mark), row)
 
     def _forget(self, feed: str, since: str) -> list[Record]:
         self._settle(feed)
@@ -257,6 +250,15 @@ def _as_mark(row: TableEntity | None) -> Watermark:
     return rows.as_mark(row, str(row.metadata["etag"])) if row is not None else Watermark()
 
 
+def _moved(feed: str, mark: Watermark, seen: TableEntity | None) -> Operation:
+    if _as_mark(seen).etag != mark.etag:
+        raise ConflictError(
+            f"feed {feed} was advanced by another run since this one began",
+            fix="Nothing to do; the next run goes on",
+        )
+    return _put(rows.mark_row(mark), seen)
+
+
 def _put(row: rows.Row, seen: TableEntity | None) -> Operation:
     """Write *row* over what was *seen* there, or where nothing was."""
     from azure.data.tables import UpdateMode
@@ -266,7 +268,7 @@ def _put(row: rows.Row, seen: TableEntity | None) -> Operation:
     return "update", row, {"mode": UpdateMode.REPLACE, **_guard(seen.metadata["etag"])}
 
 
-def _moved_on(settled: int, of: int, guard: dict[str, Any]) -> Operation:
+def _settled(settled: int, of: int, guard: dict[str, Any]) -> Operation:
     from azure.data.tables import UpdateMode
 
     row = {"RowKey": rows.JOURNAL, "settled": settled}

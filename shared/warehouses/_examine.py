@@ -4,28 +4,58 @@ from __future__ import annotations
 
 import uuid
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from shared.contract import ROW
 from shared.errors import DataError, IngestError
 from shared.model import Finding
-from shared.warehouses import _canary, _ddl, _odbc, _shape, _tsql
-from shared.warehouses._load import as_merged
+from shared.warehouses import Loaded, _canary, _ddl, _odbc, _shape, _tsql
+from shared.warehouses._load import Way, as_merged
 from shared.warehouses._mssql import MSSQLSession
 from shared.warehouses._server import STAGING, Rollback
 
 if TYPE_CHECKING:
-    from shared.warehouses.azure_sql import AzureSQL
+    from azure.storage.blob import ContainerClient
+
+T = TypeVar("T")
 
 _RIGHTS = ("CREATE TABLE", "CREATE VIEW", "CREATE SCHEMA")
 _BULK_RIGHT = "ADMINISTER DATABASE BULK OPERATIONS"
 _SETUP = "Run sluice sql setup as an administrator of the database"
 
 
-def examine(engine: AzureSQL) -> Iterator[Finding]:
+class Patient(Protocol):
+    """What the checks ask of an engine."""
+
+    @property
+    def odbc(self) -> Any: ...
+
+    @property
+    def container(self) -> ContainerClient | None: ...
+
+    @property
+    def folder(self) -> str: ...
+
+    def unit(self, work: Callable[[MSSQLSession], T]) -> T: ...
+
+    def log_rate(self) -> int | None: ...
+
+    def canary_way(self) -> Way: ...
+
+    def load_by(self, way: Way, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded: ...
+
+    def put_part(self, table: str, content: bytes) -> None: ...
+
+    def bulk_insert(self, table: sa.Table) -> str: ...
+
+    def drop(self, session: MSSQLSession, table: str) -> None: ...
+
+
+def examine(engine: Patient) -> Iterator[Finding]:
     """Driver, sign-in, rights, staging container, canary. What cannot go on ends with its error."""
     yield Finding("warehouse: driver", "ok", _odbc.driver(engine.odbc))
     yield engine.unit(_signed_in)
@@ -54,7 +84,7 @@ def _rights(session: MSSQLSession, *, bulk: bool) -> list[Finding]:
     return [Finding("warehouse: rights", "ok", ", ".join(wanted).lower())]
 
 
-def _staging(engine: AzureSQL) -> Iterator[Finding]:
+def _staging(engine: Patient) -> Iterator[Finding]:
     from shared.warehouses import _parts
 
     container = engine.container
@@ -65,7 +95,7 @@ def _staging(engine: AzureSQL) -> Iterator[Finding]:
     yield Finding("warehouse: staging", "ok", "the app can write to and delete from the container")
 
 
-def _canary_findings(engine: AzureSQL) -> Iterator[Finding]:
+def _canary_findings(engine: Patient) -> Iterator[Finding]:
     name = f"canary_{uuid.uuid4().hex[:16]}"
     table = _shape.staging(_canary.FEED, _canary.COLUMNS, name, STAGING)
     engine.unit(lambda session: _ddl.create_schema(session, STAGING))
@@ -91,7 +121,7 @@ def _read_back(session: MSSQLSession, table: sa.Table) -> list[tuple[object, ...
     return session.rows(sa.select(*source.c).order_by(source.c[ROW]))
 
 
-def _bad_row(engine: AzureSQL, table: sa.Table) -> Finding:
+def _bad_row(engine: Patient, table: sa.Table) -> Finding:
     """A row that does not fit has to fail the whole part: with MAXERRORS left out it would be dropped in silence."""
     engine.put_part(table.name, b'0,"fits",,' + b"," * 11 + b"\n" + b'1,"not a number",,no' + b"," * 10 + b"\n")
     try:
@@ -109,7 +139,7 @@ def _bad_row(engine: AzureSQL, table: sa.Table) -> Finding:
 _REPORT = "Set WAREHOUSE_LOADER=copy or array, and report it"
 
 
-def _rolled_back(engine: AzureSQL, table: sa.Table) -> Finding:
+def _rolled_back(engine: Patient, table: sa.Table) -> Finding:
     engine.put_part(table.name, b'0,"fits"' + b"," * 13 + b"\n")
 
     def unit(session: MSSQLSession) -> None:
@@ -124,7 +154,7 @@ def _rolled_back(engine: AzureSQL, table: sa.Table) -> Finding:
     return Finding("warehouse: canary, rollback", "ok", "a bulk load that is rolled back leaves nothing")
 
 
-def _insert(engine: AzureSQL, table: sa.Table) -> None:
+def _insert(engine: Patient, table: sa.Table) -> None:
     engine.unit(lambda session: _empty(session, table))
     engine.unit(lambda session: session.execute(engine.bulk_insert(table)))
 

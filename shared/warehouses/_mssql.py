@@ -17,8 +17,10 @@ from shared.warehouses._session import ChangesBy, Expression, Row
 from shared.warehouses._shape import Shape
 from shared.warehouses._types import EXACT, column_type, text
 
-_KINDS = {"bit": "boolean", "float": "double", "nvarchar": "text", "varchar": "text", "varbinary": "binary"}
-_KINDS |= {"datetime2": "timestamp"}
+_KINDS = {
+    "bit": "boolean", "float": "double", "nvarchar": "text", "varchar": "text", "varbinary": "binary",
+    "datetime2": "timestamp",
+}  # fmt: skip
 MOST_COLUMNS = 1_024
 IN_ROW = 4_000
 """UTF-16 units of text that a column holds unless it is a ``max`` one."""

@@ -254,7 +254,7 @@ class _Spool:
     def __init__(self, stream: _Stream, folder: Path, at_once: int) -> None:
         self._stream, self._at_once = stream, at_once
         folder.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed in close; it vanishes with the process
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed below; vanishes with the process
 
     def write(self, piece: pa.Buffer) -> None:
         self._file.write(piece)
