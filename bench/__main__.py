@@ -4,6 +4,7 @@
     make bench-peers bench                       with dlt, installed into .venv-peers first
     make bench ARGS="--rows 100000 --runs 1"     a quick look
     make bench ARGS="--only plain,sluice"        without the peer
+    make bench ARGS=staging                      CSV for Azure SQL instead, see bench/staging.py
 
 Three steps: a first full into an empty database, a second full over it, a delta over the first full; the last two
 start from a copy of what the same contestant made of the first. Every step is a process of its own, measured from
@@ -25,7 +26,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import check, data, report
+from bench import check, data, report, staging
 from bench.contestants import CONTESTANTS, ROOT, Contestant, quiet
 from bench.measure import run
 
@@ -73,6 +74,9 @@ class Bench:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["staging"]:
+        staging.main(sys.argv[2:])
+        return
     told = _arguments()
     names = told.only.split(",") if told.only else list(CONTESTANTS)
     wanted = [CONTESTANTS[name] for name in names]

@@ -192,3 +192,15 @@ def locations(rows, *, keyless=0):
     sink = io.BytesIO()
     pq.write_table(pa.table(table), sink, row_group_size=max(1, rows // 4))
     return sink.getvalue()
+
+
+def everything_said(error):
+    """All that an error and the ones behind it say, shown or not."""
+    said, seen, waiting = "", set(), [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            said += f"{one!s} {one!r} {vars(one)!r}\n"
+            waiting += [one.__cause__, one.__context__]
+    return said

@@ -149,7 +149,7 @@ def test_what_cannot_be_kept_is_refused_before_anything_is(ledger, records):
 
 def test_works_are_found_in_a_partition_with_many_others(ledger):
     """Some pages are looked through, and what lies beyond them is read one by one."""
-    others = many(2500, "r0")
+    others = many(1500, "r0")
     ledger.commit(FEED, others)
     asked = [record.work for record in others[::20]]
 
@@ -158,13 +158,13 @@ def test_works_are_found_in_a_partition_with_many_others(ledger):
 
 def test_more_works_than_a_page_are_forgotten(ledger):
     """The service answers a thousand rows at a time; rows not asked for stay as they are."""
-    ledger.commit(FEED, many(1200))
+    ledger.commit(FEED, many(1050))
     ledger.commit(FEED, [failed("late", exported_at=MARCH)], MARK)
 
     told = ledger.forget(FEED, JANUARY)
 
-    statuses = {record.status for record in ledger.known(FEED, [record.work for record in many(1200)]).values()}
-    assert (1201, {"forgotten"}) == (len(told), statuses)
+    statuses = {record.status for record in ledger.known(FEED, [record.work for record in many(1050)]).values()}
+    assert (1051, {"forgotten"}) == (len(told), statuses)
     assert "failed" == ledger.known(FEED, ["late"])["late"].status
 
 
@@ -192,18 +192,18 @@ def together(*acts: Callable[[], None]) -> None:
         list(threads.map(act, acts))
 
 
-@pytest.mark.parametrize("count", [1, 150])
+@pytest.mark.parametrize("count", [1, 110])
 def test_runs_that_record_the_same_works_at_once_are_all_counted(url, count):
-    """Four runs without a watermark: none loses another's count, be it one transaction or a journal."""
-    together(*(lambda run=run: opened(url).commit(FEED, many(count, run)) for run in "abcd"))
+    """Three runs without a watermark: none loses another's count, be it one transaction or a journal."""
+    together(*(lambda run=run: opened(url).commit(FEED, many(count, run)) for run in "abc"))
 
-    assert {4} == {record.times for record in opened(url).known(FEED, [r.work for r in many(count)]).values()}
+    assert {3} == {record.times for record in opened(url).known(FEED, [r.work for r in many(count)]).values()}
 
 
-@pytest.mark.parametrize("count", [1, 150])
+@pytest.mark.parametrize("count", [1, 110])
 def test_a_run_that_is_recorded_by_several_hosts_at_once_is_counted_once(url, count):
     """The host thought the first one dead; all of them succeed."""
-    together(*(lambda: opened(url).commit(FEED, many(count), MARK) for _ in range(4)))
+    together(*(lambda: opened(url).commit(FEED, many(count), MARK) for _ in range(3)))
 
     assert {1} == {record.times for record in opened(url).known(FEED, [r.work for r in many(count)]).values()}
     assert "10" == opened(url).watermark(FEED).value
@@ -240,11 +240,19 @@ def test_forgetting_and_recording_at_once_lose_nothing(url, wire):
     assert [replace(done(run="r2"), status="forgotten", times=2)] == told
 
 
+def test_commit_whose_answer_is_lost_is_known_after_another_run_took_the_same_works(url, wire):
+    """The repetition finds the other run's record, and counts nothing twice."""
+    wire.lose(0, after=True, only="$batch", then=lambda: opened(url).commit(FEED, [done(run="other")]))
+    opened(wire.url(url)).commit(FEED, [done(run="mine")])
+
+    assert ("other", 2) == (opened(url).known(FEED, ["w1"])["w1"].run, opened(url).known(FEED, ["w1"])["w1"].times)
+
+
 # -- lost calls
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["request lost", "answer lost"])
-@pytest.mark.parametrize("count", [2, 150])
+@pytest.mark.parametrize("count", [2, pytest.param(110, marks=pytest.mark.slow)])
 def test_losing_any_request_of_a_commit_changes_nothing(azurite, wire, count, after):
     """Each in turn, table creation included; the commit goes on by itself, and the end is that of a calm one."""
     calm = opened(f"{azurite.table_url}/t{uuid.uuid4().hex}")
@@ -259,8 +267,7 @@ def test_losing_any_request_of_a_commit_changes_nothing(azurite, wire, count, af
         if not wire.lost:
             break
         number += 1
-        print(number, wire.count, flush=True)
-    assert number > count
+    assert number >= 5  # table, journal, watermark, works, transaction
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["request lost", "answer lost"])
@@ -271,27 +278,27 @@ def test_host_that_dies_anywhere_in_a_commit_leaves_all_or_nothing(azurite, wire
         url = f"{azurite.table_url}/t{uuid.uuid4().hex}"
         wire.lose(number, after=after, only="$batch")
         with contextlib.suppress(TransientError):
-            opened(wire.url(url), HASTE).commit(FEED, many(250), MARK)
-        mark, known = held(opened(url), many(250))
+            opened(wire.url(url), HASTE).commit(FEED, many(150), MARK)
+        mark, known = held(opened(url), many(150))
         seen.add((mark[0], len(known)))
-        opened(url).commit(FEED, many(250), MARK)
-        assert {1} == {record.times for record in held(opened(url), many(250))[1].values()}
+        opened(url).commit(FEED, many(150), MARK)
+        assert {1} == {record.times for record in held(opened(url), many(150))[1].values()}
         if not wire.lost:
             break
         number += 1
 
-    assert seen <= {(None, 0), ("10", 250)}
-    assert 4 == number  # one for watermark and journal, three that settle it
+    assert seen <= {(None, 0), ("10", 150)}
+    assert 3 == number  # one for watermark and journal, two that settle it
 
 
 def test_journal_of_the_dead_is_settled_by_another_run_first(azurite, wire, url):
     """A run that takes the same works again, before anybody has looked, counts on from there."""
     wire.lose(2, only="$batch")
     with pytest.raises(TransientError):
-        opened(wire.url(url), HASTE).commit(FEED, many(250), MARK)
-    opened(url).commit(FEED, many(250, "r2"))
+        opened(wire.url(url), HASTE).commit(FEED, many(150), MARK)
+    opened(url).commit(FEED, many(150, "r2"))
 
-    assert {("r2", 2)} == {(r.run, r.times) for r in held(opened(url), many(250))[1].values()}
+    assert {("r2", 2)} == {(r.run, r.times) for r in held(opened(url), many(150))[1].values()}
 
 
 @pytest.mark.parametrize("call", ["forget", "rewind", "known", "watermark"])
@@ -563,8 +570,11 @@ class Wire(ThreadingHTTPServer):
         """The same place, by way of this wire."""
         return url.replace(self.target, f"127.0.0.1:{self.server_address[1]}")
 
-    def lose(self, number: int | None, *, after: bool = False, only: str = "") -> None:
-        """The request of this number, from now on, or its answer; those without *only* in their path do not count."""
+    def lose(
+        self, number: int | None, *, after: bool = False, only: str = "", then: Callable[[], None] | None = None
+    ) -> None:
+        """The request of this number, from now on, or its answer (and do *then*); only those to *only* count."""
+        self.then = then
         self.number, self.after_effect, self.only, self.count, self.lost = number, after, only, 0, False
         self.acts: list[tuple[str, Callable[[], None]]] = []
         self.answers: tuple[int, bytes, int | None] | None = None
@@ -612,6 +622,8 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers, content = self._on(body)
             if fate == "answer lost":
                 self.close_connection = True
+                if self.server.then:
+                    self.server.then()
             else:
                 self._back(status, headers, content)
 

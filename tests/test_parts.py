@@ -21,7 +21,14 @@ from shared.warehouses._csv import encode
 from shared.warehouses._parts import leftovers, remove, upload
 
 KIB = 1 << 10
-QUICK = {"retry_total": 1, "initial_backoff": 0, "increment_base": 0, "connection_timeout": 2, "read_timeout": 5}
+QUICK = {
+    "retry_total": 1,
+    "initial_backoff": 0,
+    "increment_base": 0,
+    "random_jitter_range": 0,
+    "connection_timeout": 2,
+    "read_timeout": 5,
+}
 
 
 def batch(first, rows=100, text="some text"):

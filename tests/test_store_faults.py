@@ -17,7 +17,7 @@ from shared.stores import _ranged, _remote, expect, open_store
 from shared.stores.https import HttpsStore
 from tests.exports import open_test_app
 from tests.servers.proxy import Fault, Proxy, busy
-from tests.store_suite import content, locations
+from tests.store_suite import content, everything_said, locations
 
 LATER = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
 ROWS = 20_000
@@ -124,7 +124,7 @@ def test_fault_that_stays_is_told(store, proxy, monkeypatch, fault, said):
 
     with pytest.raises(TransientError, match=said) as caught:
         content(store, file)
-    assert "sig=" not in _all_of(caught.value)
+    assert "sig=" not in everything_said(caught.value)
 
 
 def test_fault_within_a_listing_is_not_noticed(signed, proxy):
@@ -272,13 +272,4 @@ def test_unknown_host_of_a_link_is_told(monkeypatch):
 
     with pytest.raises(ConfigError, match="there is no host acme") as caught:
         list(open_store("https://acme.example/a?sig=canary", Settings()).list())
-    assert "canary" not in _all_of(caught.value)
-
-
-def _all_of(error):
-    """Everything an error and what is behind it say."""
-    said = ""
-    while error is not None:
-        said += f"{error!s} {error!r} {vars(error)!r}"
-        error = error.__cause__ or error.__context__
-    return said
+    assert "canary" not in everything_said(caught.value)

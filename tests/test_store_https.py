@@ -19,7 +19,7 @@ from shared.stores import open_store
 from shared.stores.blob import BlobStore
 from shared.stores.https import HttpsStore
 from tests.servers import free_port
-from tests.store_suite import FileSuite, content
+from tests.store_suite import FileSuite, content, everything_said
 
 NOON = dt.datetime(2026, 2, 24, 12, tzinfo=dt.UTC).timestamp()
 LATER = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
@@ -301,7 +301,7 @@ def test_refused_connection_may_pass():
     """A server that restarts is back soon."""
     with pytest.raises(TransientError, match="refuses connections") as caught:
         list(open_store(f"http://127.0.0.1:{free_port()}/a?sig=canary").list())
-    assert "canary" not in _all_of(caught.value)
+    assert "canary" not in everything_said(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -330,14 +330,5 @@ def test_links_without_a_host_are_refused(url):
 def _refused(url):
     with pytest.raises(ConfigError) as caught:
         list(open_store(url).list())
-    assert "canary" not in _all_of(caught.value)
+    assert "canary" not in everything_said(caught.value)
     return str(caught.value)
-
-
-def _all_of(error):
-    """Everything an error and what is behind it say."""
-    said = ""
-    while error is not None:
-        said += f"{error!s} {error!r} {vars(error)!r}"
-        error = error.__cause__ or error.__context__
-    return said

@@ -21,7 +21,7 @@ from shared.cli import main
 from shared.secrecy import Scrubbing, keep_secrets, scrubbed
 from tests.servers import free_port
 from tests.servers.proxy import Fault, Proxy, busy
-from tests.store_suite import locations
+from tests.store_suite import everything_said, locations
 
 NOW = dt.datetime.now(dt.UTC)
 BLOB = "Full/Acme/20260224000000/location.parquet"
@@ -92,16 +92,10 @@ def signed(azurite, container):
 
 def _assert_nowhere(secret, result, logged, tmp_path):
     """*secret* is in nothing that a command said or left behind."""
-    exception = "".join(_said_by(result.exception))
+    exception = everything_said(result.exception)
     places = {"output": result.output, "exception": exception, "log": "\n".join(logged), **_kept(tmp_path)}
     forms = {secret, quote(secret, safe=""), quote(secret)}
     assert {} == {place: form for place, said in places.items() for form in forms if form in said}
-
-
-def _said_by(error):
-    while error is not None:
-        yield f"{error!s} {error!r} {vars(error)!r}"
-        error = error.__cause__ or error.__context__
 
 
 def _kept(folder):

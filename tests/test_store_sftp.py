@@ -22,7 +22,7 @@ from shared.stores import _remote, expect, open_store
 from tests.exports import START
 from tests.servers import free_port
 from tests.servers.sshd import KINDS, running_sshd
-from tests.store_suite import StoreSuite, content, tail
+from tests.store_suite import StoreSuite, content, everything_said, tail
 
 _times = itertools.count(1_771_900_000)
 """Each file written is from a second of its own: SFTP tells no fractions of one."""
@@ -408,8 +408,5 @@ def _with(settings, **changed):
 def _refused(url, settings):
     with pytest.raises(ConfigError) as caught:
         list(open_store(url, settings).list())
-    error = caught.value
-    while error is not None:
-        assert "canary" not in f"{error!s} {error!r}"
-        error = error.__cause__ or error.__context__
+    assert "canary" not in everything_said(caught.value)
     return str(caught.value)

@@ -13,9 +13,11 @@ import re
 import zlib
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from shared.errors import DataError
+from shared.ledger._records import after as recorded
+from shared.ledger._records import is_recorded
 from shared.model import Record, Watermark
 
 Row: TypeAlias = Mapping[str, Any]
@@ -35,6 +37,24 @@ _CHARACTERS = 16_000
 _BYTES = 60_000
 _MOST_PACKED = 15 * _BYTES
 _LONGEST_KEY = 400
+_RUNS = 8
+
+
+class Kept(NamedTuple):
+    """What is kept of a work."""
+
+    record: Record
+    done_by: tuple[str, ...] = ()
+    """The last runs that recorded it done: a commit whose answer was lost is known even after another run's."""
+
+
+def after(before: Kept | None, record: Record) -> Kept:
+    """What is kept once *record* is recorded over *before*: *before* itself if that was done already."""
+    if before is not None and (record.run in before.done_by or is_recorded(before.record, record)):
+        return before
+    new = recorded(before.record if before else None, record)
+    runs = (*(before.done_by if before else ()), *([record.run] if record.status == "done" else []))
+    return Kept(new, runs[-_RUNS:])
 
 
 def partition(feed: str) -> str:
@@ -51,18 +71,21 @@ def work_key(work: str) -> str:
     return f"{WORKS[0]}{_digest(work)}"
 
 
-def work_row(record: Record) -> Row:
+def work_row(kept: Kept) -> Row:
     """An unknown export time is kept as empty text, since a query cannot ask for what is not there."""
-    values = {"name": record.name, "run": record.run, "status": record.status, "times": record.times}
-    row = _spread(work_key(record.work), {"work": record.work, **values, "exported_at": record.exported_at or ""})
+    record = kept.record
+    values = {"work": record.work, "name": record.name, "run": record.run, "status": record.status}
+    more = {"times": record.times, "exported_at": record.exported_at or "", "done_by": json.dumps(kept.done_by)}
+    row = _spread(work_key(record.work), {**values, **more})
     if _size(row) > _MOST_ENTITY:
         raise DataError("the names of a file and its work are longer than the ledger can keep", fix="Shorten its path")
     return row
 
 
-def as_record(row: Row) -> Record:
+def as_kept(row: Row) -> Kept:
     text = {name: _gathered(row, name) for name in ("work", "name", "run", "status")}
-    return Record(**text, times=row["times"], exported_at=row["exported_at"] or None)
+    record = Record(**text, times=row["times"], exported_at=row["exported_at"] or None)
+    return Kept(record, tuple(json.loads(_gathered(row, "done_by"))))
 
 
 def mark_row(mark: Watermark) -> Row:

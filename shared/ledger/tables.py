@@ -25,7 +25,7 @@ import stamina
 from shared.errors import ConflictError, TransientError
 from shared.ledger import _table_account as account
 from shared.ledger import _table_rows as rows
-from shared.ledger._records import after, forgotten
+from shared.ledger._records import forgotten
 from shared.model import Record, Watermark
 from shared.secrecy import scrubbed
 from shared.settings import CONNECTION_STRING, url_kind
@@ -67,7 +67,7 @@ class TablesLedger:
     def known(self, feed: str, works: Sequence[str]) -> Mapping[str, Record]:
         def read() -> dict[str, Record]:
             self._settle(feed)
-            return {work: rows.as_record(row) for work, row in self._works(feed, works).items()}
+            return {work: rows.as_kept(row).record for work, row in self._works(feed, works).items()}
 
         return self._repeated(read)
 
@@ -110,32 +110,38 @@ class TablesLedger:
         records, settled = rows.as_journal(journal)
         changes = self._changes(feed, records[settled:])
         guard = _guard(journal.metadata["etag"])
-        for count in list(rows.fitting(map(rows.work_row, records[settled:]), rows.MOST_ROWS - 1)):
-            chunk, settled = records[settled : settled + count], settled + count
+        puts = (changes[record.work][1] if record.work in changes else None for record in records[settled:])
+        likely = (rows.work_row(rows.Kept(record, ("x" * 1_000,))) for record in records[settled:])
+        for count in list(rows.fitting(likely, rows.MOST_ROWS - 1)):
+            settled += count
             moved = _settled(settled, len(records), guard)
-            puts = [changes[record.work][1] for record in chunk if record.work in changes]
-            guard = _guard(self._submit(feed, [moved, *puts]))
+            guard = _guard(self._submit(feed, [moved, *filter(None, islice(puts, count))]))
 
     def _changes(self, feed: str, records: Sequence[Record]) -> dict[str, tuple[Record, Operation]]:
         """What *records* change of what is kept: by work what it becomes, and how to write that."""
         stored = self._works(feed, [record.work for record in records])
-        before = {work: rows.as_record(row) for work, row in stored.items()}
+        before = {work: rows.as_kept(row) for work, row in stored.items()}
         now = dict(before)
         for record in records:
-            now[record.work] = after(now.get(record.work), record)
+            now[record.work] = rows.after(now.get(record.work), record)
         return {
-            work: (record, _put(rows.work_row(record), stored.get(work)))
-            for work, record in now.items()
-            if record != before.get(work)
+            work: (kept.record, _put(rows.work_row(kept), stored.get(work)))
+            for work, kept in now.items()
+            if kept != before.get(work)
         }
 
     def _forget(self, feed: str, since: str) -> list[Record]:
         self._settle(feed)
-        found = [(row, rows.as_record(row)) for row in self._exported(feed, since)]
-        puts = iter([_put(rows.work_row(forgotten(told)), row) for row, told in found if forgotten(told) != told])
-        for count in list(rows.fitting(rows.work_row(told) for _, told in found if forgotten(told) != told)):
-            self._submit(feed, list(islice(puts, count)))
-        return [forgotten(told) for _, told in found]
+        told, puts = [], []
+        for row in self._exported(feed, since):
+            kept = rows.as_kept(row)
+            told.append(forgotten(kept.record))
+            if told[-1] != kept.record:
+                puts.append(_put(rows.work_row(kept._replace(record=told[-1])), row))
+        left = iter(puts)
+        for count in list(rows.fitting(row for _, row, _ in puts)):
+            self._submit(feed, list(islice(left, count)))
+        return told
 
     # -- requests
 
@@ -169,14 +175,13 @@ class TablesLedger:
         if not most:
             return found, reached
         pages = self._query(feed, "RowKey ge @first and RowKey le @last", first=wanted[0], last=wanted[-1]).by_page()
-        for _ in range(most):
-            page = next(pages, None)
-            if page is None:
-                return found, wanted[-1]
+        for page in islice(pages, most):
             for row in page:
                 reached = row["RowKey"]
                 if reached in among:
                     found[reached] = row
+            if getattr(pages, "continuation_token", None) is None:  # the last page
+                return found, wanted[-1]
         return found, reached
 
     def _exported(self, feed: str, since: str) -> Iterable[TableEntity]:

@@ -111,26 +111,36 @@ def is_current(session: Session) -> bool:
 
 def find(session: Session, run: str) -> Run | None:
     """The run as it was written."""
-    found = session.rows(sa.select(RUN).where(RUN.c.id == run))
-    return _as_run(found[0]) if found else None
+    found = session.rows(finding(run))
+    return as_run(found[0]) if found else None
+
+
+def finding(run: str) -> sa.Select[Any]:
+    """Asks for the run; ``as_run`` reads the answer."""
+    return sa.select(RUN).where(RUN.c.id == run)
 
 
 def write(session: Session, run: Run) -> None:
     """Write *run*, over an earlier try of it that failed."""
-    session.change(sa.delete(RUN).where(RUN.c.id == run.id))
+    for statement in writing(run):
+        session.change(statement)
+
+
+def writing(run: Run) -> tuple[sa.Delete, sa.Insert]:
+    """The statements that write *run*."""
     values = {name: value for name, value in asdict(run).items() if name in RUN.c}
     for name in _TIMES:
         values[name] = moment(values[name])
     values["files"] = json.dumps(run.files, ensure_ascii=False)
     values["columns"] = json.dumps([asdict(column) for column in run.columns], ensure_ascii=False)
-    session.change(sa.insert(RUN).values(values))
+    return sa.delete(RUN).where(RUN.c.id == run.id), sa.insert(RUN).values(values)
 
 
 def runs(session: Session, feed: str | None, limit: int | None) -> list[Run]:
     """The last runs, newest first."""
     chosen = sa.select(RUN).order_by(RUN.c.finished.desc(), RUN.c.started.desc(), RUN.c.id)
     chosen = chosen if limit is None else chosen.limit(limit)
-    return [_as_run(row) for row in session.rows(chosen if feed is None else chosen.where(RUN.c.feed == feed))]
+    return [as_run(row) for row in session.rows(chosen if feed is None else chosen.where(RUN.c.feed == feed))]
 
 
 def rejects(session: Session, feed: str, run: str | None) -> Iterator[Mapping[str, Json]]:
@@ -151,7 +161,8 @@ def rejects(session: Session, feed: str, run: str | None) -> Iterator[Mapping[st
         yield {**told, "exported_at": instant(told["exported_at"]) if told["exported_at"] else None}
 
 
-def _as_run(row: tuple[Any, ...]) -> Run:
+def as_run(row: tuple[Any, ...]) -> Run:
+    """A run from its row of the table."""
     values = dict(zip((column.name for column in RUN.c), row, strict=True))
     for name in _TIMES:
         values[name] = instant(values[name]) if values[name] else None

@@ -16,9 +16,9 @@ from sqlalchemy.dialects import postgresql
 
 from shared.casting import json_text
 from shared.contract import ROW
-from shared.errors import ConfigError, DataError
-from shared.model import OUTCOMES, Change, Feed, Json, Plan, Run, Staged, moment, with_note
-from shared.warehouses import Limits, Merged, _ddl, _ingest, _shape
+from shared.errors import DataError
+from shared.model import OUTCOMES, Change, Feed, Json, Plan, Run, Staged
+from shared.warehouses import Limits, Merged, _ddl, _history, _ingest, _shape
 from shared.warehouses._changes import (
     BY,
     DELETED,
@@ -33,6 +33,7 @@ from shared.warehouses._changes import (
     flagged,
     ties,
 )
+from shared.warehouses._history import TWICE, no_outcomes
 from shared.warehouses._session import Expression, Session
 from shared.warehouses._shape import Shape
 from shared.warehouses._types import DATETIME, TEXT
@@ -58,37 +59,25 @@ class Merge:
         before = _ingest.find(self._session, self._run.id)
         if before is not None and before.status == "done":
             return Merged(before, ())
-        _refuse_other_clients(self._session, self._run)
+        self._refuse_other_clients()
         self._parts = [self._tables[part.table] for part in staged]
         self._present = [self._tables[part.present] for part in staged if part.present]
         self._long = {name for part in staged for name in part.long}
         self._all = _together(self._parts)
         self._confirm_staged(sum(part.rows for part in staged))
         counts, shown = self._bring_in()
-        run = replace(self._run, note=self._note(), **counts)  # type: ignore[arg-type]  # counts are fields of Run
-        _refuse_unless_it_adds_up(run)
+        run = _history.done(self._run, self._rules, counts)
         _ingest.write(self._session, run)
         return Merged(run, shown)
 
     def _find_rules(self) -> Rules:
-        exported, now = moment(self._run.exported_at), moment(self._run.finished or self._run.started)
-        assert now is not None  # noqa: S101 - every run has a start
-        run = _ingest.RUN.c
-        fulls = sa.select(sa.func.min(run.exported_at)).where(
-            run.feed == self._run.feed,
-            run.status == "done",
-            run.complete,
-            run.exported_at > (exported or now),
-        )
-        overtaken_by = self._session.rows(fulls)[0][0] if exported else None
-        full = self._run.complete and overtaken_by is None
-        return Rules(feed=self._feed, now=now, exported=exported, overtaken_by=overtaken_by, full=full)
+        found = self._session.rows(_history.overtaking(self._run)) if self._run.exported_at else [(None,)]
+        return _history.rules(self._feed, self._run, found[0][0])
 
-    def _note(self) -> str | None:
-        late = self._rules.overtaken_by
-        if late is None:
-            return self._run.note
-        return with_note(self._run.note, f"late: a full exported at {late} is merged already")
+    def _refuse_other_clients(self) -> None:
+        others = self._session.rows(_history.other_clients(self._run)) if self._run.client is not None else []
+        if others:
+            _history.refuse_client(self._run, others[0][0])
 
     def _confirm_staged(self, promised: int) -> None:
         found = self._number(self._all)
@@ -100,7 +89,7 @@ class Merge:
 
     def _bring_in(self) -> tuple[dict[str, int], list[Change]]:
         if any(key not in self._all.c for key in self._feed.keys):
-            return _none(), []  # a key column without a type has no value: every row was rejected
+            return no_outcomes(), []  # a key column without a type has no value: every row was rejected
         twins = self._twins()
         if twins is None and self._rules.overtaken_by is None:
             adopted = self._adopt()
@@ -146,7 +135,7 @@ class Merge:
             rows = _as_json(self._session, sa.select(target).limit(_SHOWN))
             shown = [Change("inserted", None, row) for row in rows]
         stored = self._number(target)
-        return {**_none(), "inserted": stored, "unchanged": gone}, shown
+        return {**no_outcomes(), "inserted": stored, "unchanged": gone}, shown
 
     # -- any other load: compute the changes, then apply them
 
@@ -199,7 +188,7 @@ class Merge:
 
     def _count(self, found: sa.Table, superseded: int) -> dict[str, int]:
         kinds = sa.select(found.c[OUTCOME], sa.func.count()).group_by(found.c[OUTCOME])
-        counts = {**_none(), **dict(self._session.rows(kinds)), "superseded": superseded}
+        counts = {**no_outcomes(), **dict(self._session.rows(kinds)), "superseded": superseded}
         self._refuse_twins_of_others(found)
         accepted = self._run.read - self._run.rejected
         unchanged = accepted - sum(n for outcome, n in counts.items() if outcome != "absent")
@@ -214,7 +203,7 @@ class Merge:
             raise DataError(
                 f"the outcomes of {self._feed.name} do not add up to {self._run.read} rows: "
                 f"{several} rows of its table have a key that another row has",
-                fix=_TWICE,
+                fix=TWICE,
             )
 
     def _brake(self, absent: int, target: sa.Table) -> None:
@@ -342,42 +331,14 @@ def _together(parts: Sequence[sa.FromClause]) -> sa.FromClause:
     return sa.union_all(*(sa.select(*part.c) for part in parts)).subquery("parts")
 
 
-def _refuse_other_clients(session: Session, run: Run) -> None:
-    if run.client is None:
-        return
-    old = _ingest.RUN.c
-    others = sa.select(old.client).where(old.feed == run.feed, old.status == "done", old.client != run.client)
-    found = session.rows(others.limit(1))
-    if found:
-        raise ConfigError(
-            f"feed {run.feed} holds the data of client {found[0][0]!r}, this is of {run.client!r}",
-            fix="Declare a second system for a second client in the catalog",
-        )
-
-
-def _refuse_unless_it_adds_up(run: Run) -> None:
-    """Promise 6, checked where it can still be taken back."""
-    outcomes = {name: getattr(run, name) for name in OUTCOMES}
-    if sum(outcomes.values()) != run.read or min(outcomes.values()) < 0:
-        told = ", ".join(f"{n} {name}" for name, n in outcomes.items())
-        raise DataError(f"the outcomes of {run.feed} do not add up to {run.read} rows: {told}", fix=_TWICE)
-
-
-_TWICE = "Look for rows with the same key in its table: something other than Sluice writes to it"
-
-
 def _expect(touched: int, counted: int, feed: Feed) -> None:
     if touched != counted:
-        raise DataError(f"{counted} rows of {feed.name} were to change, but {touched} did", fix=_TWICE)
+        raise DataError(f"{counted} rows of {feed.name} were to change, but {touched} did", fix=TWICE)
 
 
 def _outcome_is(found: sa.Table, *outcomes: str) -> sa.ColumnElement[bool]:
     # Not IN: SQLAlchemy expands that after compiling, by a mark in the text that a column's name may have as well.
     return sa.or_(*(found.c[OUTCOME] == outcome for outcome in outcomes))
-
-
-def _none() -> dict[str, int]:
-    return {name: 0 for name in (*OUTCOMES, "absent") if name != "rejected"}
 
 
 def _sum(counts: Mapping[str, int], outcomes: Sequence[str]) -> int:

@@ -46,6 +46,8 @@ class Address:
     sign_in: str
     trust: bool = False
     """Take any certificate. For a test server; Azure's are known to every machine."""
+    strict: bool = False
+    """Encrypt before the first word of the protocol (TDS 8.0), not from the sign-in on."""
 
     def text(self, *, driver: str | None = None) -> str:
         """The connection string, without what a token says. *driver* as ODBC names it; other drivers need none."""
@@ -53,7 +55,7 @@ class Address:
             **({"Driver": _braced(driver)} if driver else {}),
             "Server": f"tcp:{self.host},{self.port}",
             "Database": _braced(self.database),
-            "Encrypt": "yes",
+            "Encrypt": "strict" if self.strict else "yes",
             "TrustServerCertificate": "yes" if self.trust else "no",
         }
         if self.sign_in == "SqlPassword":
@@ -69,8 +71,8 @@ def address(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = parts.port or 1433
-    except ValueError as error:
-        raise ConfigError("WAREHOUSE_URL has a port that is no number", fix=_FORM) from error
+    except ValueError:  # it repeats what it takes for the port, which may be half a password
+        raise ConfigError("WAREHOUSE_URL cannot be read", fix=f"{_FORM}, user and password percent-encoded") from None
     database = unquote(parts.path.lstrip("/"))
     if not parts.hostname or not database:
         raise ConfigError("WAREHOUSE_URL names no server or no database", fix=_FORM)
@@ -78,7 +80,8 @@ def address(url: str) -> Address:
     options = {name: value for name, value in options.items() if name != "driver"}
     if unknown := sorted(set(options) - set(_OPTIONS)):
         raise ConfigError(f"WAREHOUSE_URL has option {', '.join(unknown)}", fix=f"Known are {', '.join(_OPTIONS)}")
-    if options.get("encrypt", "yes").lower() not in ("yes", "true", "mandatory", "strict"):
+    encrypt = options.get("encrypt", "yes").lower()
+    if encrypt not in ("yes", "true", "mandatory", "strict"):
         raise ConfigError(
             "WAREHOUSE_URL turns encryption off", fix="Leave Encrypt out; TrustServerCertificate=yes helps"
         )
@@ -87,9 +90,12 @@ def address(url: str) -> Address:
     if told.lower() not in _SIGN_INS:
         known = ", ".join(dict.fromkeys(_SIGN_INS.values()))
         raise ConfigError(f"WAREHOUSE_URL asks for authentication {told}", fix=f"Choose one of {known}")
+    sign_in = _SIGN_INS[told.lower()]
+    if sign_in == "SqlPassword" and not (user and password):
+        raise ConfigError("WAREHOUSE_URL has no user or no password", fix=_FORM)
     return Address(
-        host=parts.hostname, port=port, database=database, user=user, password=password,
-        sign_in=_SIGN_INS[told.lower()], trust=options.get("trustservercertificate", "no").lower() in ("yes", "true"),
+        host=parts.hostname, port=port, database=database, user=user, password=password, sign_in=sign_in,
+        trust=options.get("trustservercertificate", "no").lower() in ("yes", "true"), strict=encrypt == "strict",
     )  # fmt: skip
 
 
@@ -98,15 +104,13 @@ _FORM = "Write mssql://[user:password@]host[:port]/database?authentication=Activ
 
 def token(where: Address) -> str | None:
     """An access token for the database, or None where a password signs in."""
-    known = credential(where)
-    if known is None:
-        return None
     from azure.core.exceptions import AzureError
 
     try:
-        return str(known.get_token(_SCOPE).token)
-    except AzureError as error:
-        line = str(error).strip().splitlines()[0]
+        known = credential(where)
+        return None if known is None else str(known.get_token(_SCOPE).token)
+    except (AzureError, ValueError) as error:  # ValueError: a workload identity without its environment
+        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ConfigError(
             f"no token for the database with {where.sign_in}: {line[:300].rstrip('.')}",
             fix="Check the identity of this app (or run az login), and the client id in WAREHOUSE_URL",
@@ -171,7 +175,7 @@ def driver(odbc: Any) -> str:
 def _fitting(folder: Path) -> Path | None:
     """The packaged driver for this system; its folders are ``<system>/<kind>/<machine>/lib``."""
     machine = {"aarch64": "arm64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
-    built = [path for path in folder.rglob("libmsodbcsql*") if machine in path.parts or machine in str(path)]
+    built = [path for path in folder.rglob("libmsodbcsql*") if machine in path.relative_to(folder).parts]
     return min(built, key=lambda path: (_kind() not in path.parts, str(path)), default=None)
 
 

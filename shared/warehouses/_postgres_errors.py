@@ -30,6 +30,7 @@ _REFUSALS: tuple[tuple[str, type[IngestError], str, str], ...] = (
     ("3D", ConfigError, "the warehouse cannot be opened", _MORE),
     ("42501", ConfigError, "the user of WAREHOUSE_URL may not do that", "Grant it CREATE on the database and schemas"),
     ("25006", ConfigError, "the server only lets us read", "Name the primary server in WAREHOUSE_URL"),
+    ("57014", TransientError, "somebody cancelled it", "Try again"),
     ("53", TransientError, "the server is out of room", "Make room on it, then try again"),
     ("0A000", DataError, "the table cannot take what comes", _VIEWS),
     ("2BP01", DataError, "the table cannot take what comes", _VIEWS),

@@ -116,13 +116,13 @@ class ServerWarehouse:
 
         def unit(session: Session) -> Merged:
             self._engine.lock(session, run.feed)
-            limited = dataclasses.replace(run, log_rate=self._engine.log_rate())
             merged = Merge(session, plan, limited, limits, tables)(staged)
             if limits.dry_run:
                 raise Rollback(merged)
             return merged
 
         self._prepare()
+        limited = dataclasses.replace(run, log_rate=self._engine.log_rate())
         return self._engine.unit(unit)
 
     def record(self, run: Run) -> None:

@@ -121,6 +121,7 @@ class DuckDBWarehouse:
                     path.unlink(missing_ok=True)
             if rejects:
                 session.change(sa.delete(_ingest.REJECTED).where(_ingest.REJECTED.c.run == plan.run.id))
+                _drop_if_empty(session, plan.feed.system)
         self._claims.let_go(dropped)
 
     def _staging_of(self, session: DuckDBSession, plan: Plan) -> dict[str, bool]:
@@ -263,6 +264,13 @@ def _sql_types(session: DuckDBSession, columns: Sequence[Column]) -> list[tuple[
         (name, sql_type(kind).compile(dialect=session.dialect))
         for name, kind in ((ROW, "bigint"), *((c.name, c.type) for c in columns))
     ]
+
+
+def _drop_if_empty(session: DuckDBSession, schema: str) -> None:
+    """A first load is staged in its schema, which has to be made for that; a dry run leaves none behind."""
+    here = "SELECT 1 FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ? LIMIT 1"
+    if not session.connection.execute(here, [ALIAS, schema]).fetchall():
+        session.ddl(f"DROP SCHEMA IF EXISTS {session.quoted(schema)}")
 
 
 def _staging_tables(plan: Plan, staged: Sequence[Staged], beside: set[str]) -> dict[str, sa.Table]:

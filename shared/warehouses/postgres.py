@@ -17,6 +17,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 import stamina
 
+from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
 from shared.errors import ConfigError, TransientError
@@ -30,6 +31,8 @@ from shared.warehouses._server import STAGING, Rollback, ServerWarehouse
 
 T = TypeVar("T")
 _TRIES = 5
+_FIRST_WAIT, _LONGEST_WAIT, _JITTER = 0.1, 10.0, 0.5
+"""Seconds between tries: most of what passes is a deadlock or a broken connection, and passes at once."""
 _DEFAULTS: Mapping[str, Any] = {
     "application_name": "sluice", "connect_timeout": 15,
     "keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
@@ -66,7 +69,13 @@ class Postgres:
 
     def lock(self, session: PostgresSession, name: str) -> None:
         # Ends with the transaction, and belongs to this database. The time it may take is set for all locks.
-        session.execute("SELECT pg_advisory_xact_lock($1)", _lock_number(name))
+        try:
+            session.execute("SELECT pg_advisory_xact_lock($1)", _lock_number(name))
+        except errors.LockNotAvailable as error:
+            raise TransientError(
+                f"another session has been busy with {name} for {self._timeout:g} s",
+                fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
+            ) from error
 
     def examine(self) -> Iterator[Finding]:
         yield from self.unit(_signed_in)
@@ -123,7 +132,12 @@ class Postgres:
     def _repeated(self, work: Callable[[PostgresSession], T], on: Callable[[Exception], bool]) -> T:
         with translated(self._timeout):
             for attempt in stamina.retry_context(
-                on=on, attempts=_TRIES, timeout=None, wait_initial=0.1, wait_max=10.0, wait_jitter=0.5
+                on=on,
+                attempts=_TRIES,
+                timeout=None,
+                wait_initial=_FIRST_WAIT,
+                wait_max=_LONGEST_WAIT,
+                wait_jitter=_JITTER,
             ):
                 with attempt:
                     return self._once(work)
@@ -170,8 +184,9 @@ class Postgres:
     def _begin(self, session: PostgresSession) -> None:
         # For the transaction alone, so that it also holds where a pooler hands out the connection.
         told = {
-            "timezone": "UTC", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0",
-            "lock_timeout": f"{max(1, round(self._timeout * 1000))}ms", "standard_conforming_strings": "on",
+            "timezone": "UTC", "datestyle": "ISO", "extra_float_digits": "1", "standard_conforming_strings": "on",
+            "lock_timeout": f"{max(1, round(self._timeout * 1000))}ms",
+            "statement_timeout": "0", "idle_in_transaction_session_timeout": "0",
         }  # fmt: skip
         values = [part for pair in (*told.items(), *_MEMORY.items()) for part in pair]
         plain = [f"set_config(${2 * n + 1}, ${2 * n + 2}, true)" for n in range(len(told))]

@@ -31,7 +31,9 @@ Blobs: TypeAlias = "Callable[[str, str], bytes | None]"
 # -- arrays of parameters
 
 
-def arrow(columns: Sequence[Column], rows: Sequence[Sequence[Any]], sizes: Sequence[Any] | None, blind: bool) -> pa.Table:
+def arrow(
+    columns: Sequence[Column], rows: Sequence[Sequence[Any]], sizes: Sequence[Any] | None, blind: bool
+) -> pa.Table:
     """*rows* as columns c0, c1 ...; *blind*: into a temporary table, whose columns the driver cannot ask for."""
     arrays = {}
     for n, (column, values) in enumerate(zip(columns, zip(*rows, strict=True), strict=True)):
@@ -121,13 +123,17 @@ def load(
         return 0
     arrays = {f"c{n}": pa.array([values[row] for row in kept], _arrow(table.columns[n].type))
               for n, values in enumerate(columns)}  # fmt: skip
-    connection.register("_rows", pa.table(arrays))
-    try:
-        names = ", ".join(quoted(column.name) for column in table.columns)
-        done = connection.execute(f"INSERT INTO {table.quoted} ({names}) SELECT * FROM _rows").fetchall()
-    finally:
-        connection.unregister("_rows")
+    names = ", ".join(quoted(column.name) for column in table.columns)
+    done = run_with(connection, pa.table(arrays), f"INSERT INTO {table.quoted} ({names}) SELECT * FROM _rows")
     return int(done[0][0])
+
+
+def run_with(connection: duckdb.DuckDBPyConnection, rows: pa.Table, sql: str) -> list[tuple[Any, ...]]:
+    """Run *sql* with *rows* as ``_rows``, which an error takes away together with the transaction."""
+    connection.register("_rows", rows)
+    done = connection.execute(sql).fetchall()
+    connection.unregister("_rows")
+    return done
 
 
 def _content(table: Table, order: Order, blobs: Blobs | None, sources: Sequence[Mapping[str, Any]]) -> bytes:
@@ -182,7 +188,8 @@ def _field(quote: bytes) -> re.Pattern[bytes]:
 
 def _broken(path: str, row: int, column: int) -> errors.Error:
     return errors.raised(
-        4879, f"Bulk load failed due to invalid column value in CSV data file {path} in row {row + 1}, column {column + 1}."
+        4879,
+        f"Bulk load failed due to invalid column value in CSV data file {path} in row {row + 1}, column {column + 1}.",
     )
 
 
@@ -317,7 +324,7 @@ def _float(field: bytes) -> float:
 
 def _real(field: bytes) -> float:
     try:
-        return float(struct.unpack("f", struct.pack("f", _float(field)))[0])
+        return float(struct.unpack("<f", struct.pack("<f", _float(field)))[0])
     except OverflowError:
         raise _Overflow from None
 

@@ -106,7 +106,9 @@ def of_duckdb(kind: str) -> Type:
     if found == "decimal":
         return Type(name="decimal", precision=38, scale=0)
     precision, scale = _DIGITS.get(found, ({"float": 53, "real": 24}.get(found), None))
-    return Type(name=found, precision=precision, scale=scale, fraction={"date": 0, "time": 6, "datetime2": 6}.get(found))
+    return Type(
+        name=found, precision=precision, scale=scale, fraction={"date": 0, "time": 6, "datetime2": 6}.get(found)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from tests.tsql import catalog, errors, translate
-from tests.tsql.catalog import Column, Index, Table, Type, literal, quoted
+from tests.tsql.catalog import Column, Index, Table, Type, quoted
 from tests.tsql.script import Token, Tokens, closing, split, text
 from tests.tsql.translate import World, name_of
 
@@ -407,22 +407,22 @@ class Ddl:
                 case _:
                     raise NotImplementedError(f"the stand-in does not imitate {text(of[place:])} of a column")
         kept = Column(name=name, type=catalog.declared(kind, arguments, collation), nullable=nullable)
-        return _Definition(
-            column=kept, default=default, constraint=constraint, key=key, with_values=with_values
-        )
+        return _Definition(column=kept, default=default, constraint=constraint, key=key, with_values=with_values)
 
     def _known(self, schema: str, name: str) -> Table:
         table = self._world.table(schema, name)
         if table is None:
             raise errors.raised(
-                4902, f'Cannot find the object "{schema}.{name}" because it does not exist or you do not have permissions.'
+                4902,
+                f'Cannot find the object "{schema}.{name}" because it does not exist or you do not have permissions.',
             )
         return table
 
     def _schema(self, name: str) -> None:
         if self._world.function("SCHEMA_ID", [name]) == "NULL":
             raise errors.raised(
-                2760, f'The specified schema name "{name}" either does not exist or you do not have permission to use it.'
+                2760,
+                f'The specified schema name "{name}" either does not exist or you do not have permission to use it.',
             )
 
     def _has_rows(self, table: Table) -> bool:
@@ -432,7 +432,7 @@ class Ddl:
         self._connection.execute(sql)
 
 
-_LATER = {name: "timezone('UTC', get_current_timestamp())" for name in ("SYSUTCDATETIME", "GETUTCDATE", "SYSDATETIME")}
+_LATER = dict.fromkeys(("SYSUTCDATETIME", "GETUTCDATE", "SYSDATETIME"), "timezone('UTC', get_current_timestamp())")
 """Functions that a default or a view calls when it is used."""
 
 
@@ -518,7 +518,9 @@ def _refuse_twice(table: str, names: Sequence[str]) -> None:
             )  # fmt: skip
         seen.add(name.lower())
         if len(name) > 128:
-            raise errors.raised(103, f"The identifier that starts with '{name[:128]}' is too long. Maximum length is 128.")
+            raise errors.raised(
+                103, f"The identifier that starts with '{name[:128]}' is too long. Maximum length is 128."
+            )
 
 
 _OPTIONS = {"NULL", "NOT", "CONSTRAINT", "WITH", "PRIMARY", "UNIQUE", "COLLATE", "CHECK", "REFERENCES"}

@@ -26,19 +26,18 @@ import contextlib
 import datetime as dt
 import re
 import threading
-import time
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from tests.tsql import bulk, catalog, ddl, errors, parser, script, translate
-from tests.tsql.catalog import DATABASE, SYSTEM, Table, literal, quoted
-from tests.tsql.script import If, Node, Token, Tokens
+from tests.tsql.catalog import DATABASE, SYSTEM, Table, literal
+from tests.tsql.script import If, Node, Tokens
 from tests.tsql.translate import World, constant
 
 _MOST_PARAMETERS = 2_100
@@ -214,7 +213,9 @@ class _Locks:
         """Release all that *session* owns, of Transaction or Session *kinds*."""
         with self._changed:
             for resource, held in self._held.items():
-                self._held[resource] = Counter({k: n for k, n in held.items() if k[0] is not session or k[1] not in kinds})
+                self._held[resource] = Counter(
+                    {k: n for k, n in held.items() if k[0] is not session or k[1] not in kinds}
+                )
             self._changed.notify_all()
 
     def _is_free(self, resource: str, owner: tuple[object, str], mode: str) -> bool:
@@ -413,11 +414,7 @@ class Connection:
         source = bulk.arrow([table.column(name) for name in names], rows, sizes, table.name.startswith("#"))
         self._server._note(sql)
         with self._failing(), self._server.faults(sql), self._statement(writes=True):
-            self._duck.register("_rows", source)
-            try:
-                self._duck.execute(translate.insert_from(table, names, "_rows"))
-            finally:
-                self._duck.unregister("_rows")
+            bulk.run_with(self._duck, source, translate.insert_from(table, names, "_rows"))
             ddl.check_keys(self._duck, table)
         return True
 
@@ -550,9 +547,7 @@ class Connection:
             if table is None:
                 raise errors.raised(4701, f'Cannot find the object "{order.table}" because it does not exist or you do '
                                     "not have permissions.")  # fmt: skip
-            self._rowcount = bulk.load(
-                self._duck, table, order, self._server.blobs, self._server.external_data_sources
-            )
+            self._rowcount = bulk.load(self._duck, table, order, self._server.blobs, self._server.external_data_sources)
             ddl.check_keys(self._duck, table)
         return None if self._nocount else _Result(rowcount=self._rowcount)
 
@@ -665,8 +660,12 @@ class Connection:
         if kept is None:
             return None
         rows, columns = kept
-        empty = f"SELECT {', '.join(f'CAST(NULL AS VARCHAR) COLLATE NOCASE AS {column}' for column in columns)} WHERE false"
-        told = (f"SELECT {', '.join(f'{constant(row.get(column))} COLLATE NOCASE' for column in columns)}" for row in rows)
+        empty = (
+            f"SELECT {', '.join(f'CAST(NULL AS VARCHAR) COLLATE NOCASE AS {column}' for column in columns)} WHERE false"
+        )
+        told = (
+            f"SELECT {', '.join(f'{constant(row.get(column))} COLLATE NOCASE' for column in columns)}" for row in rows
+        )
         return " UNION ALL ".join([empty, *told])
 
     def _table(self, schema: str, name: str) -> Table | None:
@@ -867,9 +866,13 @@ def _check_syntax(sql: str) -> None:
 def _check_parameters(sql: str, given: Sequence[Any]) -> None:
     wanted = parser.with_variables(sql).count("@") - sql.count("@") if "?" in sql else 0
     if wanted != len(given):
-        raise errors.of_driver(
-            "07002", f"The SQL contains {wanted} parameter markers, but {len(given)} parameters were supplied"
-        ) if wanted < len(given) else errors.of_driver("07002", "COUNT field incorrect or syntax error (0) (SQLExecDirectW)")
+        raise (
+            errors.of_driver(
+                "07002", f"The SQL contains {wanted} parameter markers, but {len(given)} parameters were supplied"
+            )
+            if wanted < len(given)
+            else errors.of_driver("07002", "COUNT field incorrect or syntax error (0) (SQLExecDirectW)")
+        )
 
 
 def _sent(value: Any) -> Any:

@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 import sqlglot
 
@@ -60,7 +59,9 @@ def constant(value: object) -> str:
             return f"TIME '{value.replace(tzinfo=None).isoformat()}'"
         case uuid.UUID():
             return f"CAST('{value}' AS UUID)"
-    raise errors.of_driver("HY105", f"Invalid parameter type.  param-type={type(value).__name__} (0) (SQLBindParameter)")
+    raise errors.of_driver(
+        "HY105", f"Invalid parameter type.  param-type={type(value).__name__} (0) (SQLBindParameter)"
+    )
 
 
 def _decimal(value: Decimal) -> str:
@@ -256,7 +257,9 @@ def _source(target: Tokens, given: Tokens | None, world: World) -> tuple[Table, 
         if not isinstance(found, exp.Table):
             continue
         by_alias = len(target) == 1 and found.alias_or_name.lower() == name.lower()
-        by_name = not found.alias and found.name.lower() == name.lower() and (found.db or "dbo").lower() == schema.lower()
+        by_name = (
+            not found.alias and found.name.lower() == name.lower() and (found.db or "dbo").lower() == schema.lower()
+        )
         if by_alias or by_name:
             table = _known(world, found.db or "dbo", found.name)
             return table, f"[{found.alias}]" if found.alias else text(target), text(given[1:])
@@ -351,6 +354,9 @@ _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeE
 def _adapt_values(parsed: exp.Expr, world: World) -> None:
     for national in list(parsed.find_all(exp.National)):
         national.replace(exp.Literal.string(national.name))
+    for boolean in parsed.find_all(exp.Boolean):
+        name = str(boolean).upper()
+        raise errors.raised(207, f"Invalid column name '{name}'.")  # there are no such words
     for parameter in list(parsed.find_all(exp.Parameter)):
         if parameter.parent is not None and not isinstance(parameter.parent, exp.Parameter):
             parameter.replace(exp.Var(this=_variable(parameter, world)))
@@ -540,7 +546,9 @@ def _key(of: exp.Expr) -> exp.Expr:
 
 
 def _aggregates(of: exp.Expr) -> bool:
-    return any(node.find_ancestor(exp.Query) is of.find_ancestor(exp.Query) for node in of.find_all(exp.AggFunc, exp.Window))
+    return any(
+        node.find_ancestor(exp.Query) is of.find_ancestor(exp.Query) for node in of.find_all(exp.AggFunc, exp.Window)
+    )
 
 
 def _adapt_comparison(comparison: exp.Expr) -> None:
