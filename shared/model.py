@@ -152,6 +152,8 @@ class Staged:
     """Highest cursor of the accepted rows, as cursor text."""
     long: tuple[str, ...] = ()
     """Text columns with a value that is too long for an ordinary column of the engine."""
+    inline: str | None = field(default=None, repr=False)
+    """Rows of a slice that are too few for a staging table: an Arrow IPC stream, deflated, as base64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,8 @@ from shared.warehouses import REJECT_COLUMNS, Limits, Merged, Refused, Warehouse
 
 _REJECTS = pa.schema([(name, pa.string()) for name in REJECT_COLUMNS])
 _SPOOL_BYTES = 4 << 20
+_INLINE = 12_000
+"""Characters: a good quarter of the 45 KB up to which a Durable Functions app keeps what it hands on in a table."""
 
 
 def window(feed: Feed, source: PullSource, ledger: Ledger) -> Unit | None:
@@ -137,7 +139,7 @@ def stage(
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as keys,
     ):
         tally = _Tally(contract, part, plan.feed, _Spool(rejects, _REJECTS), _Spool(keys, contract.keys_schema))
-        loaded = warehouse.stage(plan.feed, table, stored, tally.accepted(source.read(part), progress))
+        loaded = warehouse.stage(plan.feed, table, stored, tally.accepted(source.read(part), progress), _room(plan))
         tally.refuse(loaded.refused)
         warehouse.reject(plan, part.number, tally.rejects)
         present = None
@@ -147,8 +149,16 @@ def stage(
     return Staged(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
         rejected=tally.rejected, values_rejected=tally.values_rejected,
-        keyless=tally.rejected - tally.keys.rows, present=present, high=tally.high,
+        keyless=tally.rejected - tally.keys.rows, present=present, high=tally.high, inline=loaded.inline,
     )  # fmt: skip
+
+
+def _room(plan: Plan) -> int:
+    """Characters of rows that a slice may hand on: little, for all of a run's slices travel to publish together.
+
+    None of a complete full, whose merge needs to see all rows at once.
+    """
+    return 0 if plan.unit.complete else _INLINE // max(1, len(plan.slices))
 
 
 def publish(

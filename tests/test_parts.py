@@ -147,9 +147,9 @@ def test_width_of_text_is_in_utf16_units(container, texts, width):
 
 
 def test_widths_are_the_most_of_all_batches_of_a_part(container):
-    several = [batch(0, 1, "short"), batch(1, 1, "long text"), batch(2, 1, "x")]
+    several = [batch(number, 1, text) for number, text in enumerate(["short", "long text", "x", "y"])]
 
-    parts = upload(several, container, "run/0", part_bytes=20)
+    parts = upload(several, container, "run/0", part_bytes=len(text_of(several[:3])))
 
     assert [{"text": 9}, {"text": 1}] == [part.widths for part in parts]
 

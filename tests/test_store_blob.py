@@ -34,8 +34,9 @@ from shared import azure
 from shared.azure import Place
 from shared.errors import ConfigError, TransientError
 from shared.settings import Settings
+from shared.sources import exports
 from shared.sources.exports import ExportsSource, Told, find, unit
-from shared.stores import open_store
+from shared.stores import _ranged, expect, open_store
 from shared.stores._refusals import Refusal, explained
 from tests.servers.azurite import Azurite
 from tests.servers.proxy import Proxy
@@ -368,9 +369,12 @@ def test_no_more_is_moved_than_a_load_needs(azurite, container, sas, exported, w
     assert requests <= 30 + needed / 400_000
 
 
-def test_no_more_is_moved_for_many_row_groups_in_one_slice(azurite, container, sas):
+def test_no_more_is_moved_for_many_row_groups_in_one_slice(azurite, container, sas, monkeypatch):
     """More than is kept in memory: what is looked at first, to judge each group, is not moved again for its rows."""
-    data = _exported(rows=12_000, groups=50, columns=15)
+    for name, size in {"_AHEAD": 1 << 20, "_SMALLEST": 32 << 10, "_LARGEST": 256 << 10, "_MOST": 3 << 19}.items():
+        monkeypatch.setattr(_ranged, name, size)
+    monkeypatch.setattr(exports, "_STRETCH", 1 << 19)
+    data = _exported(rows=3_000, groups=30, columns=8)
     container.upload_blob("Full/Acme/20260224/location.parquet", data)
     with Proxy.to(azurite.blob_url) as proxy:
         store = open_store(f"{proxy.through(container.url)}?{sas()}")
@@ -379,15 +383,13 @@ def test_no_more_is_moved_for_many_row_groups_in_one_slice(azurite, container, s
         (part,) = source.describe(unit(offer, store)).slices
         rows = sum(batch.num_rows for batch in source.read(part))
 
-    print(len(data), proxy.bodies/len(data), len(proxy.ranges()))
-    assert 600_000 == rows
-    assert proxy.bodies <= _needed(data, range(50)) * 1.05
+    assert 90_000 == rows
+    assert len(data) > 4 * _ranged._MOST
+    assert proxy.bodies <= _needed(data, range(30)) * 1.05
 
 
 def test_columns_that_are_not_read_are_not_moved(azurite, container, sas, exported):
     """A reader that says which ranges it wants gets those, in few requests."""
-    from shared.stores import expect
-
     container.upload_blob("a.parquet", exported)
     metadata = pq.read_metadata(pa.BufferReader(exported))
     chunks = [metadata.row_group(group).column(1) for group in range(4)]

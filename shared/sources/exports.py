@@ -25,6 +25,7 @@ from shared.stores import File, Store, expect
 _READ_AHEAD = 256 << 10
 """Bytes read at once from a column chunk: keeps memory flat however large row groups are."""
 _BATCH_BYTES = 32 << 20
+_STRETCH = 16 << 20
 _MAGIC = b"PAR1"
 
 
@@ -187,12 +188,14 @@ class ExportsSource:
         groups = range(*part.detail["groups"])
         rows = 0
         with self._parquet(file, groups=groups) as parquet, _faults_of(file):
-            size = _batch_size(parquet.metadata, groups, self._batch_rows)
-            repeats = Repeats(file.name, parquet.metadata, groups, lambda names: self._parquet(file, names))
-            for batch in parquet.iter_batches(repeats.batch_size(size), row_groups=list(groups)):
-                repeats.watch(batch)
-                rows += batch.num_rows
-                yield batch
+            # Stretch by stretch: what is looked at to judge one is then still in memory when its rows are read.
+            for some in _stretches(parquet.metadata, groups):
+                size = _batch_size(parquet.metadata, some, self._batch_rows)
+                repeats = Repeats(file.name, parquet.metadata, some, lambda names: self._parquet(file, names))
+                for batch in parquet.iter_batches(repeats.batch_size(size), row_groups=list(some)):
+                    repeats.watch(batch)
+                    rows += batch.num_rows
+                    yield batch
         if rows != part.rows:
             raise DataError(
                 f"{file.name} promises {part.rows} rows but has {rows}",
@@ -201,7 +204,7 @@ class ExportsSource:
 
     @contextlib.contextmanager
     def _parquet(
-        self, file: File, read_dictionary: Sequence[str] = (), *, groups: Iterable[int] = ()
+        self, file: File, read_dictionary: Sequence[str] = (), *, groups: Sequence[int] = ()
     ) -> Iterator[pq.ParquetFile]:
         """The file; all of *groups* will be read of it."""
         with self._store.open(file) as opened:
@@ -214,7 +217,8 @@ class ExportsSource:
                     page_checksum_verification=True, read_dictionary=list(read_dictionary),
                     arrow_extensions_enabled=False,  # type: ignore[call-arg]  # newer than the stubs
                 )  # fmt: skip
-                expect(opened, _spans(parquet.metadata, groups), parquet.metadata.num_columns)
+                if groups:
+                    expect(opened, _spans(parquet.metadata, groups), parquet.metadata.num_columns)
             yield parquet
 
     def _cut(self, file: File, metadata: pq.FileMetaData, before: Sequence[Slice]) -> list[Slice]:
@@ -251,9 +255,21 @@ def _spans(metadata: pq.FileMetaData, groups: Iterable[int]) -> Iterator[tuple[i
         described = metadata.row_group(group)
         for number in range(described.num_columns):
             chunk = described.column(number)
-            pages = (chunk.dictionary_page_offset, chunk.data_page_offset)
-            start = min(page for page in pages if page)
+            pages = [page for page in (chunk.dictionary_page_offset, chunk.data_page_offset) if page]
+            start = min(pages, default=0)
             yield start, start + chunk.total_compressed_size
+
+
+def _stretches(metadata: pq.FileMetaData, groups: range) -> Iterator[range]:
+    """*groups* in stretches of about as many bytes as a store keeps at once, at least one group each."""
+    start, held = groups.start, 0
+    for group in groups:
+        size = sum(end - first for first, end in _spans(metadata, [group]))
+        if held and held + size > _STRETCH:
+            yield range(start, group)
+            start, held = group, 0
+        held += size
+    yield range(start, groups.stop)
 
 
 def _batch_size(metadata: pq.FileMetaData, groups: Iterable[int], most: int) -> int:

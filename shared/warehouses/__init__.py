@@ -39,6 +39,8 @@ class Loaded(NamedTuple):
     """Bytes that went to the server, or 0 where there is none."""
     long: Collection[str] = ()
     """Columns with a text too long for an ordinary column of the engine."""
+    inline: str | None = None
+    """The rows themselves, where they are too few for a staging table: then there is none (see ``Staged``)."""
 
 
 class Merged(NamedTuple):
@@ -73,10 +75,13 @@ class Profile:
 class Warehouse(Protocol):
     """Takes rows in two steps: staged slice by slice, then merged at once. Each call may be repeated."""
 
-    def stage(self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> Loaded:
+    def stage(
+        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], room: int = 0
+    ) -> Loaded:
         """Replace staging table *name* by the rows of *batches*.
 
-        Batches have ``_sluice_row`` (int64) first, then *columns* as shared.columns.to_arrow types.
+        Batches have ``_sluice_row`` (int64) first, then *columns* as shared.columns.to_arrow types. Few rows may
+        come back inline instead, in at most *room* characters.
         """
         ...
 

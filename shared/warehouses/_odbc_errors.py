@@ -21,10 +21,14 @@ TRANSIENT = frozenset(
 )
 _LOST = ("08", "HYT00", "HYT01")
 """SQLSTATEs, or their beginnings, of connections that could not be made or were lost."""
+_NO_TDS = "Protocol error in TDS stream"
+"""Of HY000 and without a number: a gateway that is starting up, or that lost its server, answers so."""
 ROW_FAULTS = frozenset((4863, 4864, 4865, 4867, 4869, 4879, 13811, 13812, 13813, 13814, 13817))
 """A field of a bulk load that does not fit its column."""
 _VALUE_FAULTS = frozenset((220, 241, 242, 245, 248, 517, 2601, 2627, 2628, 8114, 8115, 8152))
 _RIGHTS = frozenset((229, 230, 262, 297, 300, 916, 4834, 5301, 5304, 12703, 13823, 15151, 15247))
+_NO_DRIVER = ("01000", "IM002", "IM003")
+"""SQLSTATEs of a driver that is not there or cannot be loaded."""
 _FIXES: Mapping[int, str] = {
     18456: "Check user, password or identity; an Entra identity has to be a user of the database (sluice sql setup)",
     40615: "Let this address through the server's firewall",
@@ -42,10 +46,14 @@ _FIXES: Mapping[int, str] = {
 }
 
 
+_NUMBER = re.compile(r"\((\d+)\)(?: \(SQL\w+\))?(?=\s*$|; \[)")
+"""At the end of a record of an error: what stands before may repeat a value of a row, parentheses and all."""
+
+
 def number(error: Exception) -> int:
-    """The server's own number of an error; 0 if there is none. It stands in parentheses at the end of the text."""
-    found = re.findall(r"\((\d+)\) \(SQL\w+\)|\((\d+)\)\s*$", str(error.args[1]) if len(error.args) > 1 else "")
-    return int(next(iter(found[0]), 0) or found[0][1]) if found else 0
+    """The server's own number of an error, that of the first record; 0 if there is none."""
+    found = _NUMBER.search(str(error.args[1]) if len(error.args) > 1 else "")
+    return int(found[1]) if found else 0
 
 
 def state(error: Exception) -> str:
@@ -56,7 +64,12 @@ def may_pass(error: Exception) -> bool:
     """Whether the same unit of work may succeed on a new connection."""
     if not _is_odbc(error):
         return isinstance(error, Again)
-    return number(error) in TRANSIENT or state(error).startswith(_LOST) or state(error) == "40001"
+    code = number(error)
+    if code in TRANSIENT:
+        return True
+    if code in _FIXES:  # a refusal, however the driver calls the connection it could not make
+        return False
+    return state(error).startswith(_LOST) or state(error) == "40001" or _NO_TDS in str(error)
 
 
 class Again(Exception):  # noqa: N818 - asks for another try
@@ -92,6 +105,8 @@ def in_words(error: Exception, what: str) -> IngestError:
         return TransientError(told, fix="Try again later")
     if is_data_fault(error):
         return DataError(told, fix="Look at the values of that column")
+    if state(error) in _NO_DRIVER:
+        return ConfigError(told, fix="Install ODBC Driver 18 (package msodbcsql18), or what its wheel needs: libltdl7, libkrb5-3")
     return ConfigError(told, fix=_FIXES.get(code) or _general_fix(code))
 
 

@@ -64,7 +64,9 @@ class DuckDBWarehouse:
         self._merging: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._users = 0
 
-    def stage(self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> Loaded:
+    def stage(
+        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], room: int = 0
+    ) -> Loaded:
         self._claims.take(name)
         with self._session() as session:
             if not session.columns(feed.system, feed.table):

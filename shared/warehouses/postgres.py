@@ -8,7 +8,7 @@ import re
 import threading
 import weakref
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -21,9 +21,9 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
 from shared.errors import ConfigError, TransientError
-from shared.model import Feed, Finding
+from shared.model import Feed, Finding, Plan, Run, Staged
 from shared.settings import Settings
-from shared.warehouses import Loaded, _ddl
+from shared.warehouses import Loaded, Merged, _ddl
 from shared.warehouses._postgres import PostgresSession
 from shared.warehouses._postgres_copy import encoded, fitting
 from shared.warehouses._postgres_errors import passes, translated
@@ -88,7 +88,7 @@ class Postgres:
 
     # -- staging
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:
+    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], room: int = 0) -> Loaded:
         reading = threading.Event()
 
         def fill(session: PostgresSession) -> Loaded:
@@ -98,6 +98,9 @@ class Postgres:
             return _filled(session, feed, table, batches)
 
         return self._repeated(fill, lambda error: passes(error) and not reading.is_set())
+
+    def direct(self, plan: Plan, staged: Sequence[Staged], run: Run) -> Merged | None:
+        return None  # its loader hands nothing on inline: COPY is as quick
 
     def reading(self, table: sa.Table) -> sa.FromClause:
         return table

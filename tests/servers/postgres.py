@@ -27,7 +27,7 @@ from tests.servers import free_port
 CACHE = Path(__file__).parent.parent.parent / ".cache" / "postgres"
 OLDEST = 15
 INSTALL_SECONDS, START_SECONDS, STOP_SECONDS = 300, 60, 30
-FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_wal_size=2GB", "max_connections=60")
+FAST = ("fsync=off", "full_page_writes=off", "max_wal_size=2GB", "max_connections=60")
 
 # It stops the server when its own input ends, and that is when whoever started it is gone, however that happened.
 _WATCH = 'exec 3<&0; "$@" </dev/null 3<&- & server=$!; (read -r _ <&3; kill -QUIT $server) & wait $server'

@@ -61,7 +61,7 @@ class Fault:
 class Server:
     """One database, and the module to reach it by."""
 
-    apilevel, threadsafety, paramstyle, version = "2.0", 1, "qmark", "5.3.0"
+    apilevel, threadsafety, paramstyle, _version = "2.0", 1, "qmark", "5.5.0"
     Error, Warning, InterfaceError, DatabaseError = (
         errors.Error, errors.Warning, errors.InterfaceError, errors.DatabaseError,
     )  # fmt: skip
@@ -92,6 +92,7 @@ class Server:
         self.permissions: dict[str, bool] = {}
         """Answers of HAS_PERMS_BY_NAME by permission, upper-case; what is not in it is granted."""
         self.now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        self.version = 0
         self._faults: list[Fault] = []
         self._guard = threading.Lock()
         self.locks = _Locks()
@@ -142,6 +143,12 @@ class Server:
         ).fetchall()
         tables = (catalog.look_up(self._database, *place) for place in found)
         return [(table.schema, table.name, index) for table in tables if table for index in table.indexes]
+
+    def newer(self) -> int:
+        """Number of another state of the catalog."""
+        with self._guard:
+            self.version += 1
+            return self.version
 
     def _note(self, text: str) -> None:
         with self._guard:
@@ -243,6 +250,9 @@ class Connection:
         self._nocount = False
         self._lock_timeout = -1
         self._rowcount = 0
+        self._version = 0
+        self._changed = False  # by DDL
+        self._known: dict[tuple[str, str, int], Table | None] = {}
         self._variables: dict[str, str] = {}
         self._messages: list[tuple[str, str]] = []
 
@@ -326,6 +336,7 @@ class Connection:
             self._duck.execute("ROLLBACK")
             self._begun = False
         if not self._begun:
+            self._version = self._server.version
             self._duck.execute("BEGIN")
             self._begun, self._wrote = True, False
 
@@ -343,7 +354,9 @@ class Connection:
             if self._begun:
                 self._duck.execute(how)
         finally:
-            self._begun = self._wrote = False
+            if self._changed:
+                self._version = self._server.newer()
+            self._begun = self._wrote = self._changed = False
             self._server.locks.end(self, "Transaction")
 
     @contextlib.contextmanager
@@ -457,9 +470,16 @@ class Connection:
             return None
         if first in ("GRANT", "REVOKE", "DENY") or second in ("USER", "ROLE", "MASTER", "DATABASE", "EXTERNAL"):
             return self._administer(of)
-        with self._statement(writes=True):
-            ddl.Ddl(self._duck, self._world(), self._server.now().isoformat(" ")).run(of)
+        with self._ddl() as change:
+            change.run(of)
         return None
+
+    @contextlib.contextmanager
+    def _ddl(self) -> Iterator[ddl.Ddl]:
+        with self._statement(writes=True):
+            self._changed = True
+            yield ddl.Ddl(self._duck, self._world(), self._server.now().isoformat(" "))
+            self._version = self._server.newer()
 
     @contextlib.contextmanager
     def _statement(self, *, writes: bool, begins: bool = True) -> Iterator[None]:
@@ -520,6 +540,7 @@ class Connection:
             rows = found.fetchall()
             described = [(column[0], *_described(str(column[1])), True) for column in found.description]
         if into:
+            self._changed, self._version = True, self._server.newer()
             self._rowcount = int(rows[0][0]) if rows else 0
             return None if self._nocount else _Result(rowcount=self._rowcount)
         self._rowcount = len(rows)
@@ -612,8 +633,8 @@ class Connection:
         if name == "sp_rename":
             old, new = given.get("@objname", given.get("0", "")), given.get("@newname", given.get("1", ""))
             what = given.get("@objtype", given.get("2", "OBJECT")).upper()
-            with self._statement(writes=True):
-                ddl.Ddl(self._duck, self._world(), "").rename(old, new, what)
+            with self._ddl() as change:
+                change.rename(old, new, what)
             return 0
         if name in ("sp_refreshview", "sp_updatestats"):
             return 0
@@ -669,7 +690,11 @@ class Connection:
         return " UNION ALL ".join([empty, *told])
 
     def _table(self, schema: str, name: str) -> Table | None:
-        return catalog.look_up(self._duck, schema, name)
+        """As it is now; asked again only if there was DDL since."""
+        place = (schema.lower(), name.lower(), self._version)
+        if place not in self._known:
+            self._known[place] = catalog.look_up(self._duck, schema, name)
+        return self._known[place]
 
     def _function(self, name: str, given: Sequence[object]) -> str | None:
         server = self._server
@@ -859,7 +884,8 @@ class Cursor:
 def _check_syntax(sql: str) -> None:
     if parser.unavailable() is not None:
         return
-    for problem in parser.problems(sql):
+    # Runs have ids of 16 hexadecimal digits. Without them the same texts come again and again, and are known.
+    for problem in parser.problems(re.sub(r"[0-9a-f]{16}", "0" * 16, sql)):
         raise errors.raised(102, f"{problem.message} (line {problem.line}, column {problem.column})")
 
 

@@ -326,47 +326,48 @@ def _sql(parsed: exp.Expr) -> str:
 
 def _adapt(parsed: exp.Expr, world: World) -> None:
     """Change *parsed* in place; the order of the steps matters."""
-    for identifier in parsed.find_all(exp.Identifier):
-        if identifier.name.startswith("~"):
-            identifier.set("this", "#" + identifier.name[1:])
-            identifier.set("quoted", True)
     _adapt_values(parsed, world)
-    for table in list(parsed.find_all(exp.Table)):
-        _adapt_table(table, world)
-    for found in list(parsed.find_all(exp.Exists)):
-        _adapt_exists(found)
-    for select in list(parsed.find_all(exp.Select)):
-        _adapt_select(select)
-    for union in list(parsed.find_all(exp.SetOperation)):
-        if union.args.get("distinct"):
-            for side in (union.left, union.right):
+    for node in list(parsed.find_all(exp.Table, exp.Exists)):
+        if isinstance(node, exp.Table):
+            _adapt_table(node, world)
+        else:
+            _adapt_exists(node)
+    for node in list(parsed.find_all(exp.Select, exp.SetOperation)):
+        if isinstance(node, exp.Select):
+            _adapt_select(node)
+        elif node.args.get("distinct"):
+            for side in (node.left, node.right):
                 _wrap_selected(side)
-    for comparison in reversed(list(parsed.find_all(*_COMPARISONS))):
-        _adapt_comparison(comparison)
-    for plus in reversed(list(parsed.find_all(exp.Add))):
-        if not _aggregates(plus):
-            plus.replace(_call("_plus", plus.left, plus.right))
+    for node in reversed(list(parsed.find_all(exp.Add, *_COMPARISONS))):
+        if not isinstance(node, exp.Add):
+            _adapt_comparison(node)
+        elif not _aggregates(node):
+            node.replace(_call("_plus", node.left, node.right))
 
 
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Between, exp.In)
 
 
 def _adapt_values(parsed: exp.Expr, world: World) -> None:
-    for national in list(parsed.find_all(exp.National)):
-        national.replace(exp.Literal.string(national.name))
-    for boolean in parsed.find_all(exp.Boolean):
-        name = str(boolean).upper()
-        raise errors.raised(207, f"Invalid column name '{name}'.")  # there are no such words
-    for parameter in list(parsed.find_all(exp.Parameter)):
-        if parameter.parent is not None and not isinstance(parameter.parent, exp.Parameter):
-            parameter.replace(exp.Var(this=_variable(parameter, world)))
-    for function in reversed(list(parsed.find_all(exp.Func, exp.Cast))):
-        changed = _function(function, world)
-        if changed is not None:
-            function.replace(changed)
-    for collate in list(parsed.find_all(exp.Collate)):
-        name = collate.expression.name
-        collate.set("expression", exp.Var(this="NOCASE" if "_CI_" in name else "C"))
+    nodes = list(parsed.walk())
+    for node in nodes:
+        if isinstance(node, exp.Identifier) and node.name.startswith("~"):
+            node.set("this", "#" + node.name[1:])
+            node.set("quoted", True)
+        elif isinstance(node, exp.National):
+            node.replace(exp.Literal.string(node.name))
+        elif isinstance(node, exp.Boolean):
+            name = str(node).upper()
+            raise errors.raised(207, f"Invalid column name '{name}'.")  # there are no such words
+        elif isinstance(node, exp.Parameter) and not isinstance(node.parent, exp.Parameter):
+            node.replace(exp.Var(this=_variable(node, world)))
+    for node in reversed(nodes):
+        if isinstance(node, (exp.Func, exp.Cast)):
+            changed = _function(node, world)
+            if changed is not None:
+                node.replace(changed)
+        elif isinstance(node, exp.Collate):
+            node.set("expression", exp.Var(this="NOCASE" if "_CI_" in node.expression.name else "C"))
 
 
 def _variable(parameter: exp.Parameter, world: World) -> str:
@@ -546,9 +547,10 @@ def _key(of: exp.Expr) -> exp.Expr:
 
 
 def _aggregates(of: exp.Expr) -> bool:
-    return any(
-        node.find_ancestor(exp.Query) is of.find_ancestor(exp.Query) for node in of.find_all(exp.AggFunc, exp.Window)
-    )
+    if isinstance(of, (exp.Column, exp.Literal, exp.Var)):
+        return False
+    found = list(of.find_all(exp.AggFunc, exp.Window))
+    return bool(found) and any(node.find_ancestor(exp.Query) is of.find_ancestor(exp.Query) for node in found)
 
 
 def _adapt_comparison(comparison: exp.Expr) -> None:
