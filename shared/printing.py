@@ -75,6 +75,9 @@ def remark(name: str, run: Run) -> None:
         click.secho(f"{name}: {run.error}", fg="red", err=True)
     if run.note:
         click.secho(f"{name}: {run.note}", fg="yellow", err=True)
+    if run.log_rate and run.seconds:
+        reached = f"{run.size / 1e6:.1f} MB staged in {run.seconds:.1f} s, {run.size / run.seconds / 1e6:.1f} MB/s"
+        click.echo(f"{name}: {reached}; the tier lets its log grow by {run.log_rate / 1e6:.1f} MB/s", err=True)
     if run.values_rejected:
         aside = f"{run.values_rejected} values set aside, see `sluice rejects {run.feed}`"
         click.secho(f"{name}: {aside}", fg="yellow", err=True)

@@ -67,6 +67,8 @@ class Settings:
     """Container (or a folder in one) for bulk loads into Azure SQL; its URL, with a SAS or without."""
     staging_data_source: str = _setting("sluice_staging")
     """Name of the external data source in the database that points to the staging container."""
+    staging_spool: str | None = _setting(None)
+    """Folder where parts for the staging container may lie on disk first: for a host with very little memory."""
     storage_connection_string: str | None = _setting(None, secret=True)
     """Signs in to URLs of its own storage account; all others are read with a SAS or with the app's identity."""
     sftp_password: str | None = _setting(None, secret=True)

@@ -135,9 +135,14 @@ def _outcome(rules: Rules, spelling: Spelling, stored: Stored, incoming: Values,
     if not _wins(rules, spelling, stored, incoming):
         return "stale"
     content = spelling.content(incoming)
-    if before == gone and all(stored.values[name] == value for name, value in content.items()):
+    if before == gone and all(_same(stored.values[name], value) for name, value in content.items()):
         return "unchanged"
     return {(False, True): "deleted", (True, False): "undeleted"}.get((before is not None, gone is not None), "updated")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are the same, whatever Python says of True and 1."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _wins(rules: Rules, spelling: Spelling, stored: Stored, incoming: Values) -> bool:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import pyarrow as pa
@@ -190,7 +191,7 @@ class Filling:
 
     def bulk(self, batches: Iterable[pa.RecordBatch], container: ContainerClient, place: Place) -> None:
         prefix = f"{place.folder}{self.table.name}"
-        parts = _parts.upload(batches, container, prefix, part_bytes=_PART_BYTES)
+        parts = _parts.upload(batches, container, prefix, part_bytes=_PART_BYTES, spool=place.spool)
         self.create(long=self.long)
         with ThreadPoolExecutor(place.connections, "bulk") as pool:
             ends = [part.first_row for part in parts[1:]] + [None]
@@ -254,6 +255,8 @@ class Place:
     """Path within the container, with a slash at its end, or empty."""
     data_source: str
     connections: int
+    spool: Path | None = None
+    """Folder on disk where parts wait for their upload; None keeps them in memory."""
 
 
 # -- Arrow and SQL Server

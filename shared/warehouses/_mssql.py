@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -101,10 +101,7 @@ class MSSQLSession:
         return _tsql.name(*names)
 
     def columns(self, schema: str, table: str) -> dict[str, str]:
-        return {
-            name: _kind(kind, precision, scale) or _foreign(schema, table, name, kind)
-            for name, kind, precision, scale, _ in self._described(schema, table)
-        }
+        return column_types(schema, table, self._described(schema, table))
 
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
         table = sa.Table(f"#{name}", sa.MetaData(), *columns)
@@ -149,17 +146,32 @@ class MSSQLSession:
 
     def _described(self, schema: str, table: str) -> list[Row]:
         """Name, type, precision, scale and length (-1: max) of each column."""
-        found = self.execute(
-            "SELECT COLUMN_NAME, DATA_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE, CHARACTER_MAXIMUM_LENGTH"
-            " FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
-            schema,
-            table,
-        )
-        return [tuple(row) for row in found.fetchall()]
+        return [tuple(row) for row in self.execute(DESCRIBE, schema, table).fetchall()]
 
     def _run(self, statement: sa.ClauseElement) -> Any:
-        compiled: Any = statement.compile(dialect=self.dialect)
-        return self.execute(compiled.string, *(compiled.params[name] for name in compiled.positiontup or ()))
+        text, parameters = said(statement)
+        return self.execute(text, *parameters)
+
+
+DESCRIBE = (
+    "SELECT COLUMN_NAME, DATA_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE, CHARACTER_MAXIMUM_LENGTH"
+    " FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION"
+)
+"""Asks for a table's columns: name, type, precision, scale and length (-1: max)."""
+
+
+def said(statement: sa.ClauseElement) -> tuple[str, list[Any]]:
+    """A statement as text for ``MSSQLSession.execute``, with its parameters."""
+    compiled: Any = statement.compile(dialect=MSSQLSession.dialect)
+    return compiled.string, [compiled.params[name] for name in compiled.positiontup or ()]
+
+
+def column_types(schema: str, table: str, described: Iterable[Row]) -> dict[str, str]:
+    """Column types (shared.columns) by name, from what ``DESCRIBE`` found of a table."""
+    return {
+        name: _kind(kind, precision, scale) or _foreign(schema, table, name, kind)
+        for name, kind, precision, scale, _ in described
+    }
 
 
 def _kind(name: str, precision: int | None, scale: int | None) -> str | None:

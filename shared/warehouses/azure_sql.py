@@ -10,6 +10,7 @@ import threading
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -171,6 +172,7 @@ class AzureSQL:
             folder=self.folder,
             data_source=self._settings.staging_data_source,
             connections=self._settings.warehouse_connections,
+            spool=Path(self._settings.staging_spool) if self._settings.staging_spool else None,
         )
         filling.bulk(batches, self.container, place)
 
