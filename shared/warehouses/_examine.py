@@ -71,8 +71,8 @@ def examine(engine: Patient) -> Iterator[Finding]:
 
 
 def _signed_in(session: MSSQLSession) -> Finding:
-    row = session.execute("SELECT DB_NAME(), SUSER_SNAME(), CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128))")
-    database, user, version = row.fetchone()
+    asked = "SELECT DB_NAME(), SUSER_SNAME(), CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128))"
+    database, user, version = session.fetch(asked)[0]
     return Finding("warehouse: sign-in", "ok", f"{user} in {database}, SQL Server {version}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -57,6 +57,13 @@ def dialect() -> Dialect:
     return _Dialect(paramstyle="qmark")  # type: ignore[no-untyped-call]
 
 
+class Result(NamedTuple):
+    """What one query found."""
+
+    names: list[str]
+    rows: list[Row]
+
+
 class MSSQLSession:
     """SQLAlchemy builds the statements, ODBC runs their text. Whoever makes it begins and ends the transaction."""
 
@@ -68,7 +75,7 @@ class MSSQLSession:
         self.connection = connection
 
     def rows(self, statement: sa.Select[Any]) -> list[Row]:
-        return [tuple(row) for row in self._run(statement).fetchall()]
+        return _all_of(self._run(statement))
 
     def stream(self, statement: sa.Select[Any]) -> Iterator[Row]:
         found = self._run(statement)
@@ -87,15 +94,30 @@ class MSSQLSession:
     def execute(self, text: str, *parameters: Any) -> Any:
         """Run one statement of text; the cursor it ran on."""
         cursor = self.connection.cursor()
-        cursor.execute(_NAMES.reveal(text), *parameters)
+        cursor.execute(_tsql.with_nulls(_NAMES.reveal(text), parameters), *(p for p in parameters if p is not None))
         return cursor
+
+    def fetch(self, text: str, *parameters: Any) -> list[Row]:
+        """All rows of a query of text; ask for few."""
+        return _all_of(self.execute(text, *parameters))
+
+    def batch(self, text: str, parameters: Sequence[Any]) -> list[Result]:
+        """Run several statements at once. What queries among them found; an error of any of them is raised."""
+        cursor = self.execute(text, *parameters)
+        found = []
+        while True:
+            if cursor.description is not None:
+                names = [column[0] for column in cursor.description]
+                found.append(Result(names, [tuple(row) for row in cursor.fetchall()]))
+            if not cursor.nextset():  # errors of later statements come out here
+                return found
 
     def first(self, text: str, *parameters: Any) -> Any:
         """The first value of the first row of the first result; a batch may say how many rows it touched before."""
         cursor = self.execute(text, *parameters)
         while cursor.description is None and cursor.nextset():
             pass
-        return cursor.fetchone()[0]
+        return _all_of(cursor)[0][0]
 
     def quoted(self, *names: str) -> str:
         return _tsql.name(*names)
@@ -146,7 +168,7 @@ class MSSQLSession:
 
     def _described(self, schema: str, table: str) -> list[Row]:
         """Name, type, precision, scale and length (-1: max) of each column."""
-        return [tuple(row) for row in self.execute(DESCRIBE, schema, table).fetchall()]
+        return self.fetch(DESCRIBE, schema, table)
 
     def _run(self, statement: sa.ClauseElement) -> Any:
         text, parameters = said(statement)
@@ -186,3 +208,10 @@ def _foreign(schema: str, table: str, name: str, kind: str) -> str:
         f"column {name!r} of {schema}.{table} has type {kind}, which Sluice does not write",
         fix="Change its type, or load into another table",
     )
+
+
+def _all_of(cursor: Any) -> list[Row]:
+    """All rows; then the cursor is closed, as one that is not keeps the connection busy."""
+    rows = [tuple(row) for row in cursor.fetchall()]
+    cursor.close()
+    return rows

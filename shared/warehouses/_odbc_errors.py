@@ -78,6 +78,8 @@ class Again(Exception):  # noqa: N818 - asks for another try
 
 def is_data_fault(error: Exception) -> bool:
     """Whether it is a value that the server refuses, so that fewer rows may do."""
+    if not _is_odbc(error):
+        return False
     return number(error) in ROW_FAULTS | _VALUE_FAULTS or state(error).startswith("22")
 
 

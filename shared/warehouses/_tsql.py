@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from collections.abc import Sequence
 
 from shared.errors import ConfigError
@@ -38,7 +40,12 @@ def text(value: str) -> str:
 
 def begin(lock_timeout: float) -> str:
     """Begin a transaction that any error ends."""
-    return f"SET XACT_ABORT ON; SET LOCK_TIMEOUT {int(lock_timeout * 1000)}; BEGIN TRANSACTION"
+    return f"SET XACT_ABORT ON; {wait_at_most(lock_timeout)}; BEGIN TRANSACTION"
+
+
+def wait_at_most(seconds: float) -> str:
+    """How long every later statement waits for a row that somebody else has locked."""
+    return f"SET LOCK_TIMEOUT {int(seconds * 1000)}"
 
 
 COMMIT = "COMMIT TRANSACTION"
@@ -70,6 +77,28 @@ def insert(table: str, columns: Sequence[str]) -> str:
     """One row of parameters into *table*, which is quoted already. The only form fast_executemany describes well."""
     names = ", ".join(name(column) for column in columns)
     return f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' for _ in columns)})"  # noqa: S608 - quoted
+
+
+_MARK = re.compile(r"\[(?:[^\]]|\]\])*\]|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|(\?)")
+
+
+def with_nulls(statement: str, parameters: Sequence[object]) -> str:
+    """*statement* with NULL for the marks of those *parameters* that are None.
+
+    For each None the driver asks the server what type the mark has; that fails where temporary tables are concerned,
+    and an error, here, ends the transaction.
+
+    >>> with_nulls("SELECT ?, [a?] FROM t WHERE b = ?", [None, 1])
+    'SELECT NULL, [a?] FROM t WHERE b = ?'
+    """
+    if all(parameter is not None for parameter in parameters):
+        return statement
+    values = iter(parameters)
+
+    def filled(found: re.Match[str]) -> str:
+        return found[0] if found[1] is None or next(values) is not None else "NULL"
+
+    return _MARK.sub(filled, statement)
 
 
 def run_unless_there(condition: str, statement: str) -> str:

@@ -25,7 +25,7 @@ from shared.warehouses._copy import Copy
 from shared.warehouses._examine import examine
 from shared.warehouses._load import ARRAY_ROWS, Filling, Place, Way, as_merged, choose, insert_many
 from shared.warehouses._mssql import MOST_COLUMNS, MSSQLSession
-from shared.warehouses._odbc_errors import Again, in_words, may_pass, translated
+from shared.warehouses._odbc_errors import Again, in_words, is_data_fault, may_pass, translated
 from shared.warehouses._server import DEAD, STAGING, Rollback, ServerWarehouse
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class AzureSQL:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[Any]:
-        """An open connection that nobody else uses. One that an error went through is closed, which rolls back."""
+        """An open connection that nobody else uses. Most errors close it, which rolls back; a value's fault does not."""
         with self._slots:
             connection = self._idle.pop() if self._idle else _odbc.connect(self.odbc, self._where)
             try:
@@ -103,9 +103,13 @@ class AzureSQL:
             except Rollback:
                 self._idle.append(connection)
                 raise
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    connection.close()
+            except BaseException as error:
+                if _outlives(connection, error):
+                    self._idle.append(connection)
+                else:
+                    with contextlib.suppress(Exception):
+                        connection.close()
+                    self.rest()  # what ended this one has mostly ended the others too
                 raise
             self._idle.append(connection)
 
@@ -225,12 +229,12 @@ class AzureSQL:
     # -- what staging leaves behind
 
     def staged(self, session: MSSQLSession) -> Mapping[str, float]:
-        found = session.execute(
+        found = session.fetch(
             "SELECT t.name, DATEDIFF(second, t.create_date, GETDATE()) FROM sys.tables AS t"
             " JOIN sys.schemas AS s ON s.schema_id = t.schema_id WHERE s.name = ?",
             STAGING,
         )
-        ages = {name: float(age) for name, age in found.fetchall()}
+        ages = {name: float(age) for name, age in found}
         if self.container is None:
             return ages
         dead = session.first("SELECT SYSUTCDATETIME()").replace(tzinfo=dt.UTC) - dt.timedelta(seconds=DEAD)
@@ -261,6 +265,16 @@ class AzureSQL:
 
 
 _AZURE_SQL = 5
+
+
+def _outlives(connection: Any, error: BaseException) -> bool:
+    """Whether *connection* is as good as new after *error*, and rolled back: one bad value takes many tries to find."""
+    if not isinstance(error, Exception) or may_pass(error) or not is_data_fault(error):
+        return False
+    with contextlib.suppress(Exception):
+        MSSQLSession(connection).execute(_tsql.ROLLBACK)
+        return True
+    return False
 
 
 def _peek(batches: Iterable[pa.RecordBatch], rows: int) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]:

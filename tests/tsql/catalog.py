@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import re
+import shutil
+import tempfile
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -222,7 +227,17 @@ def without_index(table: Table, name: str) -> Table:
     return replace(table, indexes=tuple(index for index in table.indexes if index.name.lower() != name.lower()))
 
 
-SETUP = f"""
+@functools.cache
+def system_file() -> Path:
+    """A database file with the functions and system views below, made once a process: that takes a while."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"ATTACH {literal(str(folder / 'system.duckdb'))} AS {SYSTEM}; USE {SYSTEM}; {_SETUP}")
+    return folder / "system.duckdb"
+
+
+_SETUP = f"""
 CREATE MACRO _k(x VARCHAR) AS rtrim(x, ' '), (x) AS x;
 CREATE MACRO _units(x) AS
     length(x) + CASE WHEN strlen(x) = length(x) THEN 0

@@ -97,7 +97,7 @@ class Server:
         self._guard = threading.Lock()
         self.locks = _Locks()
         self._database = duckdb.connect(":memory:", config={"threads": 2})
-        self._database.execute(f"ATTACH ':memory:' AS {SYSTEM}; USE {SYSTEM}; {catalog.SETUP}")
+        self._database.execute(f"ATTACH {literal(str(catalog.system_file()))} AS {SYSTEM} (READ_ONLY)")
         self._database.execute(f"ATTACH {literal(str(path or ':memory:'))} AS {DATABASE}")
         self._database.execute(f"CREATE SCHEMA IF NOT EXISTS {DATABASE}.dbo")
 

@@ -48,18 +48,28 @@ def problems(sql: str) -> list[Problem]:
     return list(_problems(sql))
 
 
+def selected(sql: str) -> list[tuple[str, str]]:
+    """The literals that a batch of one SELECT asks for, and what it calls them, quotes and brackets taken away."""
+    return [(value, name) for value, name in _ask({"selected": sql})]
+
+
 @functools.lru_cache(maxsize=10_000)
 def _problems(sql: str) -> tuple[Problem, ...]:
+    return tuple(Problem(*problem) for problem in _ask(with_variables(sql)))
+
+
+def _ask(question: Any) -> list[list[Any]]:
     with _LOCK:
         child = _child()
         assert child.stdin is not None
         assert child.stdout is not None
-        child.stdin.write(json.dumps(with_variables(sql)) + "\n")
+        child.stdin.write(json.dumps(question) + "\n")
         child.stdin.flush()
         answer = child.stdout.readline()
     if not answer:
-        raise RuntimeError(f"the T-SQL parser ended with {child.wait(10)} over: {sql}")
-    return tuple(Problem(*problem) for problem in json.loads(answer))
+        raise RuntimeError(f"the T-SQL parser ended with {child.wait(10)} over: {question}")
+    found: list[list[Any]] = json.loads(answer)
+    return found
 
 
 def batches_ok(*texts: str) -> bool:
@@ -139,11 +149,23 @@ def _serve() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:
+        question = json.loads(line)
         parser = script_dom.TSql150Parser(True)  # identifiers may be in double quotes
-        parsed, errors = parser.Parse(StringReader(json.loads(line)), None)
+        sql = question if isinstance(question, str) else question["selected"]
+        parsed, errors = parser.Parse(StringReader(sql), None)
         found = [(error.Line, error.Column, error.Message) for error in errors] or _calls_without_exec(parsed)
+        if not isinstance(question, str):
+            found = [] if found else _selected(parsed)
         sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
+
+
+def _selected(parsed: Any) -> list[Any]:
+    """Of the only statement there is; nothing where there are more."""
+    if [len(list(batch.Statements)) for batch in parsed.Batches] != [1]:
+        return []
+    elements = parsed.Batches[0].Statements[0].QueryExpression.SelectElements
+    return [(str(element.Expression.Value), str(element.ColumnName.Value)) for element in elements]
 
 
 def _calls_without_exec(parsed: Any) -> list[tuple[int, int, str]]:

@@ -362,12 +362,12 @@ def _adapt_values(parsed: exp.Expr, world: World) -> None:
         elif isinstance(node, exp.Parameter) and not isinstance(node.parent, exp.Parameter):
             node.replace(exp.Var(this=_variable(node, world)))
     for node in reversed(nodes):
-        if isinstance(node, (exp.Func, exp.Cast)):
+        if isinstance(node, exp.Collate):
+            node.set("expression", exp.Var(this="NOCASE" if "_CI_" in node.expression.name else "C"))
+        elif isinstance(node, (exp.Func, exp.Cast)):
             changed = _function(node, world)
             if changed is not None:
                 node.replace(changed)
-        elif isinstance(node, exp.Collate):
-            node.set("expression", exp.Var(this="NOCASE" if "_CI_" in node.expression.name else "C"))
 
 
 def _variable(parameter: exp.Parameter, world: World) -> str:
