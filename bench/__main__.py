@@ -4,6 +4,7 @@
     make bench-peers bench                       with dlt, installed into .venv-peers first
     make bench ARGS="--rows 100000 --runs 1"     a quick look
     make bench ARGS="--only plain,sluice"        without the peer
+    make bench ARGS=postgres                     on PostgreSQL instead (bench/postgres.py)
     make bench ARGS=staging                      CSV for Azure SQL instead, see bench/staging.py
 
 Three steps: a first full into an empty database, a second full over it, a delta over the first full; the last two
@@ -142,4 +143,9 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["postgres"]:
+        from bench import postgres
+
+        postgres.main(sys.argv[2:])
+    else:
+        main()

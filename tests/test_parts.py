@@ -12,6 +12,7 @@ from unittest import mock
 import pyarrow as pa
 import pytest
 
+from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient, ContainerSasPermissions, generate_container_sas
 
 from shared.contract import ROW
@@ -281,10 +282,34 @@ def test_read_only_sas_is_a_setting_to_mend(container, azurite):
 def test_expired_sas_is_a_setting_to_mend(container, azurite):
     client, secret = with_sas(container, azurite, -1, read=True, write=True, list=True)
 
-    with client, pytest.raises(ConfigError, match="SAS") as caught:
+    with client, pytest.raises(ConfigError, match="expired") as caught:
         upload(batches(2), client, "run/0", part_bytes=KIB)
 
     assert secret not in told(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "words"),
+    [
+        (403, "AuthenticationFailed", ConfigError, "it has expired, or is wrong"),
+        (403, "AuthorizationFailure", ConfigError, "Storage Blob Data Contributor"),
+        (401, "NoAuthenticationInformation", ConfigError, "Storage Blob Data Contributor"),
+        (409, "ContainerBeingDeleted", TransientError, "Try again"),
+        (429, None, TransientError, "429"),
+        (503, "ServerBusy", TransientError, "ServerBusy"),
+        (400, "InvalidResourceName", ConfigError, "InvalidResourceName"),
+    ],
+)
+def test_answers_of_the_storage_become_ours(status, code, kind, words):
+    """Those that Azurite does not give: for an expired SAS Azure says AuthenticationFailed."""
+    error = HttpResponseError("with a secret")
+    error.status_code, error.error_code = status, code
+
+    ours = _parts._translated(error, "container 'c' of a")
+
+    assert kind is type(ours)
+    assert words in str(ours)
+    assert "secret" not in str(ours)
 
 
 def test_absent_container_is_a_setting_to_mend(azurite):

@@ -94,9 +94,8 @@ def merge(session: MSSQLSession, plan: Plan, staged: Sequence[Staged], run: Run,
 
 
 def _rows(feed: Feed, staged: Sequence[Staged]) -> list[Values]:
-    rows: list[Values] = [
-        row for part in staged for batch in _inline.read(part.inline or "") for row in batch.to_pylist()
-    ]
+    batches = (batch for part in staged for batch in _inline.read(part.inline or ""))
+    rows: list[Values] = [row for batch in batches for row in batch.to_pylist()]
     promised = sum(part.rows for part in staged)
     if len(rows) != promised:
         raise DataError(

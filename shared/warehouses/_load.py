@@ -24,7 +24,7 @@ from pyarrow import csv
 from shared.arrow import pc
 from shared.contract import ROW
 from shared.errors import DataError, TransientError
-from shared.warehouses import Loaded, Refused, _ddl, _parts, _tsql
+from shared.warehouses import Loaded, Refused, _ddl, _inline, _parts, _tsql
 from shared.warehouses._mssql import IN_ROW, MSSQLSession
 from shared.warehouses._types import LONG_TEXT
 
@@ -108,12 +108,23 @@ class Filling:
 
     def guarded(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """*batches* with binary as hex, without the rows whose key is longer than an index takes."""
+        return map(_as_staged, self.fitting(batches))
+
+    def fitting(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """*batches* without the rows whose key is longer than an index takes."""
         for batch in batches:
             fitting = batch
             for name, most in self.limits.items():
                 fitting = self._refuse_long(fitting, name, most)
             self.long |= long_columns(fitting, self.limits)
-            yield _as_staged(fitting)
+            yield fitting
+
+    def inline(self, batches: Iterable[pa.RecordBatch], room: int) -> Loaded | None:
+        """All of *batches* to be handed on, and no table; None if they take more than *room* characters."""
+        kept = list(self.fitting(batches))
+        text = _inline.written(kept)
+        self.rows, self.size = sum(batch.num_rows for batch in kept), sum(batch.nbytes for batch in kept)
+        return self.loaded()._replace(inline=text) if len(text) <= room else None
 
     def _refuse_long(self, batch: pa.RecordBatch, name: str, most: int) -> pa.RecordBatch:
         column = batch.column(batch.schema.get_field_index(name))

@@ -7,6 +7,7 @@ that is called so for one. So it gets to see numbers, and the names are put in a
 from __future__ import annotations
 
 import re
+import threading
 
 from collections.abc import Callable
 
@@ -20,13 +21,16 @@ class Names:
         self._quote = quote
         self._numbers: dict[str, int] = {}
         self._quoted: list[str] = []
+        self._guard = threading.Lock()  # statements are built by several threads at once
 
     def hide(self, name: str) -> str:
         """What stands for *name* until ``reveal``."""
-        if name not in self._numbers:
-            self._quoted.append(self._quote(name))
-            self._numbers[name] = len(self._quoted) - 1
-        return f"\x02{self._numbers[name]}\x03"
+        quoted = self._quote(name)
+        with self._guard:
+            if name not in self._numbers:
+                self._quoted.append(quoted)
+                self._numbers[name] = len(self._quoted) - 1
+            return f"\x02{self._numbers[name]}\x03"
 
     def reveal(self, text: str) -> str:
         """*text* with every name back in its place, in quotes."""

@@ -315,8 +315,8 @@ def _translated(error: AzureError, where: str) -> IngestError:
     if status in (401, 403) or (status is None and type(error).__name__ == "ClientAuthenticationError"):
         return ConfigError(
             f"{where} refuses access ({code or type(error).__name__})",
-            fix="Give the app's identity the role Storage Blob Data Contributor on it, or its SAS the rights to read, "
-            "write, delete and list, and let this host through the account's firewall",
+            fix="Give the app's identity the role Storage Blob Data Contributor on it, or make a SAS that has not "
+            "expired, to read, write, delete and list, and let this host through the account's firewall",
         )
     said = str(code or status or type(error).__name__)
     if status is None or status in _PASSING or code in _OVERTAKEN or status >= 500:

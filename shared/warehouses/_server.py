@@ -12,9 +12,10 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from shared import cursor
+from shared.errors import DataError
 from shared.identity import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Plan, Run, Staged, moment
-from shared.warehouses import Limits, Loaded, Merged, Profile, _ddl, _ingest, _shape
+from shared.warehouses import Limits, Loaded, Merged, Profile, _ddl, _ingest, _inline, _shape
 from shared.warehouses._merge import Merge
 from shared.warehouses._session import Expression, Session
 
@@ -50,8 +51,18 @@ class Engine(Protocol):
         """Insert *batch*, whose columns are named as some of *table*'s, within the session's transaction."""
         ...
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:
-        """Create *table* anew and fill it, in as many transactions as it takes."""
+    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], room: int = 0) -> Loaded:
+        """Create *table* anew and fill it, in as many transactions as it takes.
+
+        Few rows may be handed back inline instead, in at most *room* characters.
+        """
+        ...
+
+    def direct(self, plan: Plan, staged: Sequence[Staged], run: Run) -> Merged | None:
+        """Merge rows that were all handed back inline; None, and nothing done, if that takes staging tables.
+
+        Never asked for a complete full or a dry run.
+        """
         ...
 
     def reading(self, table: sa.Table) -> sa.FromClause:
@@ -90,9 +101,11 @@ class ServerWarehouse:
         self._engine = engine
         self._prepared = False
 
-    def stage(self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> Loaded:
+    def stage(
+        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], room: int = 0
+    ) -> Loaded:
         self._prepare()
-        return self._engine.load(feed, _shape.staging(feed, columns, name, STAGING), batches)
+        return self._engine.load(feed, _shape.staging(feed, columns, name, STAGING), batches, room)
 
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
         kept = _ingest.REJECTED
@@ -122,8 +135,26 @@ class ServerWarehouse:
             return merged
 
         self._prepare()
+        if staged and all(part.inline is not None for part in staged) and not (run.complete or limits.dry_run):
+            merged = self._engine.direct(plan, staged, run)
+            if merged is not None:
+                return merged
+        self._spill(plan, staged)
         limited = dataclasses.replace(run, log_rate=self._engine.log_rate())
         return self._engine.unit(unit)
+
+    def _spill(self, plan: Plan, staged: Sequence[Staged]) -> None:
+        """Give the rows that were handed on inline the staging tables they were spared."""
+        for part in staged:
+            if part.inline is None:
+                continue
+            columns = _shape.staged_columns(plan, part)[part.table]
+            table = _shape.staging(plan.feed, columns, part.table, STAGING)
+            for refused in self._engine.load(plan.feed, table, _inline.read(part.inline)).refused:
+                raise DataError(
+                    f"the server refuses a row of {plan.feed.name}: {refused.reason}",
+                    fix="Load it with WAREHOUSE_LOADER=array, which sets such rows aside one by one",
+                )
 
     def record(self, run: Run) -> None:
         def unit(session: Session) -> None:

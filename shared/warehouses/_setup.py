@@ -39,7 +39,8 @@ class Setup:
 
 
 def statements(setup: Setup) -> list[Statement]:
-    """The script. ConfigError for names that SQL Server cannot take."""
+    """The script. ConfigError for names that SQL Server, or whoever pastes the script somewhere, cannot take."""
+    _refuse_lines(setup)
     schemas = (_ingest.SCHEMA, STAGING, *setup.schemas)
     found = [_schema(schema) for schema in schemas]
     if setup.location is not None:
@@ -49,9 +50,11 @@ def statements(setup: Setup) -> list[Statement]:
     return found
 
 
-def script(found: list[Statement]) -> str:
-    """The statements for people and for sqlcmd, one batch each, without secrets."""
-    return "\n".join(f"-- {one.purpose}\n{one.shown or one.sql};\nGO\n" for one in found)
+def _refuse_lines(setup: Setup) -> None:
+    """A name of two lines would end a comment of the printed script, and a GO in it a batch."""
+    told = (setup.location, setup.data_source, setup.sas, setup.user, *setup.schemas)
+    if any(one and not one.isprintable() for one in told):
+        raise ConfigError("a name for the setup script has a line break or a control character", fix="Take it out")
 
 
 def _schema(schema: str) -> Statement:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import itertools
 import logging
 import threading
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,9 +19,9 @@ import sqlalchemy as sa
 import stamina
 
 from shared.errors import ConfigError, DataError, TransientError
-from shared.model import Feed, Finding
+from shared.model import Feed, Finding, Plan, Run, Staged
 from shared.settings import Settings
-from shared.warehouses import Loaded, _odbc, _parts, _tsql
+from shared.warehouses import Loaded, Merged, _direct_sql, _odbc, _parts, _tsql
 from shared.warehouses._copy import Copy
 from shared.warehouses._examine import examine
 from shared.warehouses._load import ARRAY_ROWS, Filling, Place, Way, as_merged, choose, insert_many
@@ -60,13 +61,16 @@ class AzureSQL:
     # -- units of work
 
     def unit(self, work: Callable[[MSSQLSession], T]) -> T:
+        return self._repeated(lambda: self._once(work))
+
+    def _repeated(self, work: Callable[[], T]) -> T:
         with translated("Azure SQL"):
             for attempt in stamina.retry_context(
                 on=may_pass, attempts=_TRIES, timeout=None,
                 wait_initial=_FIRST_WAIT, wait_max=_LONGEST_WAIT, wait_jitter=_FIRST_WAIT,
             ):  # fmt: skip
                 with attempt:
-                    return self._once(work)
+                    return work()
         raise AssertionError  # the last attempt returns or raises
 
     def stream(self, work: Callable[[MSSQLSession], Iterator[T]]) -> Iterator[T]:
@@ -119,7 +123,10 @@ class AzureSQL:
                 self._idle.pop().close()
 
     def lock(self, session: MSSQLSession, name: str) -> None:
-        taken = session.first(_tsql.applock(f"sluice:{name}", self._timeout))
+        self._check_lock(name, session.first(_tsql.applock(_resource(name), self._timeout)))
+
+    def _check_lock(self, name: str, taken: int) -> None:
+        """Raise what has to be raised for what sp_getapplock returned."""
         if taken in (0, 1):
             return
         if taken == -1:
@@ -138,12 +145,23 @@ class AzureSQL:
     def append(self, session: MSSQLSession, table: sa.Table, batch: pa.RecordBatch) -> None:
         insert_many(session, _tsql.name(str(table.schema), table.name), batch)
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:
+    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], room: int = 0) -> Loaded:
         _refuse_too_many_columns(feed, table)
         head, rest = _peek(batches, ARRAY_ROWS)
         rows = sum(batch.num_rows for batch in head)
         way = choose(self._settings.warehouse_loader, rows, container=self.container is not None, copy=Copy.is_here())
-        return self.load_by(way, table, itertools.chain(head, rest))
+        inline = Filling(self, table, _key_limits(table)).inline(head, room) if way == "direct" and room else None
+        return inline or self.load_by(way, table, itertools.chain(head, rest))
+
+    def direct(self, plan: Plan, staged: Sequence[Staged], run: Run) -> Merged | None:
+        check = functools.partial(self._check_lock, run.feed)
+        locking = _direct_sql.Locking(resource=_resource(run.feed), timeout=self._timeout, check=check)
+
+        def work() -> Merged | None:
+            with self._connection() as connection:
+                return _direct_sql.merge(MSSQLSession(connection), plan, staged, run, locking)
+
+        return self._repeated(work)
 
     def load_by(self, way: Way, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:
         """Create *table* anew and fill it in the given way."""
@@ -275,6 +293,11 @@ def _outlives(connection: Any, error: BaseException) -> bool:
         MSSQLSession(connection).execute(_tsql.ROLLBACK)
         return True
     return False
+
+
+def _resource(name: str) -> str:
+    """What sp_getapplock calls the lock on *name*."""
+    return f"sluice:{name}"
 
 
 def _peek(batches: Iterable[pa.RecordBatch], rows: int) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]:

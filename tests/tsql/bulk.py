@@ -23,7 +23,8 @@ import pyarrow as pa
 from tests.tsql import errors
 from tests.tsql.catalog import Column, Table, Type, quoted
 from tests.tsql.script import Tokens, closing, split
-from tests.tsql.translate import constant, name_of
+from tests.tsql.translate import name_of
+from tests.tsql.values import constant
 
 Blobs: TypeAlias = "Callable[[str, str], bytes | None]"
 """Bytes of a blob by name of the data source and path; None if it is not there."""
@@ -207,11 +208,11 @@ def _refuse(faults: Sequence[_Fault], allowed: int) -> set[int]:
     return bad
 
 
-class _Overflow(Exception):
+class _Overflow(Exception):  # noqa: N818 - a reason, see below
     pass
 
 
-class _TooLong(Exception):
+class _TooLong(Exception):  # noqa: N818 - a reason, see below
     pass
 
 
@@ -269,8 +270,8 @@ def _converter(kind: Type) -> Callable[[bytes], Any]:
         return lambda field: _decimal(field, kind)
     return {
         "bit": lambda field: _matched(b"[01]", field) == "1",
-        "float": lambda field: _float(field),
-        "real": lambda field: _real(field),
+        "float": _float,
+        "real": _real,
         "date": lambda field: dt.date.fromisoformat(_matched(rb"\d{4}-\d\d-\d\d", field)),
         "time": lambda field: dt.time.fromisoformat(_moment(rb"", field)),
         "datetime2": lambda field: dt.datetime.fromisoformat(_moment(rb"\d{4}-\d\d-\d\d[T ]", field)),

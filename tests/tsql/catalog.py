@@ -67,7 +67,9 @@ _DUCKDB = {
 _DIGITS = {"bigint": (19, 0), "int": (10, 0), "smallint": (5, 0), "tinyint": (3, 0)}
 
 
-def declared(name: str, arguments: Sequence[Token], collation: str | None) -> Type:
+def declared(  # noqa: C901, PLR0911 - one case a family of types
+    name: str, arguments: Sequence[Token], collation: str | None
+) -> Type:
     """The type a column definition or CAST names."""
     plain = {"integer": "int", "numeric": "decimal", "dec": "decimal", "double precision": "float"}.get(name, name)
     numbers = [-1 if argument.word == "MAX" else int(argument.text) for argument in arguments if argument.text != ","]
@@ -281,7 +283,8 @@ CREATE VIEW info.COLUMNS AS
             WHEN 'DATE' THEN 'date||||0|' WHEN 'TIME' THEN 'time||||6|' WHEN 'TIMESTAMP' THEN 'datetime2||||6|'
             ELSE 'decimal||' || numeric_precision || '|' || numeric_scale || '||' END) AS told
         FROM duckdb_columns() WHERE database_name = '{DATABASE}')
-    SELECT 'sluice' AS TABLE_CATALOG, schema_name COLLATE NOCASE AS TABLE_SCHEMA, table_name COLLATE NOCASE AS TABLE_NAME,
+    SELECT 'sluice' AS TABLE_CATALOG, schema_name COLLATE NOCASE AS TABLE_SCHEMA,
+        table_name COLLATE NOCASE AS TABLE_NAME,
         column_name COLLATE NOCASE AS COLUMN_NAME, column_index AS ORDINAL_POSITION, column_default AS COLUMN_DEFAULT,
         CASE WHEN is_nullable THEN 'YES' ELSE 'NO' END AS IS_NULLABLE, _part(told, 1) AS DATA_TYPE,
         CAST(_part(told, 2) AS INTEGER) AS CHARACTER_MAXIMUM_LENGTH, CAST(_part(told, 3) AS INTEGER)
@@ -289,18 +292,22 @@ CREATE VIEW info.COLUMNS AS
         CAST(_part(told, 5) AS INTEGER) AS DATETIME_PRECISION, _part(told, 6) AS COLLATION_NAME
     FROM described;
 CREATE VIEW info.TABLES AS
-    SELECT 'sluice' AS TABLE_CATALOG, schema_name COLLATE NOCASE AS TABLE_SCHEMA, table_name COLLATE NOCASE AS TABLE_NAME,
+    SELECT 'sluice' AS TABLE_CATALOG, schema_name COLLATE NOCASE AS TABLE_SCHEMA,
+        table_name COLLATE NOCASE AS TABLE_NAME,
         'BASE TABLE' AS TABLE_TYPE FROM duckdb_tables() WHERE database_name = '{DATABASE}'
     UNION ALL SELECT 'sluice', schema_name COLLATE NOCASE, view_name COLLATE NOCASE, 'VIEW' FROM duckdb_views()
         WHERE database_name = '{DATABASE}' AND NOT internal;
 CREATE VIEW info.VIEWS AS SELECT * FROM info.TABLES WHERE TABLE_TYPE = 'VIEW';
-CREATE VIEW info.SCHEMATA AS SELECT 'sluice' AS CATALOG_NAME, schema_name COLLATE NOCASE AS SCHEMA_NAME FROM duckdb_schemas()
+CREATE VIEW info.SCHEMATA AS SELECT 'sluice' AS CATALOG_NAME, schema_name COLLATE NOCASE AS SCHEMA_NAME
+    FROM duckdb_schemas()
     WHERE database_name = '{DATABASE}' AND NOT internal;
-CREATE VIEW sys.schemas AS SELECT schema_name COLLATE NOCASE AS name, CAST(oid AS INTEGER) AS schema_id FROM duckdb_schemas()
+CREATE VIEW sys.schemas AS SELECT schema_name COLLATE NOCASE AS name, CAST(oid AS INTEGER) AS schema_id
+    FROM duckdb_schemas()
     WHERE database_name = '{DATABASE}' AND NOT internal;
 CREATE VIEW sys.tables AS SELECT t.table_name COLLATE NOCASE AS name, CAST(t.table_oid AS INTEGER) AS object_id,
     CAST(t.schema_oid AS INTEGER) AS schema_id, 'U ' AS type, 'USER_TABLE' AS type_desc, t.comment AS _kept,
-    CAST(t.comment ->> 'created' AS TIMESTAMP) AS create_date FROM duckdb_tables() AS t WHERE t.database_name = '{DATABASE}';
+    CAST(t.comment ->> 'created' AS TIMESTAMP) AS create_date
+    FROM duckdb_tables() AS t WHERE t.database_name = '{DATABASE}';
 CREATE VIEW sys.views AS SELECT view_name COLLATE NOCASE AS name, CAST(view_oid AS INTEGER) AS object_id,
     CAST(schema_oid AS INTEGER) AS schema_id, 'V ' AS type, 'VIEW' AS type_desc
     FROM duckdb_views() WHERE database_name = '{DATABASE}' AND NOT internal;

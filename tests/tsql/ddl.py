@@ -9,8 +9,9 @@ import duckdb
 
 from tests.tsql import catalog, errors, translate
 from tests.tsql.catalog import Column, Index, Table, Type, quoted
+from tests.tsql.rewrite import World
 from tests.tsql.script import Token, Tokens, closing, split, text
-from tests.tsql.translate import World, name_of
+from tests.tsql.translate import name_of
 
 KEY_BYTES = 1_700
 """What the key of a nonclustered index may take."""
@@ -29,7 +30,7 @@ class _Definition:
 
 
 class Ddl:
-    """Statements on one connection, within its transaction. *changed* is told which tables need a look at their keys."""
+    """Statements on one connection, within its transaction."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, world: World, now: str) -> None:
         self._connection, self._now = connection, now
@@ -221,9 +222,10 @@ class Ddl:
         filled = definition.default is not None and (definition.with_values or not column.nullable)
         if not column.nullable and not filled and self._has_rows(table):
             raise errors.raised(
-                4901, "ALTER TABLE only allows columns to be added that can contain nulls, or have a DEFAULT definition "
-                "specified, or the column being added is an identity or timestamp column, or alternatively if none of "
-                "the previous conditions are satisfied the table must be empty to allow addition of this column. "
+                4901, "ALTER TABLE only allows columns to be added that can contain nulls, or have a DEFAULT "
+                "definition specified, or the column being added is an identity or timestamp column, or alternatively "
+                "if none of the previous conditions are satisfied the table must be empty to allow addition of this "
+                "column. "
                 f"Column '{column.name}' cannot be added to non-empty table '{table.name}' because it does not satisfy "
                 "these conditions.",
             )  # fmt: skip
@@ -246,8 +248,8 @@ class Ddl:
         self._refuse_dependents(table, old, new.type, "ALTER TABLE ALTER COLUMN")
         place = f"ALTER TABLE {table.quoted} ALTER COLUMN {quoted(old.name)}"
         if new.type.is_text and old.type.is_text and 0 < (new.type.length or 0) != old.type.length:
-            fitted = translate._fitted(quoted(old.name), table, replace(old, type=new.type))
-            self._do(f"SELECT count({fitted}) FROM {table.quoted}")
+            checked = translate.fitted(quoted(old.name), table, replace(old, type=new.type))
+            self._do(f"SELECT count({checked}) FROM {table.quoted}")
         if not old.nullable and new.nullable:
             self._do(f"{place} DROP NOT NULL")
         if new.type.duckdb != old.type.duckdb:
@@ -368,7 +370,7 @@ class Ddl:
 
     # -- parts
 
-    def _definition(self, of: Tokens, table: Table) -> _Definition:
+    def _definition(self, of: Tokens, table: Table) -> _Definition:  # noqa: C901 - one case an option
         """name type[(...)] and its options in any order."""
         name, kind, place = of[0].value, of[1].value.lower(), 2
         if kind == "double" and of[2:3] and of[2].word == "PRECISION":
@@ -455,8 +457,9 @@ def check_keys(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
             worst = connection.execute(f"SELECT max({long}) FROM {table.quoted}{where}").fetchall()[0][0]
             if worst is not None and worst > _most(index):
                 raise errors.raised(
-                    1946, f"Operation failed. The index entry of length {worst} bytes for the index '{index.name}' exceeds "
-                    f"the maximum length of {_most(index)} bytes for {'' if index.clustered else 'non'}clustered indexes.",
+                    1946, f"Operation failed. The index entry of length {worst} bytes for the index '{index.name}' "
+                    f"exceeds the maximum length of {_most(index)} bytes for {'' if index.clustered else 'non'}"
+                    "clustered indexes.",
                 )  # fmt: skip
 
 
@@ -493,8 +496,8 @@ def _check_key(table: Table, index: Index) -> None:
     for key in index.keys:
         if table.column(key).type.length == -1:
             raise errors.raised(
-                1919, f"Column '{key}' in table '{table.schema}.{table.name}' is of a type that is invalid for use as a "
-                "key column in an index.",
+                1919, f"Column '{key}' in table '{table.schema}.{table.name}' is of a type that is invalid for use as "
+                "a key column in an index.",
             )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ class Error(Exception):
     """``args`` are the SQLSTATE and the text, which has the native number in parentheses."""
 
 
-class Warning(Exception):
+class Warning(Exception):  # noqa: N818 - the name of the database API
     pass
 
 

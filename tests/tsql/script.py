@@ -87,11 +87,8 @@ def without_hints(of: Sequence[Token]) -> Tokens:
     kept: list[Token] = []
     place = 0
     while place < len(of):
-        if of[place].word == "WITH" and [t.word for t in of[place + 1 : place + 2]] == ["("]:
-            if of[place + 2].word in _HINTS:
-                place = closing(of, place + 1) + 1
-                continue
-        if of[place].word == "OPTION" and [t.word for t in of[place + 1 : place + 2]] == ["("]:
+        words = [token.word for token in of[place : place + 3]]
+        if words[:2] == ["OPTION", "("] or (words[:2] == ["WITH", "("] and words[2] in _HINTS):
             place = closing(of, place + 1) + 1
             continue
         kept.append(of[place])
@@ -116,7 +113,7 @@ def closing(of: Sequence[Token], opening: int) -> int:
 
 
 def split(of: Sequence[Token], *words: str) -> list[Tokens]:
-    """Pieces between *words* outside of parentheses, each later piece with the word that begins it (commas: without)."""
+    """Pieces between *words* outside of parentheses; each but the first with its word, unless that is a comma."""
     pieces: list[list[Token]] = [[]]
     depth = 0
     for token in of:
@@ -187,7 +184,7 @@ class _Reader:
         return If(condition, then, [self._statement()])
 
     def _until(self, ends: set[str], first: int = 1) -> Tokens:
-        """Up to a semicolon, an ELSE or END that is not of a CASE, or one of *ends*; the first token is not looked at."""
+        """Up to a semicolon, an ELSE or END that is not of a CASE, or one of *ends*; the first are passed over."""
         start, depth = self._place, 0
         self._place += first
         while self.rest():
