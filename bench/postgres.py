@@ -4,7 +4,7 @@
     python -m bench postgres --rows 500000 --runs 3   a quick look
 
 A first full into an empty database, then a delta over a copy of it. Both contestants use one server, started for this
-with fsync on, and take turns. Server time is that of all of its processes. After each turn the active rows are compared.
+with fsync on, and take turns. Server time is that of all of its processes. After each step the rows are compared.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Bench:
                 " AND attrelid = 'coolr.orderitem'::regclass AND NOT attisdropped AND attname !~ 'Sync|DeletedAt'"
             ).fetchone()[0]
             return connection.execute(
-                f"""SELECT count(*) FILTER (WHERE {alive}), sum(hash_record_extended(ROW({names}), 0)) FILTER (WHERE {alive}),
+                f"""SELECT count(*) FILTER (WHERE {alive}),
+                sum(hash_record_extended(ROW({names}), 0)) FILTER (WHERE {alive}),
                 count("DeletedAt"), count(*) FILTER (WHERE "SyncedAt" > "FirstSyncAt") FROM coolr.orderitem""".encode()
             ).fetchone()
 
@@ -133,14 +134,15 @@ def _text(rows: int, turns: dict[tuple[str, str], list[Turn]], version: str, loa
         "# Benchmark on PostgreSQL",
         "",
         f"A first full of {rows:,} order items and a delta of {rows // 10:,}, 20 columns each (bench/data.py), into",
-        f"PostgreSQL {version} on the same machine ({os.cpu_count()} cores; {', '.join(SETTINGS)}; fsync on).",
+        f"PostgreSQL {version.partition(' ')[0]} on the same machine ({os.cpu_count()} cores; fsync on;",
+        f"{', '.join(SETTINGS)}).",
         f"Medians of {runs} runs; ratios are taken within a run, and then their median. Both end with the same rows",
         "and indexes, compared after each turn. `python -m bench postgres` makes this page.",
         "",
-        f"Load of the machine before each turn: {min(loads):.1f} to {max(loads):.1f}. Above 0.5 others were at work, and",
-        "seconds on the clock say little; processor seconds say more.",
+        f"Load of the machine before each turn: {min(loads):.1f} to {max(loads):.1f}. Where it is above 1, others were",
+        "at work, and processor seconds say more than those on the clock.",
         "",
-        "| step | | seconds | CPU of the client | CPU of the server | peak MB | times by hand, clock | times by hand, CPU |",
+        "| step | | seconds | CPU, client | CPU, server | peak MB | times by hand, clock | times by hand, CPU |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for step in STEPS:
@@ -149,10 +151,9 @@ def _text(rows: int, turns: dict[tuple[str, str], list[Turn]], version: str, loa
             values = [median(getattr(turn, name) for turn in mine) for name in Turn._fields]
             clock = median(a.wall / b.wall for a, b in zip(mine, plain, strict=True))
             cpu = median((a.client + a.server) / (b.client + b.server) for a, b in zip(mine, plain, strict=True))
-            wall, client, server, peak = values
-            lines.append(
-                f"| {step} | {label} | {wall:.2f} | {client:.2f} | {server:.2f} | {peak:.0f} | {clock:.2f} | {cpu:.2f} |"
-            )
+            told = [f"{value:.2f}" for value in (*values[:3], clock, cpu)]
+            told.insert(3, f"{values[3]:.0f}")
+            lines.append(f"| {step} | {label} | {' | '.join(told)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 
 from hypothesis import HealthCheck, currently_in_test_context, event, given, note, settings
 from hypothesis import strategies as st
@@ -22,6 +23,9 @@ from hypothesis import strategies as st
 from shared.app import App, LoadOptions
 from shared.errors import TransientError
 from shared.model import OUTCOMES, Run, instant
+from shared.warehouses._server import ServerWarehouse
+from shared.warehouses._session import Session
+from shared.warehouses.duckdb import DuckDBWarehouse
 from tests.exports import START, Clock, export_path, open_test_app, write_parquet
 from tests.fakes import Calls, Watched
 from tests.reference_model import BY, DELETED, FIRST, SYNCED, Export, Rules, Table
@@ -110,11 +114,10 @@ class File:
 class Bench:
     """The app and the model side by side, over files that each lie in a folder of their own."""
 
-    def __init__(self, folder: Path, law: Law, files: Sequence[File], slice_rows: int) -> None:
+    def __init__(self, folder: Path, law: Law, files: Sequence[File], slice_rows: int, **env: str) -> None:
         self.clock = Clock(START + dt.timedelta(hours=2))
-        self.app = open_test_app(
-            folder, self.clock, SLICE_ROWS=str(slice_rows), CATALOG_PATH=str(law.catalog(folder / "catalog"))
-        )
+        places = {"SLICE_ROWS": str(slice_rows), "CATALOG_PATH": str(law.catalog(folder / "catalog"))}
+        self.app = open_test_app(folder, self.clock, **places, **env)
         self.model = Table(law.rules)
         self._files = files
         self._roots = [file.write(folder / str(n), law) for n, file in enumerate(files)]
@@ -171,22 +174,29 @@ def tell(how: Callable[[str], object], text: str) -> None:
 
 def stored(app: App) -> dict[int, dict[str, Any]]:
     """The table as it is in the warehouse, by key."""
-    with app.warehouse._session() as session:
-        if not session.columns("coolr", "item"):
-            return {}
-        found = session.connection.execute('SELECT * FROM "coolr"."item"')
-        names = [column[0] for column in found.description]
-        rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    if isinstance(app.warehouse, ServerWarehouse):
+        rows = app.warehouse._engine.unit(_looked)
+    else:
+        with app.warehouse._session() as session:
+            rows = _looked(session)
     assert len(rows) == len({row["ItemId"] for row in rows})
     return {row["ItemId"]: row for row in rows}
 
 
+def _looked(session: Session) -> list[dict[str, Any]]:
+    names = list(session.columns("coolr", "item"))
+    table = sa.table("item", *map(sa.column, names), schema="coolr")
+    return [dict(zip(names, row, strict=True)) for row in session.rows(sa.select(table))] if names else []
+
+
 @contextlib.contextmanager
-def bench(law: Law, files: Sequence[File], slice_rows: int) -> Iterator[Bench]:
-    with tempfile.TemporaryDirectory() as folder:
-        made = Bench(Path(folder), law, files, slice_rows)
-        with made.app.warehouse._session():  # held open: opening the file anew for each verb is most of the time
-            yield made
+def bench(law: Law, files: Sequence[File], slice_rows: int, **env: str) -> Iterator[Bench]:
+    """A bench over a DuckDB file, or over what *env* says."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as held:
+        made = Bench(Path(folder), law, files, slice_rows, **env)
+        if isinstance(made.app.warehouse, DuckDBWarehouse):  # opening its file anew for each verb is most of the time
+            held.enter_context(made.app.warehouse._session())
+        yield made
 
 
 # -- any files at all
@@ -295,10 +305,10 @@ def wild_loads(draw: st.DrawFn) -> Loads:
     return law, files, loads, draw(st.sampled_from([2, 3, 100]))
 
 
-def check_wild(told: Loads) -> None:
+def check_wild(told: Loads, **env: str) -> None:
     law, files, loads, slice_rows = told
     note(f"{law} slices of {slice_rows}")
-    with bench(law, files, slice_rows) as side_by_side:
+    with bench(law, files, slice_rows, **env) as side_by_side:
         for number, dry_run, calls in loads:
             side_by_side.load(number, dry_run=dry_run, calls=calls)
 

@@ -17,12 +17,15 @@ from typing import Any
 import psycopg
 import pytest
 
+from hypothesis import given, settings
+
 from shared.contract import Contract
 from shared.loading import LoadOptions
 from shared.warehouses import _ingest
 from shared.warehouses import postgres as engine
 from tests.servers import free_port
 from tests.servers.postgres import Postgres
+from tests.test_convergence import _FAST, check_wild, wild_loads
 from tests.test_postgres import stamina_waits_not
 from tests.warehouse_suite import House, day, row, some
 
@@ -405,6 +408,32 @@ def test_no_more_connections_than_allowed(postgres, database, query, tmp_path, m
 
     assert [None] * 6 == [result.run.error for result in results]
     assert max(seen) <= 2
+
+
+# -- the rules, with any files in any order, and with lost calls
+
+
+@given(wild_loads())
+@settings(parent=_FAST, max_examples=8)
+def test_every_load_does_what_the_rules_say(postgres, told):
+    """As on DuckDB: each column and count is as the plain model says."""
+    name = postgres.create_database()
+    try:
+        check_wild(told, WAREHOUSE_URL=postgres.url(name))
+    finally:
+        postgres.drop_database(name)
+
+
+@pytest.mark.slow
+@given(wild_loads())
+@settings(parent=_FAST, max_examples=150)
+def test_every_load_does_what_the_rules_say_in_many_more_cases(postgres, told):
+    """The same, for as long as a coffee takes."""
+    name = postgres.create_database()
+    try:
+        check_wild(told, WAREHOUSE_URL=postgres.url(name))
+    finally:
+        postgres.drop_database(name)
 
 
 # -- processes
