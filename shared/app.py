@@ -22,6 +22,7 @@ from shared.ledger import Ledger, open_ledger
 from shared.loading import LoadOptions, Result, Watch
 from shared.model import Feed, Finding, Json, Plan, Record, Run, Slice, Staged, Unit, instant, with_note
 from shared.replay import ReplaySource
+from shared.secrecy import keep_secrets
 from shared.settings import Settings
 from shared.sources import Source
 from shared.sources.exports import ExportsSource
@@ -282,5 +283,6 @@ def open_app(env: Mapping[str, str], **instead: Any) -> App:
 
 @cache
 def current() -> App:
-    """The app of this process, built from its environment on first use."""
+    """The app of this process, built from its environment on first use. From then on no log has a secret."""
+    keep_secrets()
     return open_app(os.environ)

@@ -9,6 +9,7 @@ import sys
 
 from pathlib import Path
 
+import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -195,12 +196,21 @@ def test_feeds_show_watermark_and_last_run(sluice, exports):
     assert told["coolr.asset"]["watermark"] is None
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
+def commands(group):
+    """All commands, those of groups too, by what is typed."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", found) for inner, found in commands(command))
+        else:
+            yield name, command
+
+
+@pytest.mark.parametrize("command", [pytest.param(found, id=name) for name, found in commands(main)])
 def test_every_command_explains_itself_and_speaks_json(command):
     """A person finds out what it does; a machine can read what it says."""
-    names = [option for parameter in main.commands[command].params for option in parameter.opts]
+    names = [option for parameter in command.params for option in parameter.opts]
 
-    assert main.commands[command].help
+    assert command.help
     assert "--json" in names
 
 

@@ -49,13 +49,11 @@ def feed(**more: Any) -> Feed:
 def decided(
     incoming: list[dict[str, Any]], known: list[Stored] | None = None, of: Feed | None = None, **rules: Any
 ) -> Decided:
-    told = Rules(
-        **{"feed": of or feed(), "now": NOW, "exported": EXPORTED, "overtaken_by": None, "full": False, **rules}
-    )
+    told = {"now": NOW, "exported": EXPORTED, "overtaken_by": None, "full": False, **rules}
     spelling = Spelling(keys=("Id",), stored={"Id": "Id", "At": "At", "Gone": "Gone", "Name": "NAME"})
     found = by_key(spelling, known or [], map(spelling.key, incoming))
     assert found is not None
-    return decide(told, "this", spelling, found, incoming)
+    return decide(Rules(feed=of or feed(), **told), "this", spelling, found, incoming)
 
 
 def new(key: Any = 1, at: Any = day(2), name: Any = "Ada", gone: bool | None = False) -> dict[str, Any]:  # noqa: B008
@@ -721,7 +719,7 @@ def test_row_the_server_refuses_says_how_to_set_it_aside(house, monkeypatch):
     refused = [type("One", (), {"reason": "an odd value"})()]
     monkeypatch.setattr(house.app.warehouse._engine, "load", lambda *a: loaded(*a)._replace(refused=refused))
 
-    with pytest.raises(DataError, match="an odd value.*WAREHOUSE_LOADER=array"):
+    with pytest.raises(DataError, match=r"an odd value.*WAREHOUSE_LOADER=array"):
         publish()
 
 
@@ -787,7 +785,7 @@ def test_lock_that_is_not_granted_ends_the_run(house, server, taken, error):
     before = house.contents()
     server.applock_result = taken
 
-    with pytest.raises(error, match="lock|another merge"):
+    with pytest.raises(error, match=r"lock|another merge"):
         publish()
     server.applock_result = None
     assert before == house.contents()
@@ -802,7 +800,7 @@ def test_merge_of_somebody_else_is_waited_for_until_time_is_up(tmp_path, server)
 
     def unit(session: Any) -> None:
         engine.lock(session, "shop.item")
-        with pytest.raises(TransientError, match="another merge into shop.item has been running for 0.05 s"):
+        with pytest.raises(TransientError, match=r"another merge into shop.item has been running for 0.05 s"):
             publish.app.publish(publish.plan, publish.staged, Limits(max_delete_share=1.0), {})
 
     engine.unit(unit)
@@ -849,7 +847,7 @@ def test_rows_that_got_lost_on_the_way_are_missed(house):
     """As many have to come as were read."""
     publish = Publishing(house, row(1, "Bob", 3))
 
-    with pytest.raises(DataError, match="2 rows of shop.item were handed on, but 1 are there"):
+    with pytest.raises(DataError, match=r"2 rows of shop.item were handed on, but 1 are there"):
         publish([replace(publish.staged[0], rows=2)])
 
 

@@ -172,7 +172,7 @@ def test_column_may_have_the_name_of_a_mark_of_the_sql_library(app, tmp_path):
 
 @pytest.mark.parametrize("opened", [
     lambda url: open_warehouse(Settings(warehouse_url=url)),
-    lambda url: open_ledger(url, lock_timeout=0),
+    lambda url: open_ledger(url, lock_timeout=0).watermark("feed"),
 ])  # fmt: skip
 def test_connection_string_is_not_repeated(opened):
     """It may hold a key, whatever is wrong with it."""

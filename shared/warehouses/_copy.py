@@ -29,12 +29,12 @@ class Copy:
         return importlib.util.find_spec("mssql_python") is not None
 
     def open(self) -> None:
-        import mssql_python
-
-        mssql_python.pooling(enabled=False)  # an idle connection keeps a serverless database awake
-        known = credential(self._where)
-        extra: dict[str, Any] = {"token_provider": known} if known else {}
         with _told():
+            import mssql_python
+
+            mssql_python.pooling(enabled=False)  # an idle connection keeps a serverless database awake
+            known = credential(self._where)
+            extra: dict[str, Any] = {"token_provider": known} if known else {}
             self._connection = mssql_python.connect(self._where.text(), autocommit=True, timeout=LOGIN_TIMEOUT, **extra)
 
     def __enter__(self) -> Copy:

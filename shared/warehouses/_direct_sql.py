@@ -271,4 +271,4 @@ def _value(column: sa.Column[Any], value: Any) -> Expression:
         return sa.null()
     if isinstance(value, dt.time):  # pyodbc drops the fraction of a second
         return sa.cast(sa.literal(value.isoformat("microseconds"), TEXT), column.type)
-    return sa.literal(value, column.type)
+    return sa.type_coerce(value, column.type)  # a bare parameter SQLAlchemy would call by its column's name

@@ -130,7 +130,7 @@ class Filling:
         column = batch.column(batch.schema.get_field_index(name))
         if (pc.max(pc.binary_length(column)).as_py() or 0) <= most:
             return batch
-        over = pc.greater(utf16_units(column), most)
+        over = pc.fill_null(pc.greater(utf16_units(column), most), False)
         reason = f"text of more than {most} characters, which no key on SQL Server holds"
         for row in pc.indices_nonzero(over).to_pylist():
             self.refuse(Refused(batch.slice(row, 1), name, "key_too_long", reason))
