@@ -49,8 +49,8 @@ types: $(DEV)  ## Check types (mypy, strict)
 	$(BIN)/mypy
 
 .PHONY: test
-test: $(DEV)  ## Run the tests but the slow ones; ARGS="-k merge" goes to pytest
-	$(BIN)/python -m pytest -m "not slow and not bench" $(ARGS)
+test: $(DEV)  ## Run the tests but the slow ones, on two cores; ARGS="-k merge" goes to pytest
+	$(BIN)/python -m pytest -m "not slow and not bench" -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(DEV)  ## Run the slow tests

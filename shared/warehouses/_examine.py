@@ -14,6 +14,7 @@ from shared.contract import ROW
 from shared.errors import DataError, IngestError
 from shared.model import Finding
 from shared.warehouses import Loaded, _canary, _ddl, _odbc, _shape, _tsql
+from shared.warehouses._csv import encode
 from shared.warehouses._load import Way, as_merged
 from shared.warehouses._mssql import MSSQLSession
 from shared.warehouses._server import STAGING, Rollback
@@ -102,7 +103,7 @@ def _canary_findings(engine: Patient) -> Iterator[Finding]:
     try:
         way = engine.canary_way()
         loaded = engine.load_by(way, table, iter([_canary.batch()]))
-        wrong = [f"{one.reason}" for one in loaded.refused]
+        wrong = [one.reason for one in loaded.refused] + (_refused(engine, table) if way == "bulk" else [])
         wrong += list(_canary.failures(engine.unit(lambda session: _read_back(session, table))))
         check = f"warehouse: canary ({way})"
         for failure in wrong:
@@ -114,6 +115,16 @@ def _canary_findings(engine: Patient) -> Iterator[Finding]:
             yield _rolled_back(engine, table)
     finally:
         engine.unit(lambda session: engine.drop(session, name))
+
+
+def _refused(engine: Patient, table: sa.Table) -> list[str]:
+    """Load the rows once more as one part: a load sends those that BULK INSERT refuses one by one, and goes on."""
+    engine.put_part(table.name, encode(_canary.batch()).to_pybytes())
+    try:
+        _insert(engine, table)
+    except DataError as error:
+        return [error.problem]
+    return []
 
 
 def _read_back(session: MSSQLSession, table: sa.Table) -> list[tuple[object, ...]]:

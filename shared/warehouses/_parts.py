@@ -88,6 +88,12 @@ def upload(
         return writer.parts
 
 
+def put(container: ContainerClient, name: str, content: bytes) -> None:
+    """Write one blob as it is, over what is there."""
+    with _told(container):
+        container.upload_blob(name, content, overwrite=True)
+
+
 def remove(container: ContainerClient, prefix: str) -> None:
     """Delete all blobs below *prefix*; blocks that were never committed vanish by themselves within a week."""
     from azure.core.exceptions import ResourceNotFoundError

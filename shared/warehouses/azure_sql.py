@@ -231,7 +231,7 @@ class AzureSQL:
     def put_part(self, table: str, content: bytes) -> None:
         """Upload one CSV part for staging table *table*."""
         assert self.container is not None  # noqa: S101 - there is a canary for bulk loads only then
-        self.container.upload_blob(self._part(table), content, overwrite=True)
+        _parts.put(self.container, self._part(table), content)
 
     def bulk_insert(self, table: sa.Table) -> str:
         """The statement that loads what ``put_part`` has put."""
