@@ -139,8 +139,10 @@ def feeds(as_json: bool) -> None:
 @_as_json
 def doctor(location: str | None, as_json: bool) -> None:
     """Check everything a load needs, the place of its exports too if you name it, and say what to do."""
+    from shared.doctor import checked
+
     found = []
-    for one in _app().examine(location):
+    for one in checked("settings", lambda: _app().examine(location)):
         found.append(one)
         if not as_json:
             printing.finding(one)

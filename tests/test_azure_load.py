@@ -183,7 +183,7 @@ def sent(server, text):
         ("auto", 0, True, True, "direct"), ("auto", 20, False, False, "direct"), ("auto", 21, True, True, "array"),
         ("auto", 5_000, True, True, "array"), ("auto", 5_001, True, True, "bulk"), ("auto", 5_001, True, False, "bulk"),
         ("auto", 5_001, False, True, "copy"), ("auto", 5_001, False, False, "array"),
-        ("direct", 20, True, True, "direct"), ("direct", 21, True, True, "array"), ("array", 10**9, True, True, "array"),
+        ("direct", 20, True, True, "direct"), ("direct", 21, True, True, "array"), ("array", 9**9, True, True, "array"),
         ("bulk", 1, True, True, "bulk"), ("bulk", 1, False, True, "bulk"), ("copy", 1, True, False, "copy"),
     ],
 )  # fmt: skip
@@ -217,11 +217,11 @@ def test_odd_rows_come_back_as_they_went(engine, way):
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.sampled_from('",\r\n\t '))
-DECIMALS = st.integers(-(10**38) + 1, 10**38 - 1).map(lambda n: Decimal(n).scaleb(-10))
 VALUES = {
     "text": TEXTS, "boolean": st.booleans(), "smallint": st.integers(-(2**15), 2**15 - 1),
     "integer": st.integers(-(2**31), 2**31 - 1), "bigint": st.integers(-(2**63), 2**63 - 1),
-    "decimal(28,10)": DECIMALS.map(lambda d: d % 10**18), "real": st.floats(width=32, allow_nan=False, allow_infinity=False),
+    "decimal(38,10)": st.integers(-(10**38) + 1, 10**38 - 1).map(lambda n: Decimal(f"{n}E-10")),
+    "real": st.floats(width=32, allow_nan=False, allow_infinity=False),
     "double": st.floats(allow_nan=False, allow_infinity=False), "date": st.dates(), "time": st.times(),
     "timestamp": st.datetimes(), "binary": st.binary(),
 }  # fmt: skip
@@ -241,7 +241,9 @@ def test_any_rows_come_back_as_they_went(engine, way, rows):
     loaded = filled(loading, way, table, wanted)
 
     assert len(rows) == loaded.rows
-    assert wanted.to_pylist() == [dict(zip(wanted.schema.names, found, strict=True)) for found in stored(loading, table)]
+    assert wanted.to_pylist() == [
+        dict(zip(wanted.schema.names, found, strict=True)) for found in stored(loading, table)
+    ]
 
 
 def test_second_load_replaces_the_first(bulk):
@@ -309,7 +311,9 @@ def test_chunks_stay_small_at_the_width_of_their_widest_row(plain, sizes, monkey
 def test_long_text_gets_room_before_it_arrives(plain, server):
     """The columns of what came before are ordinary ones, which the server fills faster."""
     columns = {"Key": "text", "Name": "text"}
-    batches = [batch(columns, (f"k{n}", text), first=n) for n, text in enumerate(["a", "🔑" * 2_000, "🔑" * 2_001, "z"])]
+    batches = [
+        batch(columns, (f"k{n}", text), first=n) for n, text in enumerate(["a", "🔑" * 2_000, "🔑" * 2_001, "z"])
+    ]
 
     loaded = filled(plain, "array", staging(columns), *batches)
 
@@ -328,7 +332,9 @@ def test_parts_are_loaded_side_by_side(bulk, server, bay, monkeypatch):
     monkeypatch.setattr(_load, "_PART_BYTES", 100)
     columns, together = {"Key": "text"}, threading.Barrier(3)
     bay.seen = lambda data: (together.wait(30), data)[1]  # three have to be on their way before one may go on
-    batches = [batch(columns, *[(f"k{n}",) for n in range(start, start + 50)], first=start) for start in range(0, 300, 50)]
+    batches = [
+        batch(columns, *[(f"k{n}",) for n in range(start, start + 50)], first=start) for start in range(0, 300, 50)
+    ]
 
     loaded = filled(bulk, "bulk", staging(columns), *batches)
 
@@ -643,7 +649,10 @@ def test_leftovers_of_others_go_after_a_day(bay, server, tmp_path):
 
     kept = [("mine_a",), ("mine_b",)]
     elsewhere = "elsewhere/s_dddddddddddddddd_0/0.csv"
-    assert ([elsewhere, f"in/here/s_{'c' * 16}_0/0.csv"], [*kept, ("s_bbbbbbbbbbbbbbbb_0",)]) == (soon[0], sorted(soon[1]))
+    assert ([elsewhere, f"in/here/s_{'c' * 16}_0/0.csv"], [*kept, ("s_bbbbbbbbbbbbbbbb_0",)]) == (
+        soon[0],
+        sorted(soon[1]),
+    )
     assert ([elsewhere], kept) == (later[0], sorted(later[1]))
 
 
@@ -686,7 +695,7 @@ def test_looking_leaves_no_connection_open(bay, server, tmp_path):
     left = {}
 
     looks = {
-        "runs": lambda: house.app.warehouse.runs(),
+        "runs": house.app.warehouse.runs,
         "run": lambda: house.app.warehouse.run("x"),
         "rejects": lambda: list(house.app.warehouse.rejects("shop.item")),
         "the first reject alone": lambda: next(iter(house.app.warehouse.rejects("shop.item"))),

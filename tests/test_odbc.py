@@ -122,7 +122,10 @@ def test_driver_in_an_address_is_passed_over():
         (url("Encrypt=no", "sa:hunter2@"), "turns encryption off"),
         (url("Encrypt=optional", "sa:hunter2@"), "turns encryption off"),
         (url("Timeout=3&x=hunter2", "sa:hunter2@"), "has option timeout, x"),
-        (url("authentication=ActiveDirectoryPassword", "sa:hunter2@"), "asks for authentication ActiveDirectoryPassword"),
+        (
+            url("authentication=ActiveDirectoryPassword", "sa:hunter2@"),
+            "asks for authentication ActiveDirectoryPassword",
+        ),
         (url("authentication=SqlPassword"), "has no user or no password"),
         (url("authentication=SqlPassword", "sa@"), "has no user or no password"),
         (url(who=":hunter2@"), "has no user or no password"),
@@ -238,7 +241,9 @@ def test_missing_identity_says_what_to_check(monkeypatch, told):
 
     monkeypatch.setattr(our_azure, "credential", Nobody)
 
-    with pytest.raises(ConfigError, match=r"^no token for the database with ActiveDirectoryDefault: .*az login") as said:
+    with pytest.raises(
+        ConfigError, match=r"^no token for the database with ActiveDirectoryDefault: .*az login"
+    ) as said:
         token(address(PLAIN))
     assert "page" not in str(said.value)
 
@@ -298,7 +303,7 @@ def test_driver_of_the_system_goes_first():
 
 @pytest.fixture
 def wheel(monkeypatch, tmp_path):
-    """A wheel of Microsoft's driver with libraries for the given systems; below a folder that is named like a machine."""
+    """A wheel of Microsoft's driver with libraries for some systems; below a folder that is named like machines."""
 
     def make(*places):
         home = tmp_path / "x86_64-arm64" / "mssql_python_odbc"
@@ -414,8 +419,9 @@ with stamina.set_testing(True, attempts={attempts}, cap=True):
 
 def test_packaged_driver_is_found_and_loads(libraries):
     """With real pyodbc, where the system has no driver of its own."""
-    code = "import pyodbc\nfrom shared.warehouses import _odbc\nprint(json.dumps([pyodbc.drivers(), _odbc.driver(pyodbc)]))"
-    system, found = odbc.run(libraries, code)
+    code = "from shared.warehouses import _odbc; p = _odbc.load_pyodbc(); "
+
+    system, found = odbc.run(libraries, code + "print(json.dumps([p.drivers(), _odbc.driver(p)]))")
 
     assert found == DRIVER if DRIVER in system else "libmsodbcsql" in found
 

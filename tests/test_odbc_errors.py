@@ -168,10 +168,25 @@ def test_lost_connections_may_pass_without_a_number(state):
     assert isinstance(in_words(error, "x"), TransientError)
 
 
+def test_certificate_that_nobody_vouches_for_does_not_pass():
+    """The driver calls it a connection that could not be made."""
+    error = errors.of_driver(
+        "08001", "SSL Provider: [error:0A000086::certificate verify failed:self-signed] (-1) (SQLx)"
+    )
+
+    told = in_words(error, "Azure SQL")
+
+    assert not may_pass(error)
+    assert isinstance(told, ConfigError)
+    assert "TrustServerCertificate" in told.fix
+
+
 @pytest.mark.parametrize("state", ["01000", "IM002", "IM003"])
 def test_driver_that_cannot_be_loaded_says_what_to_install(state):
     """A wheel's driver needs libraries of the system."""
-    error = errors.of_driver(state, "[unixODBC][Driver Manager]Can't open lib 'x/libmsodbcsql' : file not found (0) (S)")
+    error = errors.of_driver(
+        state, "[unixODBC][Driver Manager]Can't open lib 'x/libmsodbcsql' : file not found (0) (S)"
+    )
 
     told = in_words(error, "Azure SQL")
 
@@ -286,6 +301,25 @@ def test_faults_of_values_keep_their_connection(engine, server, opened):
 
     assert 2 == engine.unit(insert)
     assert 1 == len(opened)
+
+
+@pytest.mark.usefixtures("table")
+def test_faults_that_the_driver_finds_leave_nothing_either(engine, server):
+    """The server has not heard of them, and would keep the transaction open."""
+
+    def unit(session):
+        insert(session)
+        cursor = session.connection.cursor()
+        cursor.fast_executemany = True
+        cursor.setinputsizes([(-9, 1, 0)])
+        cursor.executemany("INSERT INTO [kept] ([n]) VALUES (?)", [("too long",)])
+
+    with pytest.raises(DataError, match="truncation"):
+        engine.unit(unit)
+    engine.unit(lambda session: session.first("SELECT 1"))
+
+    assert [(0,)] == server.query("SELECT COUNT(*) FROM [kept]")
+    assert 1 == engine.unit(insert)
 
 
 def test_streams_are_tried_once(engine, server):

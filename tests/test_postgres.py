@@ -67,6 +67,21 @@ class TestPostgres(WarehouseSuite):
             assert found[1][0].startswith("CREATE UNIQUE INDEX")
             assert found[1][0].endswith(f" ({key})")
 
+    def test_index_serves_a_text_key(self, house, query):
+        """Keys are compared in the collation C: in another one, the index would be of no use."""
+        for table in ("adopted", "created"):
+            if table == "created":
+                house.loaded("delta", 4, table=table, key=pa.string())
+            house.loaded("delta", 5, row("a"), table=table, key=pa.string())
+            house.loaded("delta", 6, row("a", "Ada", 2), table=table, key=pa.string())
+
+        found = query(
+            "SELECT DISTINCT c.collname FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation"
+            " WHERE a.attname IN ('AdoptedId', 'CreatedId') AND a.attnum > 0"
+        )
+
+        assert [("C",)] == found
+
     def test_tables_survive_a_crash(self, house, query):
         """They are logged, whether they were staged or made empty; what is staged later is not."""
         kinds = []
@@ -75,7 +90,9 @@ class TestPostgres(WarehouseSuite):
             house.loaded("delta", number, *([row(1)] if number == 6 else []), table="created")
             kinds += query("SELECT DISTINCT relpersistence::text FROM pg_class WHERE relname IN ('adopted', 'created')")
 
+        adopted = "SELECT attnum FROM pg_attribute WHERE attname = 'AdoptedId' AND attrelid = 'shop.adopted'::regclass"
         assert [("p",), ("p",)] == kinds
+        assert [(2,)] == query(adopted)  # it was staged as the second column, after the number of the row
 
     def test_index_that_somebody_dropped_is_made_again(self, filled, query):
         """The upsert cannot do without it."""
@@ -180,7 +197,8 @@ class TestPostgres(WarehouseSuite):
         told, find = [], _ingest.find
 
         def look(session, run):
-            told.extend(query("SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE relname LIKE 's\\_%'"))
+            unlogged = "relname ~ '^s_' AND relpersistence = 'u'"
+            told.extend(query(f"SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE {unlogged}"))
             return find(session, run)
 
         monkeypatch.setattr(_ingest, "find", look)

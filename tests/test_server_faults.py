@@ -138,11 +138,18 @@ def test_connection_killed_in_mid_stage_fails_clean(house, query, monkeypatch):
     assert [] == query("SELECT tablename FROM pg_tables WHERE schemaname = 'staging'")
 
 
-def test_idle_connections_that_died_are_replaced(house, query, states):
-    """Between two verbs the server may have closed them."""
+def test_idle_connections_that_died_are_replaced(postgres, database, query, tmp_path, monkeypatch, states):
+    """Between two verbs the server may have closed them, and more of them than there are tries."""
+    stamina_waits_not(monkeypatch)
+    house = filled(tmp_path, query, postgres.url(database), WAREHOUSE_CONNECTIONS="8")
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sluice'"
-    house.app.warehouse._engine.unit(lambda session: session.execute("SELECT 1"))
-    assert [(True,)] == query(kill)
+    unit = house.app.warehouse._engine.unit
+
+    def opened(more: int) -> None:
+        unit(lambda session: opened(more - 1) if more else session.execute("SELECT 1"))
+
+    opened(7)
+    assert [(True,)] * 8 == query(kill)
 
     assert OUTCOMES_OF_DELTA == some(house.loaded("delta", 6, *DELTA))
     assert states
@@ -385,6 +392,53 @@ def test_deadlock_is_tried_again(house, postgres, database, query, monkeypatch, 
     assert ["40P01"] == states[:1]
     assert OUTCOMES_OF_DELTA == some(run)
     assert AFTER_DELTA == stored(house)
+
+
+def test_second_merge_waits_for_the_first(postgres, database, query, tmp_path, monkeypatch):
+    """Before it looks at the table: what it finds there is what the first one left."""
+    one, other = (filled(tmp_path / name, query, postgres.url(database)) for name in ("one", "other"))
+    waits, results = [], []
+    later = other.write("delta", 7, [row(4, "Dee", 5), row(5, "Ed", 5)])
+    second = threading.Thread(target=lambda: results.append(other.load(later)))
+
+    def follow() -> None:
+        second.start()
+        while not waits:
+            waits.extend(query("SELECT wait_event FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+            assert second.is_alive()
+
+    just_before_commit(monkeypatch, follow)
+    first = one.loaded("delta", 6, *DELTA)
+    second.join()
+
+    assert [("advisory",)] == waits
+    assert OUTCOMES_OF_DELTA == some(first)
+    assert {"updated": 1, "inserted": 1, "read": 2} == some(results[0].run)
+    assert [*AFTER_DELTA[:3], (4, "Dee", None), (5, "Ed", None)] == stored(one)
+
+
+def test_one_staging_table_is_filled_by_one_at_a_time(postgres, database, query, tmp_path, monkeypatch):
+    """Two processes that do the same run have the same staging table: the second waits for the first."""
+    one, other = (filled(tmp_path / name, query, postgres.url(database)) for name in ("one", "other"))
+    file, waits, results = one.write("delta", 6, DELTA), [], []
+    second = threading.Thread(target=lambda: results.append(other.load(file)))
+
+    def encoded(batch: Any) -> Any:
+        if not waits:
+            second.start()
+        while not waits:
+            waits.extend(query("SELECT wait_event FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+            assert second.is_alive()
+        return original(batch)
+
+    original = engine.encoded
+    monkeypatch.setattr(engine, "encoded", encoded)
+    results.append(one.load(file))
+    second.join()
+
+    assert [("advisory",)] == waits
+    assert [OUTCOMES_OF_DELTA] * 2 == [some(result.run) for result in results]
+    assert AFTER_DELTA == stored(one)
 
 
 def test_no_more_connections_than_allowed(postgres, database, query, tmp_path, monkeypatch):

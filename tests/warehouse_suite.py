@@ -392,6 +392,15 @@ class WarehouseSuite:
 
         assert [("🧊", "n7"), ("🧊", "🧊")] == house.rows("Version", "Name", table="numbered")
 
+    def test_span_of_a_text_cursor_is_told_letter_by_letter(self, house):
+        """By the same order that decides which row is newer."""
+        rows = [row(n, Version=version) for n, version in enumerate(("b", "A", "a", "B"))]
+        house.loaded("delta", 5, *rows, table="numbered", types={"Version": pa.string()})
+
+        profile = house.app.warehouse.profile(house.feed("numbered"))
+
+        assert ("A", "b") == (profile.lowest, profile.highest)
+
     def test_number_as_cursor_is_compared_as_a_number(self, house):
         """10 is above 9."""
         kinds = {"Version": pa.int32()}

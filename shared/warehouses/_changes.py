@@ -10,6 +10,9 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
 from shared.contract import ROW
 from shared.model import OURS, Feed
 from shared.warehouses import _ingest
@@ -182,7 +185,7 @@ def _outcome(
     unknown: Expression = sa.literal("inserted")
     if rules.feed.deletes == "hard":
         unknown = sa.case((gone_at.is_not(None), "unchanged"), else_="inserted")
-    same = [(sa.and_(*_same_content(s, t), t.c[DELETED].is_not_distinct_from(gone_at)), "unchanged")]
+    same = [(_Same(*_content_of(s), gone_at, *_content_of(t), t.c[DELETED]), "unchanged")]
     newer = sa.case(
         *(same if rules.compare else []),
         (sa.and_(t.c[DELETED].is_(None), gone_at.is_not(None)), "deleted"),
@@ -205,12 +208,35 @@ def _absent(session: Session, rules: Rules, t: sa.Subquery, present: Sequence[sa
     return sa.case((sa.or_(*stays), sa.null()), else_="absent")
 
 
-def _same_content(s: sa.Subquery, t: sa.Subquery) -> list[Expression]:
-    return [s.c[name].is_not_distinct_from(t.c[name]) for name in _names(s) if name.startswith(_PRINT)]
+def _content_of(rows: sa.Subquery) -> list[Expression]:
+    return [column for column in rows.c if column.name.startswith(_PRINT)]
 
 
-def _names(rows: sa.FromClause) -> list[str]:
-    return [column.name for column in rows.c]
+class _Same(FunctionElement[bool]):
+    """Whether the first half of some expressions equals the second, one by one; NULL equals NULL."""
+
+    type = sa.Boolean()
+    inherit_cache = False
+
+
+@compiles(_Same)
+def _each_is_same(element: _Same, compiler: Any, **kw: Any) -> str:
+    """One comparison for each pair."""
+    ones, others = _halves(element)
+    pairs = (one.is_not_distinct_from(other) for one, other in zip(ones, others, strict=True))
+    return str(compiler.process(sa.and_(*pairs).self_group(), **kw))
+
+
+@compiles(_Same, "mssql")
+def _rows_are_same(element: _Same, compiler: Any, **kw: Any) -> str:
+    """One subquery for all, not one for each: a hundred columns would take long to compile."""
+    one, other = (", ".join(compiler.process(part, **kw) for part in half) for half in _halves(element))
+    return f"EXISTS (SELECT {one} INTERSECT SELECT {other})"
+
+
+def _halves(element: _Same) -> tuple[list[Any], list[Any]]:
+    parts = list(element.clauses)
+    return parts[: len(parts) // 2], parts[len(parts) // 2 :]
 
 
 def _newer(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:

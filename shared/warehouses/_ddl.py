@@ -69,11 +69,15 @@ def create_key_index(session: Session, table: sa.Table, keys: Sequence[str], fir
     )
 
 
-def create_clustered_index(session: Session, table: sa.Table, keys: Sequence[str]) -> None:
-    """SQL Server's table in the order of its keys. Not unique: an index takes 'a' and 'a ' for the same."""
+def create_index(session: Session, table: sa.Table, keys: Sequence[str], *, kind: str = "") -> None:
+    """An index on all rows, UNIQUE or CLUSTERED if *kind* says so.
+
+    SQL Server's tables are clustered by their keys, but not uniquely: an index takes 'a' and 'a ' for the same.
+    """
     columns = ", ".join(quoted(session.dialect, key) for key in keys)
+    known = "" if is_tsql(session.dialect) else "IF NOT EXISTS "
     session.ddl(
-        f"CREATE CLUSTERED INDEX {quoted(session.dialect, index_name(table.name, 'keys'))}"
+        f"CREATE {kind} INDEX {known}{quoted(session.dialect, index_name(table.name, 'keys'))}"
         f" ON {quoted(session.dialect, str(table.schema), table.name)} ({columns})"
     )
 
@@ -83,15 +87,6 @@ def drop_indexes(session: Session, table: sa.Table) -> None:
     on = quoted(session.dialect, str(table.schema), table.name)
     for what in ("active", "keys"):
         session.ddl(f"DROP INDEX IF EXISTS {quoted(session.dialect, index_name(table.name, what))} ON {on}")
-
-
-def create_unique_index(session: Session, table: sa.Table, keys: Sequence[str]) -> None:
-    """What an upsert goes by: each key once. Nothing if it is there."""
-    columns = ", ".join(quoted(session.dialect, key) for key in keys)
-    session.ddl(
-        f"CREATE UNIQUE INDEX IF NOT EXISTS {quoted(session.dialect, index_name(table.name, 'keys'))}"
-        f" ON {quoted(session.dialect, str(table.schema), table.name)} ({columns})"
-    )
 
 
 def index_name(table: str, what: str = "active") -> str:

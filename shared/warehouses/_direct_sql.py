@@ -22,7 +22,7 @@ from shared.warehouses import Merged, _history, _ingest, _inline, _odbc_errors, 
 from shared.warehouses._changes import BY, equal
 from shared.warehouses._direct import Key, Spelling, Stored, Values, Write, by_key, decide
 from shared.warehouses._history import TWICE
-from shared.warehouses._mssql import DESCRIBE, MSSQLSession, column_types, said
+from shared.warehouses._mssql import MSSQLSession, column_types, describe, said
 from shared.warehouses._session import Expression, Row
 from shared.warehouses._types import TEXT
 
@@ -116,7 +116,7 @@ def _look(session: MSSQLSession, plan: Plan, run: Run, incoming: Sequence[Values
         said(_ingest.finding(run.id)),
         said(_history.overtaking(run)),
         said(_history.other_clients(run)),
-        (DESCRIBE, [feed.system, feed.table]),
+        (describe(feed.system, feed.table), []),
         *_stored(session, feed, run, {key: kinds[key] for key in feed.keys}, incoming),
     ]
     text, parameters = _batch(_tsql.wait_at_most(locking.timeout), *parts)

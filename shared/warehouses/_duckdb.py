@@ -99,8 +99,9 @@ class DuckDBSession:
     def exact(self, column: Expression) -> Sequence[Expression]:
         return [column]
 
-    def make_room(self, _shape: Shape, _long: Collection[str]) -> None:
+    def make_room(self, _shape: Shape, _long: Collection[str]) -> bool:
         """Text has any length here."""
+        return False
 
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:
         if not isinstance(staged, sa.Table) or staged.schema != schema:

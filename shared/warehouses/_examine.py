@@ -47,6 +47,8 @@ class Patient(Protocol):
 
     def canary_way(self) -> Way: ...
 
+    def copy_trouble(self) -> DataError | None: ...
+
     def load_by(self, way: Way, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded: ...
 
     def put_part(self, table: str, content: bytes) -> None: ...
@@ -68,7 +70,11 @@ def examine(engine: Patient) -> Iterator[Finding]:
         yield Finding("warehouse: staging", "skipped", "STAGING_URL is not set: rows go by bulk copy or in arrays")
     else:
         yield from _staging(engine)
-    yield from _canary_findings(engine)
+    way = engine.canary_way()
+    trouble = engine.copy_trouble() if way == "copy" else None
+    if trouble is not None:
+        yield Finding("warehouse: bulk copy", "warning", f"{trouble.problem}; rows go in arrays, slowly", _COPY)
+    yield from _canary_findings(engine, "array" if trouble else way)
 
 
 def _signed_in(session: MSSQLSession) -> Finding:
@@ -96,15 +102,17 @@ def _staging(engine: Patient) -> Iterator[Finding]:
     yield Finding("warehouse: staging", "ok", "the app can write to and delete from the container")
 
 
-def _canary_findings(engine: Patient) -> Iterator[Finding]:
+_COPY = "Install what mssql-python needs (libltdl7, libkrb5-3), or set STAGING_URL, or WAREHOUSE_LOADER=array"
+
+
+def _canary_findings(engine: Patient, way: Way) -> Iterator[Finding]:
     name = f"canary_{uuid.uuid4().hex[:16]}"
     table = _shape.staging(_canary.FEED, _canary.COLUMNS, name, STAGING)
     engine.unit(lambda session: _ddl.create_schema(session, STAGING))
     try:
-        way = engine.canary_way()
         loaded = engine.load_by(way, table, iter([_canary.batch()]))
         wrong = [one.reason for one in loaded.refused] + (_refused(engine, table) if way == "bulk" else [])
-        wrong += list(_canary.failures(engine.unit(lambda session: _read_back(session, table))))
+        wrong = wrong or list(_canary.failures(engine.unit(lambda session: _read_back(session, table))))
         check = f"warehouse: canary ({way})"
         for failure in wrong:
             yield Finding(check, "failed", failure, f"Set WAREHOUSE_LOADER to another than {way}")
@@ -134,7 +142,7 @@ def _read_back(session: MSSQLSession, table: sa.Table) -> list[tuple[object, ...
 
 def _bad_row(engine: Patient, table: sa.Table) -> Finding:
     """A row that does not fit has to fail the whole part: with MAXERRORS left out it would be dropped in silence."""
-    engine.put_part(table.name, b'0,"fits",,' + b"," * 11 + b"\n" + b'1,"not a number",,no' + b"," * 10 + b"\n")
+    engine.put_part(table.name, _line(b"0", b'"fits"') + _line(b"1", b'"no boolean"', b"", b"no"))
     try:
         _insert(engine, table)
     except DataError as error:
@@ -151,7 +159,7 @@ _REPORT = "Set WAREHOUSE_LOADER=copy or array, and report it"
 
 
 def _rolled_back(engine: Patient, table: sa.Table) -> Finding:
-    engine.put_part(table.name, b'0,"fits"' + b"," * 13 + b"\n")
+    engine.put_part(table.name, _line(b"0", b'"fits"'))
 
     def unit(session: MSSQLSession) -> None:
         _empty(session, table)
@@ -163,6 +171,11 @@ def _rolled_back(engine: Patient, table: sa.Table) -> Finding:
     if rows:
         return Finding("warehouse: canary, rollback", "failed", f"{rows} rows stayed after a rollback", _REPORT)
     return Finding("warehouse: canary, rollback", "ok", "a bulk load that is rolled back leaves nothing")
+
+
+def _line(*fields: bytes) -> bytes:
+    """A row of CSV that begins with *fields*, NULL in its other columns."""
+    return b",".join([*fields, *[b""] * (1 + len(_canary.COLUMNS) - len(fields))]) + b"\n"
 
 
 def _insert(engine: Patient, table: sa.Table) -> None:

@@ -14,9 +14,11 @@ from shared.errors import ConfigError
 from shared.model import Column, Json, Run, instant, moment
 from shared.warehouses import _ddl
 from shared.warehouses._session import Session
-from shared.warehouses._types import DATETIME, LONG_TEXT, TEXT
+from shared.warehouses._types import DATETIME, LONG_TEXT, TEXT, text
 
 SCHEMA = "ingest"
+RUN_ID = text(64)
+"""Short enough for an index on SQL Server."""
 _META = sa.MetaData(schema=SCHEMA)
 
 VERSION = sa.Table("version", _META, sa.Column("version", sa.Integer, nullable=False))
@@ -24,7 +26,7 @@ VERSION = sa.Table("version", _META, sa.Column("version", sa.Integer, nullable=F
 RUN = sa.Table(
     "run",
     _META,
-    sa.Column("id", TEXT, nullable=False),
+    sa.Column("id", RUN_ID, nullable=False),
     sa.Column("feed", TEXT, nullable=False),
     sa.Column("kind", TEXT, nullable=False),
     sa.Column("status", TEXT, nullable=False),
@@ -53,7 +55,7 @@ RUN = sa.Table(
 REJECTED = sa.Table(
     "rejected",
     _META,
-    sa.Column("run", TEXT, nullable=False),
+    sa.Column("run", RUN_ID, nullable=False),
     sa.Column("feed", TEXT, nullable=False),
     sa.Column("slice", sa.Integer, nullable=False),
     sa.Column("exported_at", DATETIME),
@@ -72,6 +74,9 @@ def _create(session: Session) -> None:
     _ddl.create_schema(session, SCHEMA)
     for table in (VERSION, RUN, REJECTED):
         _ddl.create_table(session, table)
+    if session.indexes:
+        _ddl.create_index(session, RUN, ["id"], kind="UNIQUE")
+        _ddl.create_index(session, REJECTED, ["run", "slice"])
     session.change(sa.insert(VERSION).values(version=CURRENT))
 
 

@@ -130,8 +130,9 @@ class Filling:
         column = batch.column(batch.schema.get_field_index(name))
         if (pc.max(pc.binary_length(column)).as_py() or 0) <= most:
             return batch
-        over = pc.fill_null(pc.greater(utf16_units(column), most), False)
-        reason = f"text of more than {most} characters, which no key on SQL Server holds"
+        is_text = pa.types.is_string(column.type)
+        over = pc.fill_null(pc.greater(utf16_units(column) if is_text else pc.binary_length(column), most), False)
+        reason = f"more than {most} {'characters' if is_text else 'bytes'}, which no key on SQL Server holds"
         for row in pc.indices_nonzero(over).to_pylist():
             self.refuse(Refused(batch.slice(row, 1), name, "key_too_long", reason))
         return batch.filter(pc.invert(over))
@@ -172,6 +173,7 @@ class Filling:
         try:
             self._attempt(batch)
         except DataError as error:
+            self.units.unit(functools.partial(self.clear, batch=batch))
             if batch.num_rows == 1:
                 self.refuse(Refused(batch, None, "refused_by_server", error.problem))
                 return

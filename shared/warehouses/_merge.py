@@ -96,7 +96,8 @@ class Merge:
             if adopted is not None:
                 return self._counted_as_inserted(adopted)
         shape = _shape.grow(self._session, self._feed, self._columns, self._run.files)
-        self._session.make_room(shape, self._long)
+        if self._session.make_room(shape, self._long):
+            _shape.renew_view(self._session, shape)
         incoming, superseded = self._survivors(twins)
         found = self._compute(shape, incoming)
         counts = self._count(found, superseded)
@@ -166,7 +167,8 @@ class Merge:
         losers = self._session.scratch("superseded", [sa.Column(ROW, sa.BigInteger)])
         later = sa.select(ranked_rows.c[ROW]).where(ranked_rows.c.place > 1)
         superseded = self._session.change(sa.insert(losers).from_select([ROW], later))
-        kept = sa.select(rows).where(rows.c[ROW].not_in(sa.select(losers.c[ROW])))
+        lost = sa.exists().where(losers.c[ROW] == rows.c[ROW])  # NOT IN is slow where a column could be NULL
+        kept = sa.select(rows).where(~lost)
         return kept.subquery("kept"), superseded
 
     def _compute(self, shape: Shape, incoming: sa.FromClause) -> sa.Table:
@@ -242,7 +244,7 @@ class Merge:
         self._delete(found, shape, counts)
         keys = self._stored_keys(shape)
         # Again, as something else may have dropped it; it is there, and this a look into the catalog.
-        _ddl.create_unique_index(self._session, shape.table, [shape.stored[key] for key in self._feed.keys])
+        _ddl.create_index(self._session, shape.table, [shape.stored[key] for key in self._feed.keys], kind="UNIQUE")
         names, rows = self._new_rows(found, shape, ("inserted", *self._stay()))
         insert = postgresql.insert(shape.table).from_select(names, rows)
         new = {name: insert.excluded[name] for name in names if name != FIRST and name not in keys}

@@ -21,6 +21,7 @@ TRANSIENT = frozenset(
 )
 _LOST = ("08", "HYT00", "HYT01")
 """SQLSTATEs, or their beginnings, of connections that could not be made or were lost."""
+_UNTRUSTED = "certificate verify failed"
 _NO_TDS = "Protocol error in TDS stream"
 """Of HY000 and without a number: a gateway that is starting up, or that lost its server, answers so."""
 ROW_FAULTS = frozenset((4863, 4864, 4865, 4867, 4869, 4879, 13811, 13812, 13813, 13814, 13817))
@@ -67,7 +68,7 @@ def may_pass(error: Exception) -> bool:
     code = number(error)
     if code in TRANSIENT:
         return True
-    if code in _FIXES:  # a refusal, however the driver calls the connection it could not make
+    if code in _FIXES or _UNTRUSTED in str(error):  # however the driver calls the connection it could not make
         return False
     return state(error).startswith(_LOST) or state(error) == "40001" or _NO_TDS in str(error)
 
@@ -108,7 +109,13 @@ def in_words(error: Exception, what: str) -> IngestError:
     if is_data_fault(error):
         return DataError(told, fix="Look at the values of that column")
     if state(error) in _NO_DRIVER:
-        return ConfigError(told, fix="Install ODBC Driver 18 (package msodbcsql18), or what its wheel needs: libltdl7, libkrb5-3")
+        return ConfigError(
+            told, fix="Install ODBC Driver 18 (package msodbcsql18), or what its wheel needs: libltdl7, libkrb5-3"
+        )
+    if _UNTRUSTED in told:
+        return ConfigError(
+            told, fix="Use the name the certificate has; for a test server, add TrustServerCertificate=yes"
+        )
     return ConfigError(told, fix=_FIXES.get(code) or _general_fix(code))
 
 

@@ -251,7 +251,10 @@ def profile(session: Session, feed: Feed) -> Profile:
         return Profile(columns={})
     table = _shape.target(feed, columns)
     by = table.c.get(feed.cursor or "")
-    span: list[Expression] = [sa.null(), sa.null()] if by is None else [sa.func.min(by), sa.func.max(by)]
+    span: list[Expression] = [sa.null(), sa.null()]
+    if by is not None:
+        sorts = session.exact(by)[0]
+        span = [sa.func.min(sorts), sa.func.max(sorts)]
     active = sa.func.count(sa.case((table.c[_shape.DELETED].is_(None), 1)))
     rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
     told = [None if value is None else cursor.text(value) for value in (low, high)]

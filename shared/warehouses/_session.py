@@ -62,8 +62,11 @@ class Session(Protocol):
         """What is equal only where *column* is, to the letter and the blank; the first of them also sorts like it."""
         ...
 
-    def make_room(self, shape: Shape, long: Collection[str]) -> None:
-        """Let text columns of the target hold what comes, where lengths are limited: *long* ones get no limit."""
+    def make_room(self, shape: Shape, long: Collection[str]) -> bool:
+        """Let text columns of the target hold what comes, where lengths are limited: *long* ones get no limit.
+
+        Whether any had to change.
+        """
         ...
 
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:

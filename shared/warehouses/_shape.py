@@ -88,17 +88,20 @@ def _created(session: Session, feed: Feed, wanted: Sequence[Column]) -> Shape:
     return Shape(table, {name: name for name in columns}, ())
 
 
+def renew_view(session: Session, shape: Shape) -> None:
+    """Let the view of active rows know of changed columns."""
+    _ddl.create_active_view(session, shape.table, DELETED)
+
+
 def _dress(session: Session, feed: Feed, table: sa.Table) -> None:
     _ddl.create_active_view(session, table, DELETED)
     _index(session, feed, table)
 
 
 def _index(session: Session, feed: Feed, table: sa.Table) -> None:
-    if session.changes_by == "upsert":
-        _ddl.create_unique_index(session, table, feed.keys)
-    if _ddl.is_tsql(session.dialect):
-        _ddl.create_clustered_index(session, table, feed.keys)
     if session.indexes:
+        kind = "CLUSTERED" if _ddl.is_tsql(session.dialect) else "UNIQUE"  # an upsert goes by it
+        _ddl.create_index(session, table, feed.keys, kind=kind)
         _ddl.create_key_index(session, table, feed.keys, FIRST, DELETED)
 
 
@@ -118,7 +121,7 @@ def _widened(session: Session, feed: Feed, name: str, pair: tuple[str, str], fil
 
 
 def _change_type(session: Session, feed: Feed, table: sa.Table, name: str) -> None:
-    pinned = _ddl.is_tsql(session.dialect) and name in feed.keys
+    pinned = _ddl.is_tsql(session.dialect) and name.casefold() in {key.casefold() for key in feed.keys}
     if pinned:
         _ddl.drop_indexes(session, table)
     session.change_type(table, table.c[name])

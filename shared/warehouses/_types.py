@@ -29,6 +29,11 @@ def text(length: int | None = 4000, *, exact: bool = False) -> SqlType:
     )
 
 
+def binary(length: int | str) -> SqlType:
+    """Bytes; on SQL Server at most *length* of them (``max``: 2 GB)."""
+    return sa.LargeBinary().with_variant(mssql.VARBINARY(length), "mssql")  # type: ignore[no-untyped-call]
+
+
 DATETIME: SqlType = sa.DateTime().with_variant(mssql.DATETIME2(6), "mssql")  # type: ignore[no-untyped-call]
 TEXT = text()
 LONG_TEXT = text(None)
@@ -41,7 +46,7 @@ _SQL: dict[str, SqlType] = {
     "real": sa.REAL(),
     "double": sa.Double(),
     "text": TEXT,
-    "binary": sa.LargeBinary().with_variant(mssql.VARBINARY("max"), "mssql"),  # type: ignore[no-untyped-call]
+    "binary": binary("max"),
     "date": sa.Date(),
     "time": sa.Time().with_variant(mssql.TIME(6), "mssql"),  # type: ignore[no-untyped-call]
     "timestamp": DATETIME,
@@ -73,16 +78,19 @@ def sql_type(kind: str) -> SqlType:
 def key_types(kinds: Mapping[str, str]) -> dict[str, SqlType]:
     """The types of key columns, by name: on SQL Server text that is told apart exactly and fits an index together."""
     longest = key_length(kinds)
-    return {name: text(longest, exact=True) if kind == "text" else sql_type(kind) for name, kind in kinds.items()}
+    bounded = {"text": text(longest, exact=True), "binary": binary(2 * longest)}
+    return {name: bounded.get(kind) or sql_type(kind) for name, kind in kinds.items()}
 
 
 def key_length(kinds: Mapping[str, str]) -> int:
     """UTF-16 units a text column may have that is part of a key with these column types, on SQL Server.
 
+    A binary column may have twice as many bytes.
+
     >>> key_length({"Id": "text"}), key_length({"Id": "text", "Line": "integer"})
     (450, 441)
     """
-    texts = sum(kind == "text" for kind in kinds.values())
+    texts = sum(kind in ("text", "binary") for kind in kinds.values())
     others = len(kinds) - texts
     return (_KEY_BYTES - 17 * others) // (2 * max(1, texts))  # 17 bytes is the widest of the other types
 

@@ -99,7 +99,7 @@ class AzureSQL:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[Any]:
-        """An open connection that nobody else uses. Most errors close it, which rolls back; a value's fault does not."""
+        """An open connection that nobody else uses. Most errors close it, which rolls back, but no value's fault."""
         with self._slots:
             connection = self._idle.pop() if self._idle else _odbc.connect(self.odbc, self._where)
             try:
@@ -228,6 +228,16 @@ class AzureSQL:
         forced = self._settings.warehouse_loader
         return choose(forced, ARRAY_ROWS + 1, container=self.container is not None, copy=Copy.is_here())
 
+    def copy_trouble(self) -> DataError | None:
+        """Why bulk copy cannot be used; None if it can."""
+        copy = Copy(self._where)
+        try:
+            copy.open()
+        except DataError as error:
+            return error
+        with copy:
+            return None
+
     def put_part(self, table: str, content: bytes) -> None:
         """Upload one CSV part for staging table *table*."""
         assert self.container is not None  # noqa: S101 - there is a canary for bulk loads only then
@@ -248,9 +258,8 @@ class AzureSQL:
 
     def staged(self, session: MSSQLSession) -> Mapping[str, float]:
         found = session.fetch(
-            "SELECT t.name, DATEDIFF(second, t.create_date, GETDATE()) FROM sys.tables AS t"
-            " JOIN sys.schemas AS s ON s.schema_id = t.schema_id WHERE s.name = ?",
-            STAGING,
+            "SELECT t.name, DATEDIFF(second, t.create_date, GETDATE()) FROM sys.tables AS t WITH (NOLOCK)"
+            f" WHERE t.schema_id = SCHEMA_ID({_tsql.text(STAGING)})"  # without waiting for tables that others are making
         )
         ages = {name: float(age) for name, age in found}
         if self.container is None:

@@ -7,8 +7,8 @@ Imitated because it bites: texts compare without case (by the column's collation
 long for nvarchar(n) is refused; columns have T-SQL types in INFORMATION_SCHEMA; ALTER COLUMN forgets NOT NULL and
 COLLATE; defaults and indexes keep columns from being altered; indexes refuse long and repeated keys; a transaction is
 begun by the first statement that touches a table when autocommit is off, and not by sp_getapplock; XACT_ABORT; results
-in a batch stand one behind the other, errors of later ones included; there are at most 2,100 parameters, and
-1,000 rows of VALUES.
+in a batch stand one behind the other, errors of later ones included; a batch with parameters has to leave as many
+transactions open as it found (266); there are at most 2,100 parameters, and 1,000 rows of VALUES.
 
 Known to differ from the real engine:
 

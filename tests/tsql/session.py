@@ -197,6 +197,7 @@ class Connection:
                 "Reduce the number of parameters and resend the request.",
             )  # fmt: skip
         results: list[Result] = []
+        begun = self._count
         try:
             with self._failing(), self._server.faults(sql):
                 _check_syntax(sql)
@@ -205,6 +206,11 @@ class Connection:
                 _check_parameters(sql, parameters)
                 for node in nodes:
                     self._node(node, results)
+                if parameters and self._autocommit and self._count != begun:  # it runs as a procedure then
+                    raise errors.raised(
+                        266, "Transaction count after EXECUTE indicates a mismatching number of BEGIN and COMMIT "
+                        f"statements. Previous count = {begun}, current count = {self._count}.",
+                    )  # fmt: skip
         except errors.Error as error:
             if not results:
                 raise

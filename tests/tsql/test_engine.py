@@ -148,6 +148,19 @@ def test_a_missing_parameter_is_noticed(db):
     assert "07002" == failure(db, "SELECT ?, ?", 1)[0]
 
 
+@pytest.mark.parametrize("sql", ["BEGIN TRANSACTION; SELECT ?", "COMMIT TRANSACTION; SELECT ?"])
+def test_no_transaction_begins_or_ends_in_a_batch_with_parameters(db, sql):
+    """It runs as a procedure, which has to leave as many transactions open as it found."""
+    if sql.startswith("COMMIT"):
+        db.execute("BEGIN TRANSACTION")
+
+    cursor = db.execute(sql, 1)
+    with pytest.raises(errors.Error, match="mismatching number of BEGIN and COMMIT statements") as caught:
+        cursor.nextset()
+    assert 266 == errors.number_of(caught.value)
+    assert [(1,)] == ask(db, "BEGIN TRANSACTION; SELECT ?; COMMIT TRANSACTION", 1)
+
+
 def test_what_was_sent_is_counted_and_kept(server):
     """So that tests can look at all texts."""
     with server.connect(autocommit=True) as connection:
