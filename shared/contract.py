@@ -63,14 +63,20 @@ def _fit_one(file: str, schema: pa.Schema, feed: Feed) -> dict[str, Column]:
     fitted: dict[str, Column] = {}
     for field in schema:
         column = Column(field.name, _stored_name(file, field.name, feed), _stored_type(file, field, feed))
-        twin = fitted.setdefault(column.name.casefold(), column)
+        twin = fitted.setdefault(folded(column.name), column)
         if twin is not column:
             raise DataError(
-                f"{file} has two columns that differ only in case or in our suffix: {twin.source!r} and {field.name!r}",
+                f"{file} has two columns that differ only in case, trailing blanks or our suffix: "
+                f"{twin.source!r} and {field.name!r}",
                 fix="Rename one of them at the source",
             )
     _demand(file, feed, fitted)
     return fitted
+
+
+def folded(name: str) -> str:
+    """What engines take for the same name: some do not look at case, SQL Server not at trailing blanks either."""
+    return name.rstrip(" ").casefold()
 
 
 def _stored_name(file: str, name: str, feed: Feed) -> str:
@@ -80,15 +86,15 @@ def _stored_name(file: str, name: str, feed: Feed) -> str:
             f"{file} has a column name that cannot be stored: {name[:80]!r} ({size} bytes)",
             fix=f"Give it a name of 1 to {LONGEST_NAME} bytes at the source",
         )
-    if name.casefold() in _RESERVED:
+    if folded(name) in _RESERVED:
         return f"{name}_source"
     declared = (*feed.keys, feed.cursor, feed.deleted, *feed.types)
-    return next((known for known in declared if known and known.casefold() == name.casefold()), name)
+    return next((known for known in declared if known and folded(known) == folded(name)), name)
 
 
 def _stored_type(file: str, field: pa.Field[Any], feed: Feed) -> str:
-    told = {name.casefold(): kind for name, kind in feed.types.items()}.get(field.name.casefold())
-    if feed.deleted and field.name.casefold() == feed.deleted.casefold():
+    told = {folded(name): kind for name, kind in feed.types.items()}.get(folded(field.name))
+    if feed.deleted and folded(field.name) == folded(feed.deleted):
         told = "boolean"
     kind = told or columns.of_arrow(field.type)
     if kind is None:
@@ -101,14 +107,14 @@ def _stored_type(file: str, field: pa.Field[Any], feed: Feed) -> str:
 
 def _demand(file: str, feed: Feed, fitted: Mapping[str, Column]) -> None:
     needed = (*feed.keys, feed.cursor, feed.deleted)
-    missing = [name for name in needed if name and name.casefold() not in fitted]
+    missing = [name for name in needed if name and folded(name) not in fitted]
     if missing:
         raise DataError(
             f"{file} lacks column {', '.join(map(repr, missing))} of feed {feed.name}",
             fix="Export it, or correct the feed's keys, cursor and deleted in the catalog",
         )
     if feed.cursor:
-        kind = fitted[feed.cursor.casefold()].type
+        kind = fitted[folded(feed.cursor)].type
         if kind.partition("(")[0] not in (*CURSOR_TYPES, columns.NULL):
             raise DataError(
                 f"{file} has cursor {feed.cursor!r} of type {kind}, which has no order to go by",
@@ -141,8 +147,8 @@ class Contract:
         self._feed = feed
         self.columns = [column for column in wanted if column.type != columns.NULL]
         self._latest = latest_cursor
-        folded = {name.casefold() for name in (*feed.keys, feed.cursor, feed.deleted) if name}
-        self._decisive = {column.name for column in self.columns if column.name.casefold() in folded}
+        told = {folded(name) for name in (*feed.keys, feed.cursor, feed.deleted) if name}
+        self._decisive = {column.name for column in self.columns if folded(column.name) in told}
         # A key or cursor column without any value has no type of its own; its rows are all judged by their NULLs.
         self._keys = [column.name for column in self.columns if column.name in feed.keys]
         self.schema = pa.schema(
@@ -225,7 +231,7 @@ def _position(schema: pa.Schema, column: Column) -> int:
     index = schema.get_field_index(column.source)
     if index >= 0:
         return index
-    return next(n for n, name in enumerate(schema.names) if name.casefold() == column.source.casefold())
+    return next(n for n, name in enumerate(schema.names) if folded(name) == folded(column.source))
 
 
 def _any(faults: Sequence[tuple[str | None, Fault]], rows: int) -> pa.BooleanArray | None:

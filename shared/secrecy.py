@@ -8,7 +8,10 @@ import re
 _QUERY = re.compile(r"(://[^\s?'\"<>]*)\?[^\s'\"<>)]*|(?<=[^\s?])\?[^\s'\"<>)]*=[^\s'\"<>)]*")
 """Of a URL, and of what stands for one without its host."""
 _USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
-_PROOF = re.compile(r"(?i)\b(sig|signature|token|password|accountkey|sharedaccesssignature)=[^\s&;'\"<>)]+")
+_PROOF = re.compile(
+    r"(?i)\b(sig|signature|token|password|pwd|accountkey|sharedaccesssignature)(?:=|%3d)"
+    r"(?:\{(?:[^}]|\}\})*\}|[^\s&;'\"<>)]+)"
+)
 _TALKATIVE = ("azure", "urllib3", "requests", "paramiko", "msal", "stamina")
 """Loggers of libraries that repeat the URLs they ask."""
 

@@ -41,9 +41,8 @@ HOSTILE = (
     "incoming",
     "rows",
     "_sluice_outcome",
-    "deletedat ",
 )
-HOSTILE_LIKE_OURS = ("DeletedAt", "syncedby", "FIRSTSYNCAT")
+HOSTILE_LIKE_OURS = ("DeletedAt", "syncedby", "FIRSTSYNCAT", "deletedat ")
 
 
 @contextlib.contextmanager

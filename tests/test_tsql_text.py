@@ -125,6 +125,7 @@ def test_insert_has_one_mark_for_each_column(tsql_problems, columns):
 
 @FEW
 @given(TEXTS, st.integers(0, 3_600))
+@example("r" * 256, 1)
 def test_lock_is_asked_for_by_any_name(tsql_problems, resource, seconds):
     """Of 255 characters at most: the server would cut the rest off in silence."""
     sql = applock(resource, seconds)

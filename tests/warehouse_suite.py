@@ -52,7 +52,7 @@ OURS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
 HOSTILE = (
     'x"]; DROP TABLE y; --', "x'); DROP TABLE y; --", "x]]; DROP TABLE y --", "$1", ":name", "%(name)s", "%s %% %",
     "?", "{0}", "a.b", '"', "[", "\\", "/* x", "--", "Straße 🔑 e\u0301", "two\nlines\tand a tab", " x ", "SELECT",
-    "incoming", "rows", "user", "order", "_sluice_outcome", "deletedat ", "n" * 63,
+    "incoming", "rows", "user", "order", "_sluice_outcome", "n" * 63,
 )  # fmt: skip
 
 

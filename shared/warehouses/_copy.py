@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from shared.errors import DataError
+from shared.secrecy import scrubbed
 from shared.warehouses._odbc import LOGIN_TIMEOUT, Address, credential
 
 _TIMEOUT = 3_600
@@ -36,6 +37,7 @@ class Copy:
             known = credential(self._where)
             extra: dict[str, Any] = {"token_provider": known} if known else {}
             self._connection = mssql_python.connect(self._where.text(), autocommit=True, timeout=LOGIN_TIMEOUT, **extra)
+            self._connection.timeout = LOGIN_TIMEOUT  # what the bulk copy's own connection waits; else 15 s
 
     def __enter__(self) -> Copy:
         return self
@@ -58,5 +60,5 @@ def _told() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        line = " ".join(str(error).split())[:400].rstrip(". ")
+        line = scrubbed(" ".join(str(error).split()))[:400].rstrip(". ")
         raise DataError(f"bulk copy: {type(error).__name__}: {line}", fix="Set WAREHOUSE_LOADER=array") from error

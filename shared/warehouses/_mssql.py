@@ -182,7 +182,7 @@ class MSSQLSession:
 def describe(schema: str, table: str) -> str:
     """Asks for a table's columns: name, type, precision, scale and length (-1: max).
 
-    Not of INFORMATION_SCHEMA, which is searched by name, row by row, and so waits for every table that somebody is making.
+    Not of INFORMATION_SCHEMA: that is searched by name, row by row, and so waits for all tables that are being made.
     """
     return (
         "SELECT c.name, y.name, c.precision, c.scale,"  # noqa: S608 - quoted

@@ -10,6 +10,7 @@ import struct
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -117,6 +118,7 @@ def token(where: Address) -> str | None:
         ) from error
 
 
+@cache
 def credential(where: Address) -> Any:
     """Who signs in with a token (an azure-identity credential), or None where a password does."""
     if where.sign_in == "SqlPassword":

@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterator, Mapping
 
 from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.secrecy import scrubbed
 
 TRANSIENT = frozenset(
     [
         *(926, 4060, 40197, 40501, 40613, 49918, 49919, 49920, 4221, 615),  # Microsoft's list of transient faults
         *(64, 233, 10053, 10054, 10060, 10928, 10929, 10936, 11001, 40143, 40166, 40540, 40020),  # its retry guides'
         *(1205, 1222, 3960, 4891, 4892),  # deadlock, lock time-out, snapshot conflict, table changed meanwhile
+        *(2714, 2759),  # another run made the same schema at the same time
     ]
 )
 _LOST = ("08", "HYT00", "HYT01")
@@ -39,6 +41,10 @@ _FIXES: Mapping[int, str] = {
     4834: "Grant ADMINISTER DATABASE BULK OPERATIONS (sluice sql setup)",
     4860: "Check STAGING_URL against the data source's location: they must be the same container",
     4861: "Let the server read the staging container: role Storage Blob Data Reader for its identity, or a SAS",
+    511: "Export fewer columns: a row of this table does not fit into a page",
+    1919: "Give the key columns types that an index takes, under types in the catalog",
+    1946: "Use shorter or fewer key columns",
+    2705: "Rename one of the two columns at the source",
     12703: "Create the external data source, and name it in STAGING_DATA_SOURCE (sluice sql setup)",
     12704: "Correct the location of the external data source (sluice sql setup)",
     12705: "Make the data source again with TYPE = BLOB_STORAGE (sluice sql setup)",
@@ -130,4 +136,4 @@ def _general_fix(code: int) -> str:
 def _line(error: Exception) -> str:
     text = str(error.args[1] if len(error.args) > 1 else error)
     text = re.sub(r"\[(Microsoft|SQL Server|ODBC Driver \d+ for SQL Server|unixODBC|Driver Manager|\w{5})\]", "", text)
-    return " ".join(re.sub(r"\(SQL\w+\).*$", "", text).split())[:400].rstrip(". ")
+    return scrubbed(" ".join(re.sub(r"\(SQL\w+\).*$", "", text).split()))[:400].rstrip(". ")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from shared import columns as types
-from shared.contract import ROW
+from shared.contract import ROW, folded
 from shared.errors import DataError
 from shared.model import OURS, Column, Feed, Plan, Staged
 from shared.warehouses import _ddl
@@ -37,8 +37,8 @@ def target(feed: Feed, columns: Mapping[str, str]) -> sa.Table:
 
 def described(feed: Feed, columns: Mapping[str, str]) -> list[sa.Column[Any]]:
     """Columns of a table of *feed*, its own or one for staging, by name and column type."""
-    declared = {key.casefold() for key in feed.keys}
-    keys = key_types({name: kind for name, kind in columns.items() if name.casefold() in declared})
+    declared = {folded(key) for key in feed.keys}
+    keys = key_types({name: kind for name, kind in columns.items() if folded(name) in declared})
     return [sa.Column(name, keys.get(name) or sql_type(kind)) for name, kind in columns.items()]
 
 
@@ -60,11 +60,11 @@ def grow(session: Session, feed: Feed, wanted: Sequence[Column], files: Sequence
     before = session.columns(feed.system, feed.table)
     if not before:
         return _created(session, feed, wanted)
-    spelled = {name.casefold(): name for name in before}
+    spelled = {folded(name): name for name in before}
     after = dict(before)
     stored: dict[str, str] = {}
     for column in wanted:
-        known = spelled.get(column.name.casefold())
+        known = spelled.get(folded(column.name))
         if known is not None:
             stored[column.name] = known
             after[known] = _widened(session, feed, known, (before[known], column.type), files)
@@ -121,7 +121,7 @@ def _widened(session: Session, feed: Feed, name: str, pair: tuple[str, str], fil
 
 
 def _change_type(session: Session, feed: Feed, table: sa.Table, name: str) -> None:
-    pinned = _ddl.is_tsql(session.dialect) and name.casefold() in {key.casefold() for key in feed.keys}
+    pinned = _ddl.is_tsql(session.dialect) and folded(name) in {folded(key) for key in feed.keys}
     if pinned:
         _ddl.drop_indexes(session, table)
     session.change_type(table, table.c[name])

@@ -216,9 +216,13 @@ class AzureSQL:
     # -- for the doctor and the one-time script
 
     def run_alone(self, statement: str) -> None:
-        """Run a statement without a transaction around it: some DDL refuses one."""
-        with translated("Azure SQL"), self._connection() as connection:
-            MSSQLSession(connection).execute(statement)
+        """Run a statement that may be repeated without a transaction around it: some DDL refuses one."""
+
+        def work() -> None:
+            with self._connection() as connection:
+                MSSQLSession(connection).execute(statement)
+
+        self._repeated(work)
 
     def examine(self) -> Iterator[Finding]:
         return examine(self)
@@ -258,8 +262,9 @@ class AzureSQL:
 
     def staged(self, session: MSSQLSession) -> Mapping[str, float]:
         found = session.fetch(
+            # NOLOCK: without waiting for tables that others are making.
             "SELECT t.name, DATEDIFF(second, t.create_date, GETDATE()) FROM sys.tables AS t WITH (NOLOCK)"
-            f" WHERE t.schema_id = SCHEMA_ID({_tsql.text(STAGING)})"  # without waiting for tables that others are making
+            " WHERE t.schema_id = SCHEMA_ID(N'staging')"
         )
         ages = {name: float(age) for name, age in found}
         if self.container is None:
