@@ -688,6 +688,20 @@ def test_connections_are_no_more_than_allowed(bay, server, most, tmp_path, monke
     assert (True, 0) == (most[0] <= connections, open_after)
 
 
+def test_who_finds_all_connections_taken_waits_for_one(bay, server):
+    """Loads of several tables share them."""
+    engine, told = bay.engine(WAREHOUSE_CONNECTIONS="1"), []
+    later = threading.Thread(target=lambda: told.append(engine.unit(lambda session: session.first("SELECT 1"))))
+
+    with engine._connection():
+        later.start()
+        later.join(0.2)
+        meanwhile = list(told), server.open_connections
+    later.join(30)
+
+    assert (([], 1), [1]) == (meanwhile, told)
+
+
 def test_looking_leaves_no_connection_open(bay, server, tmp_path):
     """A serverless database sleeps only when nobody is connected."""
     house = bay.house(tmp_path)

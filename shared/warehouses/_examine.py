@@ -57,6 +57,8 @@ class Patient(Protocol):
 
     def drop(self, session: MSSQLSession, table: str) -> None: ...
 
+    def sweep(self, tables: Iterable[str]) -> None: ...
+
 
 def examine(engine: Patient) -> Iterator[Finding]:
     """Driver, sign-in, rights, staging container, canary. What cannot go on ends with its error."""
@@ -123,6 +125,7 @@ def _canary_findings(engine: Patient, way: Way) -> Iterator[Finding]:
             yield _rolled_back(engine, table)
     finally:
         engine.unit(lambda session: engine.drop(session, name))
+        engine.sweep([name])
 
 
 def _refused(engine: Patient, table: sa.Table) -> list[str]:

@@ -74,7 +74,11 @@ class Engine(Protocol):
         ...
 
     def drop(self, session: Any, table: str) -> None:
-        """Drop a staging table and all that was kept outside the database for it, if they are there."""
+        """Drop a staging table if it is there."""
+        ...
+
+    def sweep(self, tables: Iterable[str]) -> None:
+        """Remove what is kept outside the database for these staging tables, and for those of runs long dead."""
         ...
 
     def log_rate(self) -> int | None:
@@ -180,6 +184,7 @@ class ServerWarehouse:
 
         try:
             self._engine.unit(unit)
+            self._engine.sweep(sorted(own))  # not within the transaction, whose locks others wait for
         finally:
             self._engine.rest()
 

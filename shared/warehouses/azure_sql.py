@@ -19,6 +19,7 @@ import sqlalchemy as sa
 import stamina
 
 from shared.errors import ConfigError, DataError, TransientError
+from shared.identity import run_of_staging
 from shared.model import Feed, Finding, Plan, Run, Staged
 from shared.settings import Settings
 from shared.warehouses import Loaded, Merged, _direct_sql, _odbc, _parts, _tsql
@@ -266,17 +267,21 @@ class AzureSQL:
             "SELECT t.name, DATEDIFF(second, t.create_date, GETDATE()) FROM sys.tables AS t WITH (NOLOCK)"
             " WHERE t.schema_id = SCHEMA_ID(N'staging')"
         )
-        ages = {name: float(age) for name, age in found}
-        if self.container is None:
-            return ages
-        dead = session.first("SELECT SYSUTCDATETIME()").replace(tzinfo=dt.UTC) - dt.timedelta(seconds=DEAD)
-        left = _parts.leftovers(self.container, dead, under=self.folder)
-        return {**{prefix.rpartition("/")[2]: DEAD for prefix in left}, **ages}
+        return {name: float(age) for name, age in found}
 
     def drop(self, session: MSSQLSession, table: str) -> None:
         session.ddl(f"DROP TABLE IF EXISTS {_tsql.name(STAGING, table)}")
-        if self.container is not None:
+
+    def sweep(self, tables: Iterable[str]) -> None:
+        if self.container is None:
+            return
+        for table in tables:
             _parts.remove(self.container, f"{self.folder}{table}")
+        now = self.unit(lambda session: session.first("SELECT SYSUTCDATETIME()"))
+        dead = now.replace(tzinfo=dt.UTC) - dt.timedelta(seconds=DEAD)
+        for prefix in _parts.leftovers(self.container, dead, under=self.folder):
+            if run_of_staging(prefix.rpartition("/")[2]):
+                _parts.remove(self.container, prefix)
 
     @cached_property
     def _log_rate(self) -> int | None:

@@ -120,6 +120,9 @@ class Postgres:
     def drop(self, session: PostgresSession, table: str) -> None:
         session.ddl(f"DROP TABLE IF EXISTS {session.quoted(STAGING, table)}")
 
+    def sweep(self, _tables: Iterable[str]) -> None:
+        """Nothing is kept outside the database."""
+
     def _create(self, session: PostgresSession, feed: Feed, table: sa.Table) -> None:
         """The staging table, empty. A first load becomes the feed's table, any other is not worth a log."""
         self.drop(session, table.name)
