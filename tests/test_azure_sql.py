@@ -46,15 +46,16 @@ class TestFewRowsOnTheStandIn(OnTheStandIn):
     """As few rows as these tests have mostly go without a staging table."""
 
     @pytest.fixture
-    def settings(self, server: Server):  # noqa: ARG002 - has to be there before the app is
+    def settings(self, server: Server):
         return {"WAREHOUSE_URL": "mssql://app:secret@stand-in/sluice"}
 
 
+@pytest.mark.slow
 class TestArraysOnTheStandIn(OnTheStandIn):
     """The same, by way of staging tables."""
 
     @pytest.fixture
-    def settings(self, server: Server):  # noqa: ARG002 - has to be there before the app is
+    def settings(self, server: Server):
         return {"WAREHOUSE_URL": "mssql://app:secret@stand-in/sluice", "WAREHOUSE_LOADER": "array"}
 
 
@@ -98,7 +99,7 @@ class TestArraysOnARealServer(OnARealServer):
     """By way of fast_executemany."""
 
     @pytest.fixture
-    def settings(self, query):  # noqa: ARG002 - empties the database first
+    def settings(self, query):
         return {"WAREHOUSE_URL": ON_A_REAL_SERVER, "WAREHOUSE_LOADER": "array"}
 
 
@@ -112,7 +113,7 @@ class TestCopyOnARealServer(OnARealServer):
         assert [] == [told for told in caplog.messages if "rows are" in told]
 
     @pytest.fixture
-    def settings(self, query):  # noqa: ARG002 - empties the database first
+    def settings(self, query):
         return {"WAREHOUSE_URL": ON_A_REAL_SERVER, "WAREHOUSE_LOADER": "copy"}
 
 
@@ -120,7 +121,7 @@ class TestFewRowsOnARealServer(OnARealServer):
     """Without a staging table, as few rows go."""
 
     @pytest.fixture
-    def settings(self, query):  # noqa: ARG002 - empties the database first
+    def settings(self, query):
         return {"WAREHOUSE_URL": ON_A_REAL_SERVER}
 
 

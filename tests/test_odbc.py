@@ -215,6 +215,14 @@ def test_identity_is_the_one_that_is_asked_for(query, who, kind, how):
     assert "eyJ" == token(address(url(query, who)))
 
 
+@pytest.fixture(autouse=True)
+def nobody_is_remembered():
+    """A credential lasts as long as the process, and its tokens with it."""
+    credential.cache_clear()
+    yield
+    credential.cache_clear()
+
+
 def test_token_is_for_databases(monkeypatch):
     """Its scope names no other service."""
     known = Known()

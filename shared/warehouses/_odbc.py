@@ -21,8 +21,8 @@ DRIVER = "ODBC Driver 18 for SQL Server"
 _ACCESS_TOKEN = 1256
 """SQL_COPT_SS_ACCESS_TOKEN, an attribute to set before connecting."""
 _SCOPE = "https://database.windows.net/.default"
-LOGIN_TIMEOUT = 90
-"""Seconds. A serverless database that paused takes about one minute to come back."""
+LOGIN_TIMEOUT = 30
+"""Seconds for one try. A serverless database that paused takes about one minute to come back, which is several."""
 
 _SIGN_INS = {
     "sqlpassword": "SqlPassword",
