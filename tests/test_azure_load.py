@@ -27,9 +27,10 @@ from shared.contract import ROW
 from shared.errors import ConfigError, DataError, TransientError
 from shared.model import Column, Feed
 from shared.settings import Settings
-from shared.warehouses import _canary, _ddl, _load, _odbc, _shape, azure_sql
-from shared.warehouses._load import as_merged, choose
+from shared.warehouses import _arrays, _canary, _ddl, _load, _odbc, _shape, azure_sql
+from shared.warehouses._load import choose
 from shared.warehouses._server import STAGING, ServerWarehouse
+from shared.warehouses._staged_form import as_merged
 from shared.warehouses.azure_sql import AzureSQL
 from tests.servers import free_port, odbc
 from tests.tsql import cursor, errors
@@ -127,7 +128,7 @@ class Copied:
         answer = self.answer(rows)
         self.sent.append(rows)
         for batch in rows.to_batches():
-            self.engine.unit(lambda session, batch=batch: _load.insert_many(session, table, batch))
+            self.engine.unit(lambda session, batch=batch: _arrays.insert_many(session, table, batch))
         return answer
 
 
@@ -300,8 +301,8 @@ def test_driver_is_told_the_type_of_every_parameter(plain, sizes):
 @pytest.mark.parametrize(("width", "calls"), [(10, [30, 30, 30, 10]), (1_000, [8] * 12 + [4])])
 def test_chunks_stay_small_at_the_width_of_their_widest_row(plain, sizes, monkeypatch, width, calls):
     """The driver keeps every row of a call at the full width of the widest."""
-    monkeypatch.setattr(_load, "_CHUNK_ROWS", 30)
-    monkeypatch.setattr(_load, "_CHUNK_BYTES", 8 * (32 + 2 * 1_000))
+    monkeypatch.setattr(_arrays, "_CHUNK_ROWS", 30)
+    monkeypatch.setattr(_arrays, "_CHUNK_BYTES", 8 * (32 + 2 * 1_000))
 
     filled(plain, "array", staging({"Name": "text"}), batch({"Name": "text"}, *[("x" * width,)] * 100))
 
@@ -515,7 +516,7 @@ def lose_commit_after(server, match, times=1):
 @pytest.mark.parametrize(("way", "match"), [("array", "INSERT INTO [staging]"), ("bulk", "BULK INSERT")])
 def test_rows_whose_arrival_nobody_heard_of_are_not_doubled(engine, server, monkeypatch, way, match):
     """Whatever the first try left is taken out in the same transaction as the second goes in."""
-    monkeypatch.setattr(_load, "_CHUNK_ROWS", 10)
+    monkeypatch.setattr(_arrays, "_CHUNK_ROWS", 10)
     monkeypatch.setattr(_load, "_PART_BYTES", 50)
     table, loading = staging({"Key": "text"}), engine(way)
     batches = [batch({"Key": "text"}, *[(f"k{n}",) for n in range(s, s + 10)], first=s) for s in (0, 10, 20)]
@@ -562,7 +563,7 @@ def test_copy_that_failed_halfway_leaves_no_row_twice(plain, copied):
 
     def half(rows):
         sending = rows.slice(0, 2).to_batches()[0]
-        plain.unit(lambda session: _load.insert_many(session, "[staging].[s_0123456789abcdef_0]", sending))
+        plain.unit(lambda session: _arrays.insert_many(session, "[staging].[s_0123456789abcdef_0]", sending))
         raise DataError("lost", fix="x")
 
     copied.answer = staticmethod(half)

@@ -285,7 +285,7 @@ def test_connection_with_a_password_has_no_attributes():
     module, where = Odbc(DRIVER), address(url(who="app:x@"))
 
     assert "a connection" == connect(module, where)
-    assert (where.text(driver=DRIVER), {"autocommit": True, "timeout": 90}) == module.told
+    assert (where.text(driver=DRIVER), {"autocommit": True, "timeout": 30}) == module.told
 
 
 @pytest.mark.usefixtures("identities")

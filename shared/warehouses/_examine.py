@@ -15,9 +15,10 @@ from shared.errors import DataError, IngestError
 from shared.model import Finding
 from shared.warehouses import Loaded, _canary, _ddl, _odbc, _shape, _tsql
 from shared.warehouses._csv import encode
-from shared.warehouses._load import Way, as_merged
+from shared.warehouses._load import Way
 from shared.warehouses._mssql import MSSQLSession
 from shared.warehouses._server import STAGING, Rollback
+from shared.warehouses._staged_form import as_merged
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient

@@ -23,12 +23,14 @@ from shared.identity import run_of_staging
 from shared.model import Feed, Finding, Plan, Run, Staged
 from shared.settings import Settings
 from shared.warehouses import Loaded, Merged, _direct_sql, _odbc, _parts, _tsql
+from shared.warehouses._arrays import insert_many
 from shared.warehouses._copy import Copy
 from shared.warehouses._examine import examine
-from shared.warehouses._load import ARRAY_ROWS, Filling, Place, Way, as_merged, choose, insert_many
+from shared.warehouses._load import ARRAY_ROWS, Filling, Place, Way, choose
 from shared.warehouses._mssql import MOST_COLUMNS, MSSQLSession
 from shared.warehouses._odbc_errors import Again, in_words, is_data_fault, may_pass, translated
 from shared.warehouses._server import DEAD, STAGING, Rollback, ServerWarehouse
+from shared.warehouses._staged_form import as_merged
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
