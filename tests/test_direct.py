@@ -520,7 +520,7 @@ def test_what_changes_nothing_is_history_too(house, server):
 
     assert {"unchanged": 1, "stale": 1, "read": 2} == some(run)
     assert before == house.rows("SyncedAt", "SyncedBy")
-    assert run.id == house.app.warehouse.runs("shop.item")[0].id
+    assert run == house.app.warehouse.run(run.id)
 
 
 def test_a_delta_without_rows_is_merged(house):
