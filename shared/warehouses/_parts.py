@@ -1,7 +1,7 @@
 """Bring batches to a container as CSV parts, uploading the last rows while the next are encoded.
 
 A part is there whole or not at all: its blocks count only once they are committed. Three things go on at once: the
-caller's thread draws the next batch, one thread encodes, and a few upload.
+caller's thread draws the next batch, two threads encode, and a few upload.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import tempfile
 import uuid
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ _SURE_WIDTH = 4000
 """UTF-16 units that nvarchar(n) holds at most; a text has never more of them than bytes of UTF-8."""
 _BEYOND_BMP = r"[\x{10000}-\x{10FFFF}]"
 """Two UTF-16 units each."""
+_ENCODERS = 2
+"""Threads that encode: Arrow's writer lets go of the interpreter, and one alone is slower than what it feeds."""
 _FIRST_ROWS = 1_000
 """Encoded at once, until it is known how long they come out."""
 _NAME = re.compile(r"(?P<prefix>.+)/\d+\.csv")
@@ -72,16 +75,17 @@ def upload(
     """
     with (
         ThreadPoolExecutor(in_flight, "upload") as uploads,
+        ThreadPoolExecutor(_ENCODERS, "encode") as encoders,
         contextlib.closing(
-            _Writer(_Blocks(container, uploads, in_flight, block_bytes), prefix, part_bytes, spool)
+            _Writer(_Blocks(container, uploads, in_flight, block_bytes), encoders, prefix, part_bytes, spool)
         ) as writer,
-        ThreadPoolExecutor(1, "encode") as encoder,
+        ThreadPoolExecutor(1, "write") as written,
     ):
         ahead: Future[None] | None = None
         for batch in batches:
             if ahead:
                 ahead.result()
-            ahead = encoder.submit(writer.add, batch)
+            ahead = written.submit(writer.add, batch)
         if ahead:
             ahead.result()
         writer.finish()
@@ -117,8 +121,11 @@ def leftovers(container: ContainerClient, older_than: dt.datetime, *, under: str
 class _Writer:
     """Encodes batches into parts. Used by one thread at a time."""
 
-    def __init__(self, blocks: _Blocks, prefix: str, part_bytes: int, spool: Path | None) -> None:
+    def __init__(
+        self, blocks: _Blocks, encoders: ThreadPoolExecutor, prefix: str, part_bytes: int, spool: Path | None
+    ) -> None:
         self.parts: list[Part] = []
+        self._encoders = encoders
         self._blocks, self._prefix, self._part_bytes, self._spool = blocks, prefix, part_bytes, spool
         self._rows_at_once = _FIRST_ROWS
         self._open: _Open | None = None
@@ -158,13 +165,17 @@ class _Writer:
         return _Open(name, batch.column(0)[0].as_py(), sink)
 
     def _pieces(self, batch: pa.RecordBatch) -> Iterator[pa.Buffer]:
-        """*batch* encoded little by little, so that memory does not grow with it."""
+        """*batch* encoded little by little, so that memory does not grow with it, and several pieces at once."""
         start = 0
-        while start < batch.num_rows:
-            rows = batch.slice(start, self._rows_at_once)
-            piece = encode(rows)
-            start += rows.num_rows
-            self._rows_at_once = max(1, self._blocks.size // 4 * rows.num_rows // piece.size)
+        ahead: deque[tuple[int, Future[pa.Buffer]]] = deque()
+        while ahead or start < batch.num_rows:
+            while start < batch.num_rows and len(ahead) < _ENCODERS:
+                rows = batch.slice(start, self._rows_at_once)
+                ahead.append((rows.num_rows, self._encoders.submit(encode, rows)))
+                start += rows.num_rows
+            count, encoding = ahead.popleft()
+            piece = encoding.result()
+            self._rows_at_once = max(1, self._blocks.size // 4 * count // piece.size)
             yield piece
 
 
