@@ -125,44 +125,6 @@ def test_same_prefix_again_overwrites(container):
     assert text_of([batch(0, text="new")]) == content(container, parts)
 
 
-@pytest.mark.parametrize(
-    ("texts", "width"),
-    [
-        (["abc", "é", None], 3),
-        (["\U0001f600" * 1_001], 2_002),
-        (["é" * 3_999], 3_999),
-        (["x" * 4_001], 4_001),
-        (["\U0001f600" * 2_000 + "x"], 4_001),
-        (["é" * 2_100, "x" * 3_000], 3_000),
-        ([None, None], 0),
-        ([""], 0),
-    ],
-)
-def test_width_of_text_is_in_utf16_units(container, texts, width):
-    """Exactly as many, where the bytes alone leave a doubt about 4,000."""
-    several = [pa.record_batch([pa.array(range(len(texts))), pa.array(texts, pa.string())], names=[ROW, "text"])]
-
-    (part,) = upload(several, container, "run/0", part_bytes=KIB)
-
-    assert {"text": width} == part.widths
-
-
-def test_widths_are_the_most_of_all_batches_of_a_part(container):
-    several = [batch(number, 1, text) for number, text in enumerate(["short", "long text", "x", "y"])]
-
-    parts = upload(several, container, "run/0", part_bytes=len(text_of(several[:3])))
-
-    assert [{"text": 9}, {"text": 1}] == [part.widths for part in parts]
-
-
-def test_width_of_binary_is_in_bytes(container):
-    several = [pa.record_batch([pa.array([0, 1]), pa.array([b"\xff" * 5_000, None])], names=[ROW, "raw"])]
-
-    (part,) = upload(several, container, "run/0", part_bytes=KIB)
-
-    assert {"raw": 5_000} == part.widths
-
-
 def test_memory_is_bounded_by_the_blocks_in_flight(container):
     """Uploads only go on once the encoder waits for them; until then it has made in_flight + 2 blocks at most."""
     stalled, sizes = threading.Event(), []

@@ -12,15 +12,14 @@ import tempfile
 import uuid
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from shared.arrow import pc
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.warehouses._csv import encode
 
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
     from azure.core.exceptions import AzureError
     from azure.storage.blob import ContainerClient
 
-_SURE_WIDTH = 4000
-"""UTF-16 units that nvarchar(n) holds at most; a text has never more of them than bytes of UTF-8."""
-_BEYOND_BMP = r"[\x{10000}-\x{10FFFF}]"
-"""Two UTF-16 units each."""
 _ENCODERS = 2
 """Threads that encode: Arrow's writer lets go of the interpreter, and one alone is slower than what it feeds."""
 _FIRST_ROWS = 1_000
@@ -51,9 +46,6 @@ class Part:
     bytes: int
     first_row: int
     """Value of the first column, the row's number in its run, of the first row."""
-    widths: Mapping[str, int]
-    """By column, bytes of the longest binary, and UTF-16 units of the longest text: exact where a text has more than
-    4,000 bytes of UTF-8, else at least as many as it has, and at most 4,000."""
 
 
 def upload(
@@ -135,7 +127,6 @@ class _Writer:
             return
         part = self._open = self._open or self._begin(batch)
         part.rows += batch.num_rows
-        part.widths = _wider(part.widths, batch)
         for piece in self._pieces(batch):
             part.bytes += piece.size
             part.sink.write(piece)
@@ -150,7 +141,7 @@ class _Writer:
             self._open = None
             self.parts.append(
                 Part(
-                    name=part.name, rows=part.rows, bytes=part.bytes, first_row=part.first_row, widths=part.widths
+                    name=part.name, rows=part.rows, bytes=part.bytes, first_row=part.first_row
                 )
             )  # fmt: skip
 
@@ -188,7 +179,6 @@ class _Open:
     sink: _Sink
     rows: int = 0
     bytes: int = 0
-    widths: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Sink(Protocol):
@@ -285,27 +275,6 @@ class _Spool:
 
     def close(self) -> None:
         self._file.close()
-
-
-def _wider(widths: Mapping[str, int], batch: pa.RecordBatch) -> Mapping[str, int]:
-    found = {
-        name: _width(array)
-        for name, array in zip(batch.schema.names, batch.columns, strict=True)
-        if pa.types.is_string(array.type) or pa.types.is_binary(array.type)
-    }
-    return {name: max(width, widths.get(name, 0)) for name, width in found.items()}
-
-
-def _width(array: Any) -> int:
-    sizes = pc.binary_length(array)
-    most: int = pc.max(sizes).as_py() or 0
-    if most <= _SURE_WIDTH or pa.types.is_binary(array.type):
-        return most
-    doubtful = array.filter(pc.greater(sizes, _SURE_WIDTH))
-    units = pc.add(pc.utf8_length(doubtful), pc.count_substring_regex(doubtful, _BEYOND_BMP))
-    others: int = pc.max(sizes.filter(pc.less_equal(sizes, _SURE_WIDTH))).as_py() or 0
-    exact: int = pc.max(units).as_py()
-    return max(others, exact)
 
 
 @contextlib.contextmanager
