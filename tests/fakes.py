@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import threading
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,9 +14,11 @@ from typing import Any, NoReturn, TypeVar
 import pyarrow as pa
 
 from shared import cursor
+from shared.contract import Contract
 from shared.errors import ConflictError, IngestError, TransientError
 from shared.model import Record, Slice, Unit, Watermark
 from shared.sources import Described
+from shared.warehouses import _ingest
 
 T = TypeVar("T")
 
@@ -138,6 +142,33 @@ class Calls:
     def strike(self) -> NoReturn:
         """What losing a call means."""
         raise TransientError(f"lost {self.lost}", fix="Try again")
+
+
+class Fatal(Calls):
+    """Kills this very process at a call of some name: ``before``, ``after`` or ``within`` it (merge and stage)."""
+
+    def __init__(self, moment: str, place: str) -> None:
+        super().__init__()
+        self._at = (moment, place)
+        if self._at == ("merge", "within"):  # all is written, and nothing is committed
+            _ingest.write = lambda *_: _die()
+        if self._at == ("stage", "within"):  # some batches are on their way
+            judged, conform = iter(range(4)), Contract.conform
+            Contract.conform = lambda *given: conform(*given) if next(judged, None) is not None else _die()
+
+    def through(self, name: str, call: Callable[[], T]) -> T:
+        ending = name.rpartition(".")[2]
+        if self._at == (ending, "before"):
+            _die()
+        answer = call()
+        if self._at == (ending, "after"):
+            _die()
+        return answer
+
+
+def _die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
 
 
 class Watched:

@@ -22,42 +22,21 @@ ROOT = Path(__file__).parent.parent
 EPOCH = START.replace(tzinfo=None)
 
 LOAD = """
-import os, signal, sys
+import sys
 
 from dataclasses import replace
 from pathlib import Path
 
 from shared.loading import LoadOptions
-from shared.contract import Contract
-from shared.warehouses import _ingest
 from tests.exports import open_test_app
-from tests.fakes import Calls, Watched
+from tests.fakes import Fatal, Watched
 
 folder, export, moment, place = sys.argv[1:]
-
-class Fatal(Calls):
-    def through(self, name, call):
-        ending = name.rpartition(".")[2]
-        if (ending, place) == (moment, "before"):
-            die()
-        answer = call()
-        if (ending, place) == (moment, "after"):
-            die()
-        return answer
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-if (moment, place) == ("merge", "within"):  # all is written, and nothing is committed
-    _ingest.write = lambda session, run: die()
-if (moment, place) == ("stage", "within"):  # some batches are in the staging table
-    judged, conform = iter(range(4)), Contract.conform
-    Contract.conform = lambda *given: conform(*given) if next(judged, None) is not None else die()
 
 print("ready", flush=True)
 sys.stdin.readline()
 app = open_test_app(Path(folder), SLICE_ROWS="2", BATCH_ROWS="2")
-calls = Fatal()
+calls = Fatal(moment, place)
 app = replace(app, warehouse=Watched(app.warehouse, calls), ledger=Watched(app.ledger, calls))
 for result in app.load(export, LoadOptions()):
     assert not result.failed, result

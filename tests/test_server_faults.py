@@ -493,42 +493,21 @@ def test_every_load_does_what_the_rules_say_in_many_more_cases(postgres, told):
 # -- processes
 
 LOAD = """
-import os, signal, sys
+import os, sys
 
 from dataclasses import replace
 from pathlib import Path
 
-from shared.contract import Contract
 from shared.loading import LoadOptions
-from shared.warehouses import _ingest
-from tests.fakes import Calls, Watched
+from tests.fakes import Fatal, Watched
 from tests.warehouse_suite import House
 
 folder, file, moment, place = sys.argv[1:]
 
-class Fatal(Calls):
-    def through(self, name, call):
-        ending = name.rpartition(".")[2]
-        if (ending, place) == (moment, "before"):
-            die()
-        answer = call()
-        if (ending, place) == (moment, "after"):
-            die()
-        return answer
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-if (moment, place) == ("merge", "within"):  # all is written, and nothing is committed
-    _ingest.write = lambda session, run: die()
-if (moment, place) == ("stage", "within"):  # some batches are on their way
-    judged, conform = iter(range(4)), Contract.conform
-    Contract.conform = lambda *given: conform(*given) if next(judged, None) is not None else die()
-
 house = House(Path(folder), None, WAREHOUSE_URL=os.environ["URL"], SLICE_ROWS="5", BATCH_ROWS="2")
 print("ready", flush=True)
 sys.stdin.readline()
-calls = Fatal()
+calls = Fatal(moment, place)
 house.app = replace(house.app, warehouse=Watched(house.app.warehouse, calls), ledger=Watched(house.app.ledger, calls))
 for result in house.app.load(file, LoadOptions(system="shop")):
     assert not result.failed, result
