@@ -6,6 +6,7 @@ table nobody declared is taken (``undeclared``). Nothing here knows a particular
 
 from __future__ import annotations
 
+import datetime as dt
 import pkgutil
 import re
 import tomllib
@@ -278,6 +279,24 @@ def _whole_seconds(where: _Where, name: str, value: Any) -> int:
     return value
 
 
+def _schedule(where: _Where, _name: str, value: Any) -> str:
+    from cronsim import CronSim, CronSimError
+
+    try:
+        CronSim(str(value), dt.datetime(2000, 1, 1, tzinfo=dt.UTC))
+    except CronSimError as error:
+        raise where.wrong(
+            f"schedule must be a cron expression of five fields, such as '*/15 * * * *', not {value!r}"
+        ) from error
+    return str(value)
+
+
+def _hours(where: _Where, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise where.wrong(f"{name} must be a number of hours above 0, not {value!r}")
+    return float(value)
+
+
 _OPTIONS: Mapping[str, Callable[[_Where, str, Any], Any]] = {
     "keys": _keys,
     "cursor": _column,
@@ -288,6 +307,8 @@ _OPTIONS: Mapping[str, Callable[[_Where, str, Any], Any]] = {
     "max_reject_share": _share,
     "max_delete_share": _share,
     "overlap_seconds": _whole_seconds,
+    "schedule": _schedule,
+    "max_age_hours": _hours,
 }
 
 

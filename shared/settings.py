@@ -85,6 +85,38 @@ class Settings:
     """How much later than its export a cursor may be before its row is rejected."""
     settle: float = _setting(600.0, read=_seconds)
     """How long a folder of part files must have been unchanged to count as complete."""
+    sync_rows: int = _setting(5_000_000, read=_positive)
+    """Rows that one run of a pull feed takes at most; the next goes on from there."""
+    exports_url: str | None = _setting(None, secret=True)
+    """Container that exports arrive in: what the blob trigger listens to and ``reconcile`` lists."""
+    state_url: str = _setting(".sluice/state", secret=True)
+    """The app's private container (or a local folder): webhook payloads, plans of running jobs, results."""
+    dead_letter_url: str | None = _setting(None, secret=True)
+    """Container where Event Grid puts events that it could not deliver."""
+    blob_trigger_source: str = _setting("EventGrid", read=_one_of("EventGrid", "LogsAndContainerScan"))
+    """How the host learns of new exports; the second one polls, for a local Azurite."""
+    website_hostname: str = _setting("localhost:7071")
+    """Host name of this app, for links to jobs. Azure and `func start` set it."""
+    webhook_max_age: float = _setting(604_800.0, read=_seconds)
+    """How old the export of a notification may be."""
+    webhook_max_bytes: int = _setting(50_000_000_000, read=_positive)
+    """Size from which a file that a notification links to is refused."""
+    stuck_after: float = _setting(14_400.0, read=_seconds)
+    """How long a job may run before the watchdog calls it stuck."""
+    keep_jobs: float = _setting(2_592_000.0, read=_seconds)
+    """How long finished jobs, their history and their results are kept."""
+    alert_url: str | None = _setting(None, secret=True)
+    """Where alerts and summaries are posted to."""
+    alert_format: str = _setting("teams", read=_one_of("teams", "slack", "json"))
+    """What is posted: for a Teams workflow, a Slack webhook, or plain JSON for a Logic App."""
+    alert_on: str = _setting("all", read=_one_of("all", "problems"))
+    """Whether flawless exports and syncs are summed up too, or problems alone told."""
+    alert_repeat: float = _setting(21_600.0, read=_seconds)
+    """How long the same alert is not told again."""
+    downstream_url: str | None = _setting(None, secret=True)
+    """What is called, with the summary, after an export that succeeded."""
+    powerbi_dataset: str | None = _setting(None)
+    """Dataset to refresh after an export that succeeded: ``<workspace id>/<dataset id>``."""
     systems: Mapping[str, SystemSettings] = field(default_factory=dict)
 
     @classmethod
@@ -112,18 +144,30 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemSettings:
-    """What ``<SYSTEM>_CLIENT`` and ``<SYSTEM>_TIMEZONE`` say."""
+    """What the settings ``<SYSTEM>_<FIELD>`` say of one system, e.g. COOLR_CLIENT."""
 
     client: str | None = None
+    """The client of the exporting system whose data it is."""
     timezone: str | None = None
+    """What timestamps without zone are in."""
+    database_url: str | None = field(default=None, repr=False)
+    """The database that a system of source ``sql`` is read from."""
+    webhook_secret: str | None = field(default=None, repr=False)
+    """What notifications are signed with."""
+    webhook_secret_old: str | None = field(default=None, repr=False)
+    """The secret before that one, accepted while it is being replaced."""
+    webhook_hosts: str = ""
+    """Hosts (``host`` or ``host:port``, with commas) that the links of a notification may lead to."""
 
 
 def _systems(env: Mapping[str, str]) -> dict[str, SystemSettings]:
+    endings = {f"_{known.name.upper()}": known.name for known in fields(SystemSettings)}
     found: dict[str, dict[str, str]] = {}
     for name, value in env.items():
-        system, _, ending = name.rpartition("_")
-        if system and value and ending in ("CLIENT", "TIMEZONE"):
-            found.setdefault(system.upper(), {})[ending.lower()] = value
+        ending = next((ending for ending in endings if name.endswith(ending)), None)
+        system = name.removesuffix(ending).upper() if ending else ""
+        if system and value and ending:
+            found.setdefault(system, {})[endings[ending]] = value
     return {system: SystemSettings(**values) for system, values in found.items()}
 
 

@@ -19,7 +19,7 @@ class Refusal(NamedTuple):
 
     place: azure.Place
     right: str
-    """What was tried: ``read`` or ``list``."""
+    """What was tried: ``read``, ``list``, ``write`` or ``delete``."""
     status: int | None
     """None if there was no answer at all."""
     code: str
@@ -81,7 +81,8 @@ def _forbidden(refusal: Refusal, identity: Callable[[], str]) -> IngestError:
     if refusal.code in ("AuthorizationPermissionMismatch", "InsufficientAccountPermissions"):
         return ConfigError(
             f"{place.url} may not be {_PAST[refusal.right]} by {identity()}",
-            fix=f"Give {identity()} the role Storage Blob Data Reader on {_scope(place)}; it may take ten minutes",
+            fix=f"Give {identity()} the role Storage Blob Data {_ROLE[refusal.right]} on {_scope(place)}; "
+            "it may take ten minutes",
         )
     if refusal.code in ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"):
         return ConfigError(
@@ -91,7 +92,8 @@ def _forbidden(refusal: Refusal, identity: Callable[[], str]) -> IngestError:
     return _other(refusal)
 
 
-_PAST = {"read": "read", "list": "listed"}
+_PAST = {"read": "read", "list": "listed", "write": "written to", "delete": "deleted from"}
+_ROLE = {"read": "Reader", "list": "Reader", "write": "Contributor", "delete": "Contributor"}
 _PLAIN = {
     "PublicAccessNotPermitted": ("public access is off", "Use a link with a SAS, or sign in"),
     "KeyBasedAuthenticationNotPermitted": (

@@ -7,7 +7,7 @@ import ssl
 
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import stamina
 
@@ -49,6 +49,11 @@ def asked(
         with attempt:
             return _once(call, kinds, explained)
     raise AssertionError("stamina always raises or returns")  # pragma: no cover
+
+
+def once() -> dict[str, Any]:
+    """Options of one call of an Azure client: repeating it is for ``asked``, which hears of it."""
+    return {"retry_total": 0, "connection_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
 
 
 def _once(
