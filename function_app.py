@@ -1,20 +1,263 @@
 """What Azure calls, translated into calls of shared and back into answers. Translation only.
 
-Nothing of shared is imported before a function runs: the host indexes this module at every cold start.
+Nothing heavy is imported before a function runs: the host indexes this module at every cold start. Functions that use
+the Durable client are coroutines, and do what blocks in a thread; the steps of jobs are plain functions, which the
+worker runs in threads of its own.
 """
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
 import json
+import logging
+import os
 
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import azure.durable_functions as df
 import azure.functions as func
 
-app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+from azurefunctions.extensions.bindings import blob
+
+from shared import orchestrations
+from shared.settings import trigger_source
+
+if TYPE_CHECKING:
+    from shared.api import Answer
+    from shared.app import App
+    from shared.intake import Start
+    from shared.watchdog import Instance
+
+_log = logging.getLogger("sluice")
+_UNFINISHED = {
+    df.OrchestrationRuntimeStatus.Pending,
+    df.OrchestrationRuntimeStatus.Running,
+    df.OrchestrationRuntimeStatus.ContinuedAsNew,
+    df.OrchestrationRuntimeStatus.Suspended,
+}
+_EARLIEST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+
+app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
+
+# -- what starts jobs
+
+
+@app.blob_trigger(
+    arg_name="file", path="exports/{name}", connection="ExportsStorage",
+    source=func.BlobSource(trigger_source(os.environ)),
+)  # fmt: skip
+@app.durable_client_input(client_name="client")
+async def on_export(file: blob.BlobClient, client: df.DurableOrchestrationClient) -> None:
+    """Start the job of a file that arrived; refused if it is in hand already."""
+    from shared import intake
+
+    start = await asyncio.to_thread(lambda: intake.announced(_here(), file))
+    await _start_all(client, [start] if start else [])
+
+
+@app.route(route="webhooks/coolr", methods=["POST"])
+@app.durable_client_input(client_name="client")
+async def coolr_webhook(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """Take CoolR's word that an export is ready. Nothing is downloaded before it is answered."""
+
+    async def answer() -> Answer:
+        from shared import api, intake
+
+        signature = req.headers.get("X-CoolR-Signature")
+        start = await asyncio.to_thread(lambda: intake.notified(_here(), req.get_body(), signature))
+        await _start(client, start)
+        return api.accepted(_here(), start.job)
+
+    return await _answered(answer)
+
+
+@app.timer_trigger(arg_name="timer", schedule="%SYNC_SCHEDULE%", run_on_startup=False, use_monitor=True)
+@app.durable_client_input(client_name="client")
+async def sync_due(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    """Start the syncs that are due. A late or missed tick changes nothing, for each goes on from its watermark."""
+    from shared import intake
+
+    await _start_all(client, await asyncio.to_thread(lambda: list(intake.due(_here()))))
+
+
+@app.timer_trigger(arg_name="timer", schedule="%RECONCILE_SCHEDULE%", run_on_startup=False, use_monitor=True)
+@app.durable_client_input(client_name="client")
+async def reconcile(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    """Start jobs for files that no event announced."""
+    from shared import intake
+
+    await _start_all(client, await asyncio.to_thread(lambda: list(intake.unannounced(_here()))))
+
+
+# -- looking after jobs
+
+
+@app.timer_trigger(arg_name="timer", schedule="%WATCHDOG_SCHEDULE%", run_on_startup=False, use_monitor=True)
+@app.durable_client_input(client_name="client")
+async def watchdog(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    """Tell of what is late, stuck or poisoned; start again what can be; remove what is old."""
+    from shared import watchdog as dog
+
+    here = await asyncio.to_thread(_here)
+    now = here.now()
+    listed = await dog.listed(lambda since, until: _unfinished(client, since, until), _EARLIEST, now)
+    for stuck in dog.stuck(listed, now, here.settings.stuck_after):
+        await asyncio.to_thread(here.alerts.tell, stuck.alert())
+        await _restart(client, stuck.instance.id, stuck.retry)
+    await _start_all(client, await asyncio.to_thread(lambda: dog.look(here)))
+    old = now - dt.timedelta(seconds=here.settings.keep_jobs)
+    finished = [status for status in df.OrchestrationRuntimeStatus if status not in _UNFINISHED]
+    await client.purge_instance_history_by(_EARLIEST, old, finished)
+
+
+@app.route(route="jobs/{id}", methods=["GET"])
+@app.durable_client_input(client_name="client")
+async def job(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """How a job stands, and what became of each of its files."""
+
+    async def answer() -> Answer:
+        from shared import api
+
+        id = api.job_id(req.route_params["id"])
+        status = await client.get_status(id)
+        told = _plain(status) if status else None
+        return await asyncio.to_thread(lambda: api.job(_here(), id, told))
+
+    return await _answered(answer)
+
+
+@app.route(route="feeds/{feed}/{action:regex(^(run|backfill|pause|resume)$)}", methods=["POST"])
+@app.durable_client_input(client_name="client")
+async def feed(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """Run, backfill, pause or resume a feed."""
+
+    async def answer() -> Answer:
+        from shared import api
+
+        name, action = req.route_params["feed"], req.route_params["action"]
+        starts = await asyncio.to_thread(lambda: api.act(_here(), name, action, req.get_body()))
+        await _start_all(client, starts)
+        return api.started(_here(), name, starts)
+
+    return await _answered(answer)
 
 
 @app.route(route="health", methods=["GET"])
-def health(req: func.HttpRequest) -> func.HttpResponse:
-    """Answer with what the app knows about its own state, as JSON."""
+async def health(req: func.HttpRequest) -> func.HttpResponse:
+    """Whether the app is up; with ``?deep=true`` whether all it needs answers."""
+
+    async def answer() -> Answer:
+        from shared import api
+
+        return await asyncio.to_thread(lambda: api.health(_here(), deep=req.params.get("deep")))
+
+    return await _answered(answer)
+
+
+@app.route(route="openapi.json", methods=["GET"])
+def openapi(req: func.HttpRequest) -> func.HttpResponse:
+    """What this API is, as OpenAPI 3.1."""
+    document = Path(__file__).with_name("shared") / "openapi.json"
+    return func.HttpResponse(document.read_text(encoding="utf-8"), mimetype="application/json")
+
+
+# -- jobs: how they go is in shared.orchestrations, what their steps do in shared.steps and shared.jobs
+
+
+def _activity(name: str) -> None:
+    """Register the step *name*."""
+
+    def step(ask: dict) -> dict:
+        from shared import jobs
+
+        answer: dict = jobs.do(_here(), name, ask)
+        return answer
+
+    step.__name__ = name
+    app.activity_trigger(input_name="ask")(step)
+
+
+for _orchestrator in orchestrations.ALL:
+    app.orchestration_trigger(context_name="context")(_orchestrator)
+for _name in orchestrations.STEPS:
+    _activity(_name)
+
+
+# -- translation
+
+
+def _here() -> App:
+    """The app of this process; opened on first use, which blocks."""
     from shared.app import current
 
-    return func.HttpResponse(json.dumps(current().health()), mimetype="application/json")
+    return current()
+
+
+async def _start_all(client: df.DurableOrchestrationClient, starts: Iterable[Start]) -> None:
+    for start in starts:
+        await _start(client, start)
+
+
+async def _start(client: df.DurableOrchestrationClient, start: Start) -> None:
+    """Start a job, unless one of its id is not finished yet: the host refuses that, in one version or another."""
+    try:
+        await client.start_new(start.orchestrator, instance_id=start.job, client_input=start.ask)
+    except Exception as error:
+        status = await client.get_status(start.job)
+        if not status or status.runtime_status not in _UNFINISHED:
+            from shared.errors import TransientError
+
+            raise TransientError(f"job {start.job} could not be started", fix="Try again") from error
+        _log.info("job %s is in hand already", start.job)
+    else:
+        _log.info("job %s is started", start.job)
+
+
+async def _restart(client: df.DurableOrchestrationClient, id: str, retry: str | None) -> None:
+    status = await client.get_status(id, show_input=True)
+    await client.terminate(id, "stuck")
+    if retry:
+        from shared.intake import Start
+
+        ask = status.input_
+        while isinstance(ask, str):  # JSON within JSON, how often depends on who started it
+            ask = json.loads(ask)
+        await _start(client, Start(status.name, retry, ask))
+
+
+async def _unfinished(client: df.DurableOrchestrationClient, since: dt.datetime, until: dt.datetime) -> list[Instance]:
+    from shared.watchdog import Instance
+
+    waiting = [df.OrchestrationRuntimeStatus.Pending, df.OrchestrationRuntimeStatus.Running]
+    found = await client.get_status_by(since, until, waiting)
+    return [Instance(one.instance_id, one.name, one.runtime_status.name, _aware(one.created_time)) for one in found]
+
+
+def _plain(status: df.DurableOrchestrationStatus) -> dict[str, Any]:
+    """What of the host's status is told on: none of its keys and links."""
+    return {
+        "orchestrator": status.name,
+        "state": status.runtime_status.name.lower(),
+        "created": _aware(status.created_time).isoformat(),
+        "updated": _aware(status.last_updated_time).isoformat(),
+        "progress": status.custom_status,
+    }
+
+
+def _aware(time: dt.datetime) -> dt.datetime:
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+
+
+async def _answered(answer: Callable[[], Awaitable[Answer]]) -> func.HttpResponse:
+    try:
+        told = await answer()
+    except Exception as error:  # noqa: BLE001 - whatever it is has an answer
+        from shared import api
+
+        told = api.refused(error)
+    return func.HttpResponse(
+        json.dumps(told.body), status_code=told.status, headers=dict(told.headers), mimetype="application/json"
+    )

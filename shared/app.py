@@ -8,16 +8,21 @@ import os
 import time
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
-from shared import catalog, loading, pipeline
+from shared import azure, catalog, loading, pipeline
+from shared.alerts import Alerts
 from shared.audit import Audit
 from shared.catalog import System
-from shared.doctor import examine
+from shared.doctor import answers, examine
 from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.feed_states import FeedStates
 from shared.ledger import Ledger, open_ledger
 from shared.loading import LoadOptions, Result, Watch
 from shared.model import Feed, Finding, Json, Plan, Record, Run, Slice, Staged, Unit, instant, with_note
@@ -26,10 +31,13 @@ from shared.secrecy import keep_secrets
 from shared.settings import Settings
 from shared.sources import Source
 from shared.sources.exports import ExportsSource
+from shared.state import State, open_state
+from shared.state.once import Once
 from shared.stores import Store
 from shared.warehouses import Limits, Merged, WarehouseWithHistory, open_warehouse
 
 _log = logging.getLogger("sluice")
+_JOB: ContextVar[str | None] = ContextVar("job", default=None)
 T = TypeVar("T")
 
 
@@ -41,6 +49,7 @@ class App:
     systems: Mapping[str, System]
     warehouse: WarehouseWithHistory
     ledger: Ledger
+    state: State
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
 
     # -- the four verbs, timed and logged
@@ -73,6 +82,16 @@ class App:
         with _logged("tidy", plan.run):
             pipeline.tidy(plan, self.warehouse, dry_run=dry_run)
 
+    @staticmethod
+    @contextmanager
+    def on_behalf_of(job: str) -> Iterator[None]:
+        """From here on the log names the job that steps are done for."""
+        token = _JOB.set(job)
+        try:
+            yield
+        finally:
+            _JOB.reset(token)
+
     # -- one run, and all that a folder asks for
 
     def load(self, location: str, options: LoadOptions, watch: Watch | None = None) -> Iterator[Result]:
@@ -82,7 +101,7 @@ class App:
     def run(self, feed: str, work: Unit, source: Source, *, place: str, options: LoadOptions, watch: Watch) -> Result:
         """Do one unit of work with all four verbs in this process."""
         table = feed.partition(".")[2]
-        run = self._asked(feed, work, options)
+        run = self.asked(feed, work, options)
         if run is None:
             return Result(table=table, place=place, skipped="already loaded (--again repeats it)")
         planned: Plan | None = None
@@ -93,9 +112,9 @@ class App:
             _log.error("%s: run %s gave up: %s", feed, run.id, error)
             return Result(table=table, place=place, run=replace(run, status="failed", error=str(error)))
         except IngestError as error:
-            return Result(table=table, place=place, run=self._fail(run, work, error, options, planned))
+            return Result(table=table, place=place, run=self.fail(run, work, error, options, planned))
         except Exception as error:
-            self._fail(run, work, f"{type(error).__name__}: {error}", options, planned)
+            self.fail(run, work, f"{type(error).__name__}: {error}", options, planned)
             raise
         finally:
             if planned is not None:
@@ -106,9 +125,9 @@ class App:
         """Write down a unit that cannot even be named: its files changed or went while they were looked at."""
         run = pipeline.asked(feed, work, self.ledger, instant(self.now()), again=True, dry=options.dry_run)
         assert run is not None  # noqa: S101 - as it is wished again
-        return Result(table=feed.partition(".")[2], place=place, run=self._fail(run, work, error, options, None))
+        return Result(table=feed.partition(".")[2], place=place, run=self.fail(run, work, error, options, None))
 
-    def _asked(self, feed: str, work: Unit, options: LoadOptions) -> Run | None:
+    def asked(self, feed: str, work: Unit, options: LoadOptions) -> Run | None:
         """The run to do, or None if the ledger knows the work as done and the warehouse knows the run that did it."""
         started, dry = instant(self.now()), options.dry_run
         run = pipeline.asked(feed, work, self.ledger, started, again=options.again, dry=dry)
@@ -131,35 +150,60 @@ class App:
 
     def _stage_and_publish(self, plan: Plan, source: Source, options: LoadOptions, watch: Watch) -> Merged:
         watch.start(plan.run.feed, sum(part.rows for part in plan.slices))
-        staged: list[Staged] = []
-        faulty: dict[str, str] = {}
-        origins: dict[str, str] = {}
+        staged: dict[int, Staged] = {}
+        faults: dict[int, DataError] = {}
         for part in plan.slices:
-            if part.origin in faulty:
+            if part.origin in {plan.slices[n].origin for n in faults}:
                 continue
             try:
-                staged.append(self.stage(plan, part, source, watch.rows))
-                origins[staged[-1].table] = part.origin
+                staged[part.number] = self.stage(plan, part, source, watch.rows)
             except DataError as error:
-                if len(plan.unit.works) - len(plan.faulty) - len(faulty) <= 1:
-                    raise
-                faulty[part.origin] = str(error)
+                faults[part.number] = error
+                pipeline.sound(plan, staged, faults)  # goes no further if nothing can come of it
         watch.phase(f"{plan.run.feed}: merging")
+        return self.merge(plan, staged, faults, options)
+
+    def merge(
+        self, plan: Plan, staged: Mapping[int, Staged], faults: Mapping[int, DataError], options: LoadOptions
+    ) -> Merged:  # fmt: skip
+        """Publish what was staged, by number of slice, without the part files that had *faults*."""
+        sound, faulty = pipeline.sound(plan, staged, faults)
         share = options.max_delete_share
         limits = Limits(
             max_delete_share=plan.feed.max_delete_share if share is None else share, dry_run=options.dry_run
         )
-        return self.publish(plan, [s for s in staged if origins[s.table] not in faulty], limits, faulty)
+        return self.publish(plan, sound, limits, faulty)
 
-    def _fail(
+    def fail(
         self, run: Run, work: Unit, error: IngestError | str, options: LoadOptions, plan: Plan | None
     ) -> Run:  # fmt: skip
+        """Write down that the run came to nothing; a dry run is only told."""
         _log.error("%s: run %s failed: %s", run.feed, run.id, error)
         known = replace(run, columns=plan.columns) if plan else run
         finished = instant(self.now())
         if options.dry_run:
             return replace(known, status="failed", error=str(error), finished=finished)
         return pipeline.fail(known, work, error, self.warehouse, self.ledger, finished)
+
+    # -- what jobs need beside the verbs
+
+    @property
+    def feed_states(self) -> FeedStates:
+        return FeedStates(self.state)
+
+    @property
+    def alerts(self) -> Alerts:
+        return Alerts(self.settings, Once(self.state, self.now))
+
+    def job_link(self, job: str) -> str:
+        """Where to look at a job."""
+        host = self.settings.website_hostname
+        scheme = "http" if azure.is_loopback(host.partition(":")[0]) else "https"
+        return f"{scheme}://{host}/api/jobs/{quote(job)}"
+
+    def token(self, scope: str) -> str:
+        """A token of this app's identity for *scope*."""
+        return azure.credential().get_token(scope).token
 
     # -- looking and mending
 
@@ -209,11 +253,9 @@ class App:
         """Forget what was exported at or after *to* (text of records), so that the next load takes it again."""
         return self.ledger.forget(self.known_feed(feed), to)
 
-    def health(self) -> dict[str, str]:
-        """Whether ledger and warehouse answer; raises what they raise if they do not."""
-        self.ledger.watermark("health")
-        self.warehouse.runs(limit=1)
-        return {"status": "ok"}
+    def health(self) -> Iterator[Finding]:
+        """Whether all that jobs need answers: state, ledger, warehouse, and the container that exports arrive in."""
+        return answers(self)
 
     def examine(self, location: str | None) -> Iterator[Finding]:
         """What the doctor finds. See shared.doctor."""
@@ -244,6 +286,8 @@ class _logged:  # noqa: N801 - reads as a verb where it is used
 
     def __enter__(self) -> dict[str, Any]:
         self._since = time.perf_counter()
+        if job := _JOB.get():
+            self._told["job"] = job
         return self._told
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -272,6 +316,8 @@ def open_app(env: Mapping[str, str], **instead: Any) -> App:
     parts: dict[str, Any] = {"settings": settings, "systems": systems, **instead}
     if "warehouse" not in parts:
         parts["warehouse"] = open_warehouse(settings)
+    if "state" not in parts:
+        parts["state"] = open_state(settings)
     if "ledger" not in parts:
         parts["ledger"] = open_ledger(
             settings.ledger_url,

@@ -18,6 +18,7 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from azure.identity import DefaultAzureCredential
     from azure.storage.blob import ContainerClient
+    from azure.storage.queue import QueueClient
 
 # Only Microsoft's own domains: a token for storage is sent to whatever host this lets through.
 _HOST = re.compile(
@@ -83,6 +84,16 @@ class Place(NamedTuple):
         """The name of the place for people and records, not percent-encoded: no SAS, no slash at its end."""
         return f"{self.account_url}/{self.container}/{self.path}".rstrip("/")
 
+    @property
+    def link(self) -> str:
+        """A URL that leads there, percent-encoded and without what signs in: ``split`` reads it back."""
+        return f"{self.account_url}/{quote(self.container)}/{quote(self.path)}"
+
+    def within(self, url: str) -> Place | None:
+        """The place that ``url`` of a place in the same container names; None if it is in another."""
+        base = f"{self.account_url}/{self.container}/"
+        return self._replace(path=url.removeprefix(base)) if url.startswith(base) else None
+
 
 def is_blob(url: str) -> bool:
     """Whether *url* points to Blob Storage, by its host, or to Azurite."""
@@ -124,7 +135,10 @@ _FORM = "Write https://<account>.blob.core.windows.net/<container>/<folder>"
 
 
 def container(place: Place, settings: Settings) -> ContainerClient:
-    """A client for the container of *place*: by its SAS, the connection string of its account, or our identity."""
+    """A client for the container of *place*: by its SAS, the connection string of its account, or our identity.
+
+    It follows no redirect: Blob Storage has none, so one could only lead somewhere that nobody asked for.
+    """
     from azure.storage.blob import ContainerClient
 
     proof: Any = place.sas
@@ -137,7 +151,22 @@ def container(place: Place, settings: Settings) -> ContainerClient:
             f"{place.account_url} would get our token unencrypted",
             fix="Use https, a URL with a SAS, or STORAGE_CONNECTION_STRING",
         )
-    return ContainerClient(place.account_url, place.container, credential=proof or credential())
+    return ContainerClient(
+        place.account_url, place.container, credential=proof or credential(), permit_redirects=False
+    )  # fmt: skip
+
+
+def queue(place: Place, name: str, settings: Settings) -> QueueClient:
+    """A client for a queue in the account of *place*: by STORAGE_CONNECTION_STRING if it is of that account, else by
+    our identity."""
+    from azure.storage.queue import QueueClient
+
+    if settings.storage_connection_string:
+        own = _by_connection_string(settings.storage_connection_string, place.container)
+        if _same_account(own, place):
+            return QueueClient.from_connection_string(settings.storage_connection_string, name)
+    account_url = place.account_url.replace(".blob.", ".queue.", 1)
+    return QueueClient(account_url, name, credential=credential())
 
 
 def expires(sas: str) -> dt.datetime | None:
@@ -149,16 +178,22 @@ def expires(sas: str) -> dt.datetime | None:
     return sas_time(sas, "se")
 
 
+def link_expires(link: str) -> dt.datetime | None:
+    """When the SAS in the query of *link* ends, as ``expires`` has it; None if it has none."""
+    query = urlsplit(link).query
+    return expires(query) if "sig=" in query else None
+
+
 def sas_time(sas: str, field: str) -> dt.datetime | None:
     """The time in *field* of *sas*: ``st`` for its start, ``se`` for its end."""
     text = sas_field(sas, field)
     try:
         found = dt.datetime.fromisoformat(text) if text else None
-    except ValueError:
+        if found is None:
+            return None
+        return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)
+    except (ValueError, OverflowError):  # the latter for years that UTC does not have
         return None
-    if found is None:
-        return None
-    return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)
 
 
 def sas_field(sas: str, field: str) -> str:
@@ -204,7 +239,7 @@ def _by_connection_string(text: str, name: str) -> ContainerClient:
     from azure.storage.blob import ContainerClient
 
     try:
-        return ContainerClient.from_connection_string(text, name)
+        return ContainerClient.from_connection_string(text, name, permit_redirects=False)
     except ValueError:
         raise ConfigError(  # its cause might repeat a part of it
             "STORAGE_CONNECTION_STRING cannot be read",

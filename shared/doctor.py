@@ -29,6 +29,23 @@ def examine(app: App, location: str | None) -> Iterator[Finding]:
     yield from checked("warehouse", app.warehouse.examine)
 
 
+def answers(app: App) -> Iterator[Finding]:
+    """Whether what jobs need answers, each asked one cheap question."""
+
+    def asked(name: str, question: Callable[[], object]) -> Iterator[Finding]:
+        def ask() -> Iterator[Finding]:
+            question()
+            yield Finding(name, "ok", "it answers")
+
+        return checked(name, ask)
+
+    yield from asked("state", lambda: app.state.get("health"))
+    yield from asked("ledger", lambda: app.ledger.watermark("sluice.health"))
+    yield from asked("warehouse", lambda: app.warehouse.runs(limit=1))
+    if url := app.settings.exports_url:
+        yield from asked("exports", lambda: next(open_store(url, app.settings).list(), None))
+
+
 def checked(name: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
     """The findings of *check*; an error of ours ends it as a finding of its own."""
     try:

@@ -85,7 +85,7 @@ def load(app: App, location: str, options: LoadOptions, watch: Watch) -> Iterato
 
     ConfigError, before anything is read, if it cannot be told what to take.
     """
-    store, system = _opened(app, location), _system(app, options)
+    store, system = _opened(app, location), exporting_system(app, options.system, options.client)
     offers, passed = _offers(app, store, system, options)
     todo = queues(offers, everything=options.everything)
     text = _too_late(app, store, system, offers, todo, again=options.again)
@@ -112,7 +112,7 @@ def load(app: App, location: str, options: LoadOptions, watch: Watch) -> Iterato
 
 def audits(app: App, location: str, options: LoadOptions) -> Iterator[Audit]:
     """What each table of each export at *location* holds; what cannot be read is told as such, and the rest goes on."""
-    store, system = _opened(app, location), _system(app, options)
+    store, system = _opened(app, location), exporting_system(app, options.system, options.client)
     offers, _ = _offers(app, store, system, replace(options, kind=options.kind or "delta"))
     for offer in offers:
         work = Unit(kind=offer.kind, files=tuple(asdict(file) for file in offer.files), exported_at=offer.exported_at)
@@ -180,14 +180,14 @@ def _take(
     return result
 
 
-def _system(app: App, options: LoadOptions) -> System:
-    """The system that exports: the one asked for, the one of the client, or the only one."""
-    if options.system:
-        if options.system not in app.systems:
-            raise ConfigError(f"there is no system {options.system!r}", fix=f"Choose one of {', '.join(app.systems)}")
-        return app.systems[options.system]
+def exporting_system(app: App, name: str | None, client: str | None) -> System:
+    """The system that exports: the one of that name, else the one of the client, else the only one."""
+    if name:
+        if name not in app.systems:
+            raise ConfigError(f"there is no system {name!r}", fix=f"Choose one of {', '.join(app.systems)}")
+        return app.systems[name]
     exporting = [system for system in app.systems.values() if system.source == "exports"]
-    of_client = [system for system in exporting if options.client and system.client == options.client]
+    of_client = [system for system in exporting if client and system.client == client]
     chosen = of_client or exporting
     if len(chosen) != 1:
         raise ConfigError(f"{len(chosen)} systems of the catalog load exports", fix="Choose one with --system")

@@ -56,6 +56,10 @@ class Feed:
     max_delete_share: float = 0.3
     overlap_seconds: int = 0
     """How far below the watermark a pull feed reads again."""
+    schedule: str | None = None
+    """When a pull feed is read: a cron expression of five fields, in UTC."""
+    max_age_hours: float | None = None
+    """How long ago the last data may have come before the watchdog calls the feed stale."""
 
     @property
     def name(self) -> str:
@@ -103,6 +107,8 @@ class Unit:
     window: Window | None = None
     seen: Watermark | None = None
     """The watermark a window starts from; nobody else may have moved it when the window is published."""
+    more: bool = False
+    """Whether the source had more than this window takes."""
     note: str | None = None
     """What an operator should know about how this unit was understood."""
 

@@ -45,18 +45,23 @@ _INLINE = 12_000
 """Characters: a good quarter of the 45 KB up to which a Durable Functions app keeps what it hands on in a table."""
 
 
-def window(feed: Feed, source: PullSource, ledger: Ledger) -> Unit | None:
+def window(feed: Feed, source: PullSource, ledger: Ledger, *, now: str) -> Unit | None:
     """What a pull feed should read next: from its watermark, less the overlap, to what is there now.
 
-    None while the source is empty.
+    None while the source is empty. A feed without cursor is read whole, as a complete full of *now* (text of records).
     """
-    ceiling = source.ceiling()
-    if ceiling is None:
-        return None
+    if feed.cursor is None:
+        name = f"everything at {now}"
+        return Unit(kind="full", works=(Work(work_id(feed.name, name), name),), exported_at=now, complete=True)
     seen = ledger.watermark(feed.name)
-    span = Window(_floor(feed, seen), ceiling)
+    top = source.ceiling(seen.value)
+    if top is None:
+        return None
+    span = Window(_floor(feed, seen), top.value)
     name = f"{span.floor or 'the beginning'} to {span.ceiling}"
-    return Unit(kind="window", works=(Work(work_id(feed.name, name), name),), window=span, seen=seen)
+    return Unit(
+        kind="window", works=(Work(work_id(feed.name, name), name),), window=span, seen=seen, more=top.more
+    )  # fmt: skip
 
 
 def _floor(feed: Feed, seen: Watermark) -> str | None:
@@ -159,6 +164,19 @@ def _room(plan: Plan) -> int:
     None of a complete full, whose merge needs to see all rows at once.
     """
     return 0 if plan.unit.complete else _INLINE // max(1, len(plan.slices))
+
+
+def sound(
+    plan: Plan, staged: Mapping[int, Staged], faults: Mapping[int, DataError]
+) -> tuple[list[Staged], dict[str, str]]:
+    """What was staged of part files without fault, and what is wrong with the others; both come by number of slice.
+
+    The first fault is raised if it leaves no part file.
+    """
+    faulty = {plan.slices[number].origin: str(error) for number, error in sorted(faults.items())}
+    if faults and len(faulty) + len(plan.faulty) >= len(plan.unit.works):
+        raise faults[min(faults)]
+    return [staged[n] for n in sorted(staged) if plan.slices[n].origin not in faulty], faulty
 
 
 def publish(

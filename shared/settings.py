@@ -47,6 +47,9 @@ def _memory(text: str) -> str:
     return text
 
 
+_SOURCES = ("EventGrid", "LogsAndContainerScan")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Each field is the environment name in lower case. Times are in seconds."""
@@ -93,7 +96,7 @@ class Settings:
     """The app's private container (or a local folder): webhook payloads, plans of running jobs, results."""
     dead_letter_url: str | None = _setting(None, secret=True)
     """Container where Event Grid puts events that it could not deliver."""
-    blob_trigger_source: str = _setting("EventGrid", read=_one_of("EventGrid", "LogsAndContainerScan"))
+    blob_trigger_source: str = _setting("EventGrid", read=_one_of(*_SOURCES))
     """How the host learns of new exports; the second one polls, for a local Azurite."""
     website_hostname: str = _setting("localhost:7071")
     """Host name of this app, for links to jobs. Azure and `func start` set it."""
@@ -169,6 +172,15 @@ def _systems(env: Mapping[str, str]) -> dict[str, SystemSettings]:
         if system and value and ending:
             found.setdefault(system, {})[endings[ending]] = value
     return {system: SystemSettings(**values) for system, values in found.items()}
+
+
+def trigger_source(env: Mapping[str, str]) -> str:
+    """How the host learns of new exports: the one setting that is needed before there is an app.
+
+    What is no source is left for ``from_env`` to refuse, since an error in here would hide every function.
+    """
+    told = env.get("BLOB_TRIGGER_SOURCE", "")
+    return told if told in _SOURCES else _SOURCES[0]
 
 
 CONNECTION_STRING = "connection string"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,27 +43,37 @@ class Told:
     """How far in the future an export may say it is from: clocks differ, but a later one would rule for ever."""
 
 
-def find(store: Store, told: Told, now: dt.datetime) -> tuple[list[Offer], list[Passed]]:
+def find(
+    store: Store, told: Told, now: dt.datetime, heard: Callable[[ConfigError], None] | None = None
+) -> tuple[list[Offer], list[Passed]]:
     """Every table of every export below the store's location, and the files that are in no export.
 
     *now* (aware) tells whether a folder has settled. ConfigError if there is nothing to take, if what is told goes
-    against what a path says, or if two files claim to be the same table of the same export.
+    against what a path says, or if two files claim to be the same table of the same export; with *heard*, that is told
+    to it, and the rest goes on.
     """
     groups: dict[tuple[str, str], list[tuple[Place, File]]] = {}
     for file in store.list():
         found = place(file.name)
         if found and (not told.tables or found.table in told.tables):
             groups.setdefault((found.export, found.table), []).append((found, file))
-    _refuse_unless_found(groups, told)
+    if heard is None:
+        _refuse_unless_found(groups, told)
     offers: list[Offer] = []
     passed: list[Passed] = []
     for several in groups.values():
-        offer = _offer(several, told, now)
+        try:
+            offer = _offer(several, told, now)
+        except ConfigError as error:
+            if heard is None:
+                raise
+            heard(error)
+            continue
         if told.kind or several[0][0].kind:
             offers.append(offer)
         else:
             passed.append(Passed(offer, "its folder does not say whether it is a full or a delta (--type)"))
-    if not offers:
+    if not offers and heard is None:
         raise ConfigError(
             f"{passed[0].offer.folder} does not say whether it is a full or a delta",
             fix="Say so with --type full or --type delta",

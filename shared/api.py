@@ -1,0 +1,173 @@
+"""The operations API but for HTTP itself: what a request asks for, and how an error is answered."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import re
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shared import intake, jobs
+from shared.errors import ConfigError, ConflictError, IngestError, TransientError
+from shared.intake import Start
+from shared.model import Json, instant
+from shared.secrecy import scrubbed
+
+if TYPE_CHECKING:
+    from shared.app import App
+
+_log = logging.getLogger("sluice")
+_AGAIN_SECONDS = 30
+
+
+class Answer(NamedTuple):
+    """What to answer, before it is HTTP."""
+
+    status: int
+    body: Json
+    headers: Mapping[str, str] = {}
+
+
+class Wrong(Exception):  # noqa: N818 - it is an answer more than an error
+    """A request that cannot be done as it stands."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+def accepted(app: App, job: str, **more: Json) -> Answer:
+    """The job is started, or runs already: where to look at it."""
+    link = app.job_link(job)
+    return Answer(202, {"job": job, "url": link, **more}, {"Location": link, "Retry-After": str(_AGAIN_SECONDS)})
+
+
+def refused(error: Exception) -> Answer:
+    """What an error is answered with. Never a traceback: what nobody foresaw is logged, and that alone is said."""
+    status, reason = getattr(error, "status", None), getattr(error, "reason", None)
+    if isinstance(status, int) and isinstance(reason, str):
+        return Answer(status, {"error": reason})
+    if isinstance(error, TransientError):
+        return Answer(503, {"error": scrubbed(str(error))}, {"Retry-After": str(_AGAIN_SECONDS)})
+    if isinstance(error, IngestError):
+        kinds = {ConfigError: 503, ConflictError: 409}
+        return Answer(kinds.get(type(error), 500), {"error": scrubbed(str(error))})
+    _log.error("a request failed in a way that nobody foresaw", exc_info=error)
+    return Answer(500, {"error": "something went wrong that nobody foresaw; the log has it"})
+
+
+def started(app: App, feed: str, starts: Sequence[Start]) -> Answer:
+    """Which jobs an action on a feed started, or found running already."""
+    return Answer(202, {"feed": feed, "jobs": [{"job": s.job, "url": app.job_link(s.job)} for s in starts]})
+
+
+def job_id(text: str) -> str:
+    """*text* if a job may have that id."""
+    if not re.fullmatch(r"[a-z]+:[A-Za-z0-9_.:~-]{1,90}", text):
+        raise Wrong(404, "there is no such job")
+    return text
+
+
+def job(app: App, id: str, host: Json | None) -> Answer:
+    """How a job stands; *host* is what the host says of its orchestration."""
+    told = jobs.view(app, id, host)
+    if told is None:
+        raise Wrong(404, "there is no such job")
+    return Answer(200, told)
+
+
+def health(app: App, *, deep: str | None) -> Answer:
+    """That the app is up; *deep*, if not empty or false, asks all it needs: 503 if something does not answer."""
+    if deep is None or deep.lower() in ("", "0", "false"):
+        return Answer(200, {"status": "ok", "feeds": len(app.feeds())})
+    found = list(app.health())
+    failed = any(one.status == "failed" for one in found)
+    return Answer(503 if failed else 200, {"status": "failed" if failed else "ok", "checks": list(map(asdict, found))})
+
+
+def act(app: App, feed: str, action: str, body: bytes) -> list[Start]:
+    """Do something to a feed: run, backfill, pause or resume it. The jobs to start for it."""
+    return _ACTIONS[action](app, feed, body)
+
+
+def _run(app: App, feed: str, body: bytes) -> list[Start]:
+    """Read a pull feed now, or take what the exports container has of a push feed, work that failed before too."""
+    told = _fields(body, {"max_delete_share": _share})
+    _known(app, feed)
+    if _is_pulled(app, feed):
+        return [intake.sync(feed, **told)]
+    return list(intake.unannounced(app, feed, failed=True, **told))
+
+
+def _backfill(app: App, feed: str, body: bytes) -> list[Start]:
+    """Forget what was exported, or read, since ``to``, and take it again."""
+    told = _fields(body, {"to": _instant})
+    if "to" not in told:
+        raise Wrong(400, "to is missing: the time since which to take everything again, such as 2026-02-24T00:00:00Z")
+    _known(app, feed)
+    app.backfill(feed, told["to"])
+    return _run(app, feed, b"")
+
+
+def _pause(app: App, feed: str, body: bytes) -> list[Start]:
+    """Take nothing of the feed until it is resumed. What runs goes on."""
+    _fields(body, {})
+    app.feed_states.pause(_known(app, feed), instant(app.now()))
+    return []
+
+
+def _resume(app: App, feed: str, body: bytes) -> list[Start]:
+    """Take the feed up again, with what came meanwhile."""
+    _fields(body, {})
+    app.feed_states.resume(_known(app, feed))
+    if _is_pulled(app, feed):
+        return [intake.sync(feed)]
+    return [*intake.kept(app), *intake.unannounced(app, feed)]
+
+
+_ACTIONS: Mapping[str, Callable[[App, str, bytes], list[Start]]] = {
+    "run": _run, "backfill": _backfill, "pause": _pause, "resume": _resume,
+}  # fmt: skip
+
+
+def _known(app: App, feed: str) -> str:
+    try:
+        return app.known_feed(feed)
+    except ConfigError as error:
+        raise Wrong(404, str(error)) from error
+
+
+def _is_pulled(app: App, feed: str) -> bool:
+    system = app.systems.get(feed.partition(".")[0])
+    return system is not None and system.source != "exports"
+
+
+def _fields(body: bytes, known: Mapping[str, Callable[[str, Any], Json]]) -> dict[str, Json]:
+    """The fields of a JSON object, each checked; no body is an empty one."""
+    try:
+        told = json.loads(body.decode()) if body.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise Wrong(400, "the body is not JSON") from error
+    if not isinstance(told, dict):
+        raise Wrong(400, "the body is not a JSON object")
+    for name in told:
+        if name not in known:
+            raise Wrong(400, f"{name[:50]!r} is not known here; known are {', '.join(known) or 'no fields'}")
+    return {name: known[name](name, value) for name, value in told.items()}
+
+
+def _share(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise Wrong(400, f"{name} must be a number from 0 to 1")
+    return float(value)
+
+
+def _instant(name: str, value: Any) -> str:
+    try:
+        return instant(dt.datetime.fromisoformat(value))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Wrong(400, f"{name} must be a time such as 2026-02-24T00:00:00Z") from error

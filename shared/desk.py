@@ -1,0 +1,77 @@
+"""The documents of one unit of a job, in the app's state: its plan, what became of each slice, its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+from shared.model import Json, Plan, from_json
+from shared.state import State, read, written
+
+_AT_ONCE = 8
+
+
+def folder(ask: Mapping[str, Json]) -> str:
+    """Where the documents of a job lie, of this time that it runs."""
+    return f"jobs/{ask['job']}/{ask['started']}/"
+
+
+class Desk:
+    """Of several writers of a document the first wins, so a step that runs twice leaves what it left at first."""
+
+    def __init__(self, state: State, ask: Mapping[str, Json]) -> None:
+        self._state = state
+        self._folder = f"{folder(ask)}{ask['unit']}/"
+
+    def plan(self) -> Plan | None:
+        """What the unit reads; None before it is planned, and once it is tidied."""
+        content = read(self._state, f"{self._folder}plan")
+        return None if content is None else from_json(Plan, content)
+
+    def keep(self, plan: Plan) -> Plan:
+        """Keep the plan, and say which one is kept."""
+        self._state.add(f"{self._folder}plan", written(asdict(plan)))
+        return self.plan() or plan
+
+    def note(self, number: int, told: Json) -> None:
+        """Keep what became of slice *number*."""
+        self._state.add(f"{self._folder}slice/{number}", written(told))
+
+    def slices(self, count: int) -> dict[int, Json]:
+        """What became of the first *count* slices, without those of which nothing is kept."""
+        with ThreadPoolExecutor(min(_AT_ONCE, max(1, count))) as threads:
+            told = threads.map(lambda number: read(self._state, f"{self._folder}slice/{number}"), range(count))
+            return {number: one for number, one in enumerate(told) if one is not None}
+
+    def outcome(self) -> Json | None:
+        """What became of the unit, once that is decided."""
+        return read(self._state, f"{self._folder}outcome")
+
+    def close(self, outcome: Json) -> Json:
+        """Keep the outcome, and say which one is kept."""
+        self._state.add(f"{self._folder}outcome", written(outcome))
+        return self.outcome() or outcome
+
+    def clear(self) -> None:
+        """Remove all but the outcome."""
+        for entry in list(self._state.entries(self._folder)):
+            if not entry.name.endswith("/outcome"):
+                self._state.delete(entry.name)
+
+
+def outcomes(state: State, under: str) -> Iterator[tuple[int, Any]]:
+    """The outcomes of the units of a job that are decided, by number; *under* is its ``folder``, or the one above."""
+    names = [entry.name for entry in state.entries(under) if entry.name.endswith("/outcome")]
+    with ThreadPoolExecutor(min(_AT_ONCE, max(1, len(names)))) as threads:
+        for name, content in zip(names, threads.map(lambda name: read(state, name), names), strict=True):
+            if content is not None:
+                yield int(name.rsplit("/", 2)[1]), content
+
+
+def remove(state: State, under: str) -> None:
+    """Remove all documents of a job."""
+    names = [entry.name for entry in state.entries(under)]
+    with ThreadPoolExecutor(min(_AT_ONCE, max(1, len(names)))) as threads:
+        list(threads.map(state.delete, names))

@@ -1,0 +1,209 @@
+"""What starts jobs: a file that arrived, a notification, a schedule that is due, files that nobody announced.
+
+Everything here says which job to start and starts none: that is for the host. The id of a job is a hash of its work, so
+whatever asks for it a second time while it runs is refused there; what is done already, the ledger tells.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+import re
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from shared import azure
+from shared.errors import ConfigError
+from shared.loading import exporting_system
+from shared.model import Json, moment
+from shared.sources import exports
+from shared.sources._choice import Offer, queues
+from shared.sources._layout import place
+from shared.sources.exports import Told
+from shared.stores import Store, open_store
+
+if TYPE_CHECKING:
+    from azure.storage.blob import BlobClient
+
+    from shared.app import App
+
+_log = logging.getLogger("sluice")
+
+
+class Start(NamedTuple):
+    """A job to start."""
+
+    orchestrator: str
+    """``one`` or ``export``, see shared.orchestrations."""
+    job: str
+    ask: Json
+
+
+def announced(app: App, file: BlobClient) -> Start | None:
+    """The job for the file that an event is about, as it is now; None if it is gone, or no export of ours."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        etag = str(file.get_blob_properties().etag).strip('"')
+    except ResourceNotFoundError:
+        _log.info("ignored %s: it is gone", file.blob_name)
+        return None
+    return arrived(app, file.url, etag)
+
+
+def arrived(app: App, url: str, etag: str) -> Start | None:
+    """The job for a file of the exports container; None, with a line in the log, for what is no export of ours.
+
+    *url* is percent-encoded; what signs in to it does not count.
+    """
+    spot = azure.split(url)._replace(sas=None)
+    found = place(spot.path)
+    reason = None
+    if found is None:
+        reason = "it is not Parquet by its name, or a temporary file"
+    elif found.kind is None:
+        reason = "its path does not say whether it is a full or a delta"
+    elif other := _other_client(app, found.client):
+        reason = other
+    if reason:
+        _log.info("ignored %s: %s", spot.url, reason)
+        return None
+    return Start("one", _id("blob", spot.container, spot.path, etag), {"work": {"file": spot.link, "etag": etag}})
+
+
+def notified(app: App, body: bytes, signature: str | None) -> Start:
+    """The job that CoolR's notification asks for; what it says is kept until that is done.
+
+    Refused, with the status to answer, if it is not genuine or not right. ConfigError if none can be taken at all.
+    """
+    from shared.webhooks import coolr
+
+    system = exporting_system(app, None, None)
+    told = app.settings.system(system.name)
+    if not told.webhook_secret or not told.webhook_hosts:
+        name = system.name.upper()
+        raise ConfigError("notifications are not set up", fix=f"Set {name}_WEBHOOK_SECRET and {name}_WEBHOOK_HOSTS")
+    secrets = [secret for secret in (told.webhook_secret, told.webhook_secret_old) if secret]
+    coolr.verify(body, signature, secrets)
+    hosts = [host.strip() for host in told.webhook_hosts.split(",") if host.strip()]
+    noticed = coolr.read(
+        body, now=app.now(), max_age_seconds=app.settings.webhook_max_age, hosts=hosts, client=system.client
+    )  # fmt: skip
+    app.state.put(f"notices/{noticed.id}", coolr.stored(noticed))
+    return _export(noticed.id)
+
+
+def kept(app: App, older_seconds: float = 0.0) -> Iterator[Start]:
+    """The jobs of notifications that are kept still: they never began, or left something to be done again.
+
+    Those whose links have expired are removed.
+    """
+    from shared.webhooks.coolr import restored
+
+    now = app.now()
+    for entry in app.state.entries("notices/"):
+        content = app.state.get(entry.name)
+        if content is None:
+            continue
+        ends = restored(content).expires or dt.datetime.fromtimestamp(
+            entry.modified + app.settings.webhook_max_age, dt.UTC
+        )
+        if ends <= now:
+            _log.warning("notification %s is given up: its links have expired", entry.name)
+            app.state.delete(entry.name)
+        elif entry.modified + older_seconds <= now.timestamp():
+            yield _export(entry.name.removeprefix("notices/"))
+
+
+def unannounced(app: App, feed: str | None = None, *, failed: bool = False, **more: Json) -> Iterator[Start]:
+    """The jobs for files of the exports container that the ledger does not know, of one feed or of all.
+
+    As `sluice load` would, they take for each table the newest full and what came after it. *failed* takes up work
+    that failed before, too; *more* is asked of the jobs on top.
+    """
+    if not app.settings.exports_url:
+        return
+    root, store = azure.split(app.settings.exports_url), open_store(app.settings.exports_url, app.settings)
+    enough = ("done",) if failed else ("done", "failed")
+    for system, offer in _offers(app, store):
+        name = f"{system}.{offer.table}"
+        if feed in (None, name):
+            ids = [work.id for work in exports.unit(offer, store).works]
+            known = app.ledger.known(name, ids)
+            if not all(id in known and known[id].status in enough for id in ids):
+                yield _of_offer(root._replace(sas=None), offer, more)
+
+
+def due(app: App) -> Iterator[Start]:
+    """The syncs of pull feeds whose schedule has come since they were last synced."""
+    from cronsim import CronSim
+
+    now = app.now()
+    for feed in app.feeds():
+        if feed.schedule is None or app.feed_states.paused(feed.name):
+            continue
+        last = moment(app.feed_states.asked(feed.name))
+        before = next(CronSim(feed.schedule, now + dt.timedelta(microseconds=1), reverse=True))
+        if last is None or last < before.replace(tzinfo=None):
+            yield sync(feed.name)
+
+
+def sync(feed: str, **more: Json) -> Start:
+    """The one job there is for a pull feed: while it runs, another is refused."""
+    plain = feed if re.fullmatch(r"[a-z0-9_.-]{1,80}", feed) else hashlib.sha256(feed.encode()).hexdigest()[:32]
+    return Start("one", f"sync:{plain}", {"work": {"feed": feed}, **more})
+
+
+def _export(notice: str) -> Start:
+    return Start("export", f"export:{notice}", {"work": {"notice": notice}})
+
+
+def _id(kind: str, *parts: str) -> str:
+    """An id that Durable takes (at most 100 characters, none of ``/\\#?``), the same for the same work."""
+    text = "".join(f"{len(part)}:{part}" for part in parts)  # lengths keep ("ab", "c") apart from ("a", "bc")
+    return f"{kind}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _other_client(app: App, client: str | None) -> str | None:
+    """Why a file of that client is none of ours, if so."""
+    clients = {system.client for system in app.systems.values() if system.source == "exports"}
+    if client is None or None in clients or client in clients:
+        return None
+    return f"it is of client {client!r}"
+
+
+def _offers(app: App, store: Store) -> Iterator[tuple[str, Offer]]:
+    """What of the exports container is to be taken, by system, in no order: merging it in any comes to the same."""
+    told = Told(settle_seconds=app.settings.settle, ahead_seconds=app.settings.cursor_ahead)
+    by_client: dict[str | None, list[Offer]] = {}
+    for offer in exports.find(store, told, app.now(), heard=lambda error: _log.warning("passed over: %s", error))[0]:
+        if not _other_client(app, offer.client):
+            by_client.setdefault(offer.client, []).append(offer)
+    for client, several in by_client.items():
+        system = exporting_system(app, None, client)
+        for queue in queues(several, everything=False):
+            base = queue.fulls[0] if queue.fulls else None
+            for offer in (*queue.fulls[:1], *queue.after(base)[0]):
+                yield system.name, offer
+
+
+def _of_offer(root: azure.Place, offer: Offer, more: Mapping[str, Json]) -> Start:
+    """The job that an event for the file would start; for a folder of part files one of their versions."""
+    places = [(root.within(file.name) or root, file.version) for file in offer.files]
+    first, etag = places[0]
+    if not _is_parts(offer):
+        return Start("one", _id("blob", first.container, first.path, etag), {
+            "work": {"file": first.link, "etag": etag}, **more,
+        })  # fmt: skip
+    folder = first._replace(path=first.path.rpartition("/")[0])
+    versions = [part for spot, version in sorted(places) for part in (spot.path, version)]
+    return Start("one", _id("folder", folder.container, *versions), {
+        "work": {"folder": folder.link, "table": offer.table}, **more,
+    })  # fmt: skip
+
+
+def _is_parts(offer: Offer) -> bool:
+    spot = place(offer.files[0].name)
+    return spot is not None and spot.part

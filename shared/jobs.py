@@ -1,0 +1,130 @@
+"""Whole jobs: what they ask for, how they are summed up and told of, and what can be seen of them meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from shared import alerts, desk, downstream, steps, works
+from shared.alerts import Summary
+from shared.errors import ConfigError
+from shared.model import Json, from_json, moment
+from shared.state import read, written
+
+if TYPE_CHECKING:
+    from shared.app import App
+
+PENDING = "downstream/pending"
+"""The summary of the last file that came by itself, until those who wait for exports have been told of it."""
+
+
+def do(app: App, step: str, ask: Json) -> Json:
+    """Do one of ``shared.orchestrations.STEPS``; what is logged meanwhile names the job."""
+    with app.on_behalf_of(ask["job"]):
+        return _STEPS[step](app, ask)
+
+
+def open_notice(app: App, ask: Json) -> Json:
+    """How many ``units`` the notification asks for."""
+    try:
+        return {"units": works.units(works.notice(app, ask["work"]["notice"]))}
+    except ConfigError as error:  # delivered once more after the job had ended
+        return {"status": "over", "error": str(error)}
+
+
+def conclude(app: App, ask: Json) -> Json:
+    """Sum up the ``units`` of the job, tell of it, call those who wait for it, and clear its documents away."""
+    kept = read(app.state, _summary(ask["job"]))
+    if kept is None or kept["started"] < ask["started"]:
+        before, kept = kept, _concluded(app, ask)
+        # A job that found all its work done says nothing new of what an earlier one of this id did.
+        if before is None or kept["summary"]["skipped"] < kept["summary"]["files"]:
+            app.state.put(_summary(ask["job"]), written(kept))
+    summary = from_json(Summary, kept["summary"])
+    _tell(app, ask, summary)
+    if "notice" in ask["work"]:
+        _follow(app, summary)
+        if not kept["again"]:
+            app.state.delete(_notice(ask))
+    elif "feed" not in ask["work"] and summary.done:
+        app.state.put(PENDING, written(kept["summary"]))
+    desk.remove(app.state, desk.folder(ask))
+    return {"status": summary.status, "files": summary.files, "done": summary.done, "failed": summary.failed}
+
+
+def view(app: App, job: str, host: Json | None) -> Json | None:
+    """A job as it is: how its orchestration stands, and what became of its units, each with its counts.
+
+    *host* is what the host says of the orchestration, if it knows it still. None if nobody knows the job.
+    """
+    kept = read(app.state, _summary(job))
+    if host is None and kept is None:
+        return None
+    told = {"job": job, **(host or {"state": "completed"})}
+    if kept is not None and told["state"] not in _GOING:
+        return {**told, "state": kept["summary"]["status"], "summary": kept["summary"], "units": kept["outcomes"]}
+    units = [outcome for _, outcome in sorted(desk.outcomes(app.state, f"jobs/{job}/"), key=lambda one: one[0])]
+    return {**told, "summary": None, "units": units}
+
+
+def follow_up(app: App, quiet_seconds: float) -> None:
+    """Tell those who wait for exports of files that came one by one, once none has come for so long."""
+    for entry in app.state.entries(PENDING):
+        if entry.modified + quiet_seconds <= app.now().timestamp():
+            summary = read(app.state, PENDING)
+            app.state.delete(PENDING)
+            if summary is not None:
+                _follow(app, from_json(Summary, summary))
+
+
+def _concluded(app: App, ask: Json) -> Json:
+    known = dict(desk.outcomes(app.state, desk.folder(ask)))
+    lost: Json = {"status": "failed", "error": "its orchestration ended without an outcome", "passing": True}
+    outcomes = [known.get(number, {**lost, "place": f"unit {number}"}) for number in range(int(ask["units"]))]
+    began = moment(ask["started"])
+    assert began is not None  # noqa: S101 - every job has begun
+    seconds = (app.now().replace(tzinfo=None) - began).total_seconds()
+    summary = alerts.summed(ask["job"], _what(app, ask), outcomes, max(0.0, seconds), app.job_link(ask["job"]))
+    again = any(outcome.get("passing") for outcome in outcomes)
+    return {"started": ask["started"], "summary": asdict(summary), "outcomes": outcomes, "again": again}
+
+
+def _what(app: App, ask: Json) -> str:
+    work = ask["work"]
+    if "feed" in work:
+        return f"sync {work['feed']}"
+    if "notice" in work:
+        noticed = works.notice(app, work["notice"])
+        return f"export {noticed.kind.capitalize()} of {noticed.client}, {noticed.exported_at[:16].replace('T', ' ')}"
+    return f"file {work.get('file') or work['folder']}"
+
+
+def _tell(app: App, ask: Json, summary: Summary) -> None:
+    """Exports and syncs are summed up; a file that came by itself is told of only if it is worth it."""
+    if not summary.done and not summary.failed:
+        return
+    alert = alerts.of_summary(summary)
+    if alert.severity == "info" and not {"feed", "notice"} & ask["work"].keys():
+        return
+    app.alerts.tell(replace(alert, key=alerts.same("summary", f"{summary.job} {ask['started']}", summary.status)))
+
+
+def _follow(app: App, summary: Summary) -> None:
+    if summary.status == "done" and summary.done:
+        downstream.after(app.settings, summary, app.token)
+
+
+_GOING = ("pending", "running", "continuedasnew", "suspended")
+_STEPS: Mapping[str, Callable[[App, Json], Json]] = {
+    "open_notice": open_notice, "plan": steps.plan, "stage": steps.stage, "publish": steps.publish, "tidy": steps.tidy,
+    "give_up": steps.give_up, "conclude": conclude,
+}  # fmt: skip
+
+
+def _summary(job: str) -> str:
+    return f"jobs/{job}/summary"
+
+
+def _notice(ask: Json) -> str:
+    return f"notices/{ask['work']['notice']}"

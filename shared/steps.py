@@ -1,0 +1,196 @@
+"""The four verbs as steps of a job: each may run on another machine, late, and twice. In and out goes small JSON.
+
+A step is asked with ``job`` (the orchestration's id), ``started`` (text of records), ``unit`` (its number in the job)
+and ``work`` (see shared.works); what it leaves for the next lies in the app's state (shared.desk). A TransientError is
+for the host to try again. Every other failure is written down and comes back as the outcome of its unit:
+
+    {"status": "done" | "failed" | "skipped", "feed", "place", counts of rows, "run", "error", "note", "skipped"}
+"""
+
+from __future__ import annotations
+
+import logging
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from shared import alerts, errors, works
+from shared.desk import Desk
+from shared.errors import DataError, IngestError, TransientError
+from shared.loading import LoadOptions
+from shared.model import OUTCOMES, Json, Plan, Run, Staged, Unit, from_json
+from shared.secrecy import scrubbed
+
+if TYPE_CHECKING:
+    from shared.app import App
+
+_log = logging.getLogger("sluice")
+_OVER: Json = {"status": "over"}
+"""Answers a step that was delivered once more after its job had ended."""
+_LONGEST = 1_000
+"""Characters of a text that an outcome keeps."""
+
+
+def plan(app: App, ask: Json) -> Json:
+    """Decide what the unit will read: the number of its ``slices``; or its outcome, if there is nothing to read."""
+    papers = Desk(app.state, ask)
+    if (known := papers.outcome()) is not None:
+        return known
+    kept = papers.plan()
+    return {"slices": len(kept.slices)} if kept is not None else _planned(app, ask, papers)
+
+
+def stage(app: App, ask: Json) -> Json:
+    """Stage slice number ``slice`` of the unit; what became of it is for ``publish`` to read."""
+    papers, number = Desk(app.state, ask), int(ask["slice"])
+    kept = papers.plan()
+    if kept is None or papers.outcome() is not None:
+        return _OVER
+    try:
+        source = works.source(app, ask["work"], int(ask["unit"]))
+        told: Json = {"staged": asdict(app.stage(kept, kept.slices[number], source, lambda _: None))}
+    except TransientError:
+        raise
+    except Exception as error:  # noqa: BLE001 - what it means for the unit is for `publish` to say
+        told = {"fault": _as_fault(error)}
+    papers.note(number, told)
+    return {"status": "fault" if "fault" in told else "staged"}
+
+
+def publish(app: App, ask: Json) -> Json:
+    """Merge what the slices staged, or say why that cannot be. The outcome of the unit."""
+    papers = Desk(app.state, ask)
+    if (known := papers.outcome()) is not None:
+        return known
+    kept = papers.plan()
+    if kept is None:
+        return _OVER
+    told = papers.slices(len(kept.slices))
+    if len(told) < len(kept.slices):
+        return give_up(app, {**ask, "error": f"{len(kept.slices) - len(told)} of its slices could not be staged"})
+    try:
+        staged = {n: from_json(Staged, one["staged"]) for n, one in told.items() if "staged" in one}
+        faults = {n: _data_error(one["fault"]) for n, one in told.items() if "fault" in one}
+        merged = app.merge(kept, staged, faults, _options(ask))
+    except TransientError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
+        return _failed(app, ask, papers, kept.run, kept.unit, error, kept)
+    app.feed_states.done(merged.run)
+    return papers.close({**_of_run(merged.run), "more": kept.unit.more})
+
+
+def tidy(app: App, ask: Json) -> Json:
+    """Drop what the unit staged, and its plan."""
+    papers = Desk(app.state, ask)
+    kept = papers.plan()
+    if kept is not None:
+        app.tidy(kept, dry_run=False)
+        papers.clear()
+    return {}
+
+
+def give_up(app: App, ask: Json) -> Json:
+    """The outcome of a unit one of whose steps failed too often, with ``error``. Its work stays to be done."""
+    papers = Desk(app.state, ask)
+    if (known := papers.outcome()) is not None:
+        return known
+    kept = papers.plan()
+    about = {"feed": kept.run.feed, "place": _places(kept.run)} if kept else _about(ask)
+    return _told(app, ask, papers, {**about, "status": "failed", "error": _text(ask["error"]), "passing": True})
+
+
+# -- what became of a unit
+
+
+def _planned(app: App, ask: Json, papers: Desk) -> Json:
+    if "feed" in ask["work"]:
+        app.feed_states.ask(ask["work"]["feed"], ask["started"])
+    try:
+        found = works.find(app, ask["work"], int(ask["unit"]), ask["started"])
+        run = works.run(app, found, _options(ask))
+    except TransientError:
+        raise
+    except works.Skipped as skipped:
+        about = {"feed": skipped.feed, "place": _text(skipped.place), "passing": skipped.passing}
+        return papers.close({"status": "skipped", "skipped": skipped.reason, **about})
+    except works.Unreadable as error:
+        refused = app.refuse(error.feed, error.unit, error.error, place=error.place, options=_options(ask)).run
+        assert refused is not None  # noqa: S101 - a refusal is written down as a run
+        return _told(app, ask, papers, _of_run(refused), refused)
+    except Exception as error:  # noqa: BLE001 - whatever failed it, the unit has failed
+        return _told(app, ask, papers, {**_about(ask), "status": "failed", "error": _text(_said(error))})
+    try:
+        planned = papers.keep(app.plan(replace(run, started=ask["started"]), found.unit, found.source))
+    except TransientError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
+        return _failed(app, ask, papers, run, found.unit, error, None)
+    return {"slices": len(planned.slices)}
+
+
+def _failed(
+    app: App, ask: Json, papers: Desk, run: Run, unit: Unit, error: Exception, kept: Plan | None
+) -> Json:  # fmt: skip
+    failed = app.fail(run, unit, error if isinstance(error, IngestError) else _said(error), _options(ask), kept)
+    return _told(app, ask, papers, _of_run(failed), failed)
+
+
+def _told(app: App, ask: Json, papers: Desk, outcome: Json, run: Run | None = None) -> Json:
+    """Keep the outcome of a unit that failed, and tell of it at once."""
+    kept = papers.close(outcome)
+    link = app.job_link(ask["job"])
+    alert = alerts.of_run(run, outcome["place"], link) if run else alerts.of_failure(outcome, link)
+    if alert is not None:
+        app.alerts.tell(alert)
+    return kept
+
+
+def _of_run(run: Run) -> Json:
+    counts = ("read", *OUTCOMES, "absent", "values_rejected")
+    told = {name: getattr(run, name) for name in (*counts, "feed", "kind", "complete", "exported_at", "note", "error")}
+    texts = {name: _text(told[name]) for name in ("note", "error") if told[name]}
+    return {**told, **texts, "status": run.status, "run": run.id, "place": _places(run)}
+
+
+def _about(ask: Json) -> Json:
+    """What is known of a unit from its work alone."""
+    work = ask["work"]
+    return {"feed": work.get("feed"), "place": next(str(value) for value in work.values())}
+
+
+def _places(run: Run) -> str:
+    more = f" and {len(run.files) - 1:,} more" if len(run.files) > 1 else ""
+    return _text(f"{run.files[0] if run.files else run.feed}{more}")
+
+
+def _options(ask: Json) -> LoadOptions:
+    return LoadOptions(max_delete_share=ask.get("max_delete_share"))
+
+
+def _said(error: Exception) -> str:
+    """*error* in one line. One that is none of ours is a bug, and is logged with where it came from."""
+    if isinstance(error, IngestError):
+        return str(error)
+    _log.error("a step failed in a way that nobody foresaw", exc_info=error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _text(text: str) -> str:
+    return scrubbed(" ".join(text.split()))[:_LONGEST]
+
+
+def _as_fault(error: Exception) -> Json:
+    if isinstance(error, IngestError):
+        return {"kind": type(error).__name__, "problem": scrubbed(error.problem), "fix": error.fix}
+    return {"kind": None, "problem": scrubbed(_said(error))}
+
+
+def _data_error(fault: Json) -> DataError:
+    """What is wrong with the data of a slice; any other fault is raised."""
+    if fault["kind"] is None:
+        raise RuntimeError(fault["problem"])
+    error = getattr(errors, fault["kind"])(fault["problem"], fix=fault["fix"])
+    if isinstance(error, DataError):
+        return error
+    raise error

@@ -1,0 +1,186 @@
+"""What an operator should hear without asking: feeds without data, jobs that are stuck, events nobody processed."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import logging
+import re
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shared import alerts, azure, intake, jobs
+from shared.alerts import Alert
+from shared.intake import Start
+from shared.model import Json, instant, moment
+
+if TYPE_CHECKING:
+    from shared.app import App
+
+_log = logging.getLogger("sluice")
+
+PENDING_SECONDS = 900.0
+"""How long an orchestration may wait for its first step."""
+MOST_ATTEMPTS = 3
+PAGE = 100
+"""Orchestrations in one answer of the host; Durable's 1.x client never asks for the rest."""
+_JOB = re.compile(r"(?P<base>(?:blob|folder|export|sync):[^:~]+)(?:~(?P<attempt>\d+))?")
+POISON = "webjobs-blobtrigger-poison"
+_AT_ONCE = 32
+
+
+class Instance(NamedTuple):
+    """An orchestration as the host lists it."""
+
+    id: str
+    name: str
+    status: str
+    created: dt.datetime
+    """Aware, in UTC."""
+
+
+class Stuck(NamedTuple):
+    """A job that does not go on."""
+
+    instance: Instance
+    retry: str | None
+    """Id of the next attempt; None for a sync, which its schedule starts again, and after the last attempt."""
+
+    def alert(self) -> Alert:
+        """What to tell of it."""
+        then = f"it is started again as {self.retry}" if self.retry else "its next start is up to its schedule or you"
+        text = f"{self.instance.status} since {self.instance.created:%Y-%m-%d %H:%M} UTC: it is ended, and {then}"
+        key = alerts.same("stuck", self.instance.id)
+        return Alert(kind="stuck", title=f"job {self.instance.id} is stuck", text=text, severity="error", key=key)
+
+
+def stuck(instances: Iterable[Instance], now: dt.datetime, running_seconds: float) -> list[Stuck]:
+    """The jobs among *instances* that wait or run for too long; children go with their job."""
+    longest = {"Pending": PENDING_SECONDS, "Running": running_seconds}
+    found = []
+    for one in instances:
+        job = _JOB.fullmatch(one.id)
+        if job and (now - one.created).total_seconds() > longest.get(one.status, float("inf")):
+            attempt = int(job["attempt"] or 1) + 1
+            again = not one.id.startswith("sync:") and attempt <= MOST_ATTEMPTS
+            found.append(Stuck(one, f"{job['base']}~{attempt}" if again else None))
+    return found
+
+
+async def listed(
+    page: Callable[[dt.datetime, dt.datetime], Awaitable[Sequence[Instance]]], since: dt.datetime, until: dt.datetime
+) -> list[Instance]:
+    """All orchestrations made between two times, though no answer holds more than ``PAGE``: by ever shorter spans."""
+    found = {one.id: one for one in await page(since, until)}
+    if len(found) >= PAGE and until - since > dt.timedelta(seconds=1):
+        middle = since + (until - since) / 2
+        for span in ((since, middle), (middle, until)):
+            found |= {one.id: one for one in await listed(page, *span)}
+    return list(found.values())
+
+
+def look(app: App) -> list[Start]:
+    """Tell of feeds without data, of poisoned events and dead letters, then remove what is kept no longer.
+
+    The jobs to start: those of notifications that are kept still.
+    """
+    for alert in chain(stale(app), poisoned(app), dead_letters(app)):
+        app.alerts.tell(alert)
+    jobs.follow_up(app, PENDING_SECONDS)
+    starts = list(intake.kept(app, PENDING_SECONDS))
+    purge(app)
+    return starts
+
+
+def stale(app: App) -> Iterator[Alert]:
+    """Feeds whose last data came longer ago than the catalog allows."""
+    now = app.now()
+    for feed in app.feeds():
+        if feed.max_age_hours is None or app.feed_states.paused(feed.name):
+            continue
+        last = app.feed_states.last(feed.name)
+        since = moment(last.finished if last else app.feed_states.expected_since(feed.name, instant(now)))
+        assert since is not None  # noqa: S101 - both are times
+        hours = (now.replace(tzinfo=None) - since).total_seconds() / 3600
+        if hours > feed.max_age_hours:
+            came = f"the last came at {since:%Y-%m-%d %H:%M} UTC" if last else f"none since {since:%Y-%m-%d %H:%M} UTC"
+            yield Alert(
+                kind="stale", title=f"{feed.name} has had no data for {hours:,.0f} h", severity="error",
+                text=f"{came}; the catalog allows {feed.max_age_hours:g} h", key=alerts.same("stale", feed.name),
+            )  # fmt: skip
+
+
+def poisoned(app: App) -> Iterator[Alert]:
+    """Events of files for which no job could be started; each is taken out of its queue once it has been told of."""
+    queue = _poison_queue(app)
+    if queue is None:
+        return
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        messages = list(queue.receive_messages(max_messages=_AT_ONCE, visibility_timeout=300))
+    except ResourceNotFoundError:  # there never was one
+        return
+    for message in messages:
+        name = _named(message.content)
+        _log.error("poisoned event: %s", name)
+        yield Alert(
+            kind="poison", title="an event failed too often", severity="error", key=f"poison-{message.id}",
+            text=f"no job could be started for {name}; `reconcile` takes the file if it is still there",
+        )  # fmt: skip
+        queue.delete_message(message)
+
+
+def dead_letters(app: App) -> Iterator[Alert]:
+    """Events that Event Grid could not deliver. Their files stay where they are, and are told of once."""
+    if not app.settings.dead_letter_url:
+        return
+    from shared.stores import open_store
+
+    store = open_store(app.settings.dead_letter_url, app.settings)
+    for file in store.list():
+        seen = f"dead-letters/{file.name}"
+        if app.state.get(seen) is not None:
+            continue
+        yield Alert(
+            kind="poison", title="Event Grid could not deliver events", severity="warning",
+            text=f"see {file.name}; `reconcile` takes the files that nothing announced",
+            key=alerts.same("poison", file.name),
+        )  # fmt: skip
+        app.state.put(seen, b"")
+
+
+def purge(app: App) -> None:
+    """Remove summaries, plans that were left behind and memories of alerts that are older than KEEP_JOBS."""
+    oldest = app.now().timestamp() - app.settings.keep_jobs
+    for prefix in ("jobs/", "told/", "dead-letters/"):
+        for entry in app.state.entries(prefix):
+            if entry.modified < oldest:
+                app.state.delete(entry.name)
+
+
+def _poison_queue(app: App) -> Any:
+    if not app.settings.exports_url:
+        return None
+    return azure.queue(azure.split(app.settings.exports_url), POISON, app.settings)
+
+
+def _named(content: str) -> str:
+    """The file that an event of the host is about."""
+    for text in (content, _decoded(content)):
+        try:
+            told: Mapping[str, Json] = json.loads(text)
+            return f"{told['ContainerName']}/{told['BlobName']}"
+        except (ValueError, KeyError, TypeError):
+            continue
+    return "a message that cannot be read"
+
+
+def _decoded(content: str) -> str:
+    try:
+        return base64.b64decode(content).decode()
+    except ValueError:
+        return ""

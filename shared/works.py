@@ -1,0 +1,226 @@
+"""What a job is asked to take, found again from the few words that travel: a file, a folder, a notification, a feed.
+
+A *work* is one of these; none holds what signs in:
+
+    {"file": URL, "etag": ETag}          one exported file in one version of its content
+    {"folder": URL, "table": name}       all part files of one table of one export
+    {"notice": id}                       the files of a notification, which lies in the app's state; a unit a table
+    {"feed": name}                       the next window of a pull feed
+"""
+
+from __future__ import annotations
+
+import math
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from shared import azure, pipeline
+from shared.catalog import System
+from shared.errors import ConfigError, IngestError
+from shared.identity import work_id
+from shared.loading import LoadOptions, exporting_system
+from shared.model import Json, Run, Unit, Work
+from shared.sources import PullSource, Source, exports
+from shared.sources._choice import Offer
+from shared.sources._layout import place
+from shared.sources.exports import Told
+from shared.stores import Store, open_store
+
+if TYPE_CHECKING:
+    from shared.app import App
+    from shared.webhooks.coolr import Link, Notice
+
+
+class Found(NamedTuple):
+    """A unit of work and where to read it."""
+
+    feed: str
+    unit: Unit
+    source: Source
+    place: str
+    """For people."""
+
+
+class Skipped(Exception):  # noqa: N818 - no error: there is nothing to do
+    """A unit that is not to be taken, and why; *passing* if it may be later."""
+
+    def __init__(self, feed: str, place: str, reason: str, *, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.feed, self.place, self.reason, self.passing = feed, place, reason, passing
+
+
+class Unreadable(Exception):  # noqa: N818 - carries an error of ours
+    """A unit whose files cannot even be looked at."""
+
+    def __init__(self, feed: str, unit: Unit, place: str, error: IngestError) -> None:
+        super().__init__(str(error))
+        self.feed, self.unit, self.place, self.error = feed, unit, place, error
+
+
+def find(app: App, work: Json, number: int, started: str) -> Found:
+    """Unit *number* of *work*, for a job that *started* then (text of records).
+
+    Skipped if it is not to be taken, Unreadable if it is known what it is and not what is in it; any other error of
+    ours if not even that.
+    """
+    if "file" in work:
+        return _file(app, work)
+    if "folder" in work:
+        return _folder(app, work)
+    if "notice" in work:
+        return _noticed(app, notice(app, work["notice"]), number)
+    return _window(app, work["feed"], started)
+
+
+def run(app: App, found: Found, options: LoadOptions) -> Run:
+    """The run that does what was found. Skipped if its feed is paused, or all of it is done."""
+    if app.feed_states.paused(found.feed):
+        raise Skipped(found.feed, found.place, "its feed is paused", passing=True)
+    asked = app.asked(found.feed, found.unit, options)
+    if asked is None:
+        raise Skipped(found.feed, found.place, "already loaded")
+    return asked
+
+
+def source(app: App, work: Json, number: int) -> Source:
+    """Where the slices of that unit are read, once it has been planned."""
+    if "feed" in work:
+        return pull_source(app, work["feed"])
+    if "notice" in work:
+        return app.source(_links(app, _tables(notice(app, work["notice"]))[number][1]))
+    return app.source(_store(app, work.get("file") or work["folder"]))
+
+
+# -- files of the container that exports arrive in
+
+
+def _file(app: App, work: Json) -> Found:
+    store = _store(app, work["file"])
+    # A part file that comes alone says nothing of the others, however old it is: `reconcile` takes the whole folder.
+    told = Told(settle_seconds=math.inf, ahead_seconds=app.settings.cursor_ahead)
+    (offer,), _ = exports.find(store, told, app.now())
+    system = exporting_system(app, None, offer.client)
+    feed = f"{system.name}.{offer.table}"
+    if offer.files[0].version != work["etag"]:
+        raise Skipped(feed, offer.files[0].name, "overwritten since; its new content is work of its own")
+    one_client_alone(app, system, offer.client)
+    return Found(feed, exports.unit(offer, store), app.source(store), offer.files[0].name)
+
+
+def _folder(app: App, work: Json) -> Found:
+    store = _store(app, work["folder"])
+    told = Told(
+        tables=(work["table"],), settle_seconds=app.settings.settle, ahead_seconds=app.settings.cursor_ahead
+    )  # fmt: skip
+    offers, _ = exports.find(store, told, app.now())
+    system = exporting_system(app, None, offers[0].client)
+    one_client_alone(app, system, offers[0].client)
+    return Found(f"{system.name}.{work['table']}", exports.unit(offers[0], store), app.source(store), offers[0].folder)
+
+
+def _store(app: App, location: str) -> Store:
+    """The store of a URL without what signs in; a SAS in EXPORTS_URL signs in to its own container."""
+    own = azure.split(app.settings.exports_url) if app.settings.exports_url else None
+    place = azure.split(location)
+    if own and own.sas and own[:2] == place[:2]:
+        return open_store(f"{location}?{own.sas}", app.settings)
+    return open_store(location, app.settings)
+
+
+def one_client_alone(app: App, system: System, client: str | None) -> None:
+    """ConfigError if *client* is not the one whose data *system* has: the set one, else the first that came."""
+    if client is None:
+        return
+    if system.client is None:
+        document = f"clients/{system.name}"
+        if app.state.add(document, client.encode()):
+            return
+        known = (app.state.get(document) or client.encode()).decode()
+        if known != client:
+            raise ConfigError(
+                f"exports of client {client!r} have come for system {system.name}, which has data of {known!r}",
+                fix=f"Set {system.name.upper()}_CLIENT to the one to take; a second client is a second system",
+            )
+    elif client != system.client:
+        raise ConfigError(
+            f"exports of client {client!r} have come for system {system.name}, whose client is {system.client!r}",
+            fix="Give them a container of their own; a second client is a second system",
+        )
+
+
+# -- files that a notification links to
+
+
+def notice(app: App, id: str) -> Notice:
+    """The notification of that id. ConfigError once it is not kept any more."""
+    from shared.webhooks.coolr import restored
+
+    content = app.state.get(f"notices/{id}")
+    if content is None:
+        raise ConfigError(f"notification {id} is not kept any more", fix="Ask the sender for another")
+    return restored(content)
+
+
+def units(noticed: Notice) -> int:
+    """How many units of work a notification asks for."""
+    return len(_tables(noticed))
+
+
+def _tables(noticed: Notice) -> list[tuple[str, list[Link]]]:
+    """The links of each table: one file, or all the part files of a dump, which only their path tells."""
+    tables: dict[str, list[Link]] = {}
+    for link in noticed.links:
+        spot = place(unquote(urlsplit(link.url).path).lstrip("/"))
+        table = spot.table if spot and spot.part else link.name[: -len(".parquet")].lower()
+        tables.setdefault(table, []).append(link)
+    return sorted(tables.items())
+
+
+def _noticed(app: App, noticed: Notice, number: int) -> Found:
+    table, links = _tables(noticed)[number]
+    system = exporting_system(app, None, noticed.client)
+    feed = f"{system.name}.{table}"
+    one_client_alone(app, system, noticed.client)
+    try:
+        store = _links(app, links)
+        files = tuple(store.list())
+        offer = Offer(
+            table=table, kind=noticed.kind, client=noticed.client, exported_at=noticed.exported_at,
+            complete=noticed.kind == "full", folder=files[0].name.rpartition("/")[0], files=files,
+        )  # fmt: skip
+        unit = exports.unit(offer, store)
+    except IngestError as error:
+        names = [link.name for link in links]
+        works = tuple(Work(work_id(name, "unreadable"), name) for name in names)
+        unit = Unit(kind=noticed.kind, works=works, exported_at=noticed.exported_at, client=noticed.client)
+        raise Unreadable(feed, unit, ", ".join(names)[:200], error) from error
+    return Found(feed, unit, app.source(store), ", ".join(work.name for work in unit.works)[:500])
+
+
+def _links(app: App, links: Sequence[Link]) -> Store:
+    from shared.stores.links import LinkStore
+
+    return LinkStore([link.url for link in links], app.settings, most_bytes=app.settings.webhook_max_bytes)
+
+
+# -- pull feeds
+
+
+def _window(app: App, feed: str, started: str) -> Found:
+    system, _, table = feed.partition(".")
+    source = pull_source(app, feed)
+    unit = pipeline.window(app.systems[system].feed(table, ()), source, app.ledger, now=started)
+    if unit is None:
+        raise Skipped(feed, feed, "the source is empty")
+    return Found(feed, unit, source, unit.works[0].name)
+
+
+def pull_source(app: App, name: str) -> PullSource:
+    """Where a pull feed is read."""
+    from shared.sources import sql
+
+    system, _, table = name.partition(".")
+    url = app.settings.system(system).database_url
+    return sql.open_source(app.systems[system].feed(table, ()), url, app.settings)
