@@ -5,14 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
+import threading
+
+from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import pyarrow as pa
 import pytest
 
+from shared.arrow import arange
+from shared.contract import ROW
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.loading import LoadOptions
-from shared.model import OUTCOMES
+from shared.model import OUTCOMES, Column
 from shared.settings import Settings
 from shared.warehouses import open_warehouse
 from tests.exports import export_path, open_test_app, write_parquet
@@ -298,3 +303,34 @@ class TestDuckDB(WarehouseSuite):
                 return db.execute(statement).fetchall()
 
         return run
+
+
+class Branching:
+    """A connection that can be branched and nothing else, by one thread at a time."""
+
+    def __init__(self, connection):
+        self._connection, self._lock = connection, threading.Lock()
+
+    def cursor(self):
+        assert self._lock.acquire(blocking=False), "two calls of one connection at a time"
+        try:
+            return self._connection.cursor()
+        finally:
+            self._lock.release()
+
+
+def test_threads_of_one_process_share_no_connection(tmp_path):
+    """DuckDB refuses a call of a connection that another thread is using, be it to attach, to detach or to branch."""
+    app = open_test_app(tmp_path)
+    app.warehouse.__dict__["_database"] = Branching(app.warehouse._database)
+    feed = app.systems["coolr"].feed("location", ())
+    column = Column("LocationId", "LocationId", "bigint")
+
+    def stage(number):
+        for _ in range(5):
+            batch = pa.RecordBatch.from_arrays([arange(0, 10), pa.array(range(10))], names=[ROW, "LocationId"])
+            app.warehouse.stage(feed, f"s_0123456789abcdef_{number}", [column], [batch])
+            app.warehouse.runs(limit=1)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert [None] * 4 == list(threads.map(stage, range(4)))

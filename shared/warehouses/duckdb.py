@@ -61,6 +61,7 @@ class DuckDBWarehouse:
         self._timeout = lock_timeout
         self._claims = Claims(self._side("").parent, lock_timeout)
         self._opening = threading.Lock()
+        self._branching = threading.Lock()
         self._merging: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._users = 0
 
@@ -176,14 +177,19 @@ class DuckDBWarehouse:
                 self._attach()
             self._users += 1
         try:
-            with translated(), self._database.cursor() as connection:
+            with translated(), self._cursor() as connection:
                 connection.execute(f'USE "{ALIAS}"')
                 yield DuckDBSession(connection)
         finally:
             with translated(), self._opening:
                 self._users -= 1
                 if self._users == 0:
-                    self._database.execute(f'DETACH "{ALIAS}"')
+                    self._detach()
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection for one thread. All work is done on such ones: DuckDB refuses two calls of one at a time."""
+        with self._branching:
+            return self._database.cursor()
 
     @functools.cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
@@ -192,25 +198,30 @@ class DuckDBWarehouse:
 
     def _attach(self) -> None:
         _make_folder(self._path)
-        self._wait_for(self._path, f'ATTACH {_text(self._path)} AS "{ALIAS}"')
+        with self._cursor() as connection:
+            self._wait_for(connection, self._path, f'ATTACH {_text(self._path)} AS "{ALIAS}"')
         try:
-            with self._database.cursor() as connection:
+            with self._cursor() as connection:
                 connection.execute(f'USE "{ALIAS}"')
                 session = DuckDBSession(connection)
                 with session.transaction():
                     _ingest.prepare(session)
         except BaseException:
-            self._database.execute(f'DETACH "{ALIAS}"')
+            self._detach()
             raise
 
-    def _wait_for(self, path: Path, attach: str) -> None:
+    def _detach(self) -> None:
+        with self._cursor() as connection:
+            connection.execute(f'DETACH "{ALIAS}"')
+
+    def _wait_for(self, connection: duckdb.DuckDBPyConnection, path: Path, attach: str) -> None:
         """Attach as soon as no other process has the file, but not for ever."""
         try:
             for attempt in stamina.retry_context(
                 on=is_held, attempts=None, timeout=self._timeout, wait_initial=0.05, wait_max=1.0
             ):
                 with attempt:
-                    self._database.execute(attach)
+                    connection.execute(attach)
         except duckdb.Error as error:
             if not is_held(error):
                 raise
@@ -232,9 +243,9 @@ class DuckDBWarehouse:
         path = self._side(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        with translated(), self._database.cursor() as connection:
+        with translated(), self._cursor() as connection:
             session = DuckDBSession(connection)
-            self._wait_for(path, f"ATTACH {_text(path)} AS {session.quoted(name)}")
+            self._wait_for(connection, path, f"ATTACH {_text(path)} AS {session.quoted(name)}")
             try:
                 yield session, session.quoted(name, "main", "rows")
             finally:
@@ -247,7 +258,8 @@ class DuckDBWarehouse:
         try:
             for name in beside:
                 path = self._side(name)
-                self._wait_for(path, f"ATTACH {_text(path)} AS {session.quoted(name)} (READ_ONLY)")
+                with self._cursor() as connection:
+                    self._wait_for(connection, path, f"ATTACH {_text(path)} AS {session.quoted(name)} (READ_ONLY)")
             yield set(beside)
         finally:
             for name in beside:
