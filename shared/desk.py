@@ -18,6 +18,30 @@ def folder(ask: Mapping[str, Json]) -> str:
     return f"jobs/{ask['job']}/{ask['started']}/"
 
 
+def take(state: State, ask: Mapping[str, Json], run: str, now: float, longest: float) -> str | None:
+    """Take a run in hand for a unit of a job; the job that has it already, if it has had it for less than *longest*.
+
+    An event and a notification of one file come to the very same run, whose staging tables have the same names: the
+    second leaves it to the first. Times are in seconds since 1970.
+    """
+    mine = {"job": ask["job"].partition("~")[0], "unit": ask["unit"]}  # of several attempts only the last is alive
+    name = f"hands/{run}"
+    if state.add(name, written({**mine, "since": now})):
+        return None
+    known = read(state, name) or {}
+    if all(known.get(key) == value for key, value in mine.items()):
+        return None
+    if known.get("since", now - longest) + longest > now:
+        return str(known["job"])
+    state.put(name, written({**mine, "since": now}))  # who had it is long dead
+    return None
+
+
+def release(state: State, run: str) -> None:
+    """Whoever asks next for the run may take it in hand."""
+    state.delete(f"hands/{run}")
+
+
 class Desk:
     """Of several writers of a document the first wins, so a step that runs twice leaves what it left at first."""
 

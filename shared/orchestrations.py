@@ -25,7 +25,7 @@ CHILDREN = 50
 ATTEMPTS = 5
 _FIRST_PAUSE = dt.timedelta(seconds=30)
 _LONGEST_PAUSE = dt.timedelta(minutes=10)
-_WINDOWS = 20
+_WINDOWS = 10
 """How many windows of a pull feed one history holds."""
 
 

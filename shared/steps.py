@@ -14,7 +14,7 @@ import logging
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from shared import alerts, errors, works
+from shared import alerts, desk, errors, works
 from shared.desk import Desk
 from shared.errors import DataError, IngestError, TransientError
 from shared.loading import LoadOptions
@@ -86,6 +86,7 @@ def tidy(app: App, ask: Json) -> Json:
     kept = papers.plan()
     if kept is not None:
         app.tidy(kept, dry_run=False)
+        desk.release(app.state, kept.run.id)
         papers.clear()
     return {}
 
@@ -108,7 +109,7 @@ def _planned(app: App, ask: Json, papers: Desk) -> Json:
         app.feed_states.ask(ask["work"]["feed"], ask["started"])
     try:
         found = works.find(app, ask["work"], int(ask["unit"]), ask["started"])
-        run = works.run(app, found, _options(ask))
+        run = works.run(app, found, ask, _options(ask))
     except TransientError:
         raise
     except works.Skipped as skipped:
@@ -123,9 +124,12 @@ def _planned(app: App, ask: Json, papers: Desk) -> Json:
     try:
         planned = papers.keep(app.plan(replace(run, started=ask["started"]), found.unit, found.source))
     except TransientError:
+        desk.release(app.state, run.id)
         raise
     except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
-        return _failed(app, ask, papers, run, found.unit, error, None)
+        outcome = _failed(app, ask, papers, run, found.unit, error, None)
+        desk.release(app.state, run.id)
+        return outcome
     return {"slices": len(planned.slices)}
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import functools
 import json
 import logging
 import re
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from shared import alerts, azure, intake, jobs
 from shared.alerts import Alert
@@ -87,15 +88,20 @@ def look(app: App) -> list[Start]:
 
     The jobs to start: those of notifications that are kept still.
     """
-    for alert in chain(stale(app), poisoned(app), dead_letters(app)):
-        app.alerts.tell(alert)
+    for alert, then in chain(stale(app), poisoned(app), dead_letters(app)):
+        if app.alerts.tell(alert) or not app.settings.alert_url:  # without one the log alone tells
+            then()
     jobs.follow_up(app, PENDING_SECONDS)
     starts = list(intake.kept(app, PENDING_SECONDS))
     purge(app)
     return starts
 
 
-def stale(app: App) -> Iterator[Alert]:
+Tell: TypeAlias = "tuple[Alert, Callable[[], object]]"
+"""What to tell, and what to do once it has been told."""
+
+
+def stale(app: App) -> Iterator[Tell]:
     """Feeds whose last data came longer ago than the catalog allows."""
     now = app.now()
     for feed in app.feeds():
@@ -107,13 +113,14 @@ def stale(app: App) -> Iterator[Alert]:
         hours = (now.replace(tzinfo=None) - since).total_seconds() / 3600
         if hours > feed.max_age_hours:
             came = f"the last came at {since:%Y-%m-%d %H:%M} UTC" if last else f"none since {since:%Y-%m-%d %H:%M} UTC"
-            yield Alert(
+            alert = Alert(
                 kind="stale", title=f"{feed.name} has had no data for {hours:,.0f} h", severity="error",
                 text=f"{came}; the catalog allows {feed.max_age_hours:g} h", key=alerts.same("stale", feed.name),
             )  # fmt: skip
+            yield alert, _nothing
 
 
-def poisoned(app: App) -> Iterator[Alert]:
+def poisoned(app: App) -> Iterator[Tell]:
     """Events of files for which no job could be started; each is taken out of its queue once it has been told of."""
     queue = _poison_queue(app)
     if queue is None:
@@ -127,14 +134,14 @@ def poisoned(app: App) -> Iterator[Alert]:
     for message in messages:
         name = _named(message.content)
         _log.error("poisoned event: %s", name)
-        yield Alert(
+        alert = Alert(
             kind="poison", title="an event failed too often", severity="error", key=f"poison-{message.id}",
             text=f"no job could be started for {name}; `reconcile` takes the file if it is still there",
         )  # fmt: skip
-        queue.delete_message(message)
+        yield alert, functools.partial(queue.delete_message, message)
 
 
-def dead_letters(app: App) -> Iterator[Alert]:
+def dead_letters(app: App) -> Iterator[Tell]:
     """Events that Event Grid could not deliver. Their files stay where they are, and are told of once."""
     if not app.settings.dead_letter_url:
         return
@@ -145,21 +152,25 @@ def dead_letters(app: App) -> Iterator[Alert]:
         seen = f"dead-letters/{file.name}"
         if app.state.get(seen) is not None:
             continue
-        yield Alert(
+        alert = Alert(
             kind="poison", title="Event Grid could not deliver events", severity="warning",
             text=f"see {file.name}; `reconcile` takes the files that nothing announced",
             key=alerts.same("poison", file.name),
         )  # fmt: skip
-        app.state.put(seen, b"")
+        yield alert, functools.partial(app.state.put, seen, b"")
 
 
 def purge(app: App) -> None:
     """Remove summaries, plans that were left behind and memories of alerts that are older than KEEP_JOBS."""
     oldest = app.now().timestamp() - app.settings.keep_jobs
-    for prefix in ("jobs/", "told/", "dead-letters/"):
+    for prefix in ("jobs/", "hands/", "told/", "dead-letters/"):
         for entry in app.state.entries(prefix):
             if entry.modified < oldest:
                 app.state.delete(entry.name)
+
+
+def _nothing() -> None:
+    """There is nothing to do once it has been told."""
 
 
 def _poison_queue(app: App) -> Any:

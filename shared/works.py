@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from shared import azure, pipeline
+from shared import azure, desk, pipeline
 from shared.catalog import System
-from shared.errors import ConfigError, IngestError
+from shared.errors import ConfigError, IngestError, TransientError
 from shared.identity import work_id
 from shared.loading import LoadOptions, exporting_system
 from shared.model import Json, Run, Unit, Work
@@ -74,13 +74,19 @@ def find(app: App, work: Json, number: int, started: str) -> Found:
     return _window(app, work["feed"], started)
 
 
-def run(app: App, found: Found, options: LoadOptions) -> Run:
-    """The run that does what was found. Skipped if its feed is paused, or all of it is done."""
+def run(app: App, found: Found, ask: Json, options: LoadOptions) -> Run:
+    """The run that does what was found, in hand for this job.
+
+    Skipped if its feed is paused, if all of it is done, or if another job has it in hand.
+    """
     if app.feed_states.paused(found.feed):
         raise Skipped(found.feed, found.place, "its feed is paused", passing=True)
     asked = app.asked(found.feed, found.unit, options)
     if asked is None:
         raise Skipped(found.feed, found.place, "already loaded")
+    holder = desk.take(app.state, ask, asked.id, app.now().timestamp(), app.settings.stuck_after)
+    if holder is not None:
+        raise Skipped(found.feed, found.place, f"job {holder} has it in hand", passing=True)
     return asked
 
 
@@ -191,6 +197,8 @@ def _noticed(app: App, noticed: Notice, number: int) -> Found:
             complete=noticed.kind == "full", folder=files[0].name.rpartition("/")[0], files=files,
         )  # fmt: skip
         unit = exports.unit(offer, store)
+    except TransientError:
+        raise
     except IngestError as error:
         names = [link.name for link in links]
         works = tuple(Work(work_id(name, "unreadable"), name) for name in names)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import json
+import os
 import re
 import threading
 
@@ -24,6 +24,8 @@ import shared.app
 
 from shared.app import App
 from tests.durable_host import DurableHost, call_async
+
+_EVENTS = "/runtime/webhooks/blobs?functionName=Host.Functions.on_export"
 
 
 class Reply(NamedTuple):
@@ -47,6 +49,15 @@ class FunctionsHost:
     def blob_event(self, container: ContainerClient, name: str) -> None:
         """An event says that a blob was written."""
         self._call("on_export", file=container.get_blob_client(name))
+
+    def events(self, body: bytes) -> Reply:
+        """Event Grid posts events of the container that the setting ExportsStorage signs in to."""
+        for event in json.loads(body):
+            place, _, name = event["subject"].partition("/blobs/")
+            connection = os.environ["ExportsStorage"]  # noqa: SIM112 - as the host spells it
+            with ContainerClient.from_connection_string(connection, place.rpartition("/")[2]) as client:
+                self.blob_event(client, name)
+        return Reply(202, None, {})
 
     def timer(self, name: str) -> None:
         """The schedule of a timer has come."""
@@ -81,7 +92,7 @@ class FunctionsHost:
         return self.job(id)
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[str]:
+    def listening(self, port: int = 0) -> Iterator[str]:
         """Answer real HTTP requests; gives the address of the API."""
         host = self
 
@@ -90,7 +101,11 @@ class FunctionsHost:
 
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                reply = host.request(self.command, self.path.removeprefix("/api/"), body, dict(self.headers.items()))
+                if self.path.startswith(_EVENTS):
+                    reply = host.events(body)
+                else:
+                    path = self.path.removeprefix("/api/")
+                    reply = host.request(self.command, path, body, dict(self.headers.items()))
                 content = b"" if reply.body is None else json.dumps(reply.body).encode()
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
@@ -105,7 +120,7 @@ class FunctionsHost:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
             try:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
 
 from dataclasses import fields
 from pathlib import Path
@@ -12,9 +16,15 @@ import pytest
 
 from click.testing import CliRunner
 
+import function_app
+
 from shared import app, catalog, demo
 from shared.cli import main
 from shared.settings import Settings
+from shared.sources._layout import place
+from tests.durable_host import DurableHost
+from tests.exports import open_test_app
+from tests.functions_host import FunctionsHost
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,7 +69,7 @@ def test_every_make_command_is_a_target():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = [words[1] for words in _commands() if words[0] == "make"]
 
-    assert ["demo", "test"] == named
+    assert ["demo", "test", "host"] == named
     assert set(named) <= set(targets)
 
 
@@ -90,15 +100,75 @@ def test_settings_are_all_listed_with_their_defaults():
 
 
 def _plain(default: object) -> str:
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    return f"{default:.0f}" if isinstance(default, float) else str(default)
 
 
 def test_catalog_line_is_accepted(tmp_path):
     """What the README shows as a table's line is one."""
     shipped = (catalog.PACKAGED / "coolr.toml").read_text()
-    (tmp_path / "coolr.toml").write_text(shipped + _blocks("toml")[0])
+    (line,) = [block for block in _blocks("toml") if "[system]" not in block]
+    (tmp_path / "coolr.toml").write_text(shipped + line)
 
     assert ("VisitCode",) == catalog.read(tmp_path)["coolr"].feed("visit", []).keys
+
+
+def test_catalog_of_a_pull_system_is_accepted(tmp_path):
+    """What the README shows as a whole file is one."""
+    (whole,) = [block for block in _blocks("toml") if "[system]" in block]
+    (tmp_path / "genius.toml").write_text(whole)
+    feeds = {feed.table: feed for feed in catalog.read(tmp_path)["genius"].feeds()}
+
+    assert ("updated_at", "*/15 * * * *", 300) == (
+        feeds["prospect"].cursor, feeds["prospect"].schedule, feeds["prospect"].overlap_seconds
+    )  # fmt: skip
+    assert (None, "0 5 * * *") == (feeds["division_region"].cursor, feeds["division_region"].schedule)
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("openssl")), reason="there is no curl or openssl here")
+def test_signing_example_is_accepted(tmp_path, monkeypatch):
+    """The notification of the README, signed and sent as it says, by bash, openssl and curl."""
+    secret, host = "it's a $ecret", "coolrexports.blob.core.windows.net"
+    app = open_test_app(
+        tmp_path, STATE_URL=str(tmp_path / "state"), COOLR_WEBHOOK_SECRET=secret, COOLR_WEBHOOK_HOSTS=host
+    )
+    (tmp_path / "notification.json").write_text(_blocks("json")[0])
+    (example,) = [block for block in _blocks("sh") if "openssl" in block]
+    monkeypatch.setattr("shared.app.current", lambda: app)
+
+    with DurableHost(function_app.app) as durable, FunctionsHost(app, durable).listening() as address:
+        env = {"SLUICE_URL": address.removesuffix("/api"), "SLUICE_KEY": "x", "COOLR_WEBHOOK_SECRET": secret}
+        said = subprocess.run(
+            ["bash", "-euc", example], cwd=tmp_path, env=os.environ | env, capture_output=True, text=True, check=True
+        )
+        (job,) = durable.instances
+
+    assert job == json.loads(said.stdout)["job"]
+
+
+def test_event_example_is_for_our_function():
+    """Its body is JSON of one event, and its file is one that we take."""
+    (example,) = [block for block in _blocks("sh") if "aeg-event-type" in block]
+    (event,) = json.loads(example.partition("-d '")[2].rpartition("'")[0])
+
+    assert "functionName=Host.Functions.on_export" in example
+    assert event["subject"].partition("/blobs/")[2] == event["data"]["url"].partition("/exports/")[2]
+    assert "full" == place(event["data"]["url"]).kind
+
+
+def test_operations_name_tests_that_there_are():
+    """Each countermeasure against a pain of the platform is held by a test."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    pains = page.partition("## Known pains")[2]
+    file, missing = "", []
+    for name in re.findall(r"`((?:tests/[\w/]+(?:\.py)?)?(?:::\w+)?)`", pains):
+        path, _, test = name.partition("::")
+        file = path or file
+        found = ROOT / file
+        if not found.exists() or (test and f"def {test}(" not in found.read_text(encoding="utf-8")):
+            missing.append(name)
+
+    assert [] == missing
+    assert 11 == pains.count("\n|") - 2
 
 
 def test_links_lead_to_files():

@@ -39,12 +39,10 @@ class BlobStore:
 
     def list(self) -> Iterator[File]:
         path = self._place.path
-        if path and not path.endswith("/"):
-            # A SAS for one blob has no right to list, so that is looked for first.
-            one = self._ask(path, "read", lambda: self._properties(path))
-            if one is not None:
-                yield self._file(one)
-                return
+        # A SAS for one blob has no right to list, so that is looked for first.
+        if path and not path.endswith("/") and (one := self._one(path)):
+            yield self._file(one)
+            return
         found = False
         folder = f"{path.rstrip('/')}/" if path.rstrip("/") else ""
         for blob in self._below(folder):
@@ -54,12 +52,22 @@ class BlobStore:
         if folder and not found:
             raise ConfigError(f"{self._place.url} does not exist", fix="Check the path; it is case-sensitive")
 
+    def file(self) -> File:
+        """The blob at the store's location; ConfigError if there is none, whatever a listing might find below."""
+        one = self._one(self._place.path)
+        if one is None:
+            raise ConfigError(f"{self._place.url} does not exist", fix="Check the link, or ask for a new one")
+        return self._file(one)
+
     def etag(self, file: File) -> str:
         """The ETag as the listing had it: every way to write a blob changes it."""
         return file.version
 
     def open(self, file: File) -> BinaryIO:
         return self._opens.open(file, lambda start, end: self._range(file, start, end))
+
+    def _one(self, path: str) -> BlobProperties | None:
+        return self._ask(path, "read", lambda: self._properties(path))
 
     def _properties(self, path: str) -> BlobProperties | None:
         from azure.core.exceptions import ResourceNotFoundError
@@ -107,6 +115,11 @@ class BlobStore:
             refusal = Refusal.of(error, self._place._replace(path=path), right)
             if file is not None and refusal.status in (404, 412):
                 return _remote.changed(file)
+            if 300 <= (refusal.status or 0) < 400:
+                return ConfigError(
+                    f"{refusal.place.url} answers with a redirect ({refusal.status}), which Blob Storage never does",
+                    fix="Check the host, and the proxies on the way to it",
+                )
             return explained(error, refusal, identity=azure.identity)
 
         return _remote.asked(call, (AzureError, HTTPError, OSError), explain)

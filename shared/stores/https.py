@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 from collections.abc import Callable, Iterator
 from email.utils import formatdate, parsedate_to_datetime
@@ -23,40 +24,47 @@ T = TypeVar("T")
 _CHUNK = 1 << 20
 
 
-def open_store(location: str, _settings: Settings) -> HttpsStore:
+def open_store(location: str, _settings: Settings, *, redirects: bool = True) -> HttpsStore:
     parts = urlsplit(location)
     host = parts.hostname or ""
     if not host:
         raise ConfigError("the link has no host", fix="Write https://<host>/<path>")
     if parts.scheme == "http" and not azure.is_loopback(host):
         raise ConfigError(f"http://{host} is not encrypted", fix="Use the https link")
-    return HttpsStore(location)
+    return HttpsStore(location, redirects=redirects)
 
 
 class HttpsStore:
     """A single file. Its name is the link without query and user, not percent-encoded."""
 
-    def __init__(self, link: str) -> None:
+    def __init__(self, link: str, *, redirects: bool = True) -> None:
+        """Without *redirects*, an answer that leads elsewhere is a ConfigError."""
         import requests
 
         parts = urlsplit(link)
         self._link = urlunsplit(parts._replace(fragment=""))
-        self._query = parts.query
         self._host = (parts.hostname or "").lower()
-        self._name = f"{parts.scheme}://{_netloc(link)}{unquote(parts.path)}"
+        self._name = name(link)
+        self._redirects = redirects
         self._session = requests.Session()
         self._session.headers["Accept-Encoding"] = "identity"  # ranges are of what is stored
         if parts.scheme == "https":  # a redirect never leaves encryption
             del self._session.adapters["http://"]
+        if not redirects:  # requests would still look at where one leads, and read all of its body before
+            self._session.get_redirect_target = _nowhere  # type: ignore[method-assign]
         self._opens = Opens()
 
     @property
     def expires(self) -> dt.datetime | None:
-        return azure.expires(self._query) if "sig=" in self._query else None
+        return azure.link_expires(self._link)
 
     def list(self) -> Iterator[File]:
+        yield self.file()
+
+    def file(self) -> File:
+        """The file behind the link."""
         # Not HEAD: links of some clouds are signed for GET alone.
-        yield self._ask(self._look)
+        return self._ask(self._look)
 
     def etag(self, file: File) -> str:
         """The server's ETag, or size and Last-Modified where it has none."""
@@ -84,21 +92,29 @@ class HttpsStore:
             # Some servers do not look at conditions, and a file that shrank has no such range.
             if response.status_code != 206 or self._file(response).version != file.version:
                 raise _remote.changed(file)
-            data = b"".join(response.iter_content(_CHUNK))
+            data = _body(response, end - start)
         if len(data) != end - start:
             raise _remote.Later(f"{file.name} came with {len(data)} of {end - start} bytes")
         return data
 
     def _get(self, headers: dict[str, str]) -> requests.Response:
         times = (_remote.CONNECT_SECONDS, _remote.READ_SECONDS)
-        return self._session.get(self._link, headers=headers, stream=True, timeout=times)
+        response = self._session.get(
+            self._link, headers=headers, stream=True, timeout=times, allow_redirects=self._redirects
+        )
+        if not self._redirects and 300 <= response.status_code < 400:
+            response.close()
+            raise ConfigError(
+                f"{self._name} answers with a redirect ({response.status_code})", fix="Ask for a direct link"
+            )
+        return response
 
     def _file(self, response: requests.Response) -> File:
         size = response.headers.get("Content-Range", "").rpartition("/")[2]
         stamp, etag = response.headers.get("Last-Modified"), response.headers.get("ETag", "")
         modified = _seconds(stamp)
         version = etag.strip('"') if etag.startswith('"') else f"{size}-{modified:.0f}" if modified else ""
-        if not size.isdigit() or not version:
+        if not re.fullmatch(r"[0-9]{1,18}", size) or not version:
             raise ConfigError(
                 f"the server of {self._name} does not say its size, or neither ETag nor Last-Modified",
                 fix="Download it and load the file",
@@ -146,6 +162,26 @@ class HttpsStore:
         return "Ask for a new link: this one has expired, is cut off (put it in quotes), or is for somebody else"
 
 
+def name(link: str) -> str:
+    """What the file behind *link* is known by: the same for each link to it, and free of what signs in."""
+    parts = urlsplit(link)
+    return f"{parts.scheme}://{_netloc(link)}{unquote(parts.path)}"
+
+
+def _nowhere(resp: requests.Response) -> str | None:
+    return None
+
+
+def _body(response: requests.Response, size: int) -> bytes:
+    """What was answered, which should have *size*: little more is kept, however much it is."""
+    parts: list[bytes] = []
+    for part in response.iter_content(_CHUNK):
+        parts.append(part)
+        if sum(map(len, parts)) > size:
+            break
+    return b"".join(parts)
+
+
 def _condition(file: File) -> dict[str, str]:
     if file.version == f"{file.size}-{file.modified:.0f}":
         return {"If-Unmodified-Since": formatdate(file.modified, usegmt=True)}
@@ -163,5 +199,5 @@ def _netloc(link: str) -> str:
 def _seconds(stamp: str | None) -> float | None:
     try:
         return parsedate_to_datetime(stamp).timestamp() if stamp else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -1,0 +1,406 @@
+"""What runs by the clock: syncs that are due, files that nobody announced, what the watchdog sees and does."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime as dt
+import json
+
+from dataclasses import replace
+
+import pytest
+
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueClient
+
+from shared import intake, watchdog
+from shared.watchdog import Instance
+from tests.exports import START, Clock, open_test_app
+from tests.functions_host import functions_host
+from tests.test_functions import SECRET, STAMP, Exports, Receiver, jobs, rows, signed, stored, units
+
+NOW = START
+
+
+@pytest.fixture
+def receiver():
+    import threading
+
+    found = Receiver()
+    thread = threading.Thread(target=found.server.serve_forever)
+    thread.start()
+    yield found
+    found.server.shutdown()
+    thread.join()
+    found.server.server_close()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def app(azurite, container, tmp_path, clock, receiver):
+    return open_test_app(
+        tmp_path, clock, STORAGE_CONNECTION_STRING=azurite.connection_string, EXPORTS_URL=container.url,
+        STATE_URL=str(tmp_path / "state"), ALERT_URL=receiver.url, ALERT_FORMAT="json",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def host(app, monkeypatch):
+    with functions_host(app, monkeypatch, start=NOW) as found:
+        yield found
+
+
+@pytest.fixture
+def exports(container, azurite, tmp_path):
+    return Exports(container, azurite, tmp_path)
+
+
+# -- reconcile
+
+
+def test_files_that_no_event_announced_are_taken(host, exports, app):
+    """Of each table the newest full and what came after it; what the ledger knows is left alone."""
+    for name, minutes in (
+        ("Full/Acme/20260222120000/location.parquet", 0), ("Full/Acme/20260223120000/location.parquet", 5),
+        ("Delta/Acme/20260222180000/location.parquet", 3), ("Delta/Acme/20260223180000/location.parquet", 9),
+    ):  # fmt: skip
+        exports.upload(name, rows(3, minutes))
+    known = exports.upload("Full/Acme/20260223120000/asset.parquet", rows(2, table="Asset"))
+    host.blob_event(exports.container, known)
+    host.finished(jobs(host)[0])
+    before = set(jobs(host))
+
+    host.timer("reconcile")
+    started = [job for job in jobs(host) if job not in before]
+    for job in started:
+        host.finished(job)
+
+    assert 2 == len(started)
+    assert [(n, f"{n} at 9", True) for n in range(3)] == stored(app)
+    assert {"Full/Acme/20260223120000", "Delta/Acme/20260223180000"} == {
+        "/".join(run.files[0].split("/")[-4:-1]) for run in app.warehouse.runs("coolr.location")
+    }
+
+
+def test_reconciling_again_starts_nothing(host, exports):
+    """Also not what failed, which would fail again."""
+    exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(3))
+    exports.container.upload_blob(f"Full/Acme/{STAMP}/asset.parquet", b"rubbish")
+    host.timer("reconcile")
+    for job in jobs(host):
+        host.finished(job)
+    calls = len(host.durable.calls)
+
+    host.timer("reconcile")
+
+    assert 2 == len(jobs(host))
+    assert calls == len(host.durable.calls)
+
+
+def test_a_job_for_a_file_has_the_id_that_its_event_has(host, exports, app):
+    """So an event that comes while it runs is refused."""
+    name = exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(3))
+
+    (start,) = intake.unannounced(app)
+
+    assert start == intake.announced(app, exports.container.get_blob_client(name))
+
+
+def test_part_files_that_came_one_by_one_are_taken_as_a_whole_once_they_have_settled(host, exports, app, clock):
+    """Each event merges a part, which says nothing of what is missing; the settled folder is a complete full."""
+    full = exports.upload("Full/Acme/20260223120000/location.parquet", rows(15))
+    host.blob_event(exports.container, full)
+    host.finished(jobs(host)[0])
+    folder = "20260224110000/location_dump_1"
+    for n in range(2):
+        name = exports.upload(f"{folder}/{n:08x}.parquet", rows(5, 5, first=5 * n))
+        host.blob_event(exports.container, name)
+        host.finished(jobs(host)[-1])
+    alive = sum(row[2] for row in stored(app))
+
+    clock.now = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    host.timer("reconcile")
+    told = host.finished(jobs(host)[-1])
+
+    assert 15 == alive
+    assert (["done"], True, 5) == (units(told), told["units"][0]["complete"], told["units"][0]["absent"])
+    assert 10 == sum(row[2] for row in stored(app))
+
+
+def test_a_folder_that_contradicts_itself_does_not_stop_the_others(host, exports, caplog):
+    """It is named in the log."""
+    for x in (1, 2):
+        exports.upload(f"{STAMP}/location_dump_{x}/00000001.parquet", rows(2))
+    exports.upload(f"Full/Acme/{STAMP}/asset.parquet", rows(2, table="Asset"))
+
+    host.timer("reconcile")
+
+    assert 1 == len(jobs(host))
+    assert "several dumps of one time" in caplog.text
+
+
+def test_exports_of_another_client_are_not_taken(app, exports, clock):
+    """Where the settings name one; without, the second client is refused, for it would mix into the tables."""
+    exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2))
+    other = exports.upload(f"Full/Fabrikam/{STAMP}/location.parquet", rows(2))
+    systems = {name: replace(system, client="Acme") for name, system in app.systems.items()}
+    named = replace(app, systems=systems)
+
+    assert 1 == len(list(intake.unannounced(named)))
+    assert intake.announced(named, exports.container.get_blob_client(other)) is None
+
+
+def test_a_second_client_is_refused_in_words(host, exports, app):
+    """Whoever came first is the one; the setting to name is told."""
+    for client in ("Acme", "Fabrikam"):
+        host.blob_event(exports.container, exports.upload(f"Full/{client}/{STAMP}/location.parquet", rows(2)))
+        told = host.finished(jobs(host)[-1])
+
+    assert "failed" == told["state"]
+    assert "Set COOLR_CLIENT" in told["units"][0]["error"]
+    assert 1 == len(app.warehouse.runs())
+
+
+# -- the watchdog
+
+
+def test_notifications_that_were_kept_but_never_started_are_started(host, exports, app, clock):
+    """The process died between keeping the payload and starting the job."""
+    app = replace(app, settings=replace(app.settings, systems={"COOLR": _webhook(exports)}))
+    body = exports.notification(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
+    start = intake.notified(app, body, signed(body)["X-CoolR-Signature"])
+    clock.now = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=30)
+
+    host.timer("watchdog")
+    told = host.finished(start.job)
+
+    assert ["done"] == units(told)
+    assert [] == list(app.state.entries("notices/"))
+
+
+def test_a_notification_whose_links_have_expired_is_removed(host, exports, app, clock):
+    """Its links lead nowhere any more, and it holds signatures."""
+    app = replace(app, settings=replace(app.settings, systems={"COOLR": _webhook(exports)}))
+    body = exports.notification(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
+    intake.notified(app, body, signed(body)["X-CoolR-Signature"])
+    clock.now = dt.datetime.now(dt.UTC) + dt.timedelta(days=30)
+
+    host.timer("watchdog")
+
+    assert [] == jobs(host)
+    assert [] == list(app.state.entries("notices/"))
+
+
+def _webhook(exports):
+    from urllib.parse import urlsplit
+
+    from shared.settings import SystemSettings
+
+    return SystemSettings(webhook_secret=SECRET, webhook_hosts=urlsplit(exports.container.url).netloc)
+
+
+def test_a_feed_without_data_is_told_of_once(app, host, clock, receiver, monkeypatch):
+    """After as many hours as the catalog allows, since it was first looked at or last had data."""
+    feeds = [replace(feed, max_age_hours=24 if feed.table == "location" else None) for feed in app.feeds()]
+    monkeypatch.setattr(type(app), "feeds", lambda self: feeds)
+
+    host.timer("watchdog")
+    quiet = list(receiver.bodies)
+    clock.forward(hours=25)
+    host.timer("watchdog")
+    host.timer("watchdog")
+
+    assert [] == quiet
+    assert ["coolr.location has had no data for 25 h"] == [body["title"] for body in receiver.bodies]
+    assert "none since 2026-02-24 12:00 UTC" in receiver.bodies[0]["text"]
+
+
+def test_a_feed_that_has_had_data_or_is_paused_is_not_stale(app, host, exports, clock, receiver, monkeypatch):
+    """A run that was done is data; who pauses a feed knows that none will come."""
+    feeds = [replace(feed, max_age_hours=24) for feed in app.feeds() if feed.table in ("location", "asset")]
+    monkeypatch.setattr(type(app), "feeds", lambda self: feeds)
+    host.timer("watchdog")
+    clock.forward(hours=23)
+    host.blob_event(exports.container, exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
+    host.finished(jobs(host)[0])
+    app.feed_states.pause("coolr.asset", "2026-02-24T12:00:00.000000")
+    clock.forward(hours=23)
+    receiver.bodies.clear()
+
+    host.timer("watchdog")
+
+    assert [] == [body for body in receiver.bodies if body["kind"] == "stale"]
+
+
+def test_a_poisoned_event_is_told_of_and_taken_out_of_its_queue(host, app, azurite, receiver):
+    """Whether the host wrote it as it is or in base64."""
+    queue = QueueClient.from_connection_string(azurite.connection_string, watchdog.POISON)
+    queue.create_queue()
+    event = json.dumps(
+        {"FunctionId": "Host.Functions.on_export", "ContainerName": "exports", "BlobName": "a/b.parquet"}
+    )
+    for content in (event, base64.b64encode(event.encode()).decode(), "neither"):
+        queue.send_message(content)
+
+    host.timer("watchdog")
+    left = list(queue.receive_messages())
+    queue.delete_queue()
+
+    assert [] == left
+    told = [body["text"] for body in receiver.bodies]
+    assert (3, 2) == (len(told), sum("exports/a/b.parquet" in text for text in told))
+
+
+def test_dead_letters_are_told_of_once(app, monkeypatch, azurite, container, receiver, clock):
+    """They stay where they are, for whoever looks into it."""
+    with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
+        letters = service.create_container(f"{container.container_name}-letters")
+        letters.upload_blob("2026/2/24/12/a.json", b"[]")
+        app = replace(app, settings=replace(app.settings, dead_letter_url=letters.url))
+        with functions_host(app, monkeypatch) as host:
+            host.timer("watchdog")
+            clock.forward(days=2)
+            host.timer("watchdog")
+
+        assert 1 == len(receiver.bodies)
+        assert "a.json" in receiver.bodies[0]["text"]
+        assert 1 == len(list(letters.list_blobs()))
+
+
+def test_a_job_that_never_began_is_ended_and_started_under_another_id(app, monkeypatch, exports, clock, receiver):
+    """The host has lost its message: the first attempt waits for ever, the second is done."""
+    monkeypatch.setattr("shared.app.current", lambda: app)
+    name = exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(4))
+    import function_app
+
+    from tests.durable_host import DurableHost
+    from tests.functions_host import FunctionsHost
+
+    with DurableHost(function_app.app, start=NOW) as durable:
+        host = FunctionsHost(app, durable)
+        host.blob_event(exports.container, name)
+        (job,) = jobs(host)
+        clock.forward(minutes=16)
+        host.timer("watchdog")
+        durable.run_until_idle()
+        told = host.job(f"{job}~2")
+
+        assert "Terminated" == durable.instances[job].status
+        assert ("done", 4) == (told["state"], told["units"][0]["inserted"])
+        assert [f"job {job} is stuck"] == [body["title"] for body in receiver.bodies]
+
+
+def test_what_is_older_than_jobs_are_kept_is_removed(app, host, exports, clock):
+    """Summaries, plans that were left behind and the host's history; not what is young."""
+    host.blob_event(exports.container, exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
+    (job,) = jobs(host)
+    host.finished(job)
+    app.state.put("jobs/left/behind", b"x")
+
+    host.timer("watchdog")
+    kept = [entry.name for entry in app.state.entries("jobs/")]
+    clock.now = dt.datetime.now(dt.UTC) + dt.timedelta(days=31)
+    host.timer("watchdog")
+
+    assert [f"jobs/{job}/summary", "jobs/left/behind"] == kept
+    assert [] == list(app.state.entries("jobs/"))
+    assert 404 == host.request("GET", f"jobs/{job}").status
+
+
+# -- what is decided, without I/O
+
+
+def instance(id: str, status: str = "Running", hours: float = 0) -> Instance:
+    return Instance(id, "one", status, NOW - dt.timedelta(hours=hours))
+
+
+@pytest.mark.parametrize(
+    ("given", "retry"),
+    [
+        (instance("blob:1", "Pending", 0.3), "blob:1~2"),
+        (instance("export:1", "Running", 5), "export:1~2"),
+        (instance("blob:1~2", "Running", 5), "blob:1~3"),
+        (instance("folder:1~3", "Running", 5), None),
+        (instance("sync:genius.lead", "Running", 5), None),
+    ],
+)
+def test_what_is_stuck_is_started_again_as_another_attempt(given, retry):
+    """Three times at most; a sync is for its schedule to start again."""
+    (found,) = watchdog.stuck([given], NOW, 4 * 3600)
+
+    assert retry == found.retry
+    assert given.id in found.alert().title
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        instance("blob:1", "Pending", 0.2), instance("blob:1", "Running", 3.9), instance("blob:1:0", "Running", 9),
+        instance("blob:1", "Completed", 9), instance("something else", "Running", 9),
+    ],
+    ids=lambda one: f"{one.id} {one.status}",
+)  # fmt: skip
+def test_what_is_young_or_a_child_or_not_ours_is_not_stuck(given):
+    """Children go with their job."""
+    assert [] == watchdog.stuck([given], NOW, 4 * 3600)
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 1_234])
+def test_all_orchestrations_are_listed_though_an_answer_holds_a_hundred(count):
+    """Spans are halved until each answer is whole."""
+    made = [Instance(str(n), "one", "Running", NOW - dt.timedelta(seconds=n * n)) for n in range(count)]
+
+    async def page(since, until):
+        return [one for one in made if since <= one.created <= until][: watchdog.PAGE]
+
+    found = asyncio.run(watchdog.listed(page, NOW - dt.timedelta(days=365), NOW))
+
+    assert {one.id for one in made} == {one.id for one in found}
+
+
+CRON = [
+    ("*/15 * * * *", "2026-02-24T11:44:59", True), ("*/15 * * * *", "2026-02-24T12:00:00", False),
+    ("0 6 * * *", "2026-02-24T05:59:00", True), ("0 6 * * *", "2026-02-24T06:00:01", False),
+    ("0 18 * * *", "2026-02-23T18:00:02", False), ("0 18 * * *", None, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("schedule", "asked", "is_due"), CRON)
+def test_a_sync_is_due_once_its_schedule_has_come(schedule, asked, is_due, tmp_path, monkeypatch):
+    """By when the last one began; a feed that was never synced is due at once."""
+    app = open_test_app(tmp_path, STATE_URL=str(tmp_path / "state"))
+    feed = replace(app.feeds()[0], schedule=schedule)
+    monkeypatch.setattr(type(app), "feeds", lambda self: [feed, replace(feed, table="other", schedule=None)])
+    if asked:
+        app.feed_states.ask(feed.name, f"{asked}.000000")
+
+    assert ([f"sync:{feed.name}"] if is_due else []) == [start.job for start in intake.due(app)]
+
+
+def test_a_paused_feed_is_never_due(tmp_path, monkeypatch):
+    """Until it is resumed."""
+    app = open_test_app(tmp_path, STATE_URL=str(tmp_path / "state"))
+    feed = replace(app.feeds()[0], schedule="* * * * *")
+    monkeypatch.setattr(type(app), "feeds", lambda self: [feed])
+
+    app.feed_states.pause(feed.name, "2026-02-24T12:00:00.000000")
+    paused = list(intake.due(app))
+    app.feed_states.resume(feed.name)
+
+    assert [] == paused
+    assert 1 == len(list(intake.due(app)))
+
+
+@pytest.mark.parametrize("feed", ["genius.prospect", "genius.a b/c#?", "x." + "ж" * 56, "x" * 63 + "." + "y" * 56])
+def test_ids_of_jobs_are_such_as_durable_takes(feed):
+    """At most a hundred characters, and none of those it refuses, with room for the children's numbers."""
+    job = intake.sync(feed).job
+
+    assert len(job) <= 90
+    assert not set(job) & set("/\\#?")
+    assert job != intake.sync(f"{feed}x").job
