@@ -2,13 +2,8 @@
 // Azure SQL database, a key vault and Application Insights. Nothing here has a password or a shared key: the app
 // signs in everywhere with its own identity.
 //
-//   az deployment group create --resource-group <group> --template-file infra/main.bicep \
-//     --parameters sqlAdminName=<Entra group or user> sqlAdminObjectId=<its object id>
-//
-// After it: prepare the database as its administrator (az login first), then deploy the code.
-//
-//   WAREHOUSE_URL='mssql://<server>/<database>' STAGING_URL='<the container>' sluice sql setup --user <identity> --apply
-//   sluice doctor
+// It is deployed twice, for events can only be sent to code that runs: without eventSubscription, then the code,
+// then with it. docs/deploying.md has the commands.
 
 targetScope = 'resourceGroup'
 
@@ -33,6 +28,14 @@ param instanceMemoryMB int = 2048
 @maxValue(1000)
 param maximumInstanceCount int = 40
 
+@description('Instances that wait for jobs all the time, so that none waits for a cold start. Each is billed for its memory every second, used or not. 0: none.')
+@minValue(0)
+param alwaysReadyDurable int = 1
+
+@description('The same for what takes the events of arrived files. It only saves the cold start.')
+@minValue(0)
+param alwaysReadyBlob int = 0
+
 @description('Activities that one instance runs at a time. Keep it equal to maxConcurrentActivityFunctions in host.json.')
 @minValue(1)
 param threads int = 4
@@ -56,11 +59,48 @@ param sqlMaxVCores int = 4
 @description('Minutes without a query until the database pauses; -1 keeps it awake. The first call after a pause waits for it.')
 param sqlAutoPauseMinutes int = 60
 
+@description('Whether events of arrived files are sent to the app. Its code has to run by then: false at first, true ever after.')
+param eventSubscription bool = false
+
+@description('Name of the Durable task hub. A new one leaves the jobs of the old one behind: see docs/deploying.md.')
+@minLength(3)
+@maxLength(45)
+param taskHubName string = 'sluice'
+
+@description('When to look which syncs are due. Six fields, seconds first, UTC.')
+param syncSchedule string = '0 */5 * * * *'
+
+@description('When to look for files that no event announced. Six fields, seconds first, UTC.')
+param reconcileSchedule string = '0 10 * * * *'
+
+@description('When to look for what is late or stuck. Six fields, seconds first, UTC.')
+param watchdogSchedule string = '0 */15 * * * *'
+
 @description('Client of the CoolR system whose exports are loaded. Empty: the only one found.')
 param coolrClient string = ''
 
-@description('Secrets of source systems: name of the app setting to the name of its secret in the key vault.')
+@description('Hosts, with commas, that the links of a notification of CoolR may lead to. Empty: notifications are refused.')
+param coolrWebhookHosts string = ''
+
+@description('What is posted to ALERT_URL: for a Teams workflow, a Slack webhook, or JSON for a Logic App.')
+@allowed(['teams', 'slack', 'json'])
+param alertFormat string = 'teams'
+
+@description('Whether flawless exports and syncs are told of too, or problems alone.')
+@allowed(['all', 'problems'])
+param alertOn string = 'all'
+
+@description('Address that Azure Monitor writes to when events do not reach the app, which cannot tell of that itself. Empty: nobody.')
+param alertEmail string = ''
+
+@description('Power BI dataset to refresh after an export: <workspace id>/<dataset id>. Empty: none.')
+param powerBiDataset string = ''
+
+@description('Settings that are secret, such as COOLR_WEBHOOK_SECRET, ALERT_URL, DOWNSTREAM_URL, SFTP_PASSWORD: name of the setting to the name of its secret in the key vault. The secret has to be there first.')
 param secretSettings object = {}
+
+@description('Further settings by name, see README.md. They win over those that stand here.')
+param extraSettings object = {}
 
 @description('Days that logs are kept.')
 @minValue(30)
@@ -72,8 +112,7 @@ param tags object = {}
 
 var unique = uniqueString(resourceGroup().id, name)
 var plain = take(toLower(replace(name, '-', '')), 9)
-var deploymentContainerName = 'app-package'
-var stagingContainerName = 'staging'
+var blobs = storage.properties.primaryEndpoints.blob
 
 // Ids of built-in roles; they are the same in every tenant.
 var roles = {
@@ -93,7 +132,7 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' 
   tags: tags
 }
 
-// ---- storage: exports in, staging for bulk loads, webhook payloads, the ledger, the host's own state ---------
+// ---- storage: exports in, staging for bulk loads, the app's state, the ledger, the host's own state ----------
 
 resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: 'st${plain}${unique}'
@@ -136,16 +175,25 @@ resource exportsContainer 'Microsoft.Storage/storageAccounts/blobServices/contai
 
 resource stagingContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
   parent: blobService
-  name: stagingContainerName
+  name: 'staging'
   properties: {
     publicAccess: 'None'
   }
 }
 
 // Payloads of webhooks hold links with signatures, so nothing but the app may read them.
-resource webhooksContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
+resource stateContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
   parent: blobService
-  name: 'webhooks'
+  name: 'state'
+  properties: {
+    publicAccess: 'None'
+  }
+}
+
+// Events that could not be delivered.
+resource deadLettersContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
+  parent: blobService
+  name: 'dead-letters'
   properties: {
     publicAccess: 'None'
   }
@@ -153,9 +201,44 @@ resource webhooksContainer 'Microsoft.Storage/storageAccounts/blobServices/conta
 
 resource deploymentContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
   parent: blobService
-  name: deploymentContainerName
+  name: 'app-package'
   properties: {
     publicAccess: 'None'
+  }
+}
+
+// What nobody needs any longer: dead letters, and parts for bulk loads that a run which died has left behind.
+var daysKept = {
+  'dead-letters': 21 // well before the app forgets that it told of them (KEEP_JOBS), or it would tell of them again
+  staging: 7
+}
+
+resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2023-05-01' = {
+  parent: storage
+  name: 'default'
+  properties: {
+    policy: {
+      rules: [
+        for kept in items(daysKept): {
+          name: 'delete-old-${kept.key}'
+          enabled: true
+          type: 'Lifecycle'
+          definition: {
+            filters: {
+              blobTypes: ['blockBlob']
+              prefixMatch: ['${kept.key}/'] // the slash, or a container of a longer name would match too
+            }
+            actions: {
+              baseBlob: {
+                delete: {
+                  daysAfterModificationGreaterThan: kept.value
+                }
+              }
+            }
+          }
+        }
+      ]
+    }
   }
 }
 
@@ -170,8 +253,8 @@ resource ledgerTable 'Microsoft.Storage/storageAccounts/tableServices/tables@202
 }
 
 var storageRoles = [
-  roles.blobDataOwner // exports, staging, webhooks; the host's leases, keys and package
-  roles.queueDataContributor // the host's trigger queues and Durable's
+  roles.blobDataOwner // exports, staging, state, dead letters; the host's leases, keys and package
+  roles.queueDataContributor // the queues of the blob trigger, its poison queue, and Durable's
   roles.tableDataContributor // the ledger; Durable's history
 ]
 
@@ -325,38 +408,6 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   }
 }
 
-// Runtime, version and scale stand in functionAppConfig; Flex Consumption refuses the settings that held them before.
-var hostSettings = [
-  { name: 'AzureWebJobsStorage__credential', value: 'managedidentity' }
-  { name: 'AzureWebJobsStorage__clientId', value: identity.properties.clientId }
-  { name: 'AzureWebJobsStorage__blobServiceUri', value: storage.properties.primaryEndpoints.blob }
-  { name: 'AzureWebJobsStorage__queueServiceUri', value: storage.properties.primaryEndpoints.queue }
-  { name: 'AzureWebJobsStorage__tableServiceUri', value: storage.properties.primaryEndpoints.table }
-  { name: 'APPLICATIONINSIGHTS_CONNECTION_STRING', value: insights.properties.ConnectionString }
-  {
-    name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING'
-    value: 'ClientId=${identity.properties.clientId};Authorization=AAD'
-  }
-  { name: 'AZURE_CLIENT_ID', value: identity.properties.clientId } // which identity the app's own calls use
-  { name: 'PYTHON_THREADPOOL_THREAD_COUNT', value: string(threads) }
-  { name: 'TASKHUB_NAME', value: 'sluice' }
-]
-
-var sluiceSettings = [
-  {
-    name: 'WAREHOUSE_URL'
-    value: 'mssql://${identity.properties.clientId}@${sqlServer.properties.fullyQualifiedDomainName}/${sqlDatabaseName}?authentication=ActiveDirectoryMsi'
-  }
-  { name: 'LEDGER_URL', value: storage.properties.primaryEndpoints.table }
-  { name: 'STAGING_URL', value: '${storage.properties.primaryEndpoints.blob}${stagingContainerName}' }
-  { name: 'COOLR_CLIENT', value: coolrClient }
-]
-
-var secretReferences = map(items(secretSettings), setting => {
-  name: setting.key
-  value: '@Microsoft.KeyVault(VaultName=${keyVault.name};SecretName=${setting.value})'
-})
-
 resource functionApp 'Microsoft.Web/sites@2024-04-01' = {
   name: 'func-${name}-${unique}'
   location: location
@@ -376,7 +427,7 @@ resource functionApp 'Microsoft.Web/sites@2024-04-01' = {
       deployment: {
         storage: {
           type: 'blobContainer'
-          value: '${storage.properties.primaryEndpoints.blob}${deploymentContainerName}'
+          value: '${blobs}${deploymentContainer.name}'
           authentication: {
             type: 'UserAssignedIdentity'
             userAssignedIdentityResourceId: identity.id
@@ -386,6 +437,13 @@ resource functionApp 'Microsoft.Web/sites@2024-04-01' = {
       scaleAndConcurrency: {
         instanceMemoryMB: instanceMemoryMB
         maximumInstanceCount: maximumInstanceCount
+        alwaysReady: filter(
+          [
+            { name: 'durable', instanceCount: alwaysReadyDurable }
+            { name: 'blob', instanceCount: alwaysReadyBlob }
+          ],
+          group => group.instanceCount > 0
+        )
       }
       runtime: {
         name: 'python'
@@ -395,15 +453,82 @@ resource functionApp 'Microsoft.Web/sites@2024-04-01' = {
     siteConfig: {
       alwaysOn: false
       minTlsVersion: '1.2'
-      appSettings: concat(hostSettings, sluiceSettings, secretReferences)
     }
   }
-  // The container must exist, and the identity be let in, before the site is made.
+  // The identity must be let in before the site is made.
   dependsOn: [
-    deploymentContainer
     storageAccess
     keyVaultAccess
     insightsAccess
+  ]
+}
+
+// Runtime, version and scale stand in functionAppConfig; Flex Consumption refuses the settings that held them before.
+var hostSettings = {
+  AzureWebJobsStorage__credential: 'managedidentity'
+  AzureWebJobsStorage__clientId: identity.properties.clientId
+  AzureWebJobsStorage__blobServiceUri: blobs
+  AzureWebJobsStorage__queueServiceUri: storage.properties.primaryEndpoints.queue
+  AzureWebJobsStorage__tableServiceUri: storage.properties.primaryEndpoints.table
+  ExportsStorage__credential: 'managedidentity'
+  ExportsStorage__clientId: identity.properties.clientId
+  ExportsStorage__blobServiceUri: blobs
+  ExportsStorage__queueServiceUri: storage.properties.primaryEndpoints.queue // a blob trigger fails to start without
+  APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
+  AZURE_CLIENT_ID: identity.properties.clientId // which identity the app's own calls use
+  PYTHON_THREADPOOL_THREAD_COUNT: string(threads)
+  TASKHUB_NAME: taskHubName
+  BLOB_TRIGGER_SOURCE: 'EventGrid' // the only one that Flex Consumption knows
+  SYNC_SCHEDULE: syncSchedule
+  RECONCILE_SCHEDULE: reconcileSchedule
+  WATCHDOG_SCHEDULE: watchdogSchedule
+}
+
+var sluiceSettings = {
+  WAREHOUSE_URL: 'mssql://${identity.properties.clientId}@${sqlServer.properties.fullyQualifiedDomainName}/${sqlDatabaseName}?authentication=ActiveDirectoryMsi'
+  LEDGER_URL: storage.properties.primaryEndpoints.table
+  STAGING_URL: '${blobs}${stagingContainer.name}'
+  EXPORTS_URL: '${blobs}${exportsContainer.name}'
+  STATE_URL: '${blobs}${stateContainer.name}'
+  DEAD_LETTER_URL: '${blobs}${deadLettersContainer.name}'
+  COOLR_CLIENT: coolrClient
+  COOLR_WEBHOOK_HOSTS: coolrWebhookHosts
+  ALERT_FORMAT: alertFormat
+  ALERT_ON: alertOn
+  POWERBI_DATASET: powerBiDataset
+}
+
+var secretReferences = toObject(
+  items(secretSettings),
+  setting => setting.key,
+  setting => '@Microsoft.KeyVault(VaultName=${keyVault.name};SecretName=${setting.value})'
+)
+
+// All there are: what was set by hand is gone after a deployment.
+resource functionSettings 'Microsoft.Web/sites/config@2024-04-01' = {
+  parent: functionApp
+  name: 'appsettings'
+  properties: union(hostSettings, sluiceSettings, extraSettings, secretReferences)
+}
+
+// ---- events of arrived files ---------------------------------------------------------------------------------
+
+module events 'modules/events.bicep' = {
+  name: 'events'
+  params: {
+    topicName: 'evgt-${name}-${unique}'
+    location: location
+    tags: tags
+    storageName: storage.name
+    exportsContainerName: exportsContainer.name
+    deadLettersContainerName: deadLettersContainer.name
+    functionAppName: functionApp.name
+    subscribe: eventSubscription
+    alertEmail: alertEmail
+  }
+  dependsOn: [
+    functionSettings
   ]
 }
 
@@ -419,11 +544,23 @@ output sqlServerHost string = sqlServer.properties.fullyQualifiedDomainName
 @description('Name of the database.')
 output sqlDatabaseName string = sqlDatabase.name
 
-@description('Address of the container that exports are put into.')
-output exportsUrl string = '${storage.properties.primaryEndpoints.blob}${exportsContainer.name}'
+@description('Name of the Application Insights component.')
+output insightsName string = insights.name
 
-@description('Address of the container that webhook payloads are kept in.')
-output webhooksUrl string = '${storage.properties.primaryEndpoints.blob}${webhooksContainer.name}'
+@description('Name of the storage account.')
+output storageName string = storage.name
+
+@description('Address of the container that exports are put into.')
+output exportsUrl string = '${blobs}${exportsContainer.name}'
+
+@description('Address of the container for bulk loads.')
+output stagingUrl string = '${blobs}${stagingContainer.name}'
+
+@description('Address of the operations API; each call needs a key of the app.')
+output apiUrl string = 'https://${functionApp.properties.defaultHostName}/api'
+
+@description('Address that CoolR sends its notifications to; it needs a key of the function coolr_webhook.')
+output webhookUrl string = 'https://${functionApp.properties.defaultHostName}/api/webhooks/coolr'
 
 @description('Name of the key vault that holds the secrets of source systems.')
 output keyVaultName string = keyVault.name

@@ -125,6 +125,7 @@ class Settings:
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Settings from *env*, defaults for what it lacks. ConfigError names every value that cannot be read."""
+        _refuse_unresolved(env)
         values: dict[str, Any] = {}
         wrong: list[str] = []
         for known in fields(cls):
@@ -161,6 +162,16 @@ class SystemSettings:
     """The secret before that one, accepted while it is being replaced."""
     webhook_hosts: str = ""
     """Hosts (``host`` or ``host:port``, with commas) that the links of a notification may lead to."""
+
+
+def _refuse_unresolved(env: Mapping[str, str]) -> None:
+    """Azure leaves a Key Vault reference that leads nowhere as it is: a text that anybody can guess is no secret."""
+    unresolved = sorted(name for name, value in env.items() if value.startswith("@Microsoft.KeyVault("))
+    if unresolved:
+        raise ConfigError(
+            f"{', '.join(unresolved)} could not be read from the key vault",
+            fix="Put the secret there, give the app's identity the role Key Vault Secrets User, and restart the app",
+        )
 
 
 def _systems(env: Mapping[str, str]) -> dict[str, SystemSettings]:

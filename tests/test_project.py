@@ -10,13 +10,16 @@ import sys
 import tomllib
 
 from dataclasses import fields
+from fnmatch import fnmatchcase
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from packaging.requirements import Requirement
 
-from shared.settings import Settings
+from shared.settings import Settings, SystemSettings
+from tests.worker.rules import ncrontab_problem
 
 ROOT = Path(__file__).parent.parent
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -54,46 +57,124 @@ def test_every_supported_python_is_tried():
     assert PYTHONS == [f"3.{minor}" for minor in range(30) if claimed.contains(f"3.{minor}")]
 
 
-def test_thread_count_is_the_hosts_activity_limit():
-    """An activity that was fetched but finds no thread waits while its lease runs."""
-    limit = _json("host.json")["extensions"]["durableTask"]["maxConcurrentActivityFunctions"]
+def test_nothing_that_clashes_with_the_worker_is_deployed():
+    """It brings grpc and protobuf of its own, and logs go through the host: a second exporter tells all twice."""
+    wanted, seen = set(_pinned("requirements.txt", f"3.{sys.version_info.minor}")), set()
+    while wanted - seen:
+        name = (wanted - seen).pop()
+        seen.add(name)
+        needed = map(Requirement, metadata.requires(name) or [])
+        wanted |= {one.name for one in needed if not one.marker or one.marker.evaluate({"extra": ""})}
 
-    assert str(limit) == _json("local.settings.sample.json")["Values"]["PYTHON_THREADPOOL_THREAD_COUNT"]
-    assert f"param threads int = {limit}\n" in _bicep()
-
-
-def test_settings_that_the_host_reads_have_a_sample():
-    """host.json asks for nothing that the sample leaves out."""
-    wanted = set(re.findall(r"%(\w+)%", (ROOT / "host.json").read_text()))
-
-    assert wanted <= _json("local.settings.sample.json")["Values"].keys()
-
-
-def test_settings_of_the_sample_are_deployed():
-    """What runs on a laptop finds its settings in Azure too; the host's own are made of identities there."""
-    sample = _json("local.settings.sample.json")["Values"].keys()
-
-    defaults = {field.name.upper() for field in fields(Settings)} - {"WAREHOUSE_URL", "LEDGER_URL"}
-    local = {"AzureWebJobsStorage", "FUNCTIONS_WORKER_RUNTIME", "COOLR_TIMEZONE"}
-    assert sample - local - defaults <= _deployed_settings()
+    assert "azure-functions-durable" in seen
+    assert set() == seen & {
+        "grpcio", "protobuf", "azure-functions-worker", "azure-functions-runtime", "azure-monitor-opentelemetry"
+    }  # fmt: skip
 
 
-def test_settings_that_flex_consumption_refuses_are_not_deployed():
-    """Runtime, version, build and scale stand in functionAppConfig on this plan."""
-    refused = re.compile(
-        r"FUNCTIONS_EXTENSION_VERSION|FUNCTIONS_WORKER_\w+|FUNCTIONS_MAX_HTTP_CONCURRENCY|ENABLE_ORYX_BUILD"
-        r"|SCM_DO_BUILD_DURING_DEPLOYMENT|WEBSITE_\w+"
-    )
+def test_every_limit_of_the_host_is_the_thread_count():
+    """What was fetched but finds no thread waits while its lease runs, and no other instance can take it."""
+    durable = _json("host.json")["extensions"]["durableTask"]
+    limits = {name: durable[f"maxConcurrent{name}Functions"] for name in ("Activity", "Orchestrator")}
 
-    assert [] == refused.findall(_bicep())
+    (deployed,) = re.findall(r"^param threads int = (\d+)$", (ROOT / "infra/main.bicep").read_text(), re.MULTILINE)
+    threads = int(_sample()["PYTHON_THREADPOOL_THREAD_COUNT"])
+    assert {threads} == {*limits.values(), int(deployed)}
 
 
-def test_every_parameter_of_the_deployment_is_described():
-    """An operator learns from the template what to give."""
-    lines = _bicep().splitlines()
-    params = [n for n, line in enumerate(lines) if line.startswith("param ")]
+def test_host_knows_every_setting_of_durable():
+    """One that it does not know changes nothing, and nobody is told."""
+    durable = _json("host.json")["extensions"]["durableTask"]
+    known = {"hubName", "maxConcurrentActivityFunctions", "maxConcurrentOrchestratorFunctions", "storageProvider"}
 
-    assert [] == [lines[n] for n in params if not _decorated(lines, n)]
+    assert known == durable.keys()
+    assert {"type", "partitionCount", "maxQueuePollingInterval"} == durable["storageProvider"].keys()
+
+
+def test_queues_are_looked_at_often_enough():
+    """A job that starts on an idle app waits for this long."""
+    assert "00:00:10" == _json("host.json")["extensions"]["durableTask"]["storageProvider"]["maxQueuePollingInterval"]
+
+
+def test_step_ends_before_its_job_counts_as_stuck():
+    """One that hangs would run beside the next attempt. Half an hour, the host's default, is short for a merge."""
+    hours, minutes, seconds = map(int, _json("host.json")["functionTimeout"].split(":"))
+
+    assert 1800 < hours * 3600 + minutes * 60 + seconds < Settings.from_env({}).stuck_after
+
+
+def test_bundle_of_extensions_is_one_the_plan_takes():
+    """Flex Consumption wants version 4."""
+    bundle = {"id": "Microsoft.Azure.Functions.ExtensionBundle", "version": "[4.*, 5.0.0)"}
+
+    assert bundle == _json("host.json")["extensionBundle"]
+
+
+def test_every_call_and_error_is_logged():
+    """Sampling leaves them alone, and what the functions say is not below the level."""
+    logging = _json("host.json")["logging"]
+
+    assert "Request;Exception" == logging["applicationInsights"]["samplingSettings"]["excludedTypes"]
+    assert "Information" == logging["logLevel"]["Function"]
+
+
+def test_event_of_a_blob_is_tried_a_few_times_at_most():
+    """Then the watchdog finds it in the poison queue."""
+    assert {"maxDegreeOfParallelism": 8, "poisonBlobThreshold": 5} == _json("host.json")["extensions"]["blobs"]
+
+
+def test_settings_that_bindings_read_have_a_sample():
+    """host.json and the triggers ask for nothing that the sample leaves out."""
+    assert _bindings() <= _sample().keys()
+
+
+def test_every_schedule_of_the_sample_has_six_fields():
+    """Seconds first, and no more than once a minute; the host leaves out a timer whose schedule it cannot read."""
+    schedules = {name: value for name, value in _sample().items() if name.endswith("_SCHEDULE")}
+
+    assert {name for name in _bindings() if name.endswith("_SCHEDULE")} == schedules.keys()
+    assert {} == {name: ncrontab_problem(text) for name, text in schedules.items() if ncrontab_problem(text)}
+
+
+def test_every_setting_of_the_sample_is_read():
+    """By the app, for a system of the catalog, by a binding or by the host."""
+    systems = [path.stem.upper() for path in (ROOT / "shared" / "catalog").glob("*.toml")]
+    known = {field.name.upper() for field in fields(Settings)}
+    known |= {f"{system}_{field.name.upper()}" for system in systems for field in fields(SystemSettings)}
+    connections = set(re.findall(r'connection="(\w+)"', (ROOT / "function_app.py").read_text()))
+    host = {"AzureWebJobsStorage", "FUNCTIONS_WORKER_RUNTIME", "PYTHON_THREADPOOL_THREAD_COUNT"}
+
+    assert host | connections <= _sample().keys()
+    assert set() == _sample().keys() - known - connections - host - _bindings()
+
+
+def test_sample_holds_no_secret():
+    """It is committed, and copied."""
+    secret = {field.name.upper() for field in fields(Settings) if not field.repr and "read" in field.metadata}
+    places = {"WAREHOUSE_URL", "LEDGER_URL", "STATE_URL"}
+    system = {f"COOLR_{field.name.upper()}" for field in fields(SystemSettings) if not field.repr}
+
+    assert {} == {name: text for name, text in _sample().items() if text and name in (secret | system) - places}
+
+
+def test_package_is_the_app_and_nothing_else():
+    """.funcignore leaves out what git knows of the rest, and nothing of what runs."""
+    packed = _packed()
+    data = {path for path in packed if path.startswith("shared/") and not path.endswith(".py")}
+
+    assert {"function_app.py", "host.json", "requirements.txt", "shared"} == {path.partition("/")[0] for path in packed}
+    assert [] == sorted(path for path in _names() - packed if path.startswith("shared/"))
+    assert {"shared/catalog/coolr.toml", "shared/openapi.json"} <= data
+    assert [] == [path for path in data if not re.fullmatch(r"shared/(openapi\.json|catalog/\w+\.toml)", path)]
+
+
+def test_what_git_ignores_is_not_deployed_either():
+    """Caches, data and secrets of whoever deploys; but for what a build on their machine installs."""
+    ignored = {line.rstrip("/") for line in _patterns(".gitignore")} - {".python_packages"}
+    patterns = _patterns(".funcignore")
+
+    assert [] == sorted(name for name in ignored if not any(fnmatchcase(name, pattern) for pattern in patterns))
+    assert not any(fnmatchcase(".python_packages", pattern) for pattern in patterns)
 
 
 def test_help_lists_every_target():
@@ -105,23 +186,14 @@ def test_help_lists_every_target():
     assert targets == [line.split()[0] for line in shown.stdout.splitlines()]
 
 
-def test_functions_are_indexed(functions):
-    """The SDK finds the functions, each under one name (a second one would end the indexing)."""
-    assert "health" in functions
+def test_indexing_imports_little():
+    """A cold start pays for the SDK and the names of the jobs; the app itself comes with its first call."""
+    heavy = {"duckdb", "paramiko", "psycopg", "pyarrow", "pymysql", "pyodbc", "sqlalchemy"}
+    modules = _told("import function_app; print(json.dumps(list(sys.modules)))")
 
-
-def test_health_asks_for_a_key(functions):
-    """How the app is doing is nobody else's business."""
-    trigger = next(binding for binding in functions["health"] if binding["type"] == "httpTrigger")
-
-    assert ("health", "FUNCTION", ["GET"]) == (trigger["route"], trigger["authLevel"], trigger["methods"])
-
-
-def test_indexing_imports_nothing_heavy():
-    """A cold start pays for the SDK alone."""
-    heavy = "{'duckdb', 'pyarrow', 'pyodbc', 'shared', 'sqlalchemy'}"
-
-    assert [] == _told(f"import function_app; print(json.dumps(sorted({heavy} & set(sys.modules))))")
+    assert [] == sorted(heavy.intersection(modules))
+    ours = {name for name in modules if name.partition(".")[0] == "shared"}
+    assert {"shared", "shared.errors", "shared.orchestrations", "shared.settings"} == ours
 
 
 def test_no_file_names_a_folder_of_somebodys_machine():
@@ -135,13 +207,6 @@ def test_no_file_names_a_folder_of_somebodys_machine():
 @pytest.fixture(params=PYTHONS)
 def python(request):
     return request.param
-
-
-@pytest.fixture(scope="module")
-def functions():
-    """Each function's bindings by its name, as the host gets them: an app is indexed once per process."""
-    show = "{f.get_function_name(): [json.loads(b) for b in f.get_raw_bindings()] for f in found}"
-    return _told(f"from function_app import app; found = app.get_functions(); print(json.dumps({show}))")
 
 
 def _told(code):
@@ -189,29 +254,41 @@ def _json(name):
     return json.loads((ROOT / name).read_text())
 
 
-def _bicep():
-    return (ROOT / "infra" / "main.bicep").read_text()
+def _sample():
+    return _json("local.settings.sample.json")["Values"]
 
 
-def _deployed_settings():
-    return set(re.findall(r"name: '(\w+)'", _bicep()))
+def _bindings():
+    """The settings that host.json and the triggers name."""
+    texts = [(ROOT / name).read_text() for name in ("host.json", "function_app.py")]
+    return set(re.findall(r"%(\w+)%", "".join(texts)))
 
 
-def _decorated(lines, at):
-    """Whether the decorators right above line `at` hold a description."""
-    above = at - 1
-    while lines[above].startswith("@"):
-        if lines[above].startswith("@description("):
-            return True
-        above -= 1
-    return False
+def _patterns(name):
+    lines = (ROOT / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _packed():
+    """What of the files that git knows is deployed."""
+    out = set()
+    for of in ("--cached", "--others"):
+        out |= _git("ls-files", "-z", "--ignored", of, "--exclude-from=.funcignore")
+    return _names() - out
 
 
 def _files():
+    return [ROOT / name for name in _names()]
+
+
+def _names():
     """Files that are, or are about to be, under version control."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    names = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    return {name for name in names if (ROOT / name).is_file()}
+
+
+def _git(*words):
+    listed = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
-    paths = [ROOT / name for name in set(listed.stdout.split("\0")) if name]
-    return [path for path in paths if path.is_file()]
+    return {name for name in listed.stdout.split("\0") if name}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigError
-from shared.settings import Settings, SystemSettings, zone
+from shared.settings import Settings, SystemSettings, trigger_source, zone
 
 SAMPLE = Path(__file__).parent.parent / "local.settings.sample.json"
 
@@ -48,9 +48,35 @@ def test_each_system_has_settings_of_its_own():
     assert SystemSettings() == settings.system("genius")
 
 
+def test_systems_may_have_names_with_marks_between():
+    """The longest ending that fits tells where the name ends."""
+    settings = Settings.from_env({"MY_CRM_WEBHOOK_SECRET_OLD": "a", "MY_CRM_WEBHOOK_SECRET": "b", "MY_CRM_CLIENT": "c"})
+
+    assert SystemSettings(client="c", webhook_secret="b", webhook_secret_old="a") == settings.system("my_crm")
+
+
+def test_a_secret_that_the_key_vault_does_not_have_is_no_secret():
+    """Its reference stays in the setting as text; whoever knows how they look could sign with it."""
+    reference = "@Microsoft.KeyVault(VaultName=kv;SecretName=coolr)"
+
+    with pytest.raises(ConfigError, match="COOLR_WEBHOOK_SECRET could not be read from the key vault"):
+        Settings.from_env({"COOLR_WEBHOOK_SECRET": reference})
+
+
+def test_the_trigger_source_is_one_that_the_host_knows():
+    """A misspelt one would hide every function; the whole of the settings refuses it later."""
+    assert "EventGrid" == trigger_source({})
+    assert "LogsAndContainerScan" == trigger_source({"BLOB_TRIGGER_SOURCE": "LogsAndContainerScan"})
+    assert "EventGrid" == trigger_source({"BLOB_TRIGGER_SOURCE": "Poling"})
+    with pytest.raises(ConfigError, match="BLOB_TRIGGER_SOURCE='Poling'"):
+        Settings.from_env({"BLOB_TRIGGER_SOURCE": "Poling"})
+
+
 def test_secrets_do_not_show():
     """A URL may hold a password; no repr may."""
-    shown = repr(Settings.from_env({"WAREHOUSE_URL": "mssql://me:hush@host/db", "LEDGER_URL": "x?sig=hush"}))
+    secrets = {"WAREHOUSE_URL": "mssql://me:hush@host/db", "LEDGER_URL": "x?sig=hush", "ALERT_URL": "https://x/hush"}
+    systems = {"COOLR_WEBHOOK_SECRET": "hush", "COOLR_WEBHOOK_SECRET_OLD": "hush", "GENIUS_DATABASE_URL": "hush"}
+    shown = repr(Settings.from_env({**secrets, **systems}))
 
     assert "hush" not in shown
 

@@ -1,0 +1,179 @@
+// Events of arrived files: from the storage account, through a topic, to the app. What cannot be delivered within a day
+// becomes a dead letter.
+
+@description('Name of the system topic of the storage account; there can be one only.')
+param topicName string
+
+@description('Region of the storage account.')
+param location string
+
+@description('Tags put on every resource.')
+param tags object
+
+@description('Name of the storage account.')
+param storageName string
+
+@description('Name of the container whose files are announced.')
+param exportsContainerName string
+
+@description('Name of the container for dead letters.')
+param deadLettersContainerName string
+
+@description('Name of the function app.')
+param functionAppName string
+
+@description('Whether to send events to the app. It must have run once: only then is there the key to its endpoint.')
+param subscribe bool
+
+@description('Address to write to when events cannot be delivered. Empty: nobody.')
+param alertEmail string
+
+var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe' // a built-in role, the same in every tenant
+
+resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
+  name: storageName
+}
+
+resource blobService 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' existing = {
+  parent: storage
+  name: 'default'
+}
+
+resource deadLettersContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' existing = {
+  parent: blobService
+  name: deadLettersContainerName
+}
+
+resource functionApp 'Microsoft.Web/sites@2024-04-01' existing = {
+  name: functionAppName
+}
+
+// The topic has an identity of its own, which may write dead letters and nothing else: the account takes no keys.
+resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
+  name: topicName
+  location: location
+  tags: tags
+  identity: {
+    type: 'SystemAssigned'
+  }
+  properties: {
+    source: storage.id
+    topicType: 'Microsoft.Storage.StorageAccounts'
+  }
+}
+
+resource topicWritesDeadLetters 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: deadLettersContainer
+  name: guid(deadLettersContainer.id, topic.id, blobDataContributor)
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
+    principalId: topic.identity.principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+// The key is asked for only if it is needed: a list function is evaluated even where its resource is not deployed.
+var blobsKey = subscribe ? listKeys('${functionApp.id}/host/default', '2024-04-01').systemKeys.blobs_extension : ''
+
+resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = if (subscribe) {
+  parent: topic
+  name: 'exports'
+  properties: {
+    destination: {
+      endpointType: 'WebHook'
+      properties: {
+        endpointUrl: 'https://${functionApp.properties.defaultHostName}/runtime/webhooks/blobs?functionName=Host.Functions.on_export&code=${blobsKey}'
+      }
+    }
+    eventDeliverySchema: 'EventGridSchema'
+    filter: {
+      includedEventTypes: ['Microsoft.Storage.BlobCreated']
+      subjectBeginsWith: '/blobServices/default/containers/${exportsContainerName}/' // without the slash, exports-old too
+      advancedFilters: [
+        {
+          operatorType: 'StringIn'
+          key: 'data.api'
+          values: ['CopyBlob', 'PutBlob', 'PutBlockList', 'FlushWithClose'] // not CreateFile, which announces empty files
+        }
+      ]
+    }
+    retryPolicy: {
+      maxDeliveryAttempts: 30
+      eventTimeToLiveInMinutes: 1440
+    }
+    deadLetterWithResourceIdentity: {
+      identity: {
+        type: 'SystemAssigned'
+      }
+      deadLetterDestination: {
+        endpointType: 'StorageBlob'
+        properties: {
+          resourceId: storage.id
+          blobContainerName: deadLettersContainerName
+        }
+      }
+    }
+  }
+  dependsOn: [
+    topicWritesDeadLetters
+  ]
+}
+
+// ---- who hears of it when the app cannot tell ------------------------------------------------------------------
+
+var undelivered = [
+  { name: 'failed', metric: 'DeliveryAttemptFailCount', above: 5, window: 'PT1H' } // one event, in an hour without the app
+  { name: 'dead-lettered', metric: 'DeadLetteredCount', above: 0, window: 'PT15M' }
+]
+
+resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(alertEmail)) {
+  name: 'ag-${topicName}'
+  location: 'global'
+  tags: tags
+  properties: {
+    groupShortName: 'sluice'
+    enabled: true
+    emailReceivers: [
+      {
+        name: 'operators'
+        emailAddress: alertEmail
+        useCommonAlertSchema: true
+      }
+    ]
+  }
+}
+
+resource alerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [
+  for alert in (empty(alertEmail) ? [] : undelivered): {
+    name: '${topicName}-${alert.name}'
+    location: 'global'
+    tags: tags
+    properties: {
+      description: 'Events of arrived files do not reach the function app ${functionAppName}.'
+      severity: 1
+      enabled: true
+      scopes: [topic.id]
+      evaluationFrequency: 'PT5M'
+      windowSize: alert.window
+      criteria: {
+        'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+        allOf: [
+          {
+            criterionType: 'StaticThresholdCriterion'
+            name: alert.name
+            metricNamespace: 'Microsoft.EventGrid/systemTopics'
+            metricName: alert.metric
+            operator: 'GreaterThan'
+            threshold: alert.above
+            timeAggregation: 'Total'
+          }
+        ]
+      }
+      actions: [
+        {
+          actionGroupId: operators.id
+        }
+      ]
+    }
+  }
+]
