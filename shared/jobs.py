@@ -39,7 +39,7 @@ def conclude(app: App, ask: Json) -> Json:
     if kept is None or kept["started"] < ask["started"]:
         before, kept = kept, _concluded(app, ask)
         # A job that found all its work done says nothing new of what an earlier one of this id did.
-        if before is None or kept["summary"]["skipped"] < kept["summary"]["files"]:
+        if before is None or kept["again"] or kept["summary"]["skipped"] < kept["summary"]["files"]:
             app.state.put(_summary(ask["job"]), written(kept))
     summary = from_json(Summary, kept["summary"])
     _tell(app, ask, summary)
@@ -47,7 +47,7 @@ def conclude(app: App, ask: Json) -> Json:
         _follow(app, summary)
         if not kept["again"]:
             app.state.delete(_notice(ask))
-    elif "feed" not in ask["work"] and summary.done:
+    elif "feed" not in ask["work"] and summary.done and (app.settings.downstream_url or app.settings.powerbi_dataset):
         app.state.put(PENDING, written(kept["summary"]))
     desk.remove(app.state, desk.folder(ask))
     return {"status": summary.status, "files": summary.files, "done": summary.done, "failed": summary.failed}
@@ -62,10 +62,13 @@ def view(app: App, job: str, host: Json | None) -> Json | None:
     if host is None and kept is None:
         return None
     told = {"job": job, **(host or {"state": "completed"})}
-    if kept is not None and told["state"] not in _GOING:
+    if kept is not None and told["state"] == "completed":
         return {**told, "state": kept["summary"]["status"], "summary": kept["summary"], "units": kept["outcomes"]}
-    units = [outcome for _, outcome in sorted(desk.outcomes(app.state, f"jobs/{job}/"), key=lambda one: one[0])]
-    return {**told, "summary": None, "units": units}
+    folder = f"jobs/{job}/"
+    # What an earlier job of this id left behind, which was ended before it could clear up, is older.
+    times = {entry.name[len(folder) :].partition("/")[0] for entry in app.state.entries(folder)} - {"summary"}
+    units = sorted(desk.outcomes(app.state, f"{folder}{max(times)}/"), key=lambda one: one[0]) if times else []
+    return {**told, "summary": None, "units": [outcome for _, outcome in units]}
 
 
 def follow_up(app: App, quiet_seconds: float) -> None:
@@ -115,7 +118,6 @@ def _follow(app: App, summary: Summary) -> None:
         downstream.after(app.settings, summary, app.token)
 
 
-_GOING = ("pending", "running", "continuedasnew", "suspended")
 _STEPS: Mapping[str, Callable[[App, Json], Json]] = {
     "open_notice": open_notice, "plan": steps.plan, "stage": steps.stage, "publish": steps.publish, "tidy": steps.tidy,
     "give_up": steps.give_up, "conclude": conclude,

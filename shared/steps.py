@@ -174,7 +174,7 @@ def _options(ask: Json) -> LoadOptions:
 
 def _said(error: Exception) -> str:
     """*error* in one line. One that is none of ours is a bug, and is logged with where it came from."""
-    if isinstance(error, IngestError):
+    if isinstance(error, (IngestError, _Bug)):
         return str(error)
     _log.error("a step failed in a way that nobody foresaw", exc_info=error)
     return f"{type(error).__name__}: {error}"
@@ -182,6 +182,10 @@ def _said(error: Exception) -> str:
 
 def _text(text: str) -> str:
     return scrubbed(" ".join(text.split()))[:_LONGEST]
+
+
+class _Bug(Exception):  # noqa: N818 - of a slice, told and logged where it was staged
+    """What a slice failed with that was none of our errors."""
 
 
 def _as_fault(error: Exception) -> Json:
@@ -193,7 +197,7 @@ def _as_fault(error: Exception) -> Json:
 def _data_error(fault: Json) -> DataError:
     """What is wrong with the data of a slice; any other fault is raised."""
     if fault["kind"] is None:
-        raise RuntimeError(fault["problem"])
+        raise _Bug(fault["problem"])
     error = getattr(errors, fault["kind"])(fault["problem"], fix=fault["fix"])
     if isinstance(error, DataError):
         return error

@@ -503,3 +503,65 @@ def test_storage_that_is_down_for_a_while_delays_a_load_and_loses_nothing(
 
     assert ("done", 30) == (told["state"], told["units"][0]["inserted"])
     assert 30 + 60 + 120 == seconds
+
+
+# -- who waits for exports
+
+
+def test_those_who_wait_for_an_export_are_called_once_it_has_gone_well(app, exports, monkeypatch, receiver):
+    """Not for one that was done in part."""
+    from dataclasses import replace
+
+    waiting = replace(app, settings=replace(app.settings, downstream_url=receiver.url, alert_url=None))
+    good = exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(3))
+    bad = f"Full/Acme/{STAMP}/asset.parquet"
+    exports.container.upload_blob(bad, b"rubbish")
+    with functions_host(waiting, monkeypatch) as host:
+        host.finished(notify(host, exports.notification(good, bad)))
+        quiet = list(receiver.bodies)
+        host.finished(notify(host, exports.notification(
+            exports.upload("Full/Acme/20260224114500/location.parquet", rows(4, 1)), time="2026-02-24T11:45:00Z"
+        )))  # fmt: skip
+
+    assert [] == quiet
+    assert [("done", 4)] == [(body["status"], body["read"]) for body in receiver.bodies]
+
+
+def test_those_who_wait_are_called_after_files_that_came_one_by_one(app, exports, monkeypatch, receiver, clock):
+    """Once fifteen minutes have passed without another."""
+    from dataclasses import replace
+
+    waiting = replace(app, settings=replace(app.settings, downstream_url=receiver.url, alert_url=None))
+    with functions_host(waiting, monkeypatch) as host:
+        for table in ("Location", "Asset"):
+            host.blob_event(exports.container, exports.upload(
+                f"Full/Acme/{STAMP}/{table.lower()}.parquet", rows(3, table=table)
+            ))  # fmt: skip
+            host.finished(jobs(host)[-1])
+        host.timer("watchdog")
+        quiet = list(receiver.bodies)
+        clock.now = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=16)
+        host.timer("watchdog")
+        host.timer("watchdog")
+
+    assert [] == quiet
+    assert 1 == len(receiver.bodies)
+
+
+# -- many
+
+
+@pytest.mark.slow
+def test_an_export_of_five_hundred_files_is_one_job(host, exports, app, receiver):
+    """Each a table, one of them poisoned; what travels stays small, and so does what is told."""
+    names = [exports.upload(f"Full/Acme/{STAMP}/t{n:03}.parquet", rows(2, table=f"T{n:03}")) for n in range(499)]
+    poisoned = f"Full/Acme/{STAMP}/t499.parquet"
+    exports.container.upload_blob(poisoned, b"rubbish")
+
+    told = host.finished(notify(host, exports.notification(*names, poisoned)), timeout=1_200)
+    largest, what = host.durable.largest_payload()
+
+    assert ("partly", 499, 1) == (told["state"], units(told).count("done"), units(told).count("failed"))
+    assert 998 == told["summary"]["inserted"]
+    assert largest < 2_000, what
+    assert ["failure", "summary"] == [body["kind"] for body in receiver.bodies]

@@ -7,6 +7,7 @@ import datetime as dt
 import ipaddress
 import json
 import random
+import re
 import socket
 import string
 
@@ -39,7 +40,7 @@ from shared.sources.exports import ExportsSource, Told, find, unit
 from shared.stores import _ranged, expect, open_store
 from shared.stores._refusals import Refusal, explained
 from tests.servers.azurite import Azurite
-from tests.servers.proxy import Proxy
+from tests.servers.proxy import Fault, Proxy
 from tests.store_suite import FileSuite, StoreSuite, content, everything_said, tail
 
 REAL_NOW = dt.datetime.now(dt.UTC)
@@ -489,6 +490,27 @@ def test_folder_that_is_not_there_is_named(container, put, sas):
     assert f"{container.url}/nowhere does not exist. Check the path; it is case-sensitive." == said
 
 
+def test_redirect_is_not_followed(azurite, container, put, sas):
+    """Blob Storage has none: it would come from somebody in between, and what signs in would go with it."""
+    put("a", b"1")
+    there = quote(f"{container.url}/{ROOT}/a", safe=":/")
+    with Proxy.to(azurite.blob_url) as proxy:
+        head = f"HTTP/1.1 307 Moved\r\nLocation: {there}?{sas()}\r\n"
+        answer = f"{head}Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
+        proxy.faults.append(Fault(when=lambda _: True, times=9, answer=answer))
+        for url in (f"{_url(container)}?{sas()}", f"{_url(container, f'{ROOT}/a')}?{sas()}", _url(container)):
+            said = _refused(
+                proxy.through(url), Settings(storage_connection_string=_through(proxy, azurite.connection_string))
+            )
+
+            assert "answers with a redirect (307), which Blob Storage never does" in said
+
+
+def _through(proxy, connection_string):
+    """*connection_string* with the proxy's port for the one of blobs."""
+    return re.sub(r"(BlobEndpoint=http://127\.0\.0\.1:)\d+", rf"\g<1>{proxy.port}", connection_string)
+
+
 def test_token_is_not_sent_in_the_clear(container, monkeypatch):
     """An emulator without TLS is read with a SAS or a key."""
     monkeypatch.setattr(azure, "credential", Token)
@@ -673,6 +695,7 @@ def test_place_shows_no_sas():
         ("se=2026-03-03T01%3A02%3A03.1234567Z&sig=x", dt.datetime(2026, 3, 3, 1, 2, 3, 123456, tzinfo=dt.UTC)),
         ("si=policy&sig=x", None),
         ("se=soon&sig=x", None),
+        ("se=0001-01-01T00:00:00%2B23:59&sig=x", None),
     ],
 )
 def test_sas_says_when_it_ends(sas, expected):

@@ -66,7 +66,7 @@ def busy(status: int, retry_after: str | None = None, code: str = "ServerBusy") 
     wait = f"Retry-After: {retry_after}\r\n" if retry_after is not None else ""
     return (
         f"HTTP/1.1 {status} Busy\r\nx-ms-error-code: {code}\r\n{wait}"
-        "Date: Tue, 24 Feb 2026 12:00:00 GMT\r\nContent-Length: 0\r\n\r\n"
+        "Date: Tue, 24 Feb 2026 12:00:00 GMT\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     ).encode()
 
 

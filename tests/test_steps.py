@@ -1,0 +1,290 @@
+"""Steps of jobs over the real App: late, twice, in any order, and with any one call of any port lost."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import stamina
+
+import function_app
+
+from shared import jobs, works
+from shared.desk import release, take
+from shared.errors import TransientError
+from shared.state import open_state
+from tests.durable_host import DurableHost
+from tests.exports import START, Clock, export_path, open_test_app, write_parquet
+from tests.fakes import Calls, Watched
+
+EPOCH = START.replace(tzinfo=None)
+STARTED = "2026-02-24T12:00:00.000000"
+
+
+def row(key: int | None, minutes: int = 0) -> dict[str, Any]:
+    return {
+        "LocationId": key,
+        "ModifiedOn": EPOCH + dt.timedelta(minutes=minutes),
+        "IsDeleted": False,
+        "Name": str(key),
+    }
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """An app whose exports are files of this machine: only where they are found differs from Azure."""
+    file = write_parquet(export_path(tmp_path / "exports", "full", "20260224110000", "location"), [
+        *(row(key) for key in range(9)), row(None),
+    ], 5)  # fmt: skip
+    app = open_test_app(tmp_path, Clock(), SLICE_ROWS="5", STATE_URL=str(tmp_path / "state"))
+    monkeypatch.setattr(works, "_store", lambda app, location: _local(location))
+    monkeypatch.setattr(works, "_file", _as_folder)
+    return app, {"file": str(file), "etag": "1"}
+
+
+def _local(location):
+    from shared.stores import open_store
+
+    return open_store(location)
+
+
+def _as_folder(app, work):
+    from shared.loading import exporting_system
+    from shared.sources import exports
+    from shared.sources.exports import Told
+
+    store = works._store(app, work["file"])
+    (offer,), _ = exports.find(store, Told(), app.now())
+    system = exporting_system(app, None, offer.client)
+    return works.Found(f"{system.name}.{offer.table}", exports.unit(offer, store), app.source(store), "here")
+
+
+def everything(app: Any) -> dict[str, Any]:
+    """Tables, history, rejects, ledger, staging and state, but for what tells how long something took."""
+    with app.warehouse._session() as session:
+        found = {
+            name: sorted(session.connection.execute(f"SELECT {what} FROM {name}").fetchall(), key=repr)
+            for name, what in (
+                ("coolr.location", "*"), ("ingest.run", "* EXCLUDE (seconds)"), ("ingest.rejected", "*")
+            )
+        }  # fmt: skip
+        tables = session.connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+    staged = [name for (name,) in tables if name.startswith("s_")]
+    ledger = app.ledger.watermark("coolr.location").value, sorted(run.id for run in app.warehouse.runs())
+    state = {entry.name: app.state.get(entry.name) for entry in app.state.entries("") if "told/" not in entry.name}
+    return {**found, "staged": staged, "ledger": ledger, "state": state}
+
+
+def ask(work: dict[str, str], **more: Any) -> dict[str, Any]:
+    return {"job": "blob:1", "started": STARTED, "unit": 0, "work": work, **more}
+
+
+def whole_job(app: Any, work: dict[str, str]) -> None:
+    for step, more in STEPS:
+        jobs.do(app, step, ask(work, **more))
+
+
+STEPS = [
+    ("plan", {}), ("stage", {"slice": 0}), ("stage", {"slice": 1}), ("publish", {}), ("tidy", {}),
+    ("conclude", {"units": 1}),
+]  # fmt: skip
+
+
+def test_steps_in_order_are_a_load(house):
+    """Rows are in the table, the reject is kept, the outcome adds up, and nothing is left behind but the summary."""
+    app, work = house
+    whole_job(app, work)
+    told = everything(app)
+
+    assert (9, 1, 1) == tuple(len(told[name]) for name in ("coolr.location", "ingest.run", "ingest.rejected"))
+    assert [] == told["staged"]
+    assert ["feeds/coolr.location/done", "jobs/blob:1/summary"] == [
+        name for name in told["state"] if not name.startswith("clients/")
+    ]
+
+
+@pytest.mark.parametrize(("step", "more"), STEPS, ids=str)
+def test_a_step_that_comes_twice_changes_nothing(step, more, house, tmp_path):
+    """Each at once again, as a queue may deliver it."""
+    app, work = house
+    for one, its in STEPS:
+        answers = [jobs.do(app, one, ask(work, **its)) for _ in range(2 if one == step else 1)]
+
+        assert answers[0] == answers[-1]
+    calm = open_test_app(tmp_path / "calm", Clock(), SLICE_ROWS="5", STATE_URL=str(tmp_path / "calm" / "state"))
+    whole_job(calm, work)
+
+    assert everything(calm) == everything(app)
+
+
+@pytest.mark.parametrize(("step", "more"), STEPS, ids=str)
+def test_a_step_that_comes_after_its_job_has_ended_changes_nothing(step, more, house):
+    """Nothing is staged, merged or told once more; a plan that comes late is swept by age."""
+    app, work = house
+    whole_job(app, work)
+    before = everything(app)
+
+    jobs.do(app, step, ask(work, **more))
+    after = everything(app)
+    left = set(after["state"]) - set(before["state"])
+
+    assert {**before, "state": None} == {**after, "state": None}
+    assert left <= {f"jobs/blob:1/{STARTED}/0/outcome"}
+    assert before["state"]["jobs/blob:1/summary"] == after["state"]["jobs/blob:1/summary"]
+
+
+def test_a_plan_that_was_made_is_the_plan(house, tmp_path):
+    """The file changes between two deliveries of the step: both give the first answer."""
+    app, work = house
+    first = jobs.do(app, "plan", ask(work))
+    write_parquet(export_path(tmp_path / "exports", "full", "20260224110000", "location"), [row(1)], 1)
+
+    assert first == jobs.do(app, "plan", ask(work)) == {"slices": 2}
+
+
+def test_a_transient_failure_is_for_the_host_to_repeat(house, monkeypatch):
+    """Nothing is written down; the same step works later."""
+    app, work = house
+
+    def away(*_args, **_kwargs):
+        raise TransientError("the warehouse is away", fix="Try again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(app.warehouse), "stage", away)
+        jobs.do(app, "plan", ask(work))
+        with pytest.raises(TransientError):
+            jobs.do(app, "stage", ask(work, slice=0))
+
+    assert {"status": "staged"} == jobs.do(app, "stage", ask(work, slice=0))
+
+
+def test_a_failure_that_nobody_foresaw_fails_the_run_with_its_traceback_in_the_log(house, monkeypatch, caplog):
+    """It is data for the orchestration: a bug does not go away by repeating."""
+    app, work = house
+    jobs.do(app, "plan", ask(work))
+    monkeypatch.setattr(type(app.warehouse), "stage", lambda *_, **__: 1 / 0)
+    staged = [jobs.do(app, "stage", ask(work, slice=n)) for n in range(2)]
+    outcome = jobs.do(app, "publish", ask(work))
+
+    assert [{"status": "fault"}] * 2 == staged
+    assert ("failed", "ZeroDivisionError: division by zero") == (outcome["status"], outcome["error"])
+    assert "Traceback" in caplog.text
+    assert ["failed"] == [run.status for run in app.warehouse.runs()]
+
+
+def test_slices_that_could_not_be_staged_leave_the_work_to_be_done(house):
+    """No run is recorded: what was away is taken up by whoever comes next."""
+    app, work = house
+    jobs.do(app, "plan", ask(work))
+    jobs.do(app, "stage", ask(work, slice=0))
+    outcome = jobs.do(app, "publish", ask(work))
+    jobs.do(app, "tidy", ask(work))
+    again = {**ask(work), "started": "2026-02-24T13:00:00.000000"}
+    for step, more in STEPS:
+        jobs.do(app, step, {**again, **more})
+
+    assert ("failed", True) == (outcome["status"], outcome["passing"])
+    assert "1 of its slices could not be staged" in outcome["error"]
+    assert ["done"] == [run.status for run in app.warehouse.runs()]
+
+
+def test_every_step_logs_its_job(house, caplog):
+    """One line a step, to be found by the id of the orchestration."""
+    app, work = house
+    with caplog.at_level("INFO", "sluice"):
+        whole_job(app, work)
+    lines = [record.getMessage() for record in caplog.records if " seconds=" in record.getMessage()]
+
+    assert ["plan", "stage", "stage", "publish", "tidy"] == [line.partition(" ")[0] for line in lines]
+    assert all("job=blob:1" in line and "feed=coolr.location" in line for line in lines)
+
+
+# -- one run in two jobs
+
+
+@pytest.fixture
+def state(tmp_path):
+    return open_state(open_test_app(tmp_path, STATE_URL=str(tmp_path / "state")).settings)
+
+
+def test_a_run_is_in_one_hand_at_a_time(state):
+    """The second job is told who has it; the first may ask again."""
+    one, other = {"job": "blob:1", "unit": 0}, {"job": "export:1", "unit": 3}
+
+    assert take(state, one, "r", 0.0, 60.0) is None
+    assert "blob:1" == take(state, other, "r", 30.0, 60.0)
+    assert take(state, one, "r", 30.0, 60.0) is None
+    release(state, "r")
+    assert take(state, other, "r", 31.0, 60.0) is None
+
+
+def test_a_hand_that_died_is_passed_over(state):
+    """After as long as a job may take; another attempt of the same job need not wait."""
+    take(state, {"job": "blob:1", "unit": 0}, "r", 0.0, 60.0)
+
+    assert take(state, {"job": "blob:1~2", "unit": 0}, "r", 1.0, 60.0) is None
+    assert take(state, {"job": "export:1", "unit": 0}, "r", 60.0, 60.0) is None
+    assert "export:1" == take(state, {"job": "blob:1", "unit": 0}, "r", 61.0, 60.0)
+
+
+# -- losing any one call
+
+
+class LosingHost:
+    """Runs a job by the protocol of Durable; steps meet a call that is lost."""
+
+    def __init__(self, app: Any, calls: Calls) -> None:
+        self.app = replace(
+            app, warehouse=Watched(app.warehouse, calls), ledger=Watched(app.ledger, calls),
+            state=Watched(app.state, calls),
+        )  # fmt: skip
+
+    def run(self, work: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
+        monkeypatch.setattr("shared.app.current", lambda: self.app)
+        with DurableHost(function_app.app, check_determinism=False, start=START) as durable:
+            return durable.run("one", {"work": work}, "blob:1")
+
+
+def count_calls(house: Any, monkeypatch: pytest.MonkeyPatch) -> int:
+    app, work = house
+    calls = Calls()
+    job = LosingHost(app, calls).run(work, monkeypatch)
+
+    assert "done" == job.output["status"]
+    return len(calls.names)
+
+
+CALLS = 60
+"""At most so many calls does a job of two slices make; the test above all of them holds the number."""
+SOME = range(1, CALLS, 6)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "lost", [pytest.param(n, marks=() if n in SOME else pytest.mark.slow) for n in range(1, CALLS + 1)]
+)
+def test_losing_any_one_call_of_a_job_changes_nothing(lost, after, house, tmp_path, monkeypatch):
+    """Whichever call of warehouse, ledger or state it is, before or after it took effect."""
+    app, work = house
+    calls = Calls(lost, after=after)
+    with stamina.set_testing(True, attempts=1):
+        job = LosingHost(app, calls).run(work, monkeypatch)
+    calm = open_test_app(tmp_path / "calm", Clock(), SLICE_ROWS="5", STATE_URL=str(tmp_path / "calm" / "state"))
+    LosingHost(calm, Calls()).run(work, monkeypatch)
+
+    assert "done" == job.output["status"], calls.lost
+    assert _lasting(everything(calm)) == _lasting(everything(app)), calls.lost
+
+
+def _lasting(told: dict[str, Any]) -> dict[str, Any]:
+    """What has to be the same: a lost call may cost time, and a step that clears away may be repeated by age."""
+    summary = {name for name in told["state"] if name.endswith("/summary")}
+    return {**told, "state": summary}
+
+
+def test_a_job_makes_no_more_calls_than_the_test_above_loses(house, monkeypatch):
+    """Else some would never be lost."""
+    assert CALLS - 25 < count_calls(house, monkeypatch) <= CALLS
