@@ -6,6 +6,7 @@
     make bench ARGS="--only plain,sluice"        without the peer
     make bench ARGS=postgres                     on PostgreSQL instead (bench/postgres.py)
     make bench ARGS=staging                      CSV for Azure SQL instead, see bench/staging.py
+    make bench ARGS=functions                    the Functions app instead: replay, webhook, start (bench/functions.py)
 
 Three steps: a first full into an empty database, a second full over it, a delta over the first full; the last two
 start from a copy of what the same contestant made of the first. Every step is a process of its own, measured from
@@ -147,5 +148,9 @@ if __name__ == "__main__":
         from bench import postgres
 
         postgres.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["functions"]:
+        from bench import functions
+
+        functions.main(sys.argv[2:])
     else:
         main()

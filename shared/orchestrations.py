@@ -86,7 +86,7 @@ def batch(context: Context) -> Steps:
     if end - start > CHILDREN:
         return (yield from _fan_out(context, child, ask["ask"], start, end))
     number = _NUMBERS[child]
-    return (yield from _together(context, child, {n: {**ask["ask"], number: n} for n in range(start, end)}))
+    return (yield from _together(context, child, {str(n): {**ask["ask"], number: n} for n in range(start, end)}))
 
 
 ALL = (one, export, unit, stage_slice, batch)
@@ -110,7 +110,7 @@ def _unit(context: Context, ask: Json) -> Steps:
     if planned["slices"] == 1:
         yield from _call(context, "stage", {**ask, "slice": 0})
     else:
-        yield from _fan_out(context, "stage_slice", ask, 0, planned["slices"])
+        yield from _fan_out(context, "stage_slice", ask, 0, planned["slices"], under=f"{ask['unit']}.")
     outcome = yield from _call(context, "publish", ask)
     if "failed" in outcome:
         outcome = yield from _call(context, "give_up", {**ask, "error": outcome["failed"]})
@@ -118,9 +118,12 @@ def _unit(context: Context, ask: Json) -> Steps:
     return outcome
 
 
-def _fan_out(context: Context, child: str, ask: Json, start: int, end: int) -> Steps:
-    """Children with the numbers from *start* to *end*, in batches, so that no history grows with their number."""
-    spans = {a: {"child": child, "ask": ask, "from": a, "to": b} for a, b in _spans(start, end)}
+def _fan_out(context: Context, child: str, ask: Json, start: int, end: int, *, under: str = "") -> Steps:
+    """Children with the numbers from *start* to *end*, in batches, so that no history grows with their number.
+
+    *under* keeps the ids of several fan-outs of one parent apart.
+    """
+    spans = {f"{under}{a}": {"child": child, "ask": ask, "from": a, "to": b} for a, b in _spans(start, end)}
     return (yield from _together(context, "batch", spans))
 
 
@@ -141,11 +144,11 @@ def _spans(start: int, end: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + size, end)
 
 
-def _together(context: Context, child: str, asks: Mapping[int, Json]) -> Steps:
-    """One child for each of *asks*, all at the same time."""
+def _together(context: Context, child: str, asks: Mapping[str, Json]) -> Steps:
+    """One child for each of *asks*, named by its key below its parent, all at the same time."""
     tasks = [
-        context.call_sub_orchestrator(child, ask, instance_id=f"{context.instance_id}:{number}")
-        for number, ask in asks.items()
+        context.call_sub_orchestrator(child, ask, instance_id=f"{context.instance_id}:{name}")
+        for name, ask in asks.items()
     ]
     try:
         yield context.task_all(tasks)

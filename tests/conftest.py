@@ -13,6 +13,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from tests.servers.azurite import Azurite, azurite_command
+from tests.servers.mariadb import MariaDB, Programs, mariadb_programs
 from tests.servers.postgres import Postgres, postgres_programs
 from tests.tsql import parser
 
@@ -76,6 +77,34 @@ def database(postgres: Postgres) -> Iterator[str]:
     name = postgres.create_database()
     yield name
     postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def mariadb_installed() -> Programs:
+    """Where MariaDB lies; tests that need it are skipped where it cannot be had."""
+    return mariadb_programs()
+
+
+@pytest.fixture(scope="session")
+def mariadb(mariadb_installed: Programs) -> Iterator[MariaDB]:
+    """A MariaDB server for all tests: leave it running, and use a database of your own."""
+    with MariaDB(mariadb_installed) as server:
+        yield server
+
+
+@pytest.fixture
+def private_mariadb(mariadb_installed: Programs) -> Iterator[MariaDB]:
+    """A MariaDB server for one test, to be killed and started again."""
+    with MariaDB(mariadb_installed) as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb_database(mariadb: MariaDB) -> Iterator[str]:
+    """Name of a fresh, empty database in MariaDB."""
+    name = mariadb.create_database()
+    yield name
+    mariadb.drop_database(name)
 
 
 @pytest.fixture(scope="session")

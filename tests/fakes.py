@@ -17,7 +17,7 @@ from shared import cursor
 from shared.contract import Contract
 from shared.errors import ConflictError, IngestError, TransientError
 from shared.model import Record, Slice, Unit, Watermark
-from shared.sources import Described
+from shared.sources import Ceiling, Described
 from shared.warehouses import _ingest
 
 T = TypeVar("T")
@@ -76,14 +76,19 @@ class MemoryPullSource:
     """A source that is asked for spans of cursor values, over rows that a test may add to and change."""
 
     def __init__(
-        self, schema: pa.Schema, rows: list[dict[str, Any]], by: str, kind: str, *, slice_rows: int = 2
-    ) -> None:
+        self, schema: pa.Schema, rows: list[dict[str, Any]], by: str, kind: str, *, slice_rows: int = 2,
+        sync_rows: int = 1_000,
+    ) -> None:  # fmt: skip
         """*by* is the cursor column and *kind* its column type."""
         self.rows = rows
+        self._sync_rows = sync_rows
         self._schema, self._by, self._kind, self._slice_rows = schema, by, kind, slice_rows
 
-    def ceiling(self) -> str | None:
-        return cursor.later(self._kind, *(cursor.text(row[self._by]) for row in self.rows))
+    def ceiling(self, after: str | None) -> Ceiling | None:
+        there = sorted(cursor.typed(self._kind, cursor.text(row[self._by])) for row in self.rows)
+        above = [value for value in there if after is None or value > cursor.typed(self._kind, after)]
+        top = (above[: self._sync_rows] or there or [None])[-1]
+        return None if top is None else Ceiling(cursor.text(top), more=any(value > top for value in above))
 
     def describe(self, unit: Unit) -> Described:
         assert unit.window is not None

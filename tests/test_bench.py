@@ -36,6 +36,25 @@ def test_results_show_every_section_and_figure(tmp_path: Path) -> None:
     assert str(tmp_path) not in text
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("azurite_installed")
+def test_functions_show_every_section_and_figure(tmp_path: Path) -> None:
+    results = tmp_path / "results.md"
+
+    command = [sys.executable, "-m", "bench", "functions", "--quick", "--results", str(results)]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+    text = results.read_text(encoding="utf-8")
+    titles = [line for line in text.splitlines() if line.startswith("#")]
+    assert [title.split()[1] for title in titles] == ["Benchmark", "Figures", "Replay", "Webhook", "Import"]
+    assert 9 == sum(line.endswith(("| yes |", "| **no** |")) for line in text.splitlines())
+    assert 4 == text.count("| Azurite, ") + text.count("| answers at once, ")
+    assert 2 == text.count("| a blob")
+    assert "| Webhook, connections to where links lead, or elsewhere | none | none | yes |" in text
+    assert "| Heavy modules that it imports | none | none | yes |" in text
+    assert str(ROOT) not in text
+
+
 def test_right_table_passes() -> None:
     seen = {"alive": [1_025, "17"], "dead": 5, "touched": 85}
 

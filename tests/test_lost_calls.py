@@ -32,6 +32,7 @@ from tests.fakes import Calls, MemoryLedger, MemoryPullSource, Watched
 T = TypeVar("T")
 EPOCH = START.replace(tzinfo=None)
 FAR = EPOCH + dt.timedelta(days=30)
+NOW = instant(EPOCH)
 SCHEMA = pa.schema(
     [("ItemId", pa.int64()), ("ModifiedOn", pa.timestamp("us")), ("IsDeleted", pa.bool_()), ("A", pa.int32())]
 )
@@ -83,7 +84,7 @@ class Host:
     def pull(self, source: MemoryPullSource, now: dt.datetime) -> None:
         watched: Any = Watched(source, self.calls)
         feed = self.system.feed("item", SCHEMA.names)
-        work = tried(lambda: pipeline.window(feed, watched, self.ledger))
+        work = tried(lambda: pipeline.window(feed, watched, self.ledger, now=instant(now)))
         assert work is not None
         self.take(work, watched, now)
 
@@ -268,7 +269,7 @@ def test_an_overtaken_pull_run_gives_up(tmp_path):
     host, clock = Host(Place(tmp_path), Calls()), at(60)
     source = MemoryPullSource(SCHEMA, [row(1, at(1))], "ModifiedOn", "timestamp")
     feed = host.system.feed("item", SCHEMA.names)
-    slow = pipeline.window(feed, source, host.ledger)
+    slow = pipeline.window(feed, source, host.ledger, now=NOW)
     source.rows.append(row(2, at(2)))
     host.pull(source, clock)
     before = everything(Place(tmp_path), host.real)
@@ -311,7 +312,7 @@ def test_the_watermark_of_a_pull_feed_is_at_most_the_ceiling(tmp_path):
     host = Host(Place(tmp_path), Calls())
     source = MemoryPullSource(SCHEMA, [row(1, at(1)), row(2, at(5))], "ModifiedOn", "timestamp")
     feed = host.system.feed("item", SCHEMA.names)
-    work = pipeline.window(feed, source, host.ledger)
+    work = pipeline.window(feed, source, host.ledger, now=NOW)
     source.read = lambda part: iter([pa.RecordBatch.from_pylist([row(1, at(1)), row(2, at(8))], schema=SCHEMA)])
     host.take(work, source, at(60))
 
@@ -325,7 +326,7 @@ def test_a_window_begins_below_the_watermark_by_the_overlap(tmp_path):
     host.pull(source, at(60))
     feed = replace(host.system.feed("item", SCHEMA.names), overlap_seconds=120)
 
-    first, again = (pipeline.window(feed, source, ledger) for ledger in (MemoryLedger(), host.ledger))
+    first, again = (pipeline.window(feed, source, ledger, now=NOW) for ledger in (MemoryLedger(), host.ledger))
 
     assert Window(None, instant(at(10))) == first.window
     assert Window(instant(at(8)), instant(at(10))) == again.window
@@ -336,7 +337,7 @@ def test_an_empty_source_gives_no_window(tmp_path):
     host = Host(Place(tmp_path), Calls())
     source = MemoryPullSource(SCHEMA, [], "ModifiedOn", "timestamp")
 
-    assert None is pipeline.window(host.system.feed("item", SCHEMA.names), source, host.ledger)
+    assert None is pipeline.window(host.system.feed("item", SCHEMA.names), source, host.ledger, now=NOW)
 
 
 def test_a_number_as_cursor_is_compared_as_a_number(tmp_path):
@@ -349,7 +350,7 @@ def test_a_number_as_cursor_is_compared_as_a_number(tmp_path):
     host.pull(source, at(61))
     source.rows.append({"ItemId": 3, "ModifiedOn": 10, "IsDeleted": False})
 
-    work = pipeline.window(host.system.feed("item", schema.names), source, host.ledger)
+    work = pipeline.window(host.system.feed("item", schema.names), source, host.ledger, now=NOW)
 
     assert Watermark("10", "bigint", "2") == host.ledger.watermark("shop.item")
     assert Window("10", "10") == work.window

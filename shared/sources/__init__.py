@@ -33,9 +33,22 @@ class Source(Protocol):
         ...
 
 
+class Ceiling(NamedTuple):
+    """How far up a window reads."""
+
+    value: str
+    """Cursor text."""
+    more: bool
+    """Whether the source has rows beyond it already."""
+
+
 class PullSource(Source, Protocol):
     """A source asked for a span of cursor values instead of files."""
 
-    def ceiling(self) -> str | None:
-        """The highest cursor the source has now, as cursor text; None while it is empty."""
+    def ceiling(self, after: str | None) -> Ceiling | None:
+        """How far up to read when everything up to the cursor text *after* is known; None: there is nothing to read.
+
+        Above *after* if there are rows above it, but not many more of them than one run should take: rows with the
+        same cursor go together. The highest cursor there is otherwise.
+        """
         ...

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import uuid
 
@@ -22,15 +19,11 @@ import pytest
 from filelock import FileLock
 from psycopg import sql
 
-from tests.servers import free_port
+from tests.servers import debian, free_port, process
 
 CACHE = Path(__file__).parent.parent.parent / ".cache" / "postgres"
 OLDEST = 15
-INSTALL_SECONDS, START_SECONDS, STOP_SECONDS = 300, 60, 30
 FAST = ("fsync=off", "full_page_writes=off", "max_wal_size=2GB", "max_connections=60")
-
-# It stops the server when its own input ends, and that is when whoever started it is gone, however that happened.
-_WATCH = 'exec 3<&0; "$@" </dev/null 3<&- & server=$!; (read -r _ <&3; kill -QUIT $server) & wait $server'
 
 
 class Postgres:
@@ -47,7 +40,7 @@ class Postgres:
         self.port = free_port()
         self.password = f"{secrets.token_urlsafe(12)}/@:%?"
         self._bin, self._settings = bin, settings
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: process.Process | None = None
 
     def url(self, database: str = "postgres", *, port: int | None = None, **more: str) -> str:
         """What WAREHOUSE_URL takes; *port* is that of a proxy before the server."""
@@ -75,23 +68,17 @@ class Postgres:
             return self
         if not (self.folder / "data").exists():
             self._initialise()
-        with (self.folder / "output.txt").open("ab") as output:
-            self._process = subprocess.Popen(
-                ["sh", "-c", _WATCH, "sh", *self._command()],
-                stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, **_other_user(),
-            )  # fmt: skip
-        try:
-            self._wait_until_it_answers(self._process)
-        except BaseException:
-            self.kill()
-            raise
+        self._process = process.started(
+            f"PostgreSQL on port {self.port}", self._command(), self.folder / "output.txt", self._answers,
+            user=_other_user(),
+        )  # fmt: skip
         return self
 
     def kill(self) -> None:
         """Stop it at once, as a crash would: what was not committed is lost, and nobody gets an answer."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.communicate()  # ends its input, and waits
+        running, self._process = self._process, None
+        if running is not None:
+            process.stop(running)
 
     def __enter__(self) -> Postgres:
         return self.start()
@@ -116,17 +103,9 @@ class Postgres:
         for setting in ("listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}", *self._settings):
             yield from ("-c", setting)
 
-    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+    def _answers(self) -> bool:
         command = [self._bin / "pg_isready", "-q", "-t", "1", "-h", "127.0.0.1", "-p", str(self.port)]
-        for _ in range(START_SECONDS * 20):
-            if process.poll() is not None:
-                break
-            if subprocess.run(command, check=False).returncode == 0:
-                return
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.05)
-        said = (self.folder / "output.txt").read_text(errors="replace").strip()
-        raise RuntimeError(f"PostgreSQL does not answer on port {self.port}: {said or 'it says nothing'}")
+        return subprocess.run(command, check=False).returncode == 0
 
 
 def postgres_programs() -> Path:
@@ -160,22 +139,12 @@ def _version(folder: Path) -> int:
 
 def _unpacked() -> Path | None:
     """Debian's packages, unpacked into the cache: PostgreSQL finds its files from where its programs are."""
-    if not (shutil.which("apt-get") and shutil.which("dpkg") and shutil.which("apt-cache")):
-        return None
-    found = subprocess.run(
-        ["apt-cache", "search", "--names-only", r"^postgresql-[0-9]+$"], check=False, **_captured()
-    ).stdout
-    versions = sorted(int(number) for number in re.findall(r"^postgresql-(\d+) ", found, re.MULTILINE))
+    versions = sorted(int(name.rpartition("-")[2]) for name in debian.found(r"^postgresql-[0-9]+$"))
     if not versions or versions[-1] < OLDEST:
         return None
     partial = CACHE / "packages.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    names = [f"postgresql-{versions[-1]}", f"postgresql-client-{versions[-1]}", "libpq5"]
-    if subprocess.run(["apt-get", "download", *names], cwd=partial, check=False, **_captured()).returncode:
+    if not debian.unpacked([f"postgresql-{versions[-1]}", f"postgresql-client-{versions[-1]}", "libpq5"], partial):
         return None
-    for package in partial.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", package, partial], check=False, **_captured())
     for folder in partial.glob("usr/lib/postgresql/*/bin"):
         if _version(folder) >= OLDEST:
             partial.rename(CACHE / "packages")
@@ -184,13 +153,7 @@ def _unpacked() -> Path | None:
 
 
 def _installed() -> Path | None:
-    """A system-wide installation is only for machines that are thrown away."""
-    if os.environ.get("CI") != "true" or not shutil.which("apt-get"):
-        return None
-    sudo = ["sudo", "-n"] if os.getuid() and shutil.which("sudo") else []
-    subprocess.run(
-        [*sudo, "apt-get", "install", "-y", "--no-install-recommends", "postgresql"], check=False, **_captured()
-    )
+    debian.installed("postgresql")
     return next((folder for folder in _places() if _version(folder) >= OLDEST), None)
 
 
@@ -198,18 +161,9 @@ def _missing(why: str) -> NoReturn:
     pytest.skip(f"PostgreSQL {OLDEST} or later is needed: {why}")
 
 
-def _captured() -> dict[str, Any]:
-    return {"capture_output": True, "text": True, "timeout": INSTALL_SECONDS}
-
-
 def _other_user() -> dict[str, Any]:
     """PostgreSQL refuses to run as root: another user does it then."""
-    if sys.platform == "win32" or os.getuid():
-        return {}
-    import pwd
-
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            known = pwd.getpwnam(name)
-            return {"user": known.pw_uid, "group": known.pw_gid, "extra_groups": []}
-    _missing("the server does not run as root, and there is no user postgres or nobody")
+    user = process.other_user("postgres", "nobody")
+    if user is None:
+        _missing("the server does not run as root, and there is no user postgres or nobody")
+    return user
