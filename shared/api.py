@@ -8,7 +8,7 @@ import logging
 import re
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared import intake, jobs
@@ -50,6 +50,7 @@ def refused(error: Exception) -> Answer:
     """What an error is answered with. Never a traceback: what nobody foresaw is logged, and that alone is said."""
     status, reason = getattr(error, "status", None), getattr(error, "reason", None)
     if isinstance(status, int) and isinstance(reason, str):
+        _log.warning("refused with %s: %s", status, reason)
         return Answer(status, {"error": reason})
     if isinstance(error, TransientError):
         return Answer(503, {"error": scrubbed(str(error))}, {"Retry-After": str(_AGAIN_SECONDS)})
@@ -67,7 +68,7 @@ def started(app: App, feed: str, starts: Sequence[Start]) -> Answer:
 
 def job_id(text: str) -> str:
     """*text* if a job may have that id."""
-    if not re.fullmatch(r"[a-z]+:[A-Za-z0-9_.:~-]{1,90}", text):
+    if not re.fullmatch(r"(blob|folder|export|sync):[A-Za-z0-9_.-]{1,80}(~[0-9]{1,3})?", text):
         raise Wrong(404, "there is no such job")
     return text
 
@@ -84,14 +85,14 @@ def health(app: App, *, deep: str | None) -> Answer:
     """That the app is up; *deep*, if not empty or false, asks all it needs: 503 if something does not answer."""
     if deep is None or deep.lower() in ("", "0", "false"):
         return Answer(200, {"status": "ok", "feeds": len(app.feeds())})
-    found = list(app.health())
+    found = [replace(one, told=scrubbed(one.told), fix=scrubbed(one.fix)) for one in app.health()]
     failed = any(one.status == "failed" for one in found)
     return Answer(503 if failed else 200, {"status": "failed" if failed else "ok", "checks": list(map(asdict, found))})
 
 
 def act(app: App, feed: str, action: str, body: bytes) -> list[Start]:
     """Do something to a feed: run, backfill, pause or resume it. The jobs to start for it."""
-    return _ACTIONS[action](app, feed, body)
+    return _ACTIONS[action.lower()](app, feed, body)  # the host's routes know no case
 
 
 def _run(app: App, feed: str, body: bytes) -> list[Start]:
@@ -100,7 +101,8 @@ def _run(app: App, feed: str, body: bytes) -> list[Start]:
     _known(app, feed)
     if _is_pulled(app, feed):
         return [intake.sync(feed, **told)]
-    return list(intake.unannounced(app, feed, failed=True, **told))
+    again = intake.kept(app, feed=feed, failed=True, **told)
+    return [*again, *intake.unannounced(app, feed, failed=True, **told)]
 
 
 def _backfill(app: App, feed: str, body: bytes) -> list[Start]:
@@ -109,8 +111,22 @@ def _backfill(app: App, feed: str, body: bytes) -> list[Start]:
     if "to" not in told:
         raise Wrong(400, "to is missing: the time since which to take everything again, such as 2026-02-24T00:00:00Z")
     _known(app, feed)
+    if _is_pulled(app, feed):
+        _rewind(app, feed, told["to"])
     app.backfill(feed, told["to"])
     return _run(app, feed, b"")
+
+
+def _rewind(app: App, feed: str, to: str) -> None:
+    """Set the watermark of a pull feed back to the time *to*, if it is beyond."""
+    mark = app.ledger.watermark(feed)
+    if mark.value is None:
+        return
+    if mark.type not in ("timestamp", "date"):
+        raise Wrong(400, f"to is a time, and {feed} is read by a {mark.type}: it cannot be set back to one")
+    since = to if mark.type == "timestamp" else to[:10]
+    if since < mark.value:
+        app.ledger.rewind(feed, replace(mark, value=since))
 
 
 def _pause(app: App, feed: str, body: bytes) -> list[Start]:
@@ -126,7 +142,7 @@ def _resume(app: App, feed: str, body: bytes) -> list[Start]:
     app.feed_states.resume(_known(app, feed))
     if _is_pulled(app, feed):
         return [intake.sync(feed)]
-    return [*intake.kept(app), *intake.unannounced(app, feed)]
+    return [*intake.kept(app, feed=feed, failed=True), *intake.unannounced(app, feed)]
 
 
 _ACTIONS: Mapping[str, Callable[[App, str, bytes], list[Start]]] = {
@@ -135,6 +151,8 @@ _ACTIONS: Mapping[str, Callable[[App, str, bytes], list[Start]]] = {
 
 
 def _known(app: App, feed: str) -> str:
+    if "\0" in feed:  # which not every database can even be asked for
+        raise Wrong(404, "there is no such feed")
     try:
         return app.known_feed(feed)
     except ConfigError as error:

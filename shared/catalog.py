@@ -291,9 +291,11 @@ def _schedule(where: _Where, _name: str, value: Any) -> str:
     return str(value)
 
 
-def _hours(where: _Where, name: str, value: Any) -> float:
+def _hours(where: _Where, name: str, value: Any) -> float | None:
+    if value is False:
+        return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise where.wrong(f"{name} must be a number of hours above 0, not {value!r}")
+        raise where.wrong(f"{name} must be a number of hours above 0, or false for none, not {value!r}")
     return float(value)
 
 

@@ -43,7 +43,9 @@ class FeedStates:
         return None if content is None else content.decode()
 
     def done(self, run: Run) -> None:
-        """Remember that *run* was done."""
+        """Remember that *run* was done, and brought data: a window of a pull feed may hold nothing new."""
+        if run.kind == "window" and not run.inserted + run.updated + run.deleted + run.undeleted:
+            return
         self._state.put(f"feeds/{run.feed}/done", written({"run": run.id, "finished": run.finished}))
 
     def last(self, feed: str) -> Last | None:

@@ -14,10 +14,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from shared import azure
+from shared import azure, jobs, works
 from shared.errors import ConfigError
 from shared.loading import exporting_system
-from shared.model import Json, moment
+from shared.model import Json, instant, moment
 from shared.sources import exports
 from shared.sources._choice import Offer, queues
 from shared.sources._layout import place
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from shared.app import App
 
 _log = logging.getLogger("sluice")
+
+_UNSTARTED_SECONDS = 900.0
+"""How long a notification may lie before its job must have begun."""
+_AGAIN_SECONDS = 3_600.0
+"""How long a job rests that left something to be done again."""
 
 
 class Start(NamedTuple):
@@ -95,26 +100,25 @@ def notified(app: App, body: bytes, signature: str | None) -> Start:
     return _export(noticed.id)
 
 
-def kept(app: App, older_seconds: float = 0.0) -> Iterator[Start]:
-    """The jobs of notifications that are kept still: they never began, or left something to be done again.
+def kept(app: App, *, feed: str | None = None, failed: bool = False, **more: Json) -> Iterator[Start]:
+    """The jobs of notifications that are kept still, for something of them is not done.
 
-    Those whose links have expired are removed.
+    Those that never began, and once an hour those of which something may pass. *failed* takes all of them, also what has
+    failed for good; *feed* only those with files of it; *more* is asked of the jobs on top.
     """
-    from shared.webhooks.coolr import restored
-
     now = app.now()
     for entry in app.state.entries("notices/"):
-        content = app.state.get(entry.name)
-        if content is None:
-            continue
-        ends = restored(content).expires or dt.datetime.fromtimestamp(
-            entry.modified + app.settings.webhook_max_age, dt.UTC
-        )
-        if ends <= now:
-            _log.warning("notification %s is given up: its links have expired", entry.name)
-            app.state.delete(entry.name)
-        elif entry.modified + older_seconds <= now.timestamp():
-            yield _export(entry.name.removeprefix("notices/"))
+        id = entry.name.removeprefix("notices/")
+        start = _export(id, **more)
+        before = jobs.concluded(app, start.job)
+        if failed:
+            is_due = True
+        elif before is None:
+            is_due = entry.modified + _UNSTARTED_SECONDS <= now.timestamp()
+        else:
+            is_due = before["again"] and before["finished"] <= instant(now - dt.timedelta(seconds=_AGAIN_SECONDS))
+        if is_due and (feed is None or feed.partition(".")[2] in works.tables(works.notice(app, id))):
+            yield start
 
 
 def unannounced(app: App, feed: str | None = None, *, failed: bool = False, **more: Json) -> Iterator[Start]:
@@ -156,8 +160,8 @@ def sync(feed: str, **more: Json) -> Start:
     return Start("one", f"sync:{plain}", {"work": {"feed": feed}, **more})
 
 
-def _export(notice: str) -> Start:
-    return Start("export", f"export:{notice}", {"work": {"notice": notice}})
+def _export(notice: str, **more: Json) -> Start:
+    return Start("export", f"export:{notice}", {"work": {"notice": notice}, **more})
 
 
 def _id(kind: str, *parts: str) -> str:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from shared import alerts, desk, downstream, steps, works
 from shared.alerts import Summary
 from shared.errors import ConfigError
-from shared.model import Json, from_json, moment
+from shared.model import Json, from_json, instant, moment
 from shared.state import read, written
 
 if TYPE_CHECKING:
     from shared.app import App
+    from shared.webhooks.coolr import Notice
 
 PENDING = "downstream/pending"
 """The summary of the last file that came by itself, until those who wait for exports have been told of it."""
@@ -28,7 +29,7 @@ def do(app: App, step: str, ask: Json) -> Json:
 def open_notice(app: App, ask: Json) -> Json:
     """How many ``units`` the notification asks for."""
     try:
-        return {"units": works.units(works.notice(app, ask["work"]["notice"]))}
+        return {"units": len(works.tables(works.notice(app, ask["work"]["notice"])))}
     except ConfigError as error:  # delivered once more after the job had ended
         return {"status": "over", "error": str(error)}
 
@@ -45,7 +46,7 @@ def conclude(app: App, ask: Json) -> Json:
     _tell(app, ask, summary)
     if "notice" in ask["work"]:
         _follow(app, summary)
-        if not kept["again"]:
+        if not kept["again"] and not summary.failed:
             app.state.delete(_notice(ask))
     elif "feed" not in ask["work"] and summary.done and (app.settings.downstream_url or app.settings.powerbi_dataset):
         app.state.put(PENDING, written(kept["summary"]))
@@ -63,12 +64,19 @@ def view(app: App, job: str, host: Json | None) -> Json | None:
         return None
     told = {"job": job, **(host or {"state": "completed"})}
     if kept is not None and told["state"] == "completed":
-        return {**told, "state": kept["summary"]["status"], "summary": kept["summary"], "units": kept["outcomes"]}
+        summary = kept["summary"]
+        return {
+            **told,
+            "state": summary["status"],
+            "again": kept["again"],
+            "summary": summary,
+            "units": kept["outcomes"],
+        }
     folder = f"jobs/{job}/"
     # What an earlier job of this id left behind, which was ended before it could clear up, is older.
     times = {entry.name[len(folder) :].partition("/")[0] for entry in app.state.entries(folder)} - {"summary"}
     units = sorted(desk.outcomes(app.state, f"{folder}{max(times)}/"), key=lambda one: one[0]) if times else []
-    return {**told, "summary": None, "units": [outcome for _, outcome in units]}
+    return {**told, "again": False, "summary": None, "units": [outcome for _, outcome in units]}
 
 
 def follow_up(app: App, quiet_seconds: float) -> None:
@@ -90,7 +98,13 @@ def _concluded(app: App, ask: Json) -> Json:
     seconds = (app.now().replace(tzinfo=None) - began).total_seconds()
     summary = alerts.summed(ask["job"], _what(app, ask), outcomes, max(0.0, seconds), app.job_link(ask["job"]))
     again = any(outcome.get("passing") for outcome in outcomes)
-    return {"started": ask["started"], "summary": asdict(summary), "outcomes": outcomes, "again": again}
+    at = {"started": ask["started"], "finished": instant(app.now())}
+    return {**at, "summary": asdict(summary), "outcomes": outcomes, "again": again}
+
+
+def described(noticed: Notice) -> str:
+    """The export that a notification is about, for people."""
+    return f"export {noticed.kind.capitalize()} of {noticed.client}, {noticed.exported_at[:16].replace('T', ' ')}"
 
 
 def _what(app: App, ask: Json) -> str:
@@ -98,8 +112,7 @@ def _what(app: App, ask: Json) -> str:
     if "feed" in work:
         return f"sync {work['feed']}"
     if "notice" in work:
-        noticed = works.notice(app, work["notice"])
-        return f"export {noticed.kind.capitalize()} of {noticed.client}, {noticed.exported_at[:16].replace('T', ' ')}"
+        return described(works.notice(app, work["notice"]))
     return f"file {work.get('file') or work['folder']}"
 
 
@@ -110,7 +123,9 @@ def _tell(app: App, ask: Json, summary: Summary) -> None:
     alert = alerts.of_summary(summary)
     if alert.severity == "info" and not {"feed", "notice"} & ask["work"].keys():
         return
-    app.alerts.tell(replace(alert, key=alerts.same("summary", f"{summary.job} {ask['started']}", summary.status)))
+    # Each that went well is told of; one that fails again in the same way, as a job that is repeated may, is not.
+    which = ask["started"] if summary.status == "done" else "\n".join(summary.failures)
+    app.alerts.tell(replace(alert, key=alerts.same("summary", f"{summary.job} {summary.status} {which}")))
 
 
 def _follow(app: App, summary: Summary) -> None:
@@ -122,6 +137,11 @@ _STEPS: Mapping[str, Callable[[App, Json], Json]] = {
     "open_notice": open_notice, "plan": steps.plan, "stage": steps.stage, "publish": steps.publish, "tidy": steps.tidy,
     "give_up": steps.give_up, "conclude": conclude,
 }  # fmt: skip
+
+
+def concluded(app: App, job: str) -> Json | None:
+    """How the job ended the last time: ``finished``, ``summary``, ``outcomes``, and ``again`` if some may pass."""
+    return read(app.state, _summary(job))
 
 
 def _summary(job: str) -> str:

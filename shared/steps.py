@@ -77,7 +77,9 @@ def publish(app: App, ask: Json) -> Json:
     except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
         return _failed(app, ask, papers, kept.run, kept.unit, error, kept)
     app.feed_states.done(merged.run)
-    return papers.close({**_of_run(merged.run), "more": kept.unit.more})
+    # A window all of whose rows were rejected moves nothing: reading on would read it again for ever.
+    more = kept.unit.more and app.ledger.watermark(kept.run.feed) != kept.unit.seen
+    return papers.close({**_of_run(merged.run), "more": more})
 
 
 def tidy(app: App, ask: Json) -> Json:
@@ -97,7 +99,7 @@ def give_up(app: App, ask: Json) -> Json:
     if (known := papers.outcome()) is not None:
         return known
     kept = papers.plan()
-    about = {"feed": kept.run.feed, "place": _places(kept.run)} if kept else _about(ask)
+    about = {"feed": kept.run.feed, "place": _places(kept.run)} if kept else works.about(app, ask)
     return _told(app, ask, papers, {**about, "status": "failed", "error": _text(ask["error"]), "passing": True})
 
 
@@ -120,7 +122,7 @@ def _planned(app: App, ask: Json, papers: Desk) -> Json:
         assert refused is not None  # noqa: S101 - a refusal is written down as a run
         return _told(app, ask, papers, _of_run(refused), refused)
     except Exception as error:  # noqa: BLE001 - whatever failed it, the unit has failed
-        return _told(app, ask, papers, {**_about(ask), "status": "failed", "error": _text(_said(error))})
+        return _told(app, ask, papers, {**works.about(app, ask), "status": "failed", "error": _text(_said(error))})
     try:
         planned = papers.keep(app.plan(replace(run, started=ask["started"]), found.unit, found.source))
     except TransientError:
@@ -155,12 +157,6 @@ def _of_run(run: Run) -> Json:
     told = {name: getattr(run, name) for name in (*counts, "feed", "kind", "complete", "exported_at", "note", "error")}
     texts = {name: _text(told[name]) for name in ("note", "error") if told[name]}
     return {**told, **texts, "status": run.status, "run": run.id, "place": _places(run)}
-
-
-def _about(ask: Json) -> Json:
-    """What is known of a unit from its work alone."""
-    work = ask["work"]
-    return {"feed": work.get("feed"), "place": next(str(value) for value in work.values())}
 
 
 def _places(run: Run) -> str:

@@ -10,11 +10,11 @@ import logging
 import re
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from shared import alerts, azure, intake, jobs
+from shared import alerts, azure, intake, jobs, works
 from shared.alerts import Alert
+from shared.errors import IngestError
 from shared.intake import Start
 from shared.model import Json, instant, moment
 
@@ -40,7 +40,8 @@ class Instance(NamedTuple):
     name: str
     status: str
     created: dt.datetime
-    """Aware, in UTC."""
+    updated: dt.datetime
+    """When it last went on. Aware, in UTC, as ``created``."""
 
 
 class Stuck(NamedTuple):
@@ -53,18 +54,29 @@ class Stuck(NamedTuple):
     def alert(self) -> Alert:
         """What to tell of it."""
         then = f"it is started again as {self.retry}" if self.retry else "its next start is up to its schedule or you"
-        text = f"{self.instance.status} since {self.instance.created:%Y-%m-%d %H:%M} UTC: it is ended, and {then}"
+        since = f"{self.instance.updated:%Y-%m-%d %H:%M} UTC"
+        text = f"{self.instance.status} and still since {since}: it is ended, and {then}"
         key = alerts.same("stuck", self.instance.id)
         return Alert(kind="stuck", title=f"job {self.instance.id} is stuck", text=text, severity="error", key=key)
 
 
 def stuck(instances: Iterable[Instance], now: dt.datetime, running_seconds: float) -> list[Stuck]:
-    """The jobs among *instances* that wait or run for too long; children go with their job."""
-    longest = {"Pending": PENDING_SECONDS, "Running": running_seconds}
+    """The jobs among *instances* that have waited too long to begin, or have not gone on for *running_seconds*.
+
+    A job goes on as long as any of its children does; children that go on without a job are nobody's business.
+    """
+    listed = list(instances)
+    moved: dict[str, dt.datetime] = {}
+    for one in listed:
+        name = ":".join(one.id.split(":")[:2])
+        moved[name] = max(moved.get(name, one.updated), one.updated)
     found = []
-    for one in instances:
+    for one in listed:
         job = _JOB.fullmatch(one.id)
-        if job and (now - one.created).total_seconds() > longest.get(one.status, float("inf")):
+        if not job:
+            continue
+        waits = one.status == "Pending" and now - one.created > dt.timedelta(seconds=PENDING_SECONDS)
+        if waits or (one.status == "Running" and now - moved[one.id] > dt.timedelta(seconds=running_seconds)):
             attempt = int(job["attempt"] or 1) + 1
             again = not one.id.startswith("sync:") and attempt <= MOST_ATTEMPTS
             found.append(Stuck(one, f"{job['base']}~{attempt}" if again else None))
@@ -84,17 +96,31 @@ async def listed(
 
 
 def look(app: App) -> list[Start]:
-    """Tell of feeds without data, of poisoned events and dead letters, then remove what is kept no longer.
+    """Tell of feeds without data, poisoned events, dead letters and notifications that are given up; then clear away.
 
-    The jobs to start: those of notifications that are kept still.
+    The jobs to start: those of notifications that are kept still. What fails of all this is told, and the rest goes on.
     """
-    for alert, then in chain(stale(app), poisoned(app), dead_letters(app)):
+    for check in (stale, poisoned, dead_letters, expired):
+        _guarded(app, functools.partial(_tell_all, app, check))
+    _guarded(app, functools.partial(jobs.follow_up, app, PENDING_SECONDS))
+    _guarded(app, functools.partial(purge, app))
+    return list(intake.kept(app))
+
+
+def _tell_all(app: App, check: Callable[[App], Iterable[Tell]]) -> None:
+    for alert, then in check(app):
         if app.alerts.tell(alert) or not app.settings.alert_url:  # without one the log alone tells
             then()
-    jobs.follow_up(app, PENDING_SECONDS)
-    starts = list(intake.kept(app, PENDING_SECONDS))
-    purge(app)
-    return starts
+
+
+def _guarded(app: App, act: Callable[[], object]) -> None:
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001 - a queue that may not be read must not keep the rest from being seen
+        _log.exception("the watchdog could not look at everything")
+        text = str(error) if isinstance(error, IngestError) else type(error).__name__
+        key = alerts.same("failure", "watchdog", text)
+        app.alerts.tell(Alert(kind="failure", title="the watchdog is half blind", text=text, severity="error", key=key))
 
 
 Tell: TypeAlias = "tuple[Alert, Callable[[], object]]"
@@ -158,6 +184,22 @@ def dead_letters(app: App) -> Iterator[Tell]:
             key=alerts.same("poison", file.name),
         )  # fmt: skip
         yield alert, functools.partial(app.state.put, seen, b"")
+
+
+def expired(app: App) -> Iterator[Tell]:
+    """Notifications whose links have expired before all was done. They hold signatures, and lead nowhere any more."""
+    for entry in app.state.entries("notices/"):
+        noticed = works.notice(app, entry.name.removeprefix("notices/"))
+        ends = noticed.expires or dt.datetime.fromtimestamp(entry.modified + app.settings.webhook_max_age, dt.UTC)
+        if ends <= app.now():
+            text = (
+                f"{jobs.described(noticed)}: its links have expired before all was loaded; ask the sender for another"
+            )
+            alert = Alert(
+                kind="failure", title="a notification is given up", text=text, severity="error",
+                link=app.job_link(f"export:{noticed.id}"), key=alerts.same("failure", noticed.id),
+            )  # fmt: skip
+            yield alert, functools.partial(app.state.delete, entry.name)
 
 
 def purge(app: App) -> None:

@@ -74,6 +74,22 @@ def find(app: App, work: Json, number: int, started: str) -> Found:
     return _window(app, work["feed"], started)
 
 
+def about(app: App, ask: Json) -> dict[str, Json]:
+    """The feed and the place of a unit, for people, from its work alone; as far as they can be told."""
+    work = ask["work"]
+    if "feed" in work:
+        return {"feed": work["feed"], "place": work["feed"]}
+    if "notice" not in work:
+        return {"feed": None, "place": work.get("file") or work["folder"]}
+    try:
+        noticed = notice(app, work["notice"])
+        table, links = _tables(noticed)[int(ask["unit"])]
+        system = exporting_system(app, None, noticed.client).name
+    except (IngestError, LookupError):
+        return {"feed": None, "place": f"notification {work['notice']}"}
+    return {"feed": f"{system}.{table}", "place": ", ".join(link.name for link in links)[:200]}
+
+
 def run(app: App, found: Found, ask: Json, options: LoadOptions) -> Run:
     """The run that does what was found, in hand for this job.
 
@@ -169,9 +185,9 @@ def notice(app: App, id: str) -> Notice:
     return restored(content)
 
 
-def units(noticed: Notice) -> int:
-    """How many units of work a notification asks for."""
-    return len(_tables(noticed))
+def tables(noticed: Notice) -> list[str]:
+    """The tables that a notification has files of: a unit of work each."""
+    return [table for table, _ in _tables(noticed)]
 
 
 def _tables(noticed: Notice) -> list[tuple[str, list[Link]]]:

@@ -114,7 +114,7 @@ def test_every_call_and_error_is_logged():
     """Sampling leaves them alone, and what the functions say is not below the level."""
     logging = _json("host.json")["logging"]
 
-    assert "Request;Exception" == logging["applicationInsights"]["samplingSettings"]["excludedTypes"]
+    assert "Request;Exception;Trace" == logging["applicationInsights"]["samplingSettings"]["excludedTypes"]
     assert "Information" == logging["logLevel"]["Function"]
 
 
