@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import json
 import logging
 import os
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from shared.api import Answer
     from shared.app import App
     from shared.intake import Start
-    from shared.watchdog import Instance
+    from shared.watchdog import Instance, Stuck
 
 _log = logging.getLogger("sluice")
 _UNFINISHED = {
@@ -106,7 +108,7 @@ async def watchdog(timer: func.TimerRequest, client: df.DurableOrchestrationClie
     listed = await dog.listed(lambda since, until: _unfinished(client, since, until), _EARLIEST, now)
     for stuck in dog.stuck(listed, now, here.settings.stuck_after):
         await asyncio.to_thread(here.alerts.tell, stuck.alert())
-        await _restart(client, stuck.instance.id, stuck.retry)
+        await _restart(client, stuck)
     await _start_all(client, await asyncio.to_thread(lambda: dog.look(here)))
     old = now - dt.timedelta(seconds=here.settings.keep_jobs)
     finished = [status for status in df.OrchestrationRuntimeStatus if status not in _UNFINISHED]
@@ -193,7 +195,16 @@ def _here() -> App:
     """The app of this process; opened on first use, which blocks."""
     from shared.app import current
 
-    return current()
+    here = current()
+    _settled()
+    return here
+
+
+@cache
+def _settled() -> None:
+    """What is imported and opened by now stays: no search for garbage looks through it again, which stops all calls."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _start_all(client: df.DurableOrchestrationClient, starts: Iterable[Start]) -> None:
@@ -203,29 +214,33 @@ async def _start_all(client: df.DurableOrchestrationClient, starts: Iterable[Sta
 
 async def _start(client: df.DurableOrchestrationClient, start: Start) -> None:
     """Start a job, unless one of its id is not finished yet: the host refuses that, in one version or another."""
-    try:
-        await client.start_new(start.orchestrator, instance_id=start.job, client_input=start.ask)
-    except Exception as error:
-        status = await client.get_status(start.job)
-        if not status or status.runtime_status not in _UNFINISHED:
-            from shared.errors import TransientError
+    for attempt in (1, 2):
+        try:
+            await client.start_new(start.orchestrator, instance_id=start.job, client_input=start.ask)
+        except Exception as error:
+            status = await client.get_status(start.job)
+            if status and status.runtime_status in _UNFINISHED:
+                _log.info("job %s is in hand already", start.job)
+                return
+            if attempt == 2:
+                from shared.errors import TransientError
 
-            raise TransientError(f"job {start.job} could not be started", fix="Try again") from error
-        _log.info("job %s is in hand already", start.job)
-    else:
+                raise TransientError(f"job {start.job} could not be started", fix="Try again") from error
+            continue  # it has ended between the two questions, or the host was away for a moment
         _log.info("job %s is started", start.job)
+        return
 
 
-async def _restart(client: df.DurableOrchestrationClient, id: str, retry: str | None) -> None:
-    status = await client.get_status(id, show_input=True)
-    await client.terminate(id, "stuck")
-    if retry:
+async def _restart(client: df.DurableOrchestrationClient, stuck: Stuck) -> None:
+    status = await client.get_status(stuck.instance.id, show_input=True)
+    await client.terminate(stuck.instance.id, f"stuck; goes on as {stuck.retry}" if stuck.retry else "stuck")
+    if stuck.retry:
         from shared.intake import Start
 
         ask = status.input_
         while isinstance(ask, str):  # JSON within JSON, how often depends on who started it
             ask = json.loads(ask)
-        await _start(client, Start(status.name, retry, ask))
+        await _start(client, Start(status.name, stuck.retry, ask))
 
 
 async def _unfinished(client: df.DurableOrchestrationClient, since: dt.datetime, until: dt.datetime) -> list[Instance]:
@@ -233,7 +248,12 @@ async def _unfinished(client: df.DurableOrchestrationClient, since: dt.datetime,
 
     waiting = [df.OrchestrationRuntimeStatus.Pending, df.OrchestrationRuntimeStatus.Running]
     found = await client.get_status_by(since, until, waiting)
-    return [Instance(one.instance_id, one.name, one.runtime_status.name, _aware(one.created_time)) for one in found]
+    return [
+        Instance(
+            one.instance_id, one.name, one.runtime_status.name, _aware(one.created_time), _aware(one.last_updated_time)
+        )
+        for one in found
+    ]  # fmt: skip
 
 
 def _plain(status: df.DurableOrchestrationStatus) -> dict[str, Any]:
@@ -244,6 +264,7 @@ def _plain(status: df.DurableOrchestrationStatus) -> dict[str, Any]:
         "created": _aware(status.created_time).isoformat(),
         "updated": _aware(status.last_updated_time).isoformat(),
         "progress": status.custom_status,
+        "reason": status.output if status.runtime_status is df.OrchestrationRuntimeStatus.Terminated else None,
     }
 
 

@@ -12,10 +12,11 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared import intake, jobs
-from shared.errors import ConfigError, ConflictError, IngestError, TransientError
+from shared.errors import ConfigError, ConflictError, IngestError, Refused, TransientError
 from shared.intake import Start
 from shared.model import Json, instant
 from shared.secrecy import scrubbed
+from shared.sources import PULLED
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -32,14 +33,6 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-class Wrong(Exception):  # noqa: N818 - it is an answer more than an error
-    """A request that cannot be done as it stands."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status, self.reason = status, reason
-
-
 def accepted(app: App, job: str, **more: Json) -> Answer:
     """The job is started, or runs already: where to look at it."""
     link = app.job_link(job)
@@ -48,10 +41,9 @@ def accepted(app: App, job: str, **more: Json) -> Answer:
 
 def refused(error: Exception) -> Answer:
     """What an error is answered with. Never a traceback: what nobody foresaw is logged, and that alone is said."""
-    status, reason = getattr(error, "status", None), getattr(error, "reason", None)
-    if isinstance(status, int) and isinstance(reason, str):
-        _log.warning("refused with %s: %s", status, reason)
-        return Answer(status, {"error": reason})
+    if isinstance(error, Refused):
+        _log.warning("refused with %s: %s", error.status, error.reason)
+        return Answer(error.status, {"error": error.reason})
     if isinstance(error, TransientError):
         return Answer(503, {"error": scrubbed(str(error))}, {"Retry-After": str(_AGAIN_SECONDS)})
     if isinstance(error, IngestError):
@@ -69,7 +61,7 @@ def started(app: App, feed: str, starts: Sequence[Start]) -> Answer:
 def job_id(text: str) -> str:
     """*text* if a job may have that id."""
     if not re.fullmatch(r"(blob|folder|export|sync):[A-Za-z0-9_.-]{1,80}(~[0-9]{1,3})?", text):
-        raise Wrong(404, "there is no such job")
+        raise Refused(404, "there is no such job")
     return text
 
 
@@ -77,7 +69,7 @@ def job(app: App, id: str, host: Json | None) -> Answer:
     """How a job stands; *host* is what the host says of its orchestration."""
     told = jobs.view(app, id, host)
     if told is None:
-        raise Wrong(404, "there is no such job")
+        raise Refused(404, "there is no such job")
     return Answer(200, told)
 
 
@@ -109,24 +101,13 @@ def _backfill(app: App, feed: str, body: bytes) -> list[Start]:
     """Forget what was exported, or read, since ``to``, and take it again."""
     told = _fields(body, {"to": _instant})
     if "to" not in told:
-        raise Wrong(400, "to is missing: the time since which to take everything again, such as 2026-02-24T00:00:00Z")
+        raise Refused(400, "to is missing: the time since which to take everything again, such as 2026-02-24T00:00:00Z")
     _known(app, feed)
-    if _is_pulled(app, feed):
-        _rewind(app, feed, told["to"])
-    app.backfill(feed, told["to"])
+    try:
+        app.backfill(feed, told["to"])
+    except ConfigError as error:
+        raise Refused(400, str(error)) from error
     return _run(app, feed, b"")
-
-
-def _rewind(app: App, feed: str, to: str) -> None:
-    """Set the watermark of a pull feed back to the time *to*, if it is beyond."""
-    mark = app.ledger.watermark(feed)
-    if mark.value is None:
-        return
-    if mark.type not in ("timestamp", "date"):
-        raise Wrong(400, f"to is a time, and {feed} is read by a {mark.type}: it cannot be set back to one")
-    since = to if mark.type == "timestamp" else to[:10]
-    if since < mark.value:
-        app.ledger.rewind(feed, replace(mark, value=since))
 
 
 def _pause(app: App, feed: str, body: bytes) -> list[Start]:
@@ -152,16 +133,16 @@ _ACTIONS: Mapping[str, Callable[[App, str, bytes], list[Start]]] = {
 
 def _known(app: App, feed: str) -> str:
     if "\0" in feed:  # which not every database can even be asked for
-        raise Wrong(404, "there is no such feed")
+        raise Refused(404, "there is no such feed")
     try:
         return app.known_feed(feed)
     except ConfigError as error:
-        raise Wrong(404, str(error)) from error
+        raise Refused(404, str(error)) from error
 
 
 def _is_pulled(app: App, feed: str) -> bool:
     system = app.systems.get(feed.partition(".")[0])
-    return system is not None and system.source != "exports"
+    return system is not None and system.source in PULLED
 
 
 def _fields(body: bytes, known: Mapping[str, Callable[[str, Any], Json]]) -> dict[str, Json]:
@@ -169,18 +150,18 @@ def _fields(body: bytes, known: Mapping[str, Callable[[str, Any], Json]]) -> dic
     try:
         told = json.loads(body.decode()) if body.strip() else {}
     except (ValueError, RecursionError) as error:
-        raise Wrong(400, "the body is not JSON") from error
+        raise Refused(400, "the body is not JSON") from error
     if not isinstance(told, dict):
-        raise Wrong(400, "the body is not a JSON object")
+        raise Refused(400, "the body is not a JSON object")
     for name in told:
         if name not in known:
-            raise Wrong(400, f"{name[:50]!r} is not known here; known are {', '.join(known) or 'no fields'}")
+            raise Refused(400, f"{name[:50]!r} is not known here; known are {', '.join(known) or 'no fields'}")
     return {name: known[name](name, value) for name, value in told.items()}
 
 
 def _share(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise Wrong(400, f"{name} must be a number from 0 to 1")
+        raise Refused(400, f"{name} must be a number from 0 to 1")
     return float(value)
 
 
@@ -188,4 +169,4 @@ def _instant(name: str, value: Any) -> str:
     try:
         return instant(dt.datetime.fromisoformat(value))
     except (TypeError, ValueError, OverflowError) as error:
-        raise Wrong(400, f"{name} must be a time such as 2026-02-24T00:00:00Z") from error
+        raise Refused(400, f"{name} must be a time such as 2026-02-24T00:00:00Z") from error

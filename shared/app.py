@@ -29,7 +29,7 @@ from shared.model import Feed, Finding, Json, Plan, Record, Run, Slice, Staged, 
 from shared.replay import ReplaySource
 from shared.secrecy import keep_secrets
 from shared.settings import Settings
-from shared.sources import Source
+from shared.sources import PULLED, Source
 from shared.sources.exports import ExportsSource
 from shared.state import State, open_state
 from shared.state.once import Once
@@ -250,8 +250,27 @@ class App:
             yield app.run(feed, mended, source, place=file.name, options=LoadOptions(), watch=watch or Watch())
 
     def backfill(self, feed: str, to: str) -> list[Record]:
-        """Forget what was exported at or after *to* (text of records), so that the next load takes it again."""
-        return self.ledger.forget(self.known_feed(feed), to)
+        """Take again what was exported at or after *to* (text of records): such works are forgotten and returned.
+
+        A pull feed's watermark is set back to it, if it is beyond: its next sync reads from there.
+        """
+        system = self.systems.get(self.known_feed(feed).partition(".")[0])
+        if system is not None and system.source in PULLED:
+            self._rewind(feed, to)
+        return self.ledger.forget(feed, to)
+
+    def _rewind(self, feed: str, to: str) -> None:
+        mark = self.ledger.watermark(feed)
+        if mark.value is None or mark.type is None:
+            return
+        if mark.type not in ("timestamp", "date"):
+            raise ConfigError(
+                f"{feed} is read by a cursor of type {mark.type}, which cannot be set back to a time",
+                fix="Drop its watermark in the ledger to read everything again",
+            )
+        since = to if mark.type == "timestamp" else to[:10]
+        if since < mark.value:
+            self.ledger.rewind(feed, replace(mark, value=since))
 
     def health(self) -> Iterator[Finding]:
         """Whether all that jobs need answers: state, ledger, warehouse, and the container that exports arrive in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from shared.stores import open_store
 if TYPE_CHECKING:
     from shared.app import App
 
+_log = logging.getLogger("sluice")
 _SOON = dt.timedelta(days=2)
 
 
@@ -34,7 +36,14 @@ def answers(app: App) -> Iterator[Finding]:
 
     def asked(name: str, question: Callable[[], object]) -> Iterator[Finding]:
         def ask() -> Iterator[Finding]:
-            question()
+            try:
+                question()
+            except IngestError:
+                raise
+            except Exception as error:  # noqa: BLE001 - which part it is has to be told
+                yield Finding(name, "failed", f"it fails: {type(error).__name__}", "Look into the log")
+                _log.exception("%s fails", name)
+                return
             yield Finding(name, "ok", "it answers")
 
         return checked(name, ask)

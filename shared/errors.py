@@ -5,6 +5,7 @@
   + DataError        the source broke its contract; look at what was set aside
   + ConflictError    another run won; drop this one
   + TransientError   nothing to mend; the same call may work later
+* Refused          a request that is not taken, with its answer
 """
 
 from __future__ import annotations
@@ -37,6 +38,15 @@ class ConflictError(IngestError):
 
 class TransientError(IngestError):
     """A remote system is busy or away; the same call may succeed later."""
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer more than an error
+    """A request that is not taken: the HTTP status to answer with, and one line that may be sent back."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
 
 
 def _rebuild(kind: type[IngestError], problem: str, fix: str) -> IngestError:

@@ -103,8 +103,8 @@ def notified(app: App, body: bytes, signature: str | None) -> Start:
 def kept(app: App, *, feed: str | None = None, failed: bool = False, **more: Json) -> Iterator[Start]:
     """The jobs of notifications that are kept still, for something of them is not done.
 
-    Those that never began, and once an hour those of which something may pass. *failed* takes all of them, also what has
-    failed for good; *feed* only those with files of it; *more* is asked of the jobs on top.
+    Those that never began, and once an hour those of which something may pass. *failed* takes all of them, what has
+    failed for good too; *feed* only those with files of it; *more* is asked of the jobs on top.
     """
     now = app.now()
     for entry in app.state.entries("notices/"):

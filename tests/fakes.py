@@ -123,6 +123,11 @@ class Calls:
     def __repr__(self) -> str:
         return f"Calls({self._lose}, after={self._after})"
 
+    def done(self, ending: str) -> bool:
+        """Whether a call of that method has taken effect before one was lost, or is the one whose answer was lost."""
+        until = self.names[: (self._lose or 0) - (not self._after)] if self._lose else self.names
+        return any(name.endswith(f".{ending}") for name in until)
+
     def through(self, name: str, call: Callable[[], T]) -> T:
         self.names.append(name)
         chosen = len(self.names) == self._lose

@@ -268,7 +268,7 @@ def test_feed_that_is_read_by_a_number_cannot_be_set_back_to_a_time(pulled):
     answer = pulled.asks("POST", f"feeds/{PULLED}/backfill", {"to": "2026-02-02"})
 
     assert (400, "17") == (answer.status, pulled.app.ledger.watermark(PULLED).value)
-    assert "to is a time, and shop.item is read by a bigint" in answer.body["error"]
+    assert "shop.item is read by a cursor of type bigint, which cannot be set back" in answer.body["error"]
 
 
 def test_backfill_of_a_paused_feed_says_that_nothing_was_taken(pushed, container):
@@ -469,7 +469,7 @@ def test_job_that_the_host_has_forgotten_is_told_from_its_summary(notifying, ser
 
     told = notifying.asks("GET", f"jobs/{job}").body
 
-    assert {name: known[name] for name in ("job", "state", "summary", "units")} == told
+    assert {name: known[name] for name in ("job", "state", "again", "summary", "units")} == told
 
 
 def test_job_that_was_ended_does_not_pass_for_the_one_before(pulled):

@@ -156,8 +156,8 @@ class Bench:
             result = None
         if calls.lost:
             tell(event, f"lost {calls.lost.split(',')[1]}")
-            # Before it is known what was loaded, nothing has begun, and it is to be repeated still.
-            (result,) = app.load(root, replace(options, again="known" in calls.lost))
+            # What is not in the ledger has not happened, and is to be repeated still; what is there is done.
+            (result,) = app.load(root, replace(options, again=not calls.done("commit")))
         assert result is not None
         return result.run or self.app.warehouse.runs("coolr.item", limit=1)[0]
 

@@ -104,9 +104,11 @@ def served(tls=None):
         thread.start()
         server.port = listening.server_port
         server.url = f"http://127.0.0.1:{listening.server_port}"
-        yield server
-        listening.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            listening.shutdown()
+            thread.join()
 
 
 @pytest.fixture

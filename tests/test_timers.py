@@ -123,7 +123,7 @@ def test_part_files_that_came_one_by_one_are_taken_as_a_whole_once_they_have_set
         host.finished(jobs(host)[-1])
     alive = sum(row[2] for row in stored(app))
 
-    clock.now = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    later(clock, hours=1)
     host.timer("reconcile")
     told = host.finished(jobs(host)[-1])
 
@@ -169,12 +169,27 @@ def test_a_second_client_is_refused_in_words(host, exports, app):
 # -- the watchdog
 
 
-def test_notifications_that_were_kept_but_never_started_are_started(host, exports, app, clock):
-    """The process died between keeping the payload and starting the job."""
+@pytest.fixture
+def notified(app, exports, clock):
+    """The app with a webhook; gives a way to keep the notification of some files and say which job it asks for."""
     app = replace(app, settings=replace(app.settings, systems={"COOLR": _webhook(exports)}))
-    body = exports.notification(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
-    start = intake.notified(app, body, signed(body)["X-CoolR-Signature"])
-    clock.now = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=30)
+
+    def keep(*names):
+        body = exports.notification(*names)
+        return intake.notified(app, body, signed(body)["X-CoolR-Signature"])
+
+    return keep
+
+
+def later(clock, **span):
+    """The clock of the app so much later than that of the storage, which is this machine's."""
+    clock.now = dt.datetime.now(dt.UTC) + dt.timedelta(**span)
+
+
+def test_notifications_that_were_kept_but_never_started_are_started(host, exports, app, clock, notified):
+    """The process died between keeping the payload and starting the job."""
+    start = notified(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
+    later(clock, minutes=30)
 
     host.timer("watchdog")
     told = host.finished(start.job)
@@ -183,17 +198,82 @@ def test_notifications_that_were_kept_but_never_started_are_started(host, export
     assert [] == list(app.state.entries("notices/"))
 
 
-def test_a_notification_whose_links_have_expired_is_removed(host, exports, app, clock):
+def test_a_notification_that_left_something_to_be_done_is_taken_up_once_an_hour(host, exports, app, clock, notified):
+    """Its feed was paused; as long as it is, nothing is told."""
+    app.feed_states.pause("coolr.location", "2026-02-24T12:00:00.000000")
+    start = notified(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
+    later(clock, minutes=30)
+    host.timer("watchdog")
+    paused = host.finished(start.job)
+    app.feed_states.resume("coolr.location")
+    host.timer("watchdog")
+    early = host.finished(start.job)
+    later(clock, minutes=95)
+    host.timer("watchdog")
+    done = host.finished(start.job)
+
+    assert (["skipped"], True) == (units(paused), paused["again"])
+    assert ["skipped"] == units(early)
+    assert (["done"], False) == (units(done), done["again"])
+
+
+def test_what_failed_for_good_is_kept_for_the_operator_to_run(host, exports, app, clock, notified, receiver):
+    """A full that would delete too much: its links are still there when somebody allows it."""
+    first = exports.upload("Full/Acme/20260224100000/location.parquet", rows(40))
+    host.blob_event(exports.container, first)
+    host.finished(jobs(host)[0])
+    start = notified(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(1)))
+    host.durable.start(start.orchestrator, start.ask, start.job)
+    refused = host.finished(start.job)
+    later(clock, minutes=95)
+    host.timer("watchdog")
+    untouched = host.finished(start.job)
+
+    host.request("POST", "feeds/coolr.location/run", b'{"max_delete_share": 1}')
+    allowed = host.finished(start.job)
+
+    assert ["failed"] == units(refused) == units(untouched)
+    assert (["done"], 39) == (units(allowed), allowed["units"][0]["absent"])
+    assert [] == list(app.state.entries("notices/"))
+
+
+def test_a_job_that_fails_again_and_again_is_told_of_once(host, exports, app, clock, notified, receiver):
+    """A link that leads nowhere is asked each time; the same alert is not repeated."""
+    name = exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2))
+    start = notified(name)
+    exports.container.delete_blob(name)
+    for _ in range(3):
+        host.durable.forward(minutes=30)
+        host.durable.start(start.orchestrator, start.ask, start.job)
+        host.finished(start.job)
+
+    assert ["failure", "summary"] == [body["kind"] for body in receiver.bodies]
+    assert "coolr.location failed" == receiver.bodies[0]["title"]
+
+
+def test_a_notification_whose_links_have_expired_is_given_up_and_told_of(host, exports, app, clock, notified, receiver):
     """Its links lead nowhere any more, and it holds signatures."""
-    app = replace(app, settings=replace(app.settings, systems={"COOLR": _webhook(exports)}))
-    body = exports.notification(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
-    intake.notified(app, body, signed(body)["X-CoolR-Signature"])
-    clock.now = dt.datetime.now(dt.UTC) + dt.timedelta(days=30)
+    notified(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
+    later(clock, days=30)
 
     host.timer("watchdog")
 
     assert [] == jobs(host)
     assert [] == list(app.state.entries("notices/"))
+    (told,) = [body for body in receiver.bodies if body["title"] == "a notification is given up"]
+    assert "export Full of Acme, 2026-02-24 11:30" in told["text"]
+
+
+def test_what_the_watchdog_cannot_see_does_not_blind_it_to_the_rest(app, host, clock, monkeypatch, receiver):
+    """The queue may not be read; a feed without data is told of all the same."""
+    monkeypatch.setattr(watchdog, "poisoned", lambda app: 1 / 0)
+    host.timer("watchdog")
+    clock.forward(hours=31)
+
+    host.timer("watchdog")
+
+    titles = {body["title"] for body in receiver.bodies}
+    assert {"the watchdog is half blind", "coolr.location has had no data for 31 h"} <= titles
 
 
 def _webhook(exports):
@@ -304,7 +384,7 @@ def test_what_is_older_than_jobs_are_kept_is_removed(app, host, exports, clock):
 
     host.timer("watchdog")
     kept = [entry.name for entry in app.state.entries("jobs/")]
-    clock.now = dt.datetime.now(dt.UTC) + dt.timedelta(days=31)
+    later(clock, days=31)
     host.timer("watchdog")
 
     assert [f"jobs/{job}/summary", "jobs/left/behind"] == kept
@@ -315,8 +395,10 @@ def test_what_is_older_than_jobs_are_kept_is_removed(app, host, exports, clock):
 # -- what is decided, without I/O
 
 
-def instance(id: str, status: str = "Running", hours: float = 0) -> Instance:
-    return Instance(id, "one", status, NOW - dt.timedelta(hours=hours))
+def instance(id: str, status: str = "Running", hours: float = 0, still: float | None = None) -> Instance:
+    """One that was made so many hours ago, and has been still for as long, or for less."""
+    times = (NOW - dt.timedelta(hours=span) for span in (hours, hours if still is None else still))
+    return Instance(id, "one", status, *times)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +423,7 @@ def test_what_is_stuck_is_started_again_as_another_attempt(given, retry):
     "given",
     [
         instance("blob:1", "Pending", 0.2), instance("blob:1", "Running", 3.9), instance("blob:1:0", "Running", 9),
-        instance("blob:1", "Completed", 9), instance("something else", "Running", 9),
+        instance("blob:1", "Completed", 9), instance("something else", "Running", 9), instance("blob:1", "Running", 9, 3),
     ],
     ids=lambda one: f"{one.id} {one.status}",
 )  # fmt: skip
@@ -350,10 +432,21 @@ def test_what_is_young_or_a_child_or_not_ours_is_not_stuck(given):
     assert [] == watchdog.stuck([given], NOW, 4 * 3600)
 
 
+def test_a_job_goes_on_as_long_as_one_of_its_children_does():
+    """However long ago it began: an export of a thousand files is not stuck while files get done."""
+    job, child = instance("export:1", "Running", 30, 29), instance("export:1:0:7", "Running", 2, 1)
+
+    assert [] == watchdog.stuck([job, child], NOW, 4 * 3600)
+    assert [job] == [
+        one.instance for one in watchdog.stuck([job, instance("export:12:0", "Running", 1)], NOW, 4 * 3600)
+    ]
+
+
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 1_234])
 def test_all_orchestrations_are_listed_though_an_answer_holds_a_hundred(count):
     """Spans are halved until each answer is whole."""
-    made = [Instance(str(n), "one", "Running", NOW - dt.timedelta(seconds=n * n)) for n in range(count)]
+    times = [NOW - dt.timedelta(seconds=n * n) for n in range(count)]
+    made = [Instance(str(n), "one", "Running", time, time) for n, time in enumerate(times)]
 
     async def page(since, until):
         return [one for one in made if since <= one.created <= until][: watchdog.PAGE]

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.errors import Refused
 from shared.webhooks import coolr
-from shared.webhooks.coolr import Link, Notice, Refused
+from shared.webhooks.coolr import Link, Notice
 from tests.hostile_webhooks import CLIENT, HEADER, HOST, HOSTILE, MAX_AGE, NOW, SAS, SECRET, good, link, signature
 from tests.store_suite import everything_said
 

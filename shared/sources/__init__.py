@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+PULLED = ("sql",)
+"""Kinds of sources that are asked for spans of cursor values; the others bring files."""
+
+
 class Described(NamedTuple):
     """What a source says of a unit before reading it."""
 

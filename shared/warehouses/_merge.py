@@ -216,7 +216,7 @@ class Merge:
             raise DataError(
                 f"the full lacks {absent:,} of the {active:,} active rows of {self._feed.name}, "
                 f"more than the share of {self._limits.max_delete_share:g}",
-                fix="If that is right, load it with --max-delete-share 1, or in Azure run the feed with max_delete_share 1",
+                fix="If that is right, load it with --max-delete-share 1, or run the feed with max_delete_share 1",
             )
 
     def _apply(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from shared import azure
+from shared.errors import Refused
 from shared.model import Kind, from_json, instant
 
 MOST_BYTES = 1 << 20
@@ -51,15 +52,6 @@ _URL = re.compile(
 )
 _HIDDEN = re.compile(r"%(?:25)*(?:2e|2f|5c)", re.IGNORECASE)
 """A dot, slash or backslash that somebody encoded, however often."""
-
-
-class Refused(Exception):  # noqa: N818 - it is an answer more than an error
-    """Why a notification is not taken: the HTTP status to answer with, and one line that may be sent back."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
