@@ -8,6 +8,7 @@ worker runs in threads of its own.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import datetime as dt
 import gc
 import json
@@ -104,13 +105,15 @@ async def watchdog(timer: func.TimerRequest, client: df.DurableOrchestrationClie
     from shared import watchdog as dog
 
     here = await asyncio.to_thread(_here)
-    now = here.now()
-    listed = await dog.listed(lambda since, until: _unfinished(client, since, until), _EARLIEST, now)
-    for stuck in dog.stuck(listed, now, here.settings.stuck_after):
+    old = here.now() - dt.timedelta(seconds=here.settings.keep_jobs)
+    listed = await dog.listed(lambda since, until: _unfinished(client, since, until), old, here.now())
+    for stuck in dog.stuck(listed, here.now(), here.settings.stuck_after):
+        try:
+            await _restart(client, stuck, dog.children(stuck, listed))
+        except Exception:  # noqa: BLE001 - one that cannot be mended must not keep the others from being seen
+            _log.exception("job %s is stuck and could not be started again", stuck.instance.id)
         await asyncio.to_thread(here.alerts.tell, stuck.alert())
-        await _restart(client, stuck)
     await _start_all(client, await asyncio.to_thread(lambda: dog.look(here)))
-    old = now - dt.timedelta(seconds=here.settings.keep_jobs)
     finished = [status for status in df.OrchestrationRuntimeStatus if status not in _UNFINISHED]
     await client.purge_instance_history_by(_EARLIEST, old, finished)
 
@@ -205,11 +208,19 @@ def _settled() -> None:
     """What is imported and opened by now stays: no search for garbage looks through it again, which stops all calls."""
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # DuckDB calls leaked what is not collected at the end
 
 
 async def _start_all(client: df.DurableOrchestrationClient, starts: Iterable[Start]) -> None:
+    """Start all that can be started; the first that cannot is raised at the end."""
+    failures: list[Exception] = []
     for start in starts:
-        await _start(client, start)
+        try:
+            await _start(client, start)
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 async def _start(client: df.DurableOrchestrationClient, start: Start) -> None:
@@ -231,16 +242,20 @@ async def _start(client: df.DurableOrchestrationClient, start: Start) -> None:
         return
 
 
-async def _restart(client: df.DurableOrchestrationClient, stuck: Stuck) -> None:
-    status = await client.get_status(stuck.instance.id, show_input=True)
-    await client.terminate(stuck.instance.id, f"stuck; goes on as {stuck.retry}" if stuck.retry else "stuck")
-    if stuck.retry:
-        from shared.intake import Start
+async def _restart(client: df.DurableOrchestrationClient, stuck: Stuck, children: Iterable[str]) -> None:
+    """End a job with all its children, after its next attempt has been started."""
+    id, retry = stuck.instance.id, stuck.retry
+    if retry:
+        from shared import intake
 
+        status = await client.get_status(id, show_input=True)
         ask = status.input_
         while isinstance(ask, str):  # JSON within JSON, how often depends on who started it
             ask = json.loads(ask)
-        await _start(client, Start(status.name, stuck.retry, ask))
+        await asyncio.to_thread(lambda: intake.attempted(_here(), id, retry))
+        await _start(client, intake.Start(status.name, retry, ask))
+    for one in (id, *children):
+        await client.terminate(one, f"stuck; goes on as {retry}" if retry else "stuck")
 
 
 async def _unfinished(client: df.DurableOrchestrationClient, since: dt.datetime, until: dt.datetime) -> list[Instance]:

@@ -91,6 +91,7 @@ def _run(app: App, feed: str, body: bytes) -> list[Start]:
     """Read a pull feed now, or take what the exports container has of a push feed, work that failed before too."""
     told = _fields(body, {"max_delete_share": _share})
     _known(app, feed)
+    told["by_hand"] = feed
     if _is_pulled(app, feed):
         return [intake.sync(feed, **told)]
     again = intake.kept(app, feed=feed, failed=True, **told)
@@ -123,7 +124,7 @@ def _resume(app: App, feed: str, body: bytes) -> list[Start]:
     app.feed_states.resume(_known(app, feed))
     if _is_pulled(app, feed):
         return [intake.sync(feed)]
-    return [*intake.kept(app, feed=feed, failed=True), *intake.unannounced(app, feed)]
+    return [*intake.kept(app, feed=feed, failed=True, by_hand=feed), *intake.unannounced(app, feed, by_hand=feed)]
 
 
 _ACTIONS: Mapping[str, Callable[[App, str, bytes], list[Start]]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import threading
 import time
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -127,11 +128,14 @@ class App:
         assert run is not None  # noqa: S101 - as it is wished again
         return Result(table=feed.partition(".")[2], place=place, run=self.fail(run, work, error, options, None))
 
-    def asked(self, feed: str, work: Unit, options: LoadOptions) -> Run | None:
-        """The run to do, or None if the ledger knows the work as done and the warehouse knows the run that did it."""
+    def asked(self, feed: str, work: Unit, options: LoadOptions, *, doubt: bool = True) -> Run | None:
+        """The run to do, or None if the ledger knows the work as done and the warehouse knows the run that did it.
+
+        Without *doubt* the warehouse is not asked.
+        """
         started, dry = instant(self.now()), options.dry_run
         run = pipeline.asked(feed, work, self.ledger, started, again=options.again, dry=dry)
-        if run is not None:
+        if run is not None or not doubt:
             return run
         known = self.ledger.known(feed, [w.id for w in work.works])
         lost = sorted({record.run for record in known.values() if self.warehouse.run(record.run) is None})
@@ -346,8 +350,16 @@ def open_app(env: Mapping[str, str], **instead: Any) -> App:
     return App(**parts)
 
 
-@cache
 def current() -> App:
     """The app of this process, built from its environment on first use. From then on no log has a secret."""
+    with _OPENING:  # several threads may be the first
+        return opened()
+
+
+_OPENING = threading.Lock()
+
+
+@cache
+def opened() -> App:
     keep_secrets()
     return open_app(os.environ)

@@ -18,28 +18,43 @@ def folder(ask: Mapping[str, Json]) -> str:
     return f"jobs/{ask['job']}/{ask['started']}/"
 
 
-def take(state: State, ask: Mapping[str, Json], run: str, now: float, longest: float) -> str | None:
-    """Take a run in hand for a unit of a job; the job that has it already, if it has had it for less than *longest*.
+class Hands:
+    """Which job has a run in hand: one at a time.
 
     An event and a notification of one file come to the very same run, whose staging tables have the same names: the
-    second leaves it to the first. Times are in seconds since 1970.
+    second leaves it to the first. Of several attempts at one job the last has it, though the others may not know yet
+    that they were ended. Times are in seconds since 1970.
     """
-    mine = {"job": ask["job"].partition("~")[0], "unit": ask["unit"]}  # of several attempts only the last is alive
-    name = f"hands/{run}"
-    if state.add(name, written({**mine, "since": now})):
-        return None
-    known = read(state, name) or {}
-    if all(known.get(key) == value for key, value in mine.items()):
-        return None
-    if known.get("since", now - longest) + longest > now:
-        return str(known["job"])
-    state.put(name, written({**mine, "since": now}))  # who had it is long dead
-    return None
 
+    def __init__(self, state: State, ask: Mapping[str, Json]) -> None:
+        self._state = state
+        job, _, attempt = str(ask["job"]).partition("~")
+        self._mine = {"job": job, "attempt": int(attempt or 1), "started": ask["started"]}
 
-def release(state: State, run: str) -> None:
-    """Whoever asks next for the run may take it in hand."""
-    state.delete(f"hands/{run}")
+    def take(self, run: str, now: float, longest: float) -> str | None:
+        """Take it; or the job that has it already, if it has had it for less than *longest*."""
+        name, mine = f"hands/{run}", written({**self._mine, "since": now})
+        if self._state.add(name, mine):
+            return None
+        known = read(self._state, name)
+        if known is not None and not self._may_take_from(known) and known["since"] + longest > now:
+            return str(known["job"])
+        self._state.put(name, mine)
+        return None
+
+    def have(self, run: str) -> bool:
+        """Whether it is in our hand still."""
+        known = read(self._state, f"hands/{run}") or {}
+        return all(known.get(key) == value for key, value in self._mine.items())
+
+    def release(self, run: str) -> None:
+        """Whoever asks next may take it, if it was ours."""
+        if self.have(run):
+            self._state.delete(f"hands/{run}")
+
+    def _may_take_from(self, known: Json) -> bool:
+        ours = (self._mine["attempt"], self._mine["started"])
+        return bool(known["job"] == self._mine["job"] and ours >= (known["attempt"], known["started"]))
 
 
 class Desk:
@@ -62,6 +77,20 @@ class Desk:
     def note(self, number: int, told: Json) -> None:
         """Keep what became of slice *number*."""
         self._state.add(f"{self._folder}slice/{number}", written(told))
+
+    def is_noted(self, number: int) -> bool:
+        """Whether it is known what became of slice *number*."""
+        return self._state.get(f"{self._folder}slice/{number}") is not None
+
+    def miss(self, number: int, error: str) -> None:
+        """Keep why slice *number* could not be staged, however often it was tried."""
+        self._state.put(f"{self._folder}missed/{number}", error.encode())
+
+    def missed(self) -> str | None:
+        """Why one of the slices could not be staged, if that is known."""
+        for entry in self._state.entries(f"{self._folder}missed/"):
+            return (self._state.get(entry.name) or b"").decode() or None
+        return None
 
     def slices(self, count: int) -> dict[int, Json]:
         """What became of the first *count* slices, without those of which nothing is kept."""

@@ -15,10 +15,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared import azure, jobs, works
-from shared.errors import ConfigError
+from shared.catalog import System
+from shared.errors import ConfigError, Refused
 from shared.loading import exporting_system
 from shared.model import Json, instant, moment
-from shared.sources import exports
+from shared.sources import PULLED, exports
 from shared.sources._choice import Offer, queues
 from shared.sources._layout import place
 from shared.sources.exports import Told
@@ -35,6 +36,10 @@ _UNSTARTED_SECONDS = 900.0
 """How long a notification may lie before its job must have begun."""
 _AGAIN_SECONDS = 3_600.0
 """How long a job rests that left something to be done again."""
+
+
+CONTAINER = "exports"
+"""The container whose files the host announces: it stands in the binding of the blob trigger."""
 
 
 class Start(NamedTuple):
@@ -85,19 +90,35 @@ def notified(app: App, body: bytes, signature: str | None) -> Start:
     """
     from shared.webhooks import coolr
 
-    system = exporting_system(app, None, None)
+    system = _signed_for(app, body, signature)
     told = app.settings.system(system.name)
-    if not told.webhook_secret or not told.webhook_hosts:
-        name = system.name.upper()
-        raise ConfigError("notifications are not set up", fix=f"Set {name}_WEBHOOK_SECRET and {name}_WEBHOOK_HOSTS")
-    secrets = [secret for secret in (told.webhook_secret, told.webhook_secret_old) if secret]
-    coolr.verify(body, signature, secrets)
     hosts = [host.strip() for host in told.webhook_hosts.split(",") if host.strip()]
     noticed = coolr.read(
         body, now=app.now(), max_age_seconds=app.settings.webhook_max_age, hosts=hosts, client=system.client
     )  # fmt: skip
     app.state.put(f"notices/{noticed.id}", coolr.stored(noticed))
     return _export(noticed.id)
+
+
+def _signed_for(app: App, body: bytes, signature: str | None) -> System:
+    """The exporting system whose secret signed the notification. Refused if it is none's."""
+    from shared.webhooks import coolr
+
+    exporting = [system for system in app.systems.values() if system.source not in PULLED]
+    told = [(system, app.settings.system(system.name)) for system in exporting]
+    ready = [(system, its) for system, its in told if its.webhook_secret and its.webhook_hosts]
+    if not ready:
+        names = " or ".join(system.name.upper() for system in exporting)
+        raise ConfigError("notifications are not set up", fix=f"Set {names}_WEBHOOK_SECRET and {names}_WEBHOOK_HOSTS")
+    for system, its in ready:
+        try:
+            coolr.verify(body, signature, [secret for secret in (its.webhook_secret, its.webhook_secret_old) if secret])
+        except Refused:
+            if system is ready[-1][0]:
+                raise
+        else:
+            return system
+    raise AssertionError("the last one raises")  # pragma: no cover
 
 
 def kept(app: App, *, feed: str | None = None, failed: bool = False, **more: Json) -> Iterator[Start]:
@@ -109,7 +130,7 @@ def kept(app: App, *, feed: str | None = None, failed: bool = False, **more: Jso
     now = app.now()
     for entry in app.state.entries("notices/"):
         id = entry.name.removeprefix("notices/")
-        start = _export(id, **more)
+        start = _last_attempt(app, _export(id, **more))
         before = jobs.concluded(app, start.job)
         if failed:
             is_due = True
@@ -117,7 +138,7 @@ def kept(app: App, *, feed: str | None = None, failed: bool = False, **more: Jso
             is_due = entry.modified + _UNSTARTED_SECONDS <= now.timestamp()
         else:
             is_due = before["again"] and before["finished"] <= instant(now - dt.timedelta(seconds=_AGAIN_SECONDS))
-        if is_due and (feed is None or feed.partition(".")[2] in works.tables(works.notice(app, id))):
+        if is_due and (feed is None or _has(app, id, feed)):
             yield start
 
 
@@ -129,15 +150,20 @@ def unannounced(app: App, feed: str | None = None, *, failed: bool = False, **mo
     """
     if not app.settings.exports_url:
         return
+    if azure.split(app.settings.exports_url).container != CONTAINER:
+        _log.warning("EXPORTS_URL is not of container %s, which alone announces its files", CONTAINER)
     root, store = azure.split(app.settings.exports_url), open_store(app.settings.exports_url, app.settings)
     enough = ("done",) if failed else ("done", "failed")
     for system, offer in _offers(app, store):
         name = f"{system}.{offer.table}"
-        if feed in (None, name):
+        if name == feed or (feed is None and not app.feed_states.paused(name)):
             ids = [work.id for work in exports.unit(offer, store).works]
             known = app.ledger.known(name, ids)
             if not all(id in known and known[id].status in enough for id in ids):
-                yield _of_offer(root._replace(sas=None), offer, more)
+                start = _last_attempt(app, _of_offer(root._replace(sas=None), offer, more))
+                before = None if failed else jobs.concluded(app, start.job)
+                if before is None or before["again"] or before["summary"]["done"]:
+                    yield start
 
 
 def due(app: App) -> Iterator[Start]:
@@ -158,6 +184,25 @@ def sync(feed: str, **more: Json) -> Start:
     """The one job there is for a pull feed: while it runs, another is refused."""
     plain = feed if re.fullmatch(r"[a-z0-9_.-]{1,80}", feed) else hashlib.sha256(feed.encode()).hexdigest()[:32]
     return Start("one", f"sync:{plain}", {"work": {"feed": feed}, **more})
+
+
+def attempted(app: App, job: str, attempt: str) -> None:
+    """Remember that *job* goes on under the id *attempt*."""
+    app.state.put(f"attempts/{job.partition('~')[0]}", attempt.encode())
+
+
+def _last_attempt(app: App, start: Start) -> Start:
+    """The job under the id that it goes by since an earlier attempt was ended, if one was."""
+    attempt = app.state.get(f"attempts/{start.job}")
+    return start if attempt is None else start._replace(job=attempt.decode())
+
+
+def _has(app: App, notice: str, feed: str) -> bool:
+    """Whether a notification has files of a feed; not if it is gone."""
+    try:
+        return feed.partition(".")[2] in works.tables(works.notice(app, notice))
+    except ConfigError:
+        return False
 
 
 def _export(notice: str, **more: Json) -> Start:
@@ -186,7 +231,11 @@ def _offers(app: App, store: Store) -> Iterator[tuple[str, Offer]]:
         if not _other_client(app, offer.client):
             by_client.setdefault(offer.client, []).append(offer)
     for client, several in by_client.items():
-        system = exporting_system(app, None, client)
+        try:
+            system = exporting_system(app, None, client)
+        except ConfigError as error:
+            _log.warning("passed over the exports of client %s: %s", client, error)
+            continue
         for queue in queues(several, everything=False):
             base = queue.fulls[0] if queue.fulls else None
             for offer in (*queue.fulls[:1], *queue.after(base)[0]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from shared.webhooks.coolr import Notice
 
 PENDING = "downstream/pending"
-"""The summary of the last file that came by itself, until those who wait for exports have been told of it."""
+"""Since when files have come one by one, and the summary of the last, until those who wait have been told of it."""
+_QUIET_SECONDS, _LONGEST_SECONDS = 900.0, 3_600.0
 
 
 def do(app: App, step: str, ask: Json) -> Json:
@@ -27,31 +30,39 @@ def do(app: App, step: str, ask: Json) -> Json:
 
 
 def open_notice(app: App, ask: Json) -> Json:
-    """How many ``units`` the notification asks for."""
+    """How many ``units`` the notification asks for, and ``what`` it is about."""
     try:
-        return {"units": len(works.tables(works.notice(app, ask["work"]["notice"])))}
+        noticed = works.notice(app, ask["work"]["notice"])
     except ConfigError as error:  # delivered once more after the job had ended
         return {"status": "over", "error": str(error)}
+    return {"units": len(works.tables(noticed)), "what": described(noticed)}
 
 
 def conclude(app: App, ask: Json) -> Json:
     """Sum up the ``units`` of the job, tell of it, call those who wait for it, and clear its documents away."""
-    kept = read(app.state, _summary(ask["job"]))
-    if kept is None or kept["started"] < ask["started"]:
-        before, kept = kept, _concluded(app, ask)
-        # A job that found all its work done says nothing new of what an earlier one of this id did.
-        if before is None or kept["again"] or kept["summary"]["skipped"] < kept["summary"]["files"]:
-            app.state.put(_summary(ask["job"]), written(kept))
+    kept = _sum_up(app, ask)
     summary = from_json(Summary, kept["summary"])
     _tell(app, ask, summary)
     if "notice" in ask["work"]:
-        _follow(app, summary)
+        _follow_once(app, ask, kept)
         if not kept["again"] and not summary.failed:
-            app.state.delete(_notice(ask))
+            app.state.delete(f"notices/{ask['work']['notice']}")
     elif "feed" not in ask["work"] and summary.done and (app.settings.downstream_url or app.settings.powerbi_dataset):
-        app.state.put(PENDING, written(kept["summary"]))
+        _await_quiet(app, kept["summary"])
     desk.remove(app.state, desk.folder(ask))
     return {"status": summary.status, "files": summary.files, "done": summary.done, "failed": summary.failed}
+
+
+def _sum_up(app: App, ask: Json) -> Json:
+    """What became of the job: computed once, however often this is asked."""
+    before = read(app.state, _summary(ask["job"]))
+    if before is not None and before["started"] >= ask["started"]:
+        return dict(before)
+    kept = _concluded(app, ask)
+    # A job that found all its work done says nothing new of what an earlier one of this id did.
+    is_news = before is None or kept["again"] or kept["summary"]["skipped"] < kept["summary"]["files"]
+    app.state.put(_summary(ask["job"]), written(kept if is_news else {**before, "started": ask["started"]}))
+    return kept
 
 
 def view(app: App, job: str, host: Json | None) -> Json | None:
@@ -79,14 +90,35 @@ def view(app: App, job: str, host: Json | None) -> Json | None:
     return {**told, "again": False, "summary": None, "units": [outcome for _, outcome in units]}
 
 
-def follow_up(app: App, quiet_seconds: float) -> None:
-    """Tell those who wait for exports of files that came one by one, once none has come for so long."""
-    for entry in app.state.entries(PENDING):
-        if entry.modified + quiet_seconds <= app.now().timestamp():
-            summary = read(app.state, PENDING)
+def follow_up(app: App) -> None:
+    """Tell those who wait for exports of files that came one by one: once none has come for a while, or in any case
+    after an hour."""
+    waiting = read(app.state, PENDING)
+    if waiting is None:
+        return
+    quiet = instant(app.now() - dt.timedelta(seconds=_QUIET_SECONDS))
+    longest = instant(app.now() - dt.timedelta(seconds=_LONGEST_SECONDS))
+    if waiting["last"] <= quiet or waiting["since"] <= longest:
+        downstream.after(app.settings, from_json(Summary, waiting["summary"]), app.token)
+        if read(app.state, PENDING) == waiting:  # else another file has come meanwhile
             app.state.delete(PENDING)
-            if summary is not None:
-                _follow(app, from_json(Summary, summary))
+
+
+def _await_quiet(app: App, summary: Json) -> None:
+    now, waiting = instant(app.now()), read(app.state, PENDING)
+    since = waiting["since"] if waiting else now
+    app.state.put(PENDING, written({"since": since, "last": now, "summary": summary}))
+
+
+def _follow_once(app: App, ask: Json, kept: Json) -> None:
+    """Call those who wait for the export once it is loaded, by this job or by one that died before it came here."""
+    summary, name = from_json(Summary, kept["summary"]), f"followed/{ask['work']['notice']}"
+    followed, now = app.state.get(name), str(kept["started"]).encode()
+    if summary.status != "done" or kept["again"] or followed == now:
+        return
+    if summary.done or followed is None:
+        downstream.after(app.settings, summary, app.token)
+        app.state.put(name, now)
 
 
 def _concluded(app: App, ask: Json) -> Json:
@@ -96,7 +128,7 @@ def _concluded(app: App, ask: Json) -> Json:
     began = moment(ask["started"])
     assert began is not None  # noqa: S101 - every job has begun
     seconds = (app.now().replace(tzinfo=None) - began).total_seconds()
-    summary = alerts.summed(ask["job"], _what(app, ask), outcomes, max(0.0, seconds), app.job_link(ask["job"]))
+    summary = alerts.summed(ask["job"], _what(ask), outcomes, max(0.0, seconds), app.job_link(ask["job"]))
     again = any(outcome.get("passing") for outcome in outcomes)
     at = {"started": ask["started"], "finished": instant(app.now())}
     return {**at, "summary": asdict(summary), "outcomes": outcomes, "again": again}
@@ -107,13 +139,11 @@ def described(noticed: Notice) -> str:
     return f"export {noticed.kind.capitalize()} of {noticed.client}, {noticed.exported_at[:16].replace('T', ' ')}"
 
 
-def _what(app: App, ask: Json) -> str:
+def _what(ask: Json) -> str:
     work = ask["work"]
     if "feed" in work:
         return f"sync {work['feed']}"
-    if "notice" in work:
-        return described(works.notice(app, work["notice"]))
-    return f"file {work.get('file') or work['folder']}"
+    return str(ask.get("what") or f"file {work.get('file') or work.get('folder')}")
 
 
 def _tell(app: App, ask: Json, summary: Summary) -> None:
@@ -128,14 +158,9 @@ def _tell(app: App, ask: Json, summary: Summary) -> None:
     app.alerts.tell(replace(alert, key=alerts.same("summary", f"{summary.job} {summary.status} {which}")))
 
 
-def _follow(app: App, summary: Summary) -> None:
-    if summary.status == "done" and summary.done:
-        downstream.after(app.settings, summary, app.token)
-
-
 _STEPS: Mapping[str, Callable[[App, Json], Json]] = {
-    "open_notice": open_notice, "plan": steps.plan, "stage": steps.stage, "publish": steps.publish, "tidy": steps.tidy,
-    "give_up": steps.give_up, "conclude": conclude,
+    "open_notice": open_notice, "plan": steps.plan, "stage": steps.stage, "miss": steps.miss,
+    "publish": steps.publish, "tidy": steps.tidy, "give_up": steps.give_up, "conclude": conclude,
 }  # fmt: skip
 
 
@@ -146,7 +171,3 @@ def concluded(app: App, job: str) -> Json | None:
 
 def _summary(job: str) -> str:
     return f"jobs/{job}/summary"
-
-
-def _notice(ask: Json) -> str:
-    return f"notices/{ask['work']['notice']}"

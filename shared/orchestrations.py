@@ -66,7 +66,7 @@ def export(context: Context) -> Steps:
         return opened
     context.set_custom_status({"units": opened["units"]})
     yield from _fan_out(context, "unit", ask, 0, opened["units"])
-    return (yield from _call(context, "conclude", {**ask, "units": opened["units"]}))
+    return (yield from _call(context, "conclude", {**ask, **opened}))
 
 
 def unit(context: Context) -> Steps:
@@ -76,7 +76,7 @@ def unit(context: Context) -> Steps:
 
 def stage_slice(context: Context) -> Steps:
     """One of the slices of a unit, on whichever worker is free."""
-    return (yield from _call(context, "stage", context.get_input()))
+    return (yield from _stage(context, context.get_input()))
 
 
 def batch(context: Context) -> Steps:
@@ -91,7 +91,7 @@ def batch(context: Context) -> Steps:
 
 ALL = (one, export, unit, stage_slice, batch)
 """What a host has to know by name, and of the activities:"""
-STEPS = ("open_notice", "plan", "stage", "publish", "tidy", "give_up", "conclude")
+STEPS = ("open_notice", "plan", "stage", "miss", "publish", "tidy", "give_up", "conclude")
 
 
 def _asked(context: Context) -> Json:
@@ -108,7 +108,7 @@ def _unit(context: Context, ask: Json) -> Steps:
     if "slices" not in planned:  # skipped, or failed for good
         return planned
     if planned["slices"] == 1:
-        yield from _call(context, "stage", {**ask, "slice": 0})
+        yield from _stage(context, {**ask, "slice": 0})
     else:
         yield from _fan_out(context, "stage_slice", ask, 0, planned["slices"], under=f"{ask['unit']}.")
     outcome = yield from _call(context, "publish", ask)
@@ -116,6 +116,13 @@ def _unit(context: Context, ask: Json) -> Steps:
         outcome = yield from _call(context, "give_up", {**ask, "error": outcome["failed"]})
     yield from _call(context, "tidy", ask)
     return outcome
+
+
+def _stage(context: Context, ask: Json) -> Steps:
+    staged = yield from _call(context, "stage", ask)
+    if "failed" in staged:
+        yield from _call(context, "miss", {**ask, "error": staged["failed"]})
+    return staged
 
 
 def _fan_out(context: Context, child: str, ask: Json, start: int, end: int, *, under: str = "") -> Steps:

@@ -36,6 +36,7 @@ from shared.model import (
     moment,
     with_note,
 )
+from shared.secrecy import scrubbed
 from shared.sources import PullSource, Source
 from shared.warehouses import REJECT_COLUMNS, Limits, Merged, Refused, Warehouse
 
@@ -232,7 +233,7 @@ def fail(run: Run, unit: Unit, error: IngestError | str, warehouse: Warehouse, l
 
     *run* should have its columns if they are known: what it rejected can be mended by them.
     """
-    failed = replace(run, status="failed", error=str(error), finished=finished, complete=False)
+    failed = replace(run, status="failed", error=scrubbed(str(error)), finished=finished, complete=False)
     warehouse.record(failed)
     records = [
         Record(work=w.id, name=w.name, run=run.id, status="failed", times=0, exported_at=run.exported_at)

@@ -14,8 +14,8 @@ import logging
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from shared import alerts, desk, errors, works
-from shared.desk import Desk
+from shared import alerts, errors, works
+from shared.desk import Desk, Hands
 from shared.errors import DataError, IngestError, TransientError
 from shared.loading import LoadOptions
 from shared.model import OUTCOMES, Json, Plan, Run, Staged, Unit, from_json
@@ -36,16 +36,25 @@ def plan(app: App, ask: Json) -> Json:
     papers = Desk(app.state, ask)
     if (known := papers.outcome()) is not None:
         return known
-    kept = papers.plan()
-    return {"slices": len(kept.slices)} if kept is not None else _planned(app, ask, papers)
+    try:
+        kept = papers.plan()
+        if kept is None:
+            return _planned(app, ask, papers)
+        works.in_hand(app, ask, kept.run.id, kept.run.feed, _places(kept.run))
+    except works.Skipped as skipped:
+        about = {"feed": skipped.feed, "place": _text(skipped.place), "passing": skipped.passing}
+        return papers.close({"status": "skipped", "skipped": skipped.reason, **about})
+    return {"slices": len(kept.slices)}
 
 
 def stage(app: App, ask: Json) -> Json:
     """Stage slice number ``slice`` of the unit; what became of it is for ``publish`` to read."""
     papers, number = Desk(app.state, ask), int(ask["slice"])
     kept = papers.plan()
-    if kept is None or papers.outcome() is not None:
+    if kept is None or papers.outcome() is not None or not Hands(app.state, ask).have(kept.run.id):
         return _OVER
+    if papers.is_noted(number):  # to stage it again would drop its table, perhaps while it is merged
+        return {"status": "staged"}
     try:
         source = works.source(app, ask["work"], int(ask["unit"]))
         told: Json = {"staged": asdict(app.stage(kept, kept.slices[number], source, lambda _: None))}
@@ -63,22 +72,24 @@ def publish(app: App, ask: Json) -> Json:
     if (known := papers.outcome()) is not None:
         return known
     kept = papers.plan()
-    if kept is None:
+    if kept is None or not Hands(app.state, ask).have(kept.run.id):
         return _OVER
     told = papers.slices(len(kept.slices))
-    if len(told) < len(kept.slices):
-        return give_up(app, {**ask, "error": f"{len(kept.slices) - len(told)} of its slices could not be staged"})
+    if missing := len(kept.slices) - len(told):
+        why = papers.missed() or "nobody knows why"
+        return give_up(app, {**ask, "error": f"{missing} of its slices could not be staged: {why}"})
     try:
         staged = {n: from_json(Staged, one["staged"]) for n, one in told.items() if "staged" in one}
         faults = {n: _data_error(one["fault"]) for n, one in told.items() if "fault" in one}
-        merged = app.merge(kept, staged, faults, _options(ask))
+        merged = app.merge(kept, staged, faults, _options(ask, kept.run.feed))
     except TransientError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
         return _failed(app, ask, papers, kept.run, kept.unit, error, kept)
     app.feed_states.done(merged.run)
     # A window all of whose rows were rejected moves nothing: reading on would read it again for ever.
-    more = kept.unit.more and app.ledger.watermark(kept.run.feed) != kept.unit.seen
+    seen, now = kept.unit.seen, app.ledger.watermark(kept.run.feed)
+    more = kept.unit.more and seen is not None and (seen.value, seen.type) != (now.value, now.type)
     return papers.close({**_of_run(merged.run), "more": more})
 
 
@@ -87,9 +98,17 @@ def tidy(app: App, ask: Json) -> Json:
     papers = Desk(app.state, ask)
     kept = papers.plan()
     if kept is not None:
-        app.tidy(kept, dry_run=False)
-        desk.release(app.state, kept.run.id)
+        hands = Hands(app.state, ask)
+        if hands.have(kept.run.id):
+            app.tidy(kept, dry_run=False)
+            hands.release(kept.run.id)
         papers.clear()
+    return {}
+
+
+def miss(app: App, ask: Json) -> Json:
+    """Keep, for ``publish`` to tell, why slice number ``slice`` could not be staged: the ``error`` of its last try."""
+    Desk(app.state, ask).miss(int(ask["slice"]), _text(ask["error"]))
     return {}
 
 
@@ -111,14 +130,11 @@ def _planned(app: App, ask: Json, papers: Desk) -> Json:
         app.feed_states.ask(ask["work"]["feed"], ask["started"])
     try:
         found = works.find(app, ask["work"], int(ask["unit"]), ask["started"])
-        run = works.run(app, found, ask, _options(ask))
-    except TransientError:
+        run = works.run(app, found, ask, _options(ask, found.feed))
+    except (TransientError, works.Skipped):
         raise
-    except works.Skipped as skipped:
-        about = {"feed": skipped.feed, "place": _text(skipped.place), "passing": skipped.passing}
-        return papers.close({"status": "skipped", "skipped": skipped.reason, **about})
     except works.Unreadable as error:
-        refused = app.refuse(error.feed, error.unit, error.error, place=error.place, options=_options(ask)).run
+        refused = app.refuse(error.feed, error.unit, error.error, place=error.place, options=LoadOptions()).run
         assert refused is not None  # noqa: S101 - a refusal is written down as a run
         return _told(app, ask, papers, _of_run(refused), refused)
     except Exception as error:  # noqa: BLE001 - whatever failed it, the unit has failed
@@ -126,11 +142,11 @@ def _planned(app: App, ask: Json, papers: Desk) -> Json:
     try:
         planned = papers.keep(app.plan(replace(run, started=ask["started"]), found.unit, found.source))
     except TransientError:
-        desk.release(app.state, run.id)
+        Hands(app.state, ask).release(run.id)
         raise
     except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
         outcome = _failed(app, ask, papers, run, found.unit, error, None)
-        desk.release(app.state, run.id)
+        Hands(app.state, ask).release(run.id)
         return outcome
     return {"slices": len(planned.slices)}
 
@@ -138,7 +154,7 @@ def _planned(app: App, ask: Json, papers: Desk) -> Json:
 def _failed(
     app: App, ask: Json, papers: Desk, run: Run, unit: Unit, error: Exception, kept: Plan | None
 ) -> Json:  # fmt: skip
-    failed = app.fail(run, unit, error if isinstance(error, IngestError) else _said(error), _options(ask), kept)
+    failed = app.fail(run, unit, error if isinstance(error, IngestError) else _said(error), LoadOptions(), kept)
     return _told(app, ask, papers, _of_run(failed), failed)
 
 
@@ -164,8 +180,9 @@ def _places(run: Run) -> str:
     return _text(f"{run.files[0] if run.files else run.feed}{more}")
 
 
-def _options(ask: Json) -> LoadOptions:
-    return LoadOptions(max_delete_share=ask.get("max_delete_share"))
+def _options(ask: Json, feed: str) -> LoadOptions:
+    """What was asked for by hand; a brake that was let go is let go for the one feed that was looked at."""
+    return LoadOptions(max_delete_share=ask.get("max_delete_share") if ask.get("by_hand") == feed else None)
 
 
 def _said(error: Exception) -> str:

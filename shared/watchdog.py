@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import functools
+import hashlib
 import json
 import logging
 import re
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from shared import alerts, azure, intake, jobs, works
 from shared.alerts import Alert
-from shared.errors import IngestError
+from shared.errors import ConfigError, IngestError
 from shared.intake import Start
 from shared.model import Json, instant, moment
 
@@ -83,12 +84,17 @@ def stuck(instances: Iterable[Instance], now: dt.datetime, running_seconds: floa
     return found
 
 
+def children(stuck: Stuck, instances: Iterable[Instance]) -> list[str]:
+    """Those below a job, which do not end with it."""
+    return [one.id for one in instances if one.id.startswith(f"{stuck.instance.id}:")]
+
+
 async def listed(
     page: Callable[[dt.datetime, dt.datetime], Awaitable[Sequence[Instance]]], since: dt.datetime, until: dt.datetime
 ) -> list[Instance]:
     """All orchestrations made between two times, though no answer holds more than ``PAGE``: by ever shorter spans."""
     found = {one.id: one for one in await page(since, until)}
-    if len(found) >= PAGE and until - since > dt.timedelta(seconds=1):
+    if len(found) >= PAGE and until - since > dt.timedelta(milliseconds=1):
         middle = since + (until - since) / 2
         for span in ((since, middle), (middle, until)):
             found |= {one.id: one for one in await listed(page, *span)}
@@ -102,7 +108,7 @@ def look(app: App) -> list[Start]:
     """
     for check in (stale, poisoned, dead_letters, expired):
         _guarded(app, functools.partial(_tell_all, app, check))
-    _guarded(app, functools.partial(jobs.follow_up, app, PENDING_SECONDS))
+    _guarded(app, functools.partial(jobs.follow_up, app))
     _guarded(app, functools.partial(purge, app))
     return list(intake.kept(app))
 
@@ -157,14 +163,17 @@ def poisoned(app: App) -> Iterator[Tell]:
         messages = list(queue.receive_messages(max_messages=_AT_ONCE, visibility_timeout=300))
     except ResourceNotFoundError:  # there never was one
         return
-    for message in messages:
-        name = _named(message.content)
+    if not messages:
+        return
+    names = [_named(message.content) for message in messages]
+    for name in names:
         _log.error("poisoned event: %s", name)
-        alert = Alert(
-            kind="poison", title="an event failed too often", severity="error", key=f"poison-{message.id}",
-            text=f"no job could be started for {name}; `reconcile` takes the file if it is still there",
-        )  # fmt: skip
-        yield alert, functools.partial(queue.delete_message, message)
+    alert = Alert(
+        kind="poison", title=f"{len(names)} events failed too often", severity="error",
+        text=f"no job could be started for {_some(names)}; `reconcile` takes the files if they are still there",
+        key=f"poison-{messages[0].id}",
+    )  # fmt: skip
+    yield alert, lambda: [queue.delete_message(message) for message in messages]
 
 
 def dead_letters(app: App) -> Iterator[Tell]:
@@ -173,25 +182,37 @@ def dead_letters(app: App) -> Iterator[Tell]:
         return
     from shared.stores import open_store
 
-    store = open_store(app.settings.dead_letter_url, app.settings)
-    for file in store.list():
-        seen = f"dead-letters/{file.name}"
-        if app.state.get(seen) is not None:
-            continue
+    told = {entry.name for entry in app.state.entries("dead-letters/")}
+    files = [file.name for file in open_store(app.settings.dead_letter_url, app.settings).list()]
+    fresh = [name for name in files if _mark(name) not in told]
+    if fresh:
         alert = Alert(
             kind="poison", title="Event Grid could not deliver events", severity="warning",
-            text=f"see {file.name}; `reconcile` takes the files that nothing announced",
-            key=alerts.same("poison", file.name),
+            text=f"see {_some(fresh)}; `reconcile` takes the files that nothing announced",
+            key=alerts.same("poison", fresh[0]),
         )  # fmt: skip
-        yield alert, functools.partial(app.state.put, seen, b"")
+        yield alert, functools.partial(_remember, app, fresh)
+
+
+def _remember(app: App, letters: Iterable[str]) -> None:
+    for name in letters:
+        app.state.put(_mark(name), b"")
+
+
+def _mark(letter: str) -> str:
+    """The document that says that a dead letter has been told of."""
+    return f"dead-letters/{hashlib.sha256(letter.encode()).hexdigest()[:32]}"
 
 
 def expired(app: App) -> Iterator[Tell]:
     """Notifications whose links have expired before all was done. They hold signatures, and lead nowhere any more."""
     for entry in app.state.entries("notices/"):
-        noticed = works.notice(app, entry.name.removeprefix("notices/"))
+        try:
+            noticed = works.notice(app, entry.name.removeprefix("notices/"))
+        except ConfigError:  # its job has just ended
+            continue
         ends = noticed.expires or dt.datetime.fromtimestamp(entry.modified + app.settings.webhook_max_age, dt.UTC)
-        if ends <= app.now():
+        if ends + dt.timedelta(seconds=app.settings.stuck_after) <= app.now():  # what began in time may still run
             text = (
                 f"{jobs.described(noticed)}: its links have expired before all was loaded; ask the sender for another"
             )
@@ -205,7 +226,7 @@ def expired(app: App) -> Iterator[Tell]:
 def purge(app: App) -> None:
     """Remove summaries, plans that were left behind and memories of alerts that are older than KEEP_JOBS."""
     oldest = app.now().timestamp() - app.settings.keep_jobs
-    for prefix in ("jobs/", "hands/", "told/", "dead-letters/"):
+    for prefix in ("jobs/", "hands/", "told/", "dead-letters/", "attempts/", "followed/"):
         for entry in app.state.entries(prefix):
             if entry.modified < oldest:
                 app.state.delete(entry.name)
@@ -219,6 +240,11 @@ def _poison_queue(app: App) -> Any:
     if not app.settings.exports_url:
         return None
     return azure.queue(azure.split(app.settings.exports_url), POISON, app.settings)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 def _named(content: str) -> str:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from shared import azure, desk, pipeline
-from shared.catalog import System
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.identity import work_id
 from shared.loading import LoadOptions, exporting_system
@@ -97,13 +96,19 @@ def run(app: App, found: Found, ask: Json, options: LoadOptions) -> Run:
     """
     if app.feed_states.paused(found.feed):
         raise Skipped(found.feed, found.place, "its feed is paused", passing=True)
-    asked = app.asked(found.feed, found.unit, options)
+    # Only whoever asks by hand doubts the ledger: to look into the warehouse wakes a database that sleeps.
+    asked = app.asked(found.feed, found.unit, options, doubt=bool(ask.get("by_hand")))
     if asked is None:
         raise Skipped(found.feed, found.place, "already loaded")
-    holder = desk.take(app.state, ask, asked.id, app.now().timestamp(), app.settings.stuck_after)
-    if holder is not None:
-        raise Skipped(found.feed, found.place, f"job {holder} has it in hand", passing=True)
+    in_hand(app, ask, asked.id, found.feed, found.place)
     return asked
+
+
+def in_hand(app: App, ask: Json, run: str, feed: str, place: str) -> None:
+    """Take a run in hand for this job. Skipped if another has it."""
+    holder = desk.Hands(app.state, ask).take(run, app.now().timestamp(), app.settings.stuck_after)
+    if holder is not None:
+        raise Skipped(feed, place, f"job {holder} has it in hand", passing=True)
 
 
 def source(app: App, work: Json, number: int) -> Source:
@@ -127,7 +132,6 @@ def _file(app: App, work: Json) -> Found:
     feed = f"{system.name}.{offer.table}"
     if offer.files[0].version != work["etag"]:
         raise Skipped(feed, offer.files[0].name, "overwritten since; its new content is work of its own")
-    one_client_alone(app, system, offer.client)
     return Found(feed, exports.unit(offer, store), app.source(store), offer.files[0].name)
 
 
@@ -138,7 +142,6 @@ def _folder(app: App, work: Json) -> Found:
     )  # fmt: skip
     offers, _ = exports.find(store, told, app.now())
     system = exporting_system(app, None, offers[0].client)
-    one_client_alone(app, system, offers[0].client)
     return Found(f"{system.name}.{work['table']}", exports.unit(offers[0], store), app.source(store), offers[0].folder)
 
 
@@ -149,27 +152,6 @@ def _store(app: App, location: str) -> Store:
     if own and own.sas and own[:2] == place[:2]:
         return open_store(f"{location}?{own.sas}", app.settings)
     return open_store(location, app.settings)
-
-
-def one_client_alone(app: App, system: System, client: str | None) -> None:
-    """ConfigError if *client* is not the one whose data *system* has: the set one, else the first that came."""
-    if client is None:
-        return
-    if system.client is None:
-        document = f"clients/{system.name}"
-        if app.state.add(document, client.encode()):
-            return
-        known = (app.state.get(document) or client.encode()).decode()
-        if known != client:
-            raise ConfigError(
-                f"exports of client {client!r} have come for system {system.name}, which has data of {known!r}",
-                fix=f"Set {system.name.upper()}_CLIENT to the one to take; a second client is a second system",
-            )
-    elif client != system.client:
-        raise ConfigError(
-            f"exports of client {client!r} have come for system {system.name}, whose client is {system.client!r}",
-            fix="Give them a container of their own; a second client is a second system",
-        )
 
 
 # -- files that a notification links to
@@ -204,7 +186,6 @@ def _noticed(app: App, noticed: Notice, number: int) -> Found:
     table, links = _tables(noticed)[number]
     system = exporting_system(app, None, noticed.client)
     feed = f"{system.name}.{table}"
-    one_client_alone(app, system, noticed.client)
     try:
         store = _links(app, links)
         files = tuple(store.list())

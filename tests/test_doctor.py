@@ -47,11 +47,11 @@ def sluice(tmp_path, monkeypatch):
     def run(*words, **env):
         for name, value in env.items():
             monkeypatch.setenv(name, value)
-        shared_app.current.cache_clear()
+        shared_app.opened.cache_clear()
         return CliRunner().invoke(main, [str(word) for word in words])
 
     yield run
-    shared_app.current.cache_clear()
+    shared_app.opened.cache_clear()
 
 
 def told(findings):

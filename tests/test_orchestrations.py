@@ -69,6 +69,9 @@ class Steps:
             self.wrong.append(f"unit {ask['unit']} was tidied before it had an outcome")
         return {}
 
+    def miss(self, ask: Any) -> Any:
+        return {}
+
     def give_up(self, ask: Any) -> Any:
         return self.kept.setdefault(("outcome", ask["unit"]), {"status": "failed", "error": ask["error"]})
 

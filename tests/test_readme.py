@@ -55,10 +55,10 @@ def test_every_sluice_command_runs(command, folder, monkeypatch):
         monkeypatch.delenv(setting.name.upper(), raising=False)
     if command[1] == "sql":
         monkeypatch.setenv("WAREHOUSE_URL", "mssql://server.database.windows.net/sluice")
-    app.current.cache_clear()
+    app.opened.cache_clear()
 
     result = CliRunner().invoke(main, command[1:], catch_exceptions=False)
-    app.current.cache_clear()
+    app.opened.cache_clear()
 
     damaged = command == ["sluice", "load", "exports/"]  # the demo has one damaged file, and loading it says so
     assert int(damaged) == result.exit_code, result.stderr

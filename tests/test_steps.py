@@ -12,8 +12,8 @@ import stamina
 
 import function_app
 
-from shared import jobs, works
-from shared.desk import release, take
+from shared import jobs, steps, works
+from shared.desk import Hands
 from shared.errors import TransientError
 from shared.state import open_state
 from tests.durable_host import DurableHost
@@ -210,24 +210,98 @@ def state(tmp_path):
     return open_state(open_test_app(tmp_path, STATE_URL=str(tmp_path / "state")).settings)
 
 
-def test_a_run_is_in_one_hand_at_a_time(state):
-    """The second job is told who has it; the first may ask again."""
-    one, other = {"job": "blob:1", "unit": 0}, {"job": "export:1", "unit": 3}
+def hands(state, job, started=STARTED):
+    return Hands(state, {"job": job, "started": started})
 
-    assert take(state, one, "r", 0.0, 60.0) is None
-    assert "blob:1" == take(state, other, "r", 30.0, 60.0)
-    assert take(state, one, "r", 30.0, 60.0) is None
-    release(state, "r")
-    assert take(state, other, "r", 31.0, 60.0) is None
+
+def test_a_run_is_in_one_hand_at_a_time(state):
+    """The second job is told who has it; the first may ask again; nobody puts down what is not his."""
+    one, other = hands(state, "blob:1"), hands(state, "export:1")
+
+    assert one.take("r", 0.0, 60.0) is None
+    assert "blob:1" == other.take("r", 30.0, 60.0)
+    assert one.take("r", 30.0, 60.0) is None
+    other.release("r")
+    assert (True, False) == (one.have("r"), other.have("r"))
+    one.release("r")
+    assert other.take("r", 31.0, 60.0) is None
 
 
 def test_a_hand_that_died_is_passed_over(state):
-    """After as long as a job may take; another attempt of the same job need not wait."""
-    take(state, {"job": "blob:1", "unit": 0}, "r", 0.0, 60.0)
+    """After as long as a job may take."""
+    one, other = hands(state, "blob:1"), hands(state, "export:1")
+    one.take("r", 0.0, 60.0)
 
-    assert take(state, {"job": "blob:1~2", "unit": 0}, "r", 1.0, 60.0) is None
-    assert take(state, {"job": "export:1", "unit": 0}, "r", 60.0, 60.0) is None
-    assert "export:1" == take(state, {"job": "blob:1", "unit": 0}, "r", 61.0, 60.0)
+    assert other.take("r", 60.0, 60.0) is None
+    assert (False, True) == (one.have("r"), other.have("r"))
+
+
+def test_of_several_attempts_the_last_has_it(state):
+    """Also while an earlier one does not know yet that it was ended; that one cannot take it back."""
+    first, second, again = hands(state, "blob:1"), hands(state, "blob:1~2"), hands(state, "blob:1~2", "2027")
+    first.take("r", 0.0, 60.0)
+
+    assert second.take("r", 1.0, 60.0) is None
+    assert "blob:1" == first.take("r", 2.0, 60.0)
+    assert (False, True) == (first.have("r"), second.have("r"))
+    assert again.take("r", 3.0, 60.0) is None
+
+
+def test_steps_of_a_job_that_has_lost_its_run_do_nothing(house):
+    """Its last attempt works on the same staging tables."""
+    app, work = house
+    jobs.do(app, "plan", ask(work))
+    jobs.do(app, "plan", ask(work, job="blob:1~2"))
+    for one in (0, 1):
+        jobs.do(app, "stage", ask(work, job="blob:1~2", slice=one))
+
+    late = [jobs.do(app, step, ask(work, **more)) for step, more in STEPS[1:5]]
+    outcome = jobs.do(app, "publish", ask(work, job="blob:1~2"))
+
+    assert [{"status": "over"}] * 3 + [{}] == late
+    assert ("done", 9) == (outcome["status"], outcome["inserted"])
+
+
+def test_a_slice_that_is_staged_is_not_staged_again(house, monkeypatch):
+    """A message that comes once more would drop its table, perhaps while it is merged."""
+    app, work = house
+    jobs.do(app, "plan", ask(work))
+    jobs.do(app, "stage", ask(work, slice=0))
+    monkeypatch.setattr(type(app.warehouse), "stage", lambda *_, **__: 1 / 0)
+
+    assert {"status": "staged"} == jobs.do(app, "stage", ask(work, slice=0))
+
+
+def test_why_a_slice_could_not_be_staged_is_told(house):
+    """Not only that it could not."""
+    app, work = house
+    jobs.do(app, "plan", ask(work))
+    jobs.do(app, "stage", ask(work, slice=0))
+    jobs.do(app, "miss", ask(work, slice=1, error="the host is away: https://x/y?sig=hush"))
+    outcome = jobs.do(app, "publish", ask(work))
+
+    assert "1 of its slices could not be staged: the host is away: https://x/y" == outcome["error"]
+
+
+def test_a_repeated_job_that_is_concluded_twice_reports_no_failure(house):
+    """It found all done, so the summary of the first stays."""
+    app, work = house
+    whole_job(app, work)
+    first = jobs.concluded(app, "blob:1")
+    again = {"started": "2026-02-24T13:00:00.000000"}
+    jobs.do(app, "plan", ask(work) | again)
+    told = [jobs.do(app, "conclude", ask(work, units=1) | again) for _ in range(2)]
+
+    assert ["done", "done"] == [one["status"] for one in told]
+    assert first["summary"] == jobs.concluded(app, "blob:1")["summary"]
+
+
+def test_a_brake_is_let_go_for_the_one_feed_that_was_asked_for():
+    """A notification may have another that would delete too much."""
+    asked = {"max_delete_share": 1.0, "by_hand": "coolr.asset"}
+
+    assert (1.0, None) == tuple(steps._options(asked, f"coolr.{t}").max_delete_share for t in ("asset", "location"))
+    assert steps._options({}, "coolr.asset").max_delete_share is None
 
 
 # -- losing any one call

@@ -14,10 +14,13 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient
 
+import function_app
+
 from shared import intake, watchdog
 from shared.watchdog import Instance
+from tests.durable_host import DurableHost
 from tests.exports import START, Clock, open_test_app
-from tests.functions_host import functions_host
+from tests.functions_host import FunctionsHost, functions_host
 from tests.test_functions import SECRET, STAMP, Exports, Receiver, jobs, rows, signed, stored, units
 
 NOW = START
@@ -45,7 +48,7 @@ def clock():
 def app(azurite, container, tmp_path, clock, receiver):
     return open_test_app(
         tmp_path, clock, STORAGE_CONNECTION_STRING=azurite.connection_string, EXPORTS_URL=container.url,
-        STATE_URL=str(tmp_path / "state"), ALERT_URL=receiver.url, ALERT_FORMAT="json",
+        STATE_URL=str(tmp_path / "state"), ALERT_URL=receiver.url, ALERT_FORMAT="json", KEEP_JOBS=str(500 * 86_400),
     )  # fmt: skip
 
 
@@ -156,14 +159,14 @@ def test_exports_of_another_client_are_not_taken(app, exports, clock):
 
 
 def test_a_second_client_is_refused_in_words(host, exports, app):
-    """Whoever came first is the one; the setting to name is told."""
+    """Its rows would mix with those of the first."""
     for client in ("Acme", "Fabrikam"):
         host.blob_event(exports.container, exports.upload(f"Full/{client}/{STAMP}/location.parquet", rows(2)))
         told = host.finished(jobs(host)[-1])
 
     assert "failed" == told["state"]
-    assert "Set COOLR_CLIENT" in told["units"][0]["error"]
-    assert 1 == len(app.warehouse.runs())
+    assert "holds the data of client 'Acme'" in told["units"][0]["error"]
+    assert ["done", "failed"] == sorted(run.status for run in app.warehouse.runs())
 
 
 # -- the watchdog
@@ -217,17 +220,17 @@ def test_a_notification_that_left_something_to_be_done_is_taken_up_once_an_hour(
     assert (["done"], False) == (units(done), done["again"])
 
 
-def test_what_failed_for_good_is_kept_for_the_operator_to_run(host, exports, app, clock, notified, receiver):
+def test_what_failed_for_good_is_kept_for_the_operator_to_run(host, exports, app, clock, notified):
     """A full that would delete too much: its links are still there when somebody allows it."""
     first = exports.upload("Full/Acme/20260224100000/location.parquet", rows(40))
     host.blob_event(exports.container, first)
     host.finished(jobs(host)[0])
-    start = notified(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(1)))
+    start = notified(exports.upload(f"elsewhere/{STAMP}/location.parquet", rows(1)))
     host.durable.start(start.orchestrator, start.ask, start.job)
     refused = host.finished(start.job)
     later(clock, minutes=95)
     host.timer("watchdog")
-    untouched = host.finished(start.job)
+    untouched = host.job(start.job)
 
     host.request("POST", "feeds/coolr.location/run", b'{"max_delete_share": 1}')
     allowed = host.finished(start.job)
@@ -332,8 +335,9 @@ def test_a_poisoned_event_is_told_of_and_taken_out_of_its_queue(host, app, azuri
     queue.delete_queue()
 
     assert [] == left
-    told = [body["text"] for body in receiver.bodies]
-    assert (3, 2) == (len(told), sum("exports/a/b.parquet" in text for text in told))
+    (told,) = receiver.bodies
+    assert "3 events failed too often" == told["title"]
+    assert (2, 1) == (told["text"].count("exports/a/b.parquet"), told["text"].count("a message that cannot be read"))
 
 
 def test_dead_letters_are_told_of_once(app, monkeypatch, azurite, container, receiver, clock):
@@ -347,8 +351,8 @@ def test_dead_letters_are_told_of_once(app, monkeypatch, azurite, container, rec
             clock.forward(days=2)
             host.timer("watchdog")
 
-        assert 1 == len(receiver.bodies)
-        assert "a.json" in receiver.bodies[0]["text"]
+        (told,) = [body for body in receiver.bodies if body["kind"] == "poison"]
+        assert "a.json" in told["text"]
         assert 1 == len(list(letters.list_blobs()))
 
 
@@ -373,6 +377,29 @@ def test_a_job_that_never_began_is_ended_and_started_under_another_id(app, monke
         assert "Terminated" == durable.instances[job].status
         assert ("done", 4) == (told["state"], told["units"][0]["inserted"])
         assert [f"job {job} is stuck"] == [body["title"] for body in receiver.bodies]
+        assert f"stuck; goes on as {job}~2" == host.job(job)["reason"]
+
+
+def test_a_job_that_does_not_go_on_is_ended_with_its_children(app, monkeypatch, exports, clock, receiver, notified):
+    """The second attempt does the whole export; what the first still does comes to nothing."""
+    monkeypatch.setattr("shared.app.current", lambda: app)
+    names = [exports.upload(f"Full/Acme/{STAMP}/{t.lower()}.parquet", rows(3, table=t)) for t in ("Location", "Asset")]
+    start = notified(*names)
+    with DurableHost(function_app.app, start=NOW) as durable:
+        host = FunctionsHost(app, durable)
+        durable.start(start.orchestrator, start.ask, start.job)
+        while not any(step == "plan" for step, _ in durable.calls):
+            durable.step()
+        clock.forward(hours=5)
+        host.timer("watchdog")
+        ended = {id: one.status for id, one in durable.instances.items() if not id.startswith(f"{start.job}~2")}
+        durable.run_until_idle()
+        told = host.job(f"{start.job}~2")
+
+        assert {"Terminated"} == set(ended.values())
+        assert 3 < len(ended)
+        assert ["done", "done"] == units(told)
+        assert [] == list(intake.kept(app, failed=True))
 
 
 def test_what_is_older_than_jobs_are_kept_is_removed(app, host, exports, clock):
@@ -384,7 +411,7 @@ def test_what_is_older_than_jobs_are_kept_is_removed(app, host, exports, clock):
 
     host.timer("watchdog")
     kept = [entry.name for entry in app.state.entries("jobs/")]
-    later(clock, days=31)
+    later(clock, days=501)
     host.timer("watchdog")
 
     assert [f"jobs/{job}/summary", "jobs/left/behind"] == kept
@@ -423,7 +450,8 @@ def test_what_is_stuck_is_started_again_as_another_attempt(given, retry):
     "given",
     [
         instance("blob:1", "Pending", 0.2), instance("blob:1", "Running", 3.9), instance("blob:1:0", "Running", 9),
-        instance("blob:1", "Completed", 9), instance("something else", "Running", 9), instance("blob:1", "Running", 9, 3),
+        instance("blob:1", "Completed", 9), instance("something else", "Running", 9),
+        instance("blob:1", "Running", 9, 3),
     ],
     ids=lambda one: f"{one.id} {one.status}",
 )  # fmt: skip

@@ -55,7 +55,7 @@ EXPECTED = {
     "health": http("GET", "health"),
     "openapi": http("GET", "openapi.json"),
     **dict.fromkeys(("one", "export", "batch", "unit", "stage_slice"), [ORCHESTRATION]),
-    **dict.fromkeys(("open_notice", "plan", "stage", "publish", "tidy", "give_up", "conclude"), [ACTIVITY]),
+    **dict.fromkeys(("open_notice", "plan", "stage", "miss", "publish", "tidy", "give_up", "conclude"), [ACTIVITY]),
 }
 """Every function of the app and its bindings."""
 

@@ -25,7 +25,7 @@ class Entry(NamedTuple):
 
 
 class State(Protocol):
-    """Documents by name, with ``/`` between its parts. Every call may be repeated."""
+    """Documents by name, with ``/`` between its parts, none of them empty. Every call may be repeated."""
 
     def get(self, name: str) -> bytes | None:
         """The document, or None if there is none."""

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 
 from shared.casting import json_text
 from shared.contract import ROW
-from shared.errors import DataError
+from shared.errors import DataError, TransientError
 from shared.model import OUTCOMES, Change, Feed, Json, Plan, Run, Staged
 from shared.warehouses import Limits, Merged, _ddl, _history, _ingest, _shape
 from shared.warehouses._changes import (
@@ -82,9 +82,9 @@ class Merge:
     def _confirm_staged(self, promised: int) -> None:
         found = self._number(self._all)
         if found != promised:
-            raise DataError(
+            raise TransientError(  # nothing is wrong with the data
                 f"{promised} rows of {self._feed.name} were staged, but {found} are there",
-                fix="Load it again",
+                fix="Another process may be doing the same run: load it again when that is done",
             )
 
     def _bring_in(self) -> tuple[dict[str, int], list[Change]]:
