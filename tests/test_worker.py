@@ -54,8 +54,8 @@ EXPECTED = {
     "feed": [*http("POST", "feeds/{feed}/{action:regex(^(run|backfill|pause|resume)$)}"), CLIENT],
     "health": http("GET", "health"),
     "openapi": http("GET", "openapi.json"),
-    **dict.fromkeys(("one", "export", "batch", "unit", "stage_slice"), [ORCHESTRATION]),
-    **dict.fromkeys(("open_notice", "plan", "stage", "miss", "publish", "tidy", "give_up", "conclude"), [ACTIVITY]),
+    **{name: [ORCHESTRATION] for name in ("one", "export", "batch", "unit", "stage_slice")},
+    **{name: [ACTIVITY] for name in ("open_notice", "plan", "stage", "miss", "publish", "tidy", "give_up", "conclude")},
 }
 """Every function of the app and its bindings."""
 
@@ -95,6 +95,27 @@ def test_sdk_tells_the_same_bindings(told):
 def test_host_is_told_that_the_worker_has_indexed(indexed):
     """Without that it looks for a function.json in a folder of each function's name."""
     assert {"True"} == {function["properties"].get("worker_indexed") for function in indexed["functions"]}
+
+
+def test_a_blob_comes_as_a_client_and_never_as_its_content(indexed):
+    """The host hands on a reference; a file of many gigabytes never travels through the worker."""
+    (trigger,) = [b for b in by_name(indexed)["on_export"] if b["type"] == "blobTrigger"]
+
+    assert {"SupportsDeferredBinding": True} == trigger["properties"]
+
+
+def test_steps_run_in_threads_and_clients_in_the_loop():
+    """A coroutine that blocks would stop all others; a plain function cannot use the client."""
+    kinds = printed(
+        "import inspect; from function_app import app; "
+        "found = [builder.build(app.auth_level) for builder in app._function_builders]; "
+        "print(json.dumps([[f.get_trigger().type, any(b.type == 'durableClient' for b in f.get_bindings()), "
+        "inspect.iscoroutinefunction(f.get_user_function())] for f in found]))",
+        ROOT,
+    )
+
+    assert {(False, False)} == {(client, loop) for kind, client, loop in kinds if kind == "activityTrigger"}
+    assert {True} == {loop for _, client, loop in kinds if client}
 
 
 def test_blob_source_is_a_setting_of_the_app(worker):
