@@ -8,15 +8,12 @@ worker runs in threads of its own.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import datetime as dt
-import gc
 import json
 import logging
 import os
 
 from collections.abc import Awaitable, Callable, Iterable
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,17 +195,7 @@ def _here() -> App:
     """The app of this process; opened on first use, which blocks."""
     from shared.app import current
 
-    here = current()
-    _settled()
-    return here
-
-
-@cache
-def _settled() -> None:
-    """What is imported and opened by now stays: no search for garbage looks through it again, which stops all calls."""
-    gc.collect()
-    gc.freeze()
-    atexit.register(gc.unfreeze)  # DuckDB calls leaked what is not collected at the end
+    return current()
 
 
 async def _start_all(client: df.DurableOrchestrationClient, starts: Iterable[Start]) -> None:

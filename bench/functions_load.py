@@ -77,7 +77,7 @@ class Load:
         self._call, self._binding = call, told["binding"]
         self._processes = {name: psutil.Process(pid) for name, pid in {"app": os.getpid(), **told["pids"]}.items()}
         seconds = told["seconds"]
-        count = 2 + told["warm_up"] + told["rate"] * seconds + _MOST_A_SECOND * seconds * len(told["at_once"])
+        count = 2 + told["warm_up"] + seconds * (_MOST_A_SECOND if told["at_once"] else told["rate"])
         self._waiting: Iterator[Delivery] = iter(list(deliveries(count, told["links"], dt.datetime.now(dt.UTC))))
         self.jobs: set[str] = set()
 
@@ -174,16 +174,17 @@ def _webhook() -> Call:
 
 
 async def _run(told: Mapping[str, Any]) -> dict[str, Any]:
-    ports = {urlsplit(url).port or 0: name for name, url in told["servers"].items()}
-    guard = Guard(ports)
+    guard = Guard({urlsplit(url).port or 0: name for name, url in told["servers"].items()})
     load = Load(_webhook(), told)
     sys.addaudithook(guard)
     first, second = await load.one(), await load.one()
     await load.warm_up(told["warm_up"])
-    opened = await load.open(told["rate"], told["seconds"])
-    closed = {str(n): (await load.closed(n, told["seconds"]))._asdict() for n in told["at_once"]}
+    if told["at_once"]:
+        phase = await load.closed(told["at_once"], told["seconds"])
+    else:
+        phase = await load.open(told["rate"], told["seconds"])
     return {
-        "first": first, "second": second, "open": opened._asdict(), "closed": closed, "jobs": len(load.jobs),
+        **phase._asdict(), "first": first, "second": second, "jobs": len(load.jobs),
         "connections": guard.connections, "refused": sorted(guard.refused),
     }  # fmt: skip
 

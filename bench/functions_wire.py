@@ -1,7 +1,7 @@
 """What the servers take from a client that does nothing else: prepared requests over open sockets.
 
-Reads what to do as JSON from its argument; prints calls per second and milliseconds of each. A call is the blob alone,
-or the blob and then the job: what an accepted delivery has to write.
+Reads what to do as JSON from its argument; prints calls per second and milliseconds of each. A call is ``put``, the
+blob alone, or ``both``, the blob and then the job: what an accepted delivery has to write.
 """
 
 from __future__ import annotations
@@ -16,20 +16,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-Kind = str
-"""``put``: a blob to Azurite. ``both``: that, and then a job to the Durable host's endpoint."""
-
 
 def main() -> None:
     told = json.loads(sys.argv[1])
     numbers = iter(range(sys.maxsize))
-    found = {
-        kind: {str(n): _measured(told, kind, n, numbers) for n in told["at_once"]} for kind in ("put", "both")
-    }  # fmt: skip
-    print(json.dumps(found))
+    with Wire(told["blob"]) as blob:
+        for _ in range(told["warm_up"]):
+            blob.send(_put(told, next(numbers)), 201)
+    print(json.dumps(_measured(told, numbers)))
 
 
-def _measured(told: Mapping[str, Any], kind: Kind, at_once: int, numbers: Iterator[int]) -> dict[str, Any]:
+def _measured(told: Mapping[str, Any], numbers: Iterator[int]) -> dict[str, Any]:
     """So many threads, each of which calls again as soon as it is answered."""
     latencies: list[float] = []
     failed: list[BaseException] = []
@@ -42,13 +39,13 @@ def _measured(told: Mapping[str, Any], kind: Kind, at_once: int, numbers: Iterat
                 while (began := time.perf_counter()) < until:
                     number = next(numbers)
                     blob.send(_put(told, number), 201)
-                    if kind == "both":
+                    if told["kind"] == "both":
                         rpc.send(_post(told, number), 202)
                     latencies.append(1000 * (time.perf_counter() - began))
         except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that waits
             failed.append(error)
 
-    threads = [threading.Thread(target=caller) for _ in range(at_once)]
+    threads = [threading.Thread(target=caller) for _ in range(told["at_once"])]
     for thread in threads:
         thread.start()
     for thread in threads:

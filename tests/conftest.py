@@ -12,9 +12,11 @@ import pytest
 
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
+from tests.receiver import Receiver
 from tests.servers.azurite import Azurite, azurite_command
 from tests.servers.mariadb import MariaDB, Programs, mariadb_programs
 from tests.servers.postgres import Postgres, postgres_programs
+from tests.sql_house import BOTH, House, hurried
 from tests.tsql import parser
 
 
@@ -113,3 +115,26 @@ def tsql_problems() -> Callable[[str], list[parser.Problem]]:
     if reason := parser.unavailable():
         pytest.skip(reason)
     return parser.problems
+
+
+@pytest.fixture(params=BOTH)
+def house(request: pytest.FixtureRequest) -> Iterator[House]:
+    """A fresh, empty database on either server, for pull feeds to read."""
+    server = request.getfixturevalue(request.param)
+    name = server.create_database()
+    yield House(server, name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def in_a_hurry() -> Iterator[None]:
+    """Calls of databases that pull feeds read are tried once, without waits."""
+    with hurried():
+        yield
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A local HTTP server that takes alerts and calls."""
+    with Receiver() as found:
+        yield found

@@ -9,7 +9,6 @@ import json
 import threading
 
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,38 +32,6 @@ def rows(count: int, minutes: int = 0, *, first: int = 0, table: str = "Location
         {f"{table}Id": n, "ModifiedOn": cursor, "IsDeleted": False, "Name": f"{n} at {minutes}"}
         for n in range(first, first + count)
     ]
-
-
-class Receiver:
-    """A local HTTP server that keeps what is posted to it."""
-
-    def __init__(self) -> None:
-        self.bodies: list[Any] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                receiver.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(202)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/alerts?sig=hush"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    found = Receiver()
-    thread = threading.Thread(target=found.server.serve_forever)
-    thread.start()
-    yield found
-    found.server.shutdown()
-    thread.join()
-    found.server.server_close()
 
 
 @pytest.fixture

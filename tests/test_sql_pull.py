@@ -19,25 +19,11 @@ from shared.ledger.sqlite import SqliteLedger
 from shared.model import OUTCOMES, Plan, Run, Staged, Unit, from_json, instant
 from shared.warehouses import Limits
 from shared.warehouses.duckdb import DuckDBWarehouse
-from tests.sql_house import BOTH, House, at, hurried, item
+from tests.sql_house import House, at, item
+
+pytestmark = pytest.mark.usefixtures("in_a_hurry")
 
 NOW = instant(at(600))
-
-
-@pytest.fixture(autouse=True)
-def in_a_hurry():
-    """One try, and no waits."""
-    with hurried():
-        yield
-
-
-@pytest.fixture(params=BOTH)
-def house(request):
-    """A database on either server."""
-    server = request.getfixturevalue(request.param)
-    name = server.create_database()
-    yield House(server, name)
-    server.drop_database(name)
 
 
 class Desk:

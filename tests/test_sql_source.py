@@ -24,26 +24,12 @@ from shared.settings import Settings
 from shared.sources import Ceiling
 from shared.sources import _sql_session as session
 from shared.sources.sql import SqlSource, open_source
-from tests.sql_house import BOTH, MOMENT, House, at, hurried, item, rows, rows_of, window
+from tests.sql_house import BOTH, MOMENT, House, at, item, rows, rows_of, window
+
+pytestmark = pytest.mark.usefixtures("in_a_hurry")
 
 UTC = dt.UTC
 LAST = dt.datetime.max  # noqa: DTZ901 - naive, as the columns are
-
-
-@pytest.fixture(autouse=True)
-def in_a_hurry():
-    """One try, and no waits."""
-    with hurried():
-        yield
-
-
-@pytest.fixture(params=BOTH)
-def house(request):
-    """A database on either server."""
-    server = request.getfixturevalue(request.param)
-    name = server.create_database()
-    yield House(server, name)
-    server.drop_database(name)
 
 
 @pytest.fixture(params=["private_mariadb", "private_postgres"])

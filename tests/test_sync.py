@@ -10,8 +10,10 @@ from shared.model import Watermark
 from shared.sources.sql import SqlSource
 from tests.exports import START, Clock, open_test_app
 from tests.functions_host import functions_host
-from tests.sql_house import BOTH, House, at, hurried, item
+from tests.sql_house import at, item
 from tests.test_functions import units
+
+pytestmark = pytest.mark.usefixtures("in_a_hurry")
 
 CATALOG = """
 [system]
@@ -36,22 +38,6 @@ def name() -> sa.Column:
 def kind() -> sa.Table:
     """A table without a cursor."""
     return sa.Table("kind", sa.MetaData(), sa.Column("Id", sa.Integer, primary_key=True, autoincrement=False), name())
-
-
-@pytest.fixture(autouse=True)
-def in_a_hurry():
-    """One try, and no waits."""
-    with hurried():
-        yield
-
-
-@pytest.fixture(params=BOTH)
-def house(request):
-    """A database on either server."""
-    server = request.getfixturevalue(request.param)
-    name = server.create_database()
-    yield House(server, name)
-    server.drop_database(name)
 
 
 @pytest.fixture

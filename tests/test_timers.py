@@ -21,22 +21,9 @@ from shared.watchdog import Instance
 from tests.durable_host import DurableHost
 from tests.exports import START, Clock, open_test_app
 from tests.functions_host import FunctionsHost, functions_host
-from tests.test_functions import SECRET, STAMP, Exports, Receiver, jobs, rows, signed, stored, units
+from tests.test_functions import SECRET, STAMP, Exports, jobs, rows, signed, stored, units
 
 NOW = START
-
-
-@pytest.fixture
-def receiver():
-    import threading
-
-    found = Receiver()
-    thread = threading.Thread(target=found.server.serve_forever)
-    thread.start()
-    yield found
-    found.server.shutdown()
-    thread.join()
-    found.server.server_close()
 
 
 @pytest.fixture
