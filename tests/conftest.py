@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import uuid
 
 from collections.abc import Callable, Iterator
@@ -18,6 +19,16 @@ from tests.servers.mariadb import MariaDB, Programs, mariadb_programs
 from tests.servers.postgres import Postgres, postgres_programs
 from tests.sql_house import BOTH, House, hurried
 from tests.tsql import parser
+
+
+@pytest.fixture(autouse=True)
+def logging_stays_as_it_was() -> Iterator[None]:
+    """The command line sets up the logging of its process, which is the tests': the next one would hear nothing."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

@@ -48,10 +48,11 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     with (
-        tempfile.TemporaryDirectory(prefix="sluice-host-") as folder,
-        Azurite(Path(folder) / "azurite", command) as storage,
+        tempfile.TemporaryDirectory(prefix="sluice-host-") as home,
+        Azurite(Path(home) / "azurite", command) as storage,
     ):
-        env = settings(storage, Path(folder))
+        folder = Path(home)
+        env = settings(storage, folder)
         with host(func, env) as address, _container(storage) as container:
             print(f"The host answers at {address}; its files are in {folder}.", flush=True)
             failed = _take_an_export(address, container, env, folder)

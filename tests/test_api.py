@@ -567,7 +567,7 @@ def test_what_nobody_foresaw_is_for_the_log(site, monkeypatch, caplog, method, p
     """The answer is one sentence, the same for all."""
 
     def broken(*_, **__):
-        raise RuntimeError("the canary died in /home/site")
+        raise RuntimeError("the canary died in C:/site")
 
     monkeypatch.setattr(api, function, broken)
     monkeypatch.setattr(api.intake, "notified", lambda *_: api.intake.sync(FEED))
@@ -576,7 +576,7 @@ def test_what_nobody_foresaw_is_for_the_log(site, monkeypatch, caplog, method, p
     answer = site.asks(method, path)
 
     assert (500, {"error": "something went wrong that nobody foresaw; the log has it"}) == (answer.status, answer.body)
-    assert ["the canary died in /home/site"] == [str(one.exc_info[1]) for one in caplog.records if one.exc_info]
+    assert ["the canary died in C:/site"] == [str(one.exc_info[1]) for one in caplog.records if one.exc_info]
 
 
 def test_what_passes_says_when_to_ask_again(site, monkeypatch):

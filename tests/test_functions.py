@@ -297,7 +297,7 @@ def test_a_notification_loads_all_files_of_an_export(host, exports, app, receive
 
 def test_nothing_that_signs_in_leaves_the_payload(host, exports, app, receiver):
     """No signature in an orchestration, a slice, the ledger, history, an alert or an answer."""
-    name = exports.upload(f"Full/Acme/{STAMP}/location.parquet", [*rows(3), {**rows(1)[0], "LocationId": None}])
+    name = exports.upload(f"Full/Acme/{STAMP}/location.parquet", [*rows(30), {**rows(1)[0], "LocationId": None}])
 
     with_links = exports.notification(name)
     job = notify(host, with_links)
@@ -466,7 +466,8 @@ def test_storage_that_is_down_for_a_while_delays_a_load_and_loses_nothing(
             host.blob_event(container, f"Full/Acme/{STAMP}/location.parquet")
             (job,) = jobs(host)
             told = host.finished(job)
-            seconds = (host.durable.now - host.durable.instances[job].created).total_seconds()
+            ended = host.durable.instances[job]
+            seconds = (ended.updated - ended.created).total_seconds()
 
     assert ("done", 30) == (told["state"], told["units"][0]["inserted"])
     assert 30 + 60 + 120 == seconds

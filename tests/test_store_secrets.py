@@ -68,9 +68,9 @@ def sluice(tmp_path, monkeypatch):
     monkeypatch.setenv("LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    shared_app.current.cache_clear()
+    shared_app.opened.cache_clear()
     yield lambda *words: CliRunner().invoke(main, ["-v", *(str(word) for word in words)])
-    shared_app.current.cache_clear()
+    shared_app.opened.cache_clear()
     root.handlers[:] = before
     root.setLevel(level)
 
@@ -200,7 +200,7 @@ def test_account_key_is_told_nowhere(sluice, azurite, container, logged, tmp_pat
     container.upload_blob(BLOB, locations(10))
     monkeypatch.setenv("STORAGE_CONNECTION_STRING", azurite.connection_string)
     worked = sluice("load", container.url)
-    shared_app.current.cache_clear()
+    shared_app.opened.cache_clear()
     refused = sluice("load", f"{azurite.blob_url}/nowhere")
 
     assert (0, 1) == (worked.exit_code, refused.exit_code)
