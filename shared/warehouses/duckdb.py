@@ -61,7 +61,7 @@ class DuckDBWarehouse:
         self._timeout = lock_timeout
         self._claims = Claims(self._side("").parent, lock_timeout)
         self._opening = threading.Lock()
-        self._branching = threading.Lock()
+        self._branching, self._creating = threading.Lock(), threading.Lock()
         self._merging: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._users = 0
 
@@ -71,7 +71,8 @@ class DuckDBWarehouse:
         self._claims.take(name)
         with self._session() as session:
             if not session.columns(feed.system, feed.table):
-                _ddl.create_schema(session, feed.system)
+                with self._creating:  # of two threads that do it at once DuckDB refuses one
+                    _ddl.create_schema(session, feed.system)
                 table = session.quoted(feed.system, name)
                 return _drained(session, f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming", columns, batches)  # noqa: S608 - quoted
         with self._beside(name) as (session, table):
