@@ -333,7 +333,7 @@ def count_calls(house: Any, monkeypatch: pytest.MonkeyPatch) -> int:
 
 CALLS = 60
 """At most so many calls does a job of two slices make; the test above all of them holds the number."""
-SOME = range(1, CALLS, 6)
+SOME = range(1, CALLS, 12)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
