@@ -22,14 +22,14 @@ import azure.functions as func
 
 from azurefunctions.extensions.bindings import blob
 
-from shared import orchestrations
+from shared.jobs import orchestrations
 from shared.settings import trigger_source
 
 if TYPE_CHECKING:
-    from shared.api import Answer
     from shared.app import App
-    from shared.intake import Start
-    from shared.watchdog import Instance, Stuck
+    from shared.jobs.triggers import Start
+    from shared.jobs.watchdog import Instance, Stuck
+    from shared.web.api import Response
 
 _log = logging.getLogger("sluice")
 _UNFINISHED = {
@@ -52,9 +52,9 @@ app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 @app.durable_client_input(client_name="client")
 async def on_export(file: blob.BlobClient, client: df.DurableOrchestrationClient) -> None:
     """Start the job of a file that arrived; refused if it is in hand already."""
-    from shared import intake
+    from shared.jobs import triggers
 
-    start = await asyncio.to_thread(lambda: intake.announced(_here(), file))
+    start = await asyncio.to_thread(lambda: triggers.file_arrived(_here(), file))
     await _start_all(client, [start] if start else [])
 
 
@@ -63,13 +63,14 @@ async def on_export(file: blob.BlobClient, client: df.DurableOrchestrationClient
 async def coolr_webhook(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     """Take CoolR's word that an export is ready. Nothing is downloaded before it is answered."""
 
-    async def answer() -> Answer:
-        from shared import api, intake
+    async def answer() -> Response:
+        from shared.jobs import triggers
+        from shared.web import api
 
         signature = req.headers.get("X-CoolR-Signature")
-        start = await asyncio.to_thread(lambda: intake.notified(_here(), req.get_body(), signature))
+        start = await asyncio.to_thread(lambda: triggers.export_notified(_here(), req.get_body(), signature))
         await _start(client, start)
-        return api.accepted(_here(), start.job)
+        return api.accepted_response(_here(), start.job)
 
     return await _answered(answer)
 
@@ -78,18 +79,18 @@ async def coolr_webhook(req: func.HttpRequest, client: df.DurableOrchestrationCl
 @app.durable_client_input(client_name="client")
 async def sync_due(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
     """Start the syncs that are due. A late or missed tick changes nothing, for each goes on from its watermark."""
-    from shared import intake
+    from shared.jobs import triggers
 
-    await _start_all(client, await asyncio.to_thread(lambda: list(intake.due(_here()))))
+    await _start_all(client, await asyncio.to_thread(lambda: list(triggers.due_syncs(_here()))))
 
 
 @app.timer_trigger(arg_name="timer", schedule="%RECONCILE_SCHEDULE%", run_on_startup=False, use_monitor=True)
 @app.durable_client_input(client_name="client")
 async def reconcile(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
     """Start jobs for files that no event announced."""
-    from shared import intake
+    from shared.jobs import triggers
 
-    await _start_all(client, await asyncio.to_thread(lambda: list(intake.unannounced(_here()))))
+    await _start_all(client, await asyncio.to_thread(lambda: list(triggers.missed_files(_here()))))
 
 
 # -- looking after jobs
@@ -99,18 +100,18 @@ async def reconcile(timer: func.TimerRequest, client: df.DurableOrchestrationCli
 @app.durable_client_input(client_name="client")
 async def watchdog(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
     """Tell of what is late, stuck or poisoned; start again what can be; remove what is old."""
-    from shared import watchdog as dog
+    from shared.jobs import watchdog as dog
 
     here = await asyncio.to_thread(_here)
     old = here.now() - dt.timedelta(seconds=here.settings.keep_jobs)
-    listed = await dog.listed(lambda since, until: _unfinished(client, since, until), old, here.now())
+    listed = await dog.list_instances(lambda since, until: _unfinished(client, since, until), old, here.now())
     for stuck in dog.stuck(listed, here.now(), here.settings.stuck_after):
         try:
             await _restart(client, stuck, dog.children(stuck, listed))
         except Exception:  # noqa: BLE001 - one that cannot be mended must not keep the others from being seen
             _log.exception("job %s is stuck and could not be started again", stuck.instance.id)
         await asyncio.to_thread(here.alerts.tell, stuck.alert())
-    await _start_all(client, await asyncio.to_thread(lambda: dog.look(here)))
+    await _start_all(client, await asyncio.to_thread(lambda: dog.check_all(here)))
     finished = [status for status in df.OrchestrationRuntimeStatus if status not in _UNFINISHED]
     await client.purge_instance_history_by(_EARLIEST, old, finished)
 
@@ -120,8 +121,8 @@ async def watchdog(timer: func.TimerRequest, client: df.DurableOrchestrationClie
 async def job(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     """How a job stands, and what became of each of its files."""
 
-    async def answer() -> Answer:
-        from shared import api
+    async def answer() -> Response:
+        from shared.web import api
 
         id = api.job_id(req.route_params["id"])
         status = await client.get_status(id)
@@ -136,13 +137,13 @@ async def job(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> f
 async def feed(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     """Run, backfill, pause or resume a feed."""
 
-    async def answer() -> Answer:
-        from shared import api
+    async def answer() -> Response:
+        from shared.web import api
 
         name, action = req.route_params["feed"], req.route_params["action"]
-        starts = await asyncio.to_thread(lambda: api.act(_here(), name, action, req.get_body()))
+        starts = await asyncio.to_thread(lambda: api.run_action(_here(), name, action, req.get_body()))
         await _start_all(client, starts)
-        return api.started(_here(), name, starts)
+        return api.started_response(_here(), name, starts)
 
     return await _answered(answer)
 
@@ -151,8 +152,8 @@ async def feed(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> 
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     """Whether the app is up; with ``?deep=true`` whether all it needs answers."""
 
-    async def answer() -> Answer:
-        from shared import api
+    async def answer() -> Response:
+        from shared.web import api
 
         return await asyncio.to_thread(lambda: api.health(_here(), deep=req.params.get("deep")))
 
@@ -162,20 +163,20 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
 @app.route(route="openapi.json", methods=["GET"])
 def openapi(req: func.HttpRequest) -> func.HttpResponse:
     """What this API is, as OpenAPI 3.1."""
-    document = Path(__file__).with_name("shared") / "openapi.json"
+    document = Path(__file__).with_name("shared") / "web" / "openapi.json"
     return func.HttpResponse(document.read_text(encoding="utf-8"), mimetype="application/json")
 
 
-# -- jobs: how they go is in shared.orchestrations, what their steps do in shared.steps and shared.jobs
+# -- jobs: how they go is in shared.jobs.orchestrations, what their activities do in shared.jobs.activities
 
 
 def _activity(name: str) -> None:
     """Register the step *name*."""
 
     def step(ask: dict) -> dict:
-        from shared import jobs
+        from shared.jobs import summaries
 
-        answer: dict = jobs.do(_here(), name, ask)
+        answer: dict = summaries.do(_here(), name, ask)
         return answer
 
     step.__name__ = name
@@ -233,20 +234,20 @@ async def _restart(client: df.DurableOrchestrationClient, stuck: Stuck, children
     """End a job with all its children, after its next attempt has been started."""
     id, retry = stuck.instance.id, stuck.retry
     if retry:
-        from shared import intake
+        from shared.jobs import triggers
 
         status = await client.get_status(id, show_input=True)
         ask = status.input_
         while isinstance(ask, str):  # JSON within JSON, how often depends on who started it
             ask = json.loads(ask)
-        await asyncio.to_thread(lambda: intake.attempted(_here(), id, retry))
-        await _start(client, intake.Start(status.name, retry, ask))
+        await asyncio.to_thread(lambda: triggers.remember_attempt(_here(), id, retry))
+        await _start(client, triggers.Start(status.name, retry, ask))
     for one in (id, *children):
         await client.terminate(one, f"stuck; goes on as {retry}" if retry else "stuck")
 
 
 async def _unfinished(client: df.DurableOrchestrationClient, since: dt.datetime, until: dt.datetime) -> list[Instance]:
-    from shared.watchdog import Instance
+    from shared.jobs.watchdog import Instance
 
     waiting = [df.OrchestrationRuntimeStatus.Pending, df.OrchestrationRuntimeStatus.Running]
     found = await client.get_status_by(since, until, waiting)
@@ -274,13 +275,13 @@ def _aware(time: dt.datetime) -> dt.datetime:
     return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
-async def _answered(answer: Callable[[], Awaitable[Answer]]) -> func.HttpResponse:
+async def _answered(answer: Callable[[], Awaitable[Response]]) -> func.HttpResponse:
     try:
         told = await answer()
     except Exception as error:  # noqa: BLE001 - whatever it is has an answer
-        from shared import api
+        from shared.web import api
 
-        told = api.refused(error)
+        told = api.error_response(error)
     return func.HttpResponse(
         json.dumps(told.body), status_code=told.status, headers=dict(told.headers), mimetype="application/json"
     )

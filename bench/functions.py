@@ -247,7 +247,7 @@ def _kept(place: Place) -> int:
 
 def _wire(size: Size, kind: str, at_once: int) -> dict[str, Any]:
     """What a fresh Azurite and a fresh endpoint take from a client that does nothing else."""
-    from shared.webhooks import coolr
+    from shared.web.webhooks import coolr
 
     now, host = dt.datetime.now(dt.UTC), "exports.test"
     (delivery,) = deliveries(1, host, now)

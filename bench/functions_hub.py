@@ -10,7 +10,7 @@ import sys
 
 import function_app
 
-from tests.durable_host import DurableHost
+from tests.standins.durable_host import DurableHost
 
 
 def main() -> None:

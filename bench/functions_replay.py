@@ -15,9 +15,9 @@ from typing import Any
 
 import function_app
 
-from shared import orchestrations
-from tests.durable_host import DurableHost
-from tests.durable_host.functions import Answer, Functions
+from shared.jobs import orchestrations
+from tests.standins.durable_host import DurableHost
+from tests.standins.durable_host.functions import Answer, Functions
 
 _WORK = {"work": {"notice": "0" * 32}}
 
@@ -65,7 +65,7 @@ def _job(files: int, seed: int) -> dict[str, Any]:
         DurableHost(function_app.app, overrides=steps, batch=None, check_determinism=False, seed=seed) as host,
     ):
         since = time.process_time()
-        job = host.run("export", _WORK, "export:1")
+        job = host.run("export_job", _WORK, "export:1")
         total = time.process_time() - since
         if job.status != "Completed":
             raise SystemExit(f"the job is {job.status}: {job.output}")

@@ -145,7 +145,7 @@ def _step(step: str, parquet: str, folder: Path, size: int) -> None:
     elif step == "upload":
         _upload_alone(size)
     else:
-        from shared.warehouses._parts import upload
+        from shared.warehouses.azure_sql.parts import upload
 
         with contextlib.ExitStack() as opened:
             if step == "both":
@@ -185,7 +185,7 @@ def _container() -> Any:
 def _upload_alone(size: int) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from shared.warehouses._parts import _Blocks
+    from shared.warehouses.azure_sql.parts import _Blocks
 
     block = bytes(_BLOCK)
     with _container() as container, ThreadPoolExecutor(_IN_FLIGHT) as uploads:

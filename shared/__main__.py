@@ -1,6 +1,6 @@
 """``python -m shared`` is ``sluice``."""
 
-from shared.cli import main
+from shared.cli.main import main
 
 if __name__ == "__main__":
     main()

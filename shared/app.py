@@ -17,23 +17,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from shared import azure, catalog, loading, pipeline
+from shared import catalog
 from shared.alerts import Alerts
-from shared.audit import Audit
+from shared.azure import storage
 from shared.catalog import System
-from shared.doctor import answers, examine
+from shared.documents import Documents, open_documents
+from shared.documents.throttle import AlertThrottle
 from shared.errors import ConfigError, DataError, IngestError, TransientError
-from shared.feed_states import FeedStates
+from shared.jobs.feed_state import FeedStates
 from shared.ledger import Ledger, open_ledger
-from shared.loading import LoadOptions, Result, Watch
-from shared.model import Feed, Finding, Json, Plan, Record, Run, Slice, Staged, Unit, instant, with_note
-from shared.replay import ReplaySource
-from shared.secrecy import keep_secrets
+from shared.model import Feed, Finding, Json, Plan, Record, Run, Slice, Staged, Unit, to_text, with_note
+from shared.pipeline import folder, verbs
+from shared.pipeline.audit import Audit
+from shared.pipeline.checks import examine, health
+from shared.pipeline.folder import LoadOptions, Progress, Result
+from shared.pipeline.replay import ReplaySource
+from shared.redaction import redact_logs
 from shared.settings import Settings
 from shared.sources import PULLED, Source
-from shared.sources.exports import ExportsSource
-from shared.state import State, open_state
-from shared.state.once import Once
+from shared.sources.exports.listing import ExportsSource
 from shared.stores import Store
 from shared.warehouses import Limits, Merged, WarehouseWithHistory, open_warehouse
 
@@ -50,7 +52,7 @@ class App:
     systems: Mapping[str, System]
     warehouse: WarehouseWithHistory
     ledger: Ledger
-    state: State
+    state: Documents
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
 
     # -- the four verbs, timed and logged
@@ -58,22 +60,22 @@ class App:
     def plan(self, run: Run, work: Unit, source: Source) -> Plan:
         system = self.systems[run.feed.partition(".")[0]]
         with _logged("plan", run) as told:
-            planned = pipeline.plan(run, work, source, system)
+            planned = verbs.plan(run, work, source, system)
             told["slices"], told["rows"] = len(planned.slices), sum(part.rows for part in planned.slices)
         return planned
 
     def stage(self, plan: Plan, part: Slice, source: Source, progress: Callable[[int], None]) -> Staged:
-        allowance = pipeline.Allowance(self.settings.cursor_ahead)
+        allowance = verbs.Allowance(self.settings.cursor_ahead)
         since = time.perf_counter()
         with _logged("stage", plan.run) as told:
-            staged = pipeline.stage(plan, part, source, self.warehouse, allowance=allowance, progress=progress)
+            staged = verbs.stage(plan, part, source, self.warehouse, allowance=allowance, progress=progress)
             told["slice"], told["rows"], told["rejected"] = part.number, staged.rows, staged.rejected
         return replace(staged, seconds=time.perf_counter() - since)
 
     def publish(self, plan: Plan, staged: Sequence[Staged], limits: Limits, faulty: Mapping[str, str]) -> Merged:
-        finished = instant(self.now())
+        finished = to_text(self.now())
         with _logged("publish", plan.run) as told:
-            merged = pipeline.publish(
+            merged = verbs.publish(
                 plan, staged, self.warehouse, self.ledger, limits=limits, finished=finished, faulty=faulty
             )
             told.update(rows=merged.run.read, inserted=merged.run.inserted, updated=merged.run.updated)
@@ -81,7 +83,7 @@ class App:
 
     def tidy(self, plan: Plan, *, dry_run: bool) -> None:
         with _logged("tidy", plan.run):
-            pipeline.tidy(plan, self.warehouse, dry_run=dry_run)
+            verbs.tidy(plan, self.warehouse, dry_run=dry_run)
 
     @staticmethod
     @contextmanager
@@ -95,11 +97,13 @@ class App:
 
     # -- one run, and all that a folder asks for
 
-    def load(self, location: str, options: LoadOptions, watch: Watch | None = None) -> Iterator[Result]:
-        """Take the exports at *location*, a result as each is done. See shared.loading."""
-        return loading.load(self, location, options, watch or Watch())
+    def load(self, location: str, options: LoadOptions, watch: Progress | None = None) -> Iterator[Result]:
+        """Take the exports at *location*, a result as each is done. See shared.pipeline.folder."""
+        return folder.load(self, location, options, watch or Progress())
 
-    def run(self, feed: str, work: Unit, source: Source, *, place: str, options: LoadOptions, watch: Watch) -> Result:
+    def run(
+        self, feed: str, work: Unit, source: Source, *, place: str, options: LoadOptions, watch: Progress
+    ) -> Result:
         """Do one unit of work with all four verbs in this process."""
         table = feed.partition(".")[2]
         run = self.asked(feed, work, options)
@@ -124,7 +128,7 @@ class App:
 
     def refuse(self, feed: str, work: Unit, error: IngestError, *, place: str, options: LoadOptions) -> Result:
         """Write down a unit that cannot even be named: its files changed or went while they were looked at."""
-        run = pipeline.asked(feed, work, self.ledger, instant(self.now()), again=True, dry=options.dry_run)
+        run = verbs.run_for(feed, work, self.ledger, to_text(self.now()), again=True, dry=options.dry_run)
         assert run is not None  # noqa: S101 - as it is wished again
         return Result(table=feed.partition(".")[2], place=place, run=self.fail(run, work, error, options, None))
 
@@ -133,8 +137,8 @@ class App:
 
         Without *doubt* the warehouse is not asked.
         """
-        started, dry = instant(self.now()), options.dry_run
-        run = pipeline.asked(feed, work, self.ledger, started, again=options.again, dry=dry)
+        started, dry = to_text(self.now()), options.dry_run
+        run = verbs.run_for(feed, work, self.ledger, started, again=options.again, dry=dry)
         if run is not None or not doubt:
             return run
         known = self.ledger.known(feed, [w.id for w in work.works])
@@ -142,7 +146,7 @@ class App:
         if not lost:
             return None
         note = f"taken again: the ledger says that run {', '.join(lost)} loaded it, but the warehouse does not know it"
-        run = pipeline.asked(feed, work, self.ledger, started, again=True, dry=dry)
+        run = verbs.run_for(feed, work, self.ledger, started, again=True, dry=dry)
         return replace(run, note=with_note(run.note, note)) if run else None
 
     def _tidy_if_possible(self, plan: Plan, options: LoadOptions) -> None:
@@ -152,7 +156,7 @@ class App:
         except IngestError as error:
             _log.warning("%s: run %s left its staging behind: %s", plan.run.feed, plan.run.id, error)
 
-    def _stage_and_publish(self, plan: Plan, source: Source, options: LoadOptions, watch: Watch) -> Merged:
+    def _stage_and_publish(self, plan: Plan, source: Source, options: LoadOptions, watch: Progress) -> Merged:
         watch.start(plan.run.feed, sum(part.rows for part in plan.slices))
         staged: dict[int, Staged] = {}
         faults: dict[int, DataError] = {}
@@ -163,7 +167,7 @@ class App:
                 staged[part.number] = self.stage(plan, part, source, watch.rows)
             except DataError as error:
                 faults[part.number] = error
-                pipeline.sound(plan, staged, faults)  # goes no further if nothing can come of it
+                verbs.without_faulty_parts(plan, staged, faults)  # goes no further if nothing can come of it
         watch.phase(f"{plan.run.feed}: merging")
         return self.merge(plan, staged, faults, options)
 
@@ -171,7 +175,7 @@ class App:
         self, plan: Plan, staged: Mapping[int, Staged], faults: Mapping[int, DataError], options: LoadOptions
     ) -> Merged:  # fmt: skip
         """Publish what was staged, by number of slice, without the part files that had *faults*."""
-        sound, faulty = pipeline.sound(plan, staged, faults)
+        sound, faulty = verbs.without_faulty_parts(plan, staged, faults)
         share = options.max_delete_share
         limits = Limits(
             max_delete_share=plan.feed.max_delete_share if share is None else share, dry_run=options.dry_run
@@ -184,10 +188,10 @@ class App:
         """Write down that the run came to nothing; a dry run is only told."""
         _log.error("%s: run %s failed: %s", run.feed, run.id, error)
         known = replace(run, columns=plan.columns) if plan else run
-        finished = instant(self.now())
+        finished = to_text(self.now())
         if options.dry_run:
             return replace(known, status="failed", error=str(error), finished=finished)
-        return pipeline.fail(known, work, error, self.warehouse, self.ledger, finished)
+        return verbs.fail(known, work, error, self.warehouse, self.ledger, finished)
 
     # -- what jobs need beside the verbs
 
@@ -197,17 +201,17 @@ class App:
 
     @property
     def alerts(self) -> Alerts:
-        return Alerts(self.settings, Once(self.state, self.now))
+        return Alerts(self.settings, AlertThrottle(self.state, self.now))
 
     def job_link(self, job: str) -> str:
         """Where to look at a job."""
         host = self.settings.website_hostname
-        scheme = "http" if azure.is_loopback(host.partition(":")[0]) else "https"
+        scheme = "http" if storage.is_loopback(host.partition(":")[0]) else "https"
         return f"{scheme}://{host}/api/jobs/{quote(job)}"
 
     def token(self, scope: str) -> str:
         """A token of this app's identity for *scope*."""
-        return azure.credential().get_token(scope).token
+        return storage.credential().get_token(scope).token
 
     # -- looking and mending
 
@@ -217,7 +221,7 @@ class App:
 
     def audit(self, location: str, options: LoadOptions) -> Iterator[Audit]:
         """What each table of each export at *location* holds, beside what the warehouse holds of it."""
-        return loading.audits(self, location, options)
+        return folder.audits(self, location, options)
 
     def overview(self) -> list[dict[str, Json]]:
         """Each feed, declared or with a history: keys, cursor, watermark, last run."""
@@ -237,7 +241,7 @@ class App:
             raise ConfigError(f"there is no feed {name!r}", fix=f"Write <system>.<table>, such as {', '.join(known)}")
         return name
 
-    def replay(self, feed: str, file: Path, watch: Watch | None = None) -> Iterator[Result]:
+    def replay(self, feed: str, file: Path, watch: Progress | None = None) -> Iterator[Result]:
         """Load mended rows with the export time they first came with; a result for each run that rejected them."""
         system = self.systems[self.known_feed(feed).partition(".")[0]]
         runs = {run.id: run for run in self.warehouse.runs(feed, limit=None)}
@@ -251,7 +255,7 @@ class App:
             mended = replace(work, exported_at=work.exported_at or run.exported_at, client=run.client)
             typed = {system.name: system.typed(feed.partition(".")[2], ReplaySource.types(run))}
             app = replace(self, systems={**self.systems, **typed})
-            yield app.run(feed, mended, source, place=file.name, options=LoadOptions(), watch=watch or Watch())
+            yield app.run(feed, mended, source, place=file.name, options=LoadOptions(), watch=watch or Progress())
 
     def backfill(self, feed: str, to: str) -> list[Record]:
         """Take again what was exported at or after *to* (text of records): such works are forgotten and returned.
@@ -278,10 +282,10 @@ class App:
 
     def health(self) -> Iterator[Finding]:
         """Whether all that jobs need answers: state, ledger, warehouse, and the container that exports arrive in."""
-        return answers(self)
+        return health(self)
 
     def examine(self, location: str | None) -> Iterator[Finding]:
-        """What the doctor finds. See shared.doctor."""
+        """What the doctor finds. See shared.pipeline.checks."""
         return examine(self, location)
 
     def source(self, store: Store) -> ExportsSource:
@@ -340,7 +344,7 @@ def open_app(env: Mapping[str, str], **instead: Any) -> App:
     if "warehouse" not in parts:
         parts["warehouse"] = open_warehouse(settings)
     if "state" not in parts:
-        parts["state"] = open_state(settings)
+        parts["state"] = open_documents(settings)
     if "ledger" not in parts:
         parts["ledger"] = open_ledger(
             settings.ledger_url,
@@ -361,5 +365,5 @@ _OPENING = threading.Lock()
 
 @cache
 def opened() -> App:
-    keep_secrets()
+    redact_logs()
     return open_app(os.environ)

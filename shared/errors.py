@@ -40,7 +40,7 @@ class TransientError(IngestError):
     """A remote system is busy or away; the same call may succeed later."""
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer more than an error
+class RequestRefused(Exception):  # noqa: N818 - it is an answer more than an error
     """A request that is not taken: the HTTP status to answer with, and one line that may be sent back."""
 
     def __init__(self, status: int, reason: str) -> None:

@@ -11,7 +11,11 @@ import datetime as dt
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 Json: TypeAlias = Any
 """Anything the json module writes and reads back unchanged."""
@@ -28,7 +32,7 @@ OUTCOMES: tuple[Outcome, ...] = (
     "rejected", "superseded", "stale", "unchanged", "inserted", "deleted", "undeleted", "updated",
 )  # fmt: skip
 
-OURS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
+SYSTEM_COLUMNS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
 """The four columns every merged table has beside the feed's own."""
 
 T = TypeVar("T")
@@ -48,7 +52,7 @@ class Feed:
     deleted: str | None = None
     """Column that flags a deleted row."""
     types: Mapping[str, str] = field(default_factory=dict)
-    """Column types that differ from what the files say, see shared.columns."""
+    """Column types that differ from what the files say, see shared.contract.types."""
     timezone: str = "UTC"
     """What timestamps without zone are in."""
     deletes: Literal["soft", "hard"] = "soft"
@@ -84,7 +88,7 @@ class Watermark:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class WorkItem:
     """Something to be taken once: a file in one version of its content."""
 
     id: str
@@ -97,7 +101,7 @@ class Unit:
     """One unit of work of a feed: a window, a file, or all part files of one table of one export."""
 
     kind: Kind
-    works: tuple[Work, ...] = ()
+    works: tuple[WorkItem, ...] = ()
     files: tuple[Mapping[str, Json], ...] = ()
     """The source's own notes on the files behind ``works``; nobody else reads them."""
     exported_at: str | None = None
@@ -115,7 +119,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a contract: as the source names it, as we store it, and its type (shared.columns)."""
+    """One column of a contract: as the source names it, as we store it, and its type (shared.contract.types)."""
 
     source: str
     name: str
@@ -248,7 +252,7 @@ class Record:
     exported_at: str | None = None
 
 
-def instant(moment: dt.datetime) -> str:
+def to_text(moment: dt.datetime) -> str:
     """*moment* (aware, or naive in UTC) as the text that records carry.
 
     >>> instant(dt.datetime(2026, 2, 24, 12, tzinfo=dt.timezone.utc))
@@ -258,7 +262,7 @@ def instant(moment: dt.datetime) -> str:
     return naive.isoformat(timespec="microseconds")
 
 
-def moment(text: str | None) -> dt.datetime | None:
+def from_text(text: str | None) -> dt.datetime | None:
     """What ``instant`` wrote, as a datetime without zone, in UTC."""
     return dt.datetime.fromisoformat(text) if text else None
 
@@ -268,7 +272,13 @@ def with_note(text: str | None, more: str) -> str:
 
 
 def from_json(kind: type[T], data: Json) -> T:
-    """Read back a record from what JSON made of it (lists for tuples)."""
-    import cattrs
+    """Read back a record from what JSON made of it (lists for tuples). pydantic.ValidationError if it is none."""
+    record: T = _adapter(kind).validate_python(data)
+    return record
 
-    return cattrs.structure(data, kind)
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter  # 60 ms, which only hosts of jobs need to pay
+
+    return TypeAdapter(kind)

@@ -13,12 +13,12 @@ import pytest
 
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from tests.receiver import Receiver
 from tests.servers.azurite import Azurite, azurite_command
 from tests.servers.mariadb import MariaDB, Programs, mariadb_programs
 from tests.servers.postgres import Postgres, postgres_programs
-from tests.sql_house import BOTH, House, hurried
-from tests.tsql import parser
+from tests.servers.receiver import Receiver
+from tests.servers.source_table import BOTH, SourceTable, hurried
+from tests.standins.tsql import parser
 
 
 @pytest.fixture(autouse=True)
@@ -129,11 +129,11 @@ def tsql_problems() -> Callable[[str], list[parser.Problem]]:
 
 
 @pytest.fixture(params=BOTH)
-def house(request: pytest.FixtureRequest) -> Iterator[House]:
+def house(request: pytest.FixtureRequest) -> Iterator[SourceTable]:
     """A fresh, empty database on either server, for pull feeds to read."""
     server = request.getfixturevalue(request.param)
     name = server.create_database()
-    yield House(server, name)
+    yield SourceTable(server, name)
     server.drop_database(name)
 
 

@@ -22,13 +22,13 @@ import pytest
 
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from shared import demo, printing
 from shared.app import open_app
-from shared.intake import Start, announced
+from shared.cli import demo, output
+from shared.jobs.triggers import Start, file_arrived
 from tests.servers import free_port
 from tests.servers.azurite import Azurite, azurite_command
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 START_SECONDS, JOB_SECONDS = 180, 300
 MISSING = (
     "Azure Functions Core Tools are not here: there is no func on the PATH."
@@ -107,11 +107,11 @@ def _take_an_export(address: str, container: ContainerClient, env: Mapping[str, 
     for file in first:
         name = file.relative_to(root).as_posix()
         blob = container.upload_blob(name, file.read_bytes(), overwrite=True)
-        start = announced(app, blob)
+        start = file_arrived(app, blob)
         assert isinstance(start, Start), f"{name} is no export"
         _announce(address, name, blob.url)
         told = _until(lambda start=start: _finished(address, start.job), JOB_SECONDS)
-        printing.table([{"file": name, "job": told["job"], "state": told["state"], **_counts(told)}])
+        output.print_table([{"file": name, "job": told["job"], "state": told["state"], **_counts(told)}])
         failed = failed or told["state"] != "done"
     return failed
 

@@ -18,8 +18,8 @@ from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
 from shared.app import App
 from tests.exports import START, Clock, open_test_app, write_parquet
-from tests.functions_host import FunctionsHost, functions_host
-from tests.hostile_webhooks import CLIENT, hostile
+from tests.standins.functions_host import FunctionsHost, functions_host
+from tests.web.hostile_webhooks import CLIENT, hostile
 
 EPOCH = START.replace(tzinfo=None)
 SECRET, OLD_SECRET = "our shared secret", "the one before"
@@ -132,7 +132,7 @@ def test_an_event_brings_a_file_into_its_table(host, exports, app):
 
 
 def _work(exports: Exports, name: str) -> str:
-    from shared.identity import work_id
+    from shared.ids import work_id
 
     etag = exports.container.get_blob_client(name).get_blob_properties().etag.strip('"')
     return work_id(f"{exports.container.url}/{name}", etag)
@@ -246,9 +246,9 @@ def test_a_file_that_is_overwritten_while_it_is_read_is_not_mixed(app, exports, 
 def test_a_file_that_was_overwritten_before_it_is_read_is_left_to_its_own_event(host, exports, app):
     """The event of the old content has nothing to do."""
     name = exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(3))
-    from shared import intake
+    from shared.jobs import triggers
 
-    old = intake.announced(app, exports.container.get_blob_client(name))
+    old = triggers.file_arrived(app, exports.container.get_blob_client(name))
     exports.upload(name, rows(4))
     host.durable.start(old.orchestrator, old.ask, old.job)
     told = host.finished(old.job)

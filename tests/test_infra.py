@@ -14,7 +14,7 @@ import pytest
 
 from shared.settings import Settings, SystemSettings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 INFRA = ROOT / "infra"
 TEMPLATES = sorted(path.relative_to(INFRA).as_posix() for path in INFRA.rglob("*.bicep"))
 SAMPLE = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]

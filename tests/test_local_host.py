@@ -8,7 +8,7 @@ import sys
 
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 
 
 def run(path: str) -> subprocess.CompletedProcess[str]:
@@ -31,7 +31,7 @@ def test_without_core_tools_it_says_what_to_install(tmp_path):
 def test_with_a_stand_in_for_core_tools_an_export_is_loaded(tmp_path, azurite_installed):
     """Azurite is started, five files are uploaded, announced and loaded; the real func start is not tried here."""
     func = tmp_path / "func"
-    func.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.stand_in_func "$@"\n')
+    func.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.standins.func "$@"\n')
     func.chmod(0o755)
 
     done = run(f"{tmp_path}{os.pathsep}{os.environ['PATH']}")

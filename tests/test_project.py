@@ -19,9 +19,9 @@ import pytest
 from packaging.requirements import Requirement
 
 from shared.settings import Settings, SystemSettings
-from tests.worker.rules import ncrontab_problem
+from tests.standins.worker.rules import ncrontab_problem
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 PYTHONS = ["3.11", "3.12", "3.13"]
 
 
@@ -138,7 +138,7 @@ def test_every_schedule_of_the_sample_has_six_fields():
 
 def test_every_setting_of_the_sample_is_read():
     """By the app, for a system of the catalog, by a binding or by the host."""
-    systems = [path.stem.upper() for path in (ROOT / "shared" / "catalog").glob("*.toml")]
+    systems = [path.stem.upper() for path in (ROOT / "shared" / "catalog" / "systems").glob("*.toml")]
     known = {field.name.upper() for field in fields(Settings)}
     known |= {f"{system}_{field.name.upper()}" for system in systems for field in fields(SystemSettings)}
     connections = set(re.findall(r'connection="(\w+)"', (ROOT / "function_app.py").read_text()))
@@ -164,7 +164,7 @@ def test_package_is_the_app_and_nothing_else():
 
     assert {"function_app.py", "host.json", "requirements.txt", "shared"} == {path.partition("/")[0] for path in packed}
     assert [] == sorted(path for path in _names() - packed if path.startswith("shared/"))
-    assert {"shared/catalog/coolr.toml", "shared/openapi.json"} <= data
+    assert {"shared/catalog/systems/coolr.toml", "shared/web/openapi.json"} <= data
     assert [] == [path for path in data if not re.fullmatch(r"shared/(openapi\.json|catalog/\w+\.toml)", path)]
 
 
@@ -193,7 +193,7 @@ def test_indexing_imports_little():
 
     assert [] == sorted(heavy.intersection(modules))
     ours = {name for name in modules if name.partition(".")[0] == "shared"}
-    assert {"shared", "shared.errors", "shared.orchestrations", "shared.settings"} == ours
+    assert {"shared", "shared.errors", "shared.jobs.orchestrations", "shared.settings"} == ours
 
 
 def test_no_file_names_a_folder_of_somebodys_machine():

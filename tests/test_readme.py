@@ -18,15 +18,16 @@ from click.testing import CliRunner
 
 import function_app
 
-from shared import app, catalog, demo
-from shared.cli import main
+from shared import app, catalog
+from shared.cli import demo
+from shared.cli.main import main
 from shared.settings import Settings
-from shared.sources._layout import place
-from tests.durable_host import DurableHost
+from shared.sources.exports.layout import export_path
 from tests.exports import open_test_app
-from tests.functions_host import FunctionsHost
+from tests.standins.durable_host import DurableHost
+from tests.standins.functions_host import FunctionsHost
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -152,7 +153,7 @@ def test_event_example_is_for_our_function():
 
     assert "functionName=Host.Functions.on_export" in example
     assert event["subject"].partition("/blobs/")[2] == event["data"]["url"].partition("/exports/")[2]
-    assert "full" == place(event["data"]["url"]).kind
+    assert "full" == export_path(event["data"]["url"]).kind
 
 
 def test_operations_name_tests_that_there_are():

@@ -12,7 +12,7 @@ import pytest
 from shared.errors import ConfigError
 from shared.settings import Settings, SystemSettings, trigger_source, zone
 
-SAMPLE = Path(__file__).parent.parent / "local.settings.sample.json"
+SAMPLE = Path(__file__).parents[1] / "local.settings.sample.json"
 
 
 def test_everything_has_a_default():

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker import environment, rules
-from tests.worker.environment import Interpreter, ours, tried
-from tests.worker.samples import FAILING, GOOD, REFUSED
+from tests.standins.worker import environment, rules
+from tests.standins.worker.environment import Interpreter, ours, tried
+from tests.standins.worker.samples import FAILING, GOOD, REFUSED
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 FIELDS = {
     "type", "direction", "name", "path", "connection", "source", "route", "methods", "authLevel", "schedule",
     "runOnStartup", "useMonitor",
@@ -54,7 +54,7 @@ EXPECTED = {
     "feed": [*http("POST", "feeds/{feed}/{action:regex(^(run|backfill|pause|resume)$)}"), CLIENT],
     "health": http("GET", "health"),
     "openapi": http("GET", "openapi.json"),
-    **{name: [ORCHESTRATION] for name in ("one", "export", "batch", "unit", "stage_slice")},
+    **{name: [ORCHESTRATION] for name in ("file_job", "export_job", "batch", "unit", "stage_slice")},
     **{name: [ACTIVITY] for name in ("open_notice", "plan", "stage", "miss", "publish", "tidy", "give_up", "conclude")},
 }
 """Every function of the app and its bindings."""

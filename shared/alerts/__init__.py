@@ -8,44 +8,44 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from shared.alerts import _formats
-from shared.alerts._formats import record_of
-from shared.alerts._text import one_line
-from shared.alerts._worth import (
+from shared.alerts import formats
+from shared.alerts.decide import (
     Alert,
     Kind,
     Severity,
     Summary,
-    of_failure,
-    of_run,
-    of_summary,
-    same,
-    summed,
-    worth_telling,
+    alert_for_failure,
+    alert_for_run,
+    alert_for_summary,
+    alert_key,
+    run_message,
+    summarize,
 )
-from shared.alerts.posting import posted
+from shared.alerts.formats import record_of
 from shared.errors import IngestError
 from shared.model import Json
+from shared.rest.post import post_json
 from shared.settings import Settings
+from shared.text import one_line
 
 if TYPE_CHECKING:
     import requests
 
 __all__ = [
-    "Alert", "Alerts", "Kind", "Severity", "Summary", "Told", "of_failure", "of_run", "of_summary", "record_of", "same",
-    "summed", "worth_telling",
+    "Alert", "AlertMemory", "Alerts", "Kind", "Severity", "Summary", "alert_for_failure", "alert_for_run",
+    "alert_for_summary", "alert_key", "record_of", "run_message", "summarize",
 ]  # fmt: skip
 
 _log = logging.getLogger("sluice")
 
 _FORMATS: Mapping[str, Callable[[Alert], Json]] = {
-    "teams": _formats.teams,
-    "slack": _formats.slack,
-    "json": _formats.json,
+    "teams": formats.teams,
+    "slack": formats.slack,
+    "json": formats.json,
 }
 
 
-class Told(Protocol):
+class AlertMemory(Protocol):
     """Remembers what has been told, for all processes of the app."""
 
     def first(self, key: str, within_seconds: float) -> bool:
@@ -60,7 +60,7 @@ class Told(Protocol):
 class Alerts:
     """Sends alerts to where the settings say. Never raises: what an alert is about does not fail because of it."""
 
-    def __init__(self, settings: Settings, told: Told, session: requests.Session | None = None) -> None:
+    def __init__(self, settings: Settings, told: AlertMemory, session: requests.Session | None = None) -> None:
         self._settings = settings
         self._told = told
         self._session = session
@@ -101,7 +101,7 @@ class Alerts:
         """Send *alert*; why it was not taken, or None."""
         try:
             body = _FORMATS[self._settings.alert_format](alert)
-            answer = posted(url, body, setting="ALERT_URL", session=self._session)
+            answer = post_json(url, body, setting="ALERT_URL", session=self._session)
         except Exception as error:  # noqa: BLE001 - whatever it is, the work it is about goes on
             return _said(error)
         return None if answer.accepted else f"what ALERT_URL leads to refuses it {answer}"

@@ -50,6 +50,6 @@ def open_ledger(url: str, *, lock_timeout: float, storage_connection_string: str
         from shared.ledger import sqlite
 
         return sqlite.open_ledger(location, lock_timeout)
-    from shared.ledger import tables
+    from shared.ledger.tables import table_ledger
 
-    return tables.open_ledger(url, lock_timeout, storage_connection_string)
+    return table_ledger.open_ledger(url, lock_timeout, storage_connection_string)

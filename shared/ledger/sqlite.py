@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shared.errors import ConfigError, ConflictError, TransientError
-from shared.ledger._records import after, is_recorded
+from shared.ledger.records import after, is_recorded
 from shared.model import Record, Watermark
 
 _SCHEMA = (

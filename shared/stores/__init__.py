@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
 
-from shared import azure
+from shared.azure import storage
 from shared.errors import ConfigError
 from shared.settings import Settings
 
@@ -79,5 +79,5 @@ def open_store(location: str, settings: Settings = _DEFAULTS) -> Store:
     if scheme not in _MODULES:
         known = ", ".join(f"{name}://" for name in _MODULES if name not in ("", "http"))
         raise ConfigError(f"there is no store for {scheme}://", fix=f"Give a path, or a URL that starts with {known}")
-    name = "blob" if azure.is_blob(location) else _MODULES[scheme]
+    name = "blob" if storage.is_blob_url(location) else _MODULES[scheme]
     return cast("Store", importlib.import_module(f"{__name__}.{name}").open_store(location, settings))

@@ -7,12 +7,13 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from shared import azure
+from shared import remote
+from shared.azure import storage
+from shared.azure.refusals import Refusal, explained
 from shared.errors import ConfigError, IngestError
 from shared.settings import Settings
-from shared.stores import File, _remote
-from shared.stores._ranged import Opens
-from shared.stores._refusals import Refusal, explained
+from shared.stores import File
+from shared.stores.ranged import Opens
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobProperties, ContainerClient
@@ -21,21 +22,21 @@ T = TypeVar("T")
 
 
 def open_store(location: str, settings: Settings) -> BlobStore:
-    place = azure.split(location)
-    return BlobStore(place, azure.container(place, settings))
+    place = storage.parse_url(location)
+    return BlobStore(place, storage.container_client(place, settings))
 
 
 class BlobStore:
     """A container, a folder in it or one blob. Names are URLs, not percent-encoded."""
 
-    def __init__(self, place: azure.Place, client: ContainerClient) -> None:
+    def __init__(self, place: storage.StorageUrl, client: ContainerClient) -> None:
         self._place, self._client = place, client
         self._base = f"{place.account_url}/{place.container}/"
         self._opens = Opens()
 
     @property
     def expires(self) -> dt.datetime | None:
-        return azure.expires(self._place.sas) if self._place.sas else None
+        return storage.sas_expiry(self._place.sas) if self._place.sas else None
 
     def list(self) -> Iterator[File]:
         path = self._place.path
@@ -101,7 +102,7 @@ class BlobStore:
             stream = blob.download_blob(start, end - start, etag=seen, match_condition=same, **_once())
             data = bytes(stream.readall())
             if len(data) != end - start:
-                raise _remote.Later(f"{file.name} came with {len(data)} of {end - start} bytes")
+                raise remote.RetryLater(f"{file.name} came with {len(data)} of {end - start} bytes")
             return data
 
         return self._ask(path, "read", get, file)
@@ -114,15 +115,15 @@ class BlobStore:
         def explain(error: Exception) -> IngestError:
             refusal = Refusal.of(error, self._place._replace(path=path), right)
             if file is not None and refusal.status in (404, 412):
-                return _remote.changed(file)
+                return remote.changed(file)
             if 300 <= (refusal.status or 0) < 400:
                 return ConfigError(
                     f"{refusal.place.url} answers with a redirect ({refusal.status}), which Blob Storage never does",
                     fix="Check the host, and the proxies on the way to it",
                 )
-            return explained(error, refusal, identity=azure.identity)
+            return explained(error, refusal, identity=storage.identity)
 
-        return _remote.asked(call, (AzureError, HTTPError, OSError), explain)
+        return remote.call_with_retry(call, (AzureError, HTTPError, OSError), explain)
 
     def _file(self, blob: BlobProperties) -> File:
         modified = blob.last_modified.timestamp()
@@ -130,8 +131,8 @@ class BlobStore:
 
 
 def _once() -> dict[str, Any]:
-    """Options of one call: repeating is for shared.stores._remote, which hears of it."""
-    return {"retry_total": 0, "connection_timeout": _remote.CONNECT_SECONDS, "read_timeout": _remote.READ_SECONDS}
+    """Options of one call: repeating is for shared.remote, which hears of it."""
+    return {"retry_total": 0, "connection_timeout": remote.CONNECT_SECONDS, "read_timeout": remote.READ_SECONDS}
 
 
 def _next(pages: Iterator[Iterator[BlobProperties]]) -> list[BlobProperties] | None:

@@ -10,11 +10,12 @@ from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from shared import azure
+from shared import remote
+from shared.azure import storage
 from shared.errors import ConfigError, IngestError
 from shared.settings import Settings
-from shared.stores import File, _remote
-from shared.stores._ranged import Opens
+from shared.stores import File
+from shared.stores.ranged import Opens
 
 if TYPE_CHECKING:
     import requests
@@ -29,7 +30,7 @@ def open_store(location: str, _settings: Settings, *, redirects: bool = True) ->
     host = parts.hostname or ""
     if not host:
         raise ConfigError("the link has no host", fix="Write https://<host>/<path>")
-    if parts.scheme == "http" and not azure.is_loopback(host):
+    if parts.scheme == "http" and not storage.is_loopback(host):
         raise ConfigError(f"http://{host} is not encrypted", fix="Use the https link")
     return HttpsStore(location, redirects=redirects)
 
@@ -56,7 +57,7 @@ class HttpsStore:
 
     @property
     def expires(self) -> dt.datetime | None:
-        return azure.link_expires(self._link)
+        return storage.link_expiry(self._link)
 
     def list(self) -> Iterator[File]:
         yield self.file()
@@ -91,14 +92,14 @@ class HttpsStore:
             response.raise_for_status()
             # Some servers do not look at conditions, and a file that shrank has no such range.
             if response.status_code != 206 or self._file(response).version != file.version:
-                raise _remote.changed(file)
+                raise remote.changed(file)
             data = _body(response, end - start)
         if len(data) != end - start:
-            raise _remote.Later(f"{file.name} came with {len(data)} of {end - start} bytes")
+            raise remote.RetryLater(f"{file.name} came with {len(data)} of {end - start} bytes")
         return data
 
     def _get(self, headers: dict[str, str]) -> requests.Response:
-        times = (_remote.CONNECT_SECONDS, _remote.READ_SECONDS)
+        times = (remote.CONNECT_SECONDS, remote.READ_SECONDS)
         response = self._session.get(
             self._link, headers=headers, stream=True, timeout=times, allow_redirects=self._redirects
         )
@@ -127,7 +128,9 @@ class HttpsStore:
 
         from urllib3.exceptions import HTTPError
 
-        return _remote.asked(call, (requests.RequestException, HTTPError, OSError), lambda e: self._explained(e, file))
+        return remote.call_with_retry(
+            call, (requests.RequestException, HTTPError, OSError), lambda e: self._explained(e, file)
+        )
 
     def _explained(self, error: Exception, file: File | None) -> IngestError:
         import requests
@@ -136,10 +139,10 @@ class HttpsStore:
             return self._unanswered(error)
         response, status = error.response, error.response.status_code
         if file is not None and status in (404, 410, 412, 416):
-            return _remote.changed(file)
-        if status in _remote.BUSY:
-            after = _remote.retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
-            return _remote.Later(f"{self._host} is busy ({status})", after=after)
+            return remote.changed(file)
+        if status in remote.BUSY:
+            after = remote.retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
+            return remote.RetryLater(f"{self._host} is busy ({status})", after=after)
         if status in (401, 403):
             return ConfigError(f"{self._name} is refused ({status})", fix=self._why_refused(response))
         if status in (404, 410):
@@ -153,7 +156,7 @@ class HttpsStore:
             return ConfigError(f"{self._name} leads to what is no https link", fix="Ask for a direct https link")
         if isinstance(error, requests.exceptions.TooManyRedirects):
             return ConfigError(f"{self._name} leads round in circles", fix="Ask for a direct link")
-        return _remote.unreachable(error, self._host)
+        return remote.unreachable(error, self._host)
 
     def _why_refused(self, response: requests.Response) -> str:
         now, end = _seconds(response.headers.get("Date")), self.expires

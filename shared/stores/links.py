@@ -12,10 +12,11 @@ from functools import lru_cache, partial
 from typing import BinaryIO, TypeAlias
 from urllib.parse import urlsplit
 
-from shared import azure
+from shared import remote
+from shared.azure import storage
 from shared.errors import ConfigError, DataError, IngestError
 from shared.settings import Settings
-from shared.stores import File, _remote, blob, https
+from shared.stores import File, blob, https
 
 Resolve: TypeAlias = Callable[[str], Sequence[str]]
 """The IP addresses of a host, as text. OSError if they cannot be told."""
@@ -57,7 +58,7 @@ class LinkStore:
     @property
     def expires(self) -> dt.datetime | None:
         """When the first of the links ends."""
-        return min((end for link in self._links.values() if (end := azure.link_expires(link))), default=None)
+        return min((end for link in self._links.values() if (end := storage.link_expiry(link))), default=None)
 
     def list(self) -> Iterator[File]:
         """The file behind each link. DataError at one that is larger than is taken."""
@@ -85,9 +86,11 @@ class LinkStore:
 
     def _refuse_inside(self, host: str) -> None:
         """ConfigError if *host* is in no public network, unless it says itself that it is this machine."""
-        if host in self._public or azure.is_loopback(host):
+        if host in self._public or storage.is_loopback(host):
             return
-        found = _remote.asked(lambda: self._resolve(host), (OSError, UnicodeError), lambda e: _unknown(e, host))
+        found = remote.call_with_retry(
+            lambda: self._resolve(host), (OSError, UnicodeError), lambda e: _unknown(e, host)
+        )
         inside = [text for text in found if not _is_public(text)]
         if inside or not found:
             raise ConfigError(
@@ -99,11 +102,11 @@ class LinkStore:
 
 def _name(link: str) -> str:
     scheme, host = _scheme_and_host(link)
-    if not host or not (scheme == "https" or (scheme == "http" and azure.is_loopback(host))):
+    if not host or not (scheme == "https" or (scheme == "http" and storage.is_loopback(host))):
         raise ConfigError("a link does not start with https:// and a host", fix=_ASK)
-    if not azure.is_blob(link):
+    if not storage.is_blob_url(link):
         return https.name(link)
-    place = azure.split(link)
+    place = storage.parse_url(link)
     if place.sas is None:
         raise ConfigError(f"the link to {place.url} has no SAS", fix=_ASK)
     if not place.path or place.path.endswith("/"):
@@ -123,7 +126,7 @@ def _scheme_and_host(link: str) -> tuple[str, str]:
 
 
 def _opened(link: str, settings: Settings) -> blob.BlobStore | https.HttpsStore:
-    if azure.is_blob(link):
+    if storage.is_blob_url(link):
         return blob.open_store(link, settings)
     return https.open_store(link, settings, redirects=False)
 
@@ -148,4 +151,4 @@ def _is_public(text: str) -> bool:
 def _unknown(error: Exception, host: str) -> IngestError:
     if isinstance(error, UnicodeError):  # a part of it is longer than a name may have
         return ConfigError(f"there is no host {host}", fix=_ASK)
-    return _remote.unreachable(error, host)
+    return remote.unreachable(error, host)

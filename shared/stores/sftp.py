@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from shared import remote
 from shared.errors import ConfigError, IngestError
 from shared.settings import Settings
-from shared.stores import File, _remote
-from shared.stores._ranged import Opens
-from shared.stores._ssh import Login, connected
+from shared.stores import File
+from shared.stores.ranged import Opens
+from shared.stores.ssh import Login, connected
 
 if TYPE_CHECKING:
     from paramiko import SFTPAttributes, SFTPClient
@@ -116,7 +117,7 @@ class SftpStore:
         try:
             return self._ask(self.path(file), call)
         except _Gone as error:
-            raise _remote.changed(file) from error
+            raise remote.changed(file) from error
 
     def _ask(self, path: str, call: Callable[[SFTPClient], T]) -> T:
         import paramiko
@@ -130,7 +131,7 @@ class SftpStore:
         def explain(error: Exception) -> IngestError:
             return self._explained(error, path)
 
-        return _remote.asked(try_once, (paramiko.SSHException, EOFError, OSError), explain)
+        return remote.call_with_retry(try_once, (paramiko.SSHException, EOFError, OSError), explain)
 
     def _explained(self, error: Exception, path: str) -> IngestError:
         if isinstance(error, FileNotFoundError):
@@ -144,7 +145,7 @@ class SftpStore:
             return ConfigError(f"{self._login.address} cannot read {path}: {error}", fix="Check the path")
         with self._lock:
             self._client = None  # what is left of the connection is closed as nobody holds it any more
-        return _remote.unreachable(error, self._login.address)
+        return remote.unreachable(error, self._login.address)
 
 
 class _Gone(ConfigError):  # noqa: N818 - it is one by its base
@@ -170,9 +171,9 @@ class _Reads:
                 data = b""
         # By path, not by handle: a file that was replaced lives on behind its handle.
         if version(client.stat(path)) != self._of.version:
-            raise _remote.changed(self._of)
+            raise remote.changed(self._of)
         if len(data) != end - start:
-            raise _remote.Later(f"{self._of.name} came with {len(data)} of {end - start} bytes")
+            raise remote.RetryLater(f"{self._of.name} came with {len(data)} of {end - start} bytes")
         return data
 
 

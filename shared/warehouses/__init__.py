@@ -14,13 +14,13 @@ from shared.settings import Settings, url_kind
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MODULES: Mapping[str, str] = {"duckdb": "duckdb", "postgresql": "postgres", "mssql": "azure_sql"}
+_MODULES: Mapping[str, str] = {"duckdb": "duckdb.engine", "postgresql": "postgres.engine", "mssql": "azure_sql.engine"}
 
 REJECT_COLUMNS = ("place", "scope", "column", "code", "reason", "raw")
 """Columns of the batches ``reject`` takes, all text."""
 
 
-class Refused(NamedTuple):
+class RefusedRow(NamedTuple):
     """A row that fits its contract, but not the engine: text too long for a key, a value the server rejects."""
 
     row: pa.RecordBatch
@@ -33,7 +33,7 @@ class Refused(NamedTuple):
 class Loaded(NamedTuple):
     rows: int
     """In the staging table."""
-    refused: Sequence[Refused] = ()
+    refused: Sequence[RefusedRow] = ()
     """Not in it; each was in the batches."""
     size: int = 0
     """Bytes that went to the server, or 0 where there is none."""
@@ -80,7 +80,7 @@ class Warehouse(Protocol):
     ) -> Loaded:
         """Replace staging table *name* by the rows of *batches*.
 
-        Batches have ``_sluice_row`` (int64) first, then *columns* as shared.columns.to_arrow types. Few rows may
+        Batches have ``_sluice_row`` (int64) first, then *columns* as shared.contract.types.to_arrow types. Few rows may
         come back inline instead, in at most *room* characters.
         """
         ...

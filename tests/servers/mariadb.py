@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from tests.servers import debian, free_port, process
 
-CACHE = Path(__file__).parent.parent.parent / ".cache" / "mariadb"
+CACHE = Path(__file__).parents[2] / ".cache" / "mariadb"
 OLDEST = (10, 6)
 FAST = ("innodb-flush-log-at-trx-commit=2", "innodb-flush-method=nosync", "innodb-log-file-size=16M", "sync-binlog=0")
 

@@ -16,7 +16,7 @@ import pytest
 
 from filelock import FileLock
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "odbc"
 PACKAGES = ("libodbc2", "libltdl7", "libodbcinst2", "odbcinst")
 LIBRARIES = ("libltdl.so.7", "libodbc.so.2")

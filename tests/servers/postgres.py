@@ -21,7 +21,7 @@ from psycopg import sql
 
 from tests.servers import debian, free_port, process
 
-CACHE = Path(__file__).parent.parent.parent / ".cache" / "postgres"
+CACHE = Path(__file__).parents[2] / ".cache" / "postgres"
 OLDEST = 15
 FAST = ("fsync=off", "full_page_writes=off", "max_wal_size=2GB", "max_connections=60")
 

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from tests.servers import free_port
 
-CACHE = Path(__file__).parent.parent.parent / ".cache" / "sshd"
+CACHE = Path(__file__).parents[2] / ".cache" / "sshd"
 PACKAGES = ("openssh-server", "libwrap0")
 START_SECONDS = 15
 KINDS = ("ed25519", "rsa", "ecdsa")

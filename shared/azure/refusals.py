@@ -1,0 +1,171 @@
+"""What Blob Storage means when it refuses, in words that say what to do. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from shared import remote
+from shared.azure import storage
+from shared.errors import ConfigError, IngestError
+
+
+class Refusal(NamedTuple):
+    """An answer without what was asked for."""
+
+    place: storage.StorageUrl
+    right: str
+    """What was tried: ``read``, ``list``, ``write`` or ``delete``."""
+    status: int | None
+    """None if there was no answer at all."""
+    code: str
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, error: Any, place: storage.StorageUrl, right: str) -> Refusal:
+        response = getattr(error, "response", None)
+        headers = {str(k).lower(): str(v) for k, v in dict(getattr(response, "headers", None) or {}).items()}
+        code = getattr(error, "error_code", None) or headers.get("x-ms-error-code", "")
+        status = getattr(response, "status_code", None)
+        # An answer that broke off has a good status, and is none.
+        answered = isinstance(status, int) and status >= 300
+        return cls(place, right, status if answered else None, str(getattr(code, "value", code)), headers)
+
+
+def explained(error: Exception, refusal: Refusal, *, identity: Callable[[], str]) -> IngestError:
+    """The refusal as our error; *identity* is asked for the name that lacks a role."""
+    host = urlsplit(refusal.place.account_url).netloc
+    if refusal.status is None:
+        return _unanswered(error, host)
+    if refusal.status in remote.BUSY:
+        after = remote.retry_after(refusal.headers.get("retry-after"), refusal.headers.get("date"))
+        return remote.RetryLater(f"{host} is busy ({refusal.status})", after=after)
+    if refusal.status in (401, 403, 409):
+        return _forbidden(refusal, identity)
+    if refusal.code in ("ContainerNotFound", "ContainerBeingDeleted"):
+        return ConfigError(
+            f"there is no container {refusal.place.container!r} on {host}", fix="Check the container in the URL"
+        )
+    if refusal.status == 404:
+        return ConfigError(f"{refusal.place.url} does not exist", fix="Check the path; it is case-sensitive")
+    return _other(refusal)
+
+
+def _unanswered(error: Exception, host: str) -> IngestError:
+    from azure.core.exceptions import ClientAuthenticationError
+
+    if isinstance(error, ClientAuthenticationError):  # no token: nothing has been sent to the host yet
+        return ConfigError(f"{host} needs a sign-in, and this process has none", fix=_SIGN_IN)
+    return remote.unreachable(error, host)
+
+
+_SIGN_IN = (
+    "Give a URL with a SAS, set STORAGE_CONNECTION_STRING, give the app a managed identity, or sign in with az login"
+)
+_NEW_LINK = "Ask for a new link"
+
+
+def _forbidden(refusal: Refusal, identity: Callable[[], str]) -> IngestError:
+    place = refusal.place
+    if refusal.code in _PLAIN:
+        problem, fix = _PLAIN[refusal.code]
+        return ConfigError(f"{place.url}: {problem}", fix=fix)
+    if place.sas:
+        return _sas_refused(refusal, place.sas)
+    if refusal.code == "AuthorizationFailure":
+        return _firewall(place)
+    if refusal.code in ("AuthorizationPermissionMismatch", "InsufficientAccountPermissions"):
+        return ConfigError(
+            f"{place.url} may not be {_PAST[refusal.right]} by {identity()}",
+            fix=f"Give {identity()} the role Storage Blob Data {_ROLE[refusal.right]} on {_scope(place)}; "
+            "it may take ten minutes",
+        )
+    if refusal.code in ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"):
+        return ConfigError(
+            f"{place.account_url} does not accept our sign-in ({refusal.code})",
+            fix="Check the key in STORAGE_CONNECTION_STRING, or that the identity is of the account's own tenant",
+        )
+    return _other(refusal)
+
+
+_PAST = {"read": "read", "list": "listed", "write": "written to", "delete": "deleted from"}
+_ROLE = {"read": "Reader", "list": "Reader", "write": "Contributor", "delete": "Contributor"}
+_PLAIN = {
+    "PublicAccessNotPermitted": ("public access is off", "Use a link with a SAS, or sign in"),
+    "KeyBasedAuthenticationNotPermitted": (
+        "the account takes no keys, nor a SAS made with one",
+        "Ask for a user delegation SAS, or give the app's identity the role Storage Blob Data Reader",
+    ),
+    "BlobArchived": ("it is in the archive tier", "Rehydrate it to the hot or cool tier first"),
+    "AuthorizationSourceIPMismatch": ("its SAS is for other IP addresses", "Ask for a link for this machine's address"),
+    "AuthorizationProtocolMismatch": ("its SAS is for https only", "Start the URL with https://"),
+    "AuthorizationServiceMismatch": ("its SAS is not for blobs (ss)", "Ask for a link whose ss has b"),
+    "AuthorizationResourceTypeMismatch": (
+        "its SAS is not for containers and blobs (srt)",
+        "Ask for a link whose srt has c and o",
+    ),
+    "AccountIsDisabled": ("the account is disabled", "Ask its owner"),
+}
+
+
+def _sas_refused(refusal: Refusal, sas: str) -> IngestError:
+    """The reasons that the SAS and the answer's Date show come first: codes are the same for many."""
+    url, now = refusal.place.url, _date(refusal.headers)
+    start, end = storage.sas_time(sas, "st"), storage.sas_expiry(sas)
+    if now and end and now >= end:
+        return ConfigError(f"{url}: the SAS expired at {told(end)}", fix=_NEW_LINK)
+    if now and start and now < start:
+        return ConfigError(
+            f"{url}: the SAS is not valid before {told(start)}", fix="Wait, or ask for a link that starts earlier"
+        )
+    permissions = storage.sas_field(sas, "sp")
+    if permissions and refusal.right[0] not in permissions:
+        return ConfigError(
+            f"{url}: the SAS lacks {refusal.right} permission (sp={permissions})",
+            fix=f"Ask for a link with sp={'rl' if refusal.right == 'list' else 'r'}",
+        )
+    if refusal.code == "AuthenticationFailed":
+        return ConfigError(
+            f"{url}: the signature of the SAS does not match",
+            fix="Copy the whole link again, in quotes; if its account's key was changed since, ask for a new link",
+        )
+    if refusal.code == "AuthorizationFailure":
+        return _firewall(refusal.place)
+    return ConfigError(
+        f"{url}: the SAS does not allow to {refusal.right} this ({refusal.code or refusal.status})",
+        fix="Ask for a link for this very folder; a SAS with sr=b is for one blob, with sr=d for one directory",
+    )
+
+
+def _firewall(place: storage.StorageUrl) -> IngestError:
+    return ConfigError(
+        f"{place.account_url} refuses this network, or what the link may do here (AuthorizationFailure)",
+        fix="Ask the account's owner to allow this machine's address or network in its firewall, then check the link",
+    )
+
+
+def _other(refusal: Refusal) -> IngestError:
+    host = urlsplit(refusal.place.account_url).netloc
+    what = f"{refusal.status} {refusal.code}".strip()
+    return ConfigError(f"{host} answers {what} for {refusal.place.url}", fix="Check the URL and its rights")
+
+
+def told(moment: dt.datetime) -> str:
+    """*moment* for people, in UTC."""
+    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _date(headers: Mapping[str, str]) -> dt.datetime | None:
+    try:
+        return parsedate_to_datetime(headers["date"])
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _scope(place: storage.StorageUrl) -> str:
+    host, _, path = place.account_url.partition("://")[2].partition("/")
+    return f"{path or host.partition('.')[0]}/{place.container}"

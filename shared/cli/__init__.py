@@ -1,0 +1,1 @@
+"""The command line: `sluice`, also `python -m shared`."""

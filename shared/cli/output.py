@@ -1,0 +1,166 @@
+"""How results look to a person and to a machine: tables, remarks, JSON. Prints only."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from shared.model import Change, Finding, Run
+    from shared.pipeline.audit import Audit
+    from shared.pipeline.folder import Result
+
+_COUNTS = (
+    "read", "inserted", "updated", "deleted", "undeleted", "unchanged", "stale", "superseded", "rejected", "absent",
+)  # fmt: skip
+_MOST_ROWS = 200
+"""A table longer than that is for a machine to read."""
+
+
+def print_results(told: Sequence[Result], *, as_json: bool) -> None:
+    """What became of each table."""
+    if as_json:
+        print_json(result_record(result) for result in told)
+    else:
+        print_table(result_row(result) for result in told)
+        for result in told:
+            if result.run:
+                print_remark(result.table, result.run)
+            _changes(result.changes)
+
+
+def result_record(result: Result) -> dict[str, Any]:
+    """A result as JSON has it."""
+    told: dict[str, Any] = {"table": result.table, "place": result.place, "skipped": result.skipped}
+    told["run"] = run_record(result.run) if result.run else None
+    if result.run and result.run.status == "dry":
+        told["changes"] = [asdict(change) for change in result.changes]
+    return told
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """A run as JSON has it."""
+    return {name: value for name, value in asdict(run).items() if name != "columns"}
+
+
+def result_row(result: Result) -> dict[str, Any]:
+    """A result as a table has it."""
+    place = "/".join(result.place.split("/")[-3:])
+    if result.run is None:
+        return {"table": result.table, "export": place, "status": f"skipped: {result.skipped}"}
+    return {"table": result.table, "export": place, "status": result.run.status, **_counts(result.run)}
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """A run as a table has it."""
+    exported, finished = (run.exported_at or "")[:19], (run.finished or "")[:19]
+    about = {"run": run.id, "feed": run.feed, "type": run.kind, "exported_at": exported, "status": run.status}
+    return {**about, "finished": finished, **_counts(run)}
+
+
+def _counts(run: Run) -> dict[str, int | None]:
+    return {name: getattr(run, name) or None for name in _COUNTS}
+
+
+def print_remark(name: str, run: Run) -> None:
+    """What an operator should know of a run beside its counts, on the error output."""
+    if run.error:
+        click.secho(f"{name}: {run.error}", fg="red", err=True)
+    if run.note:
+        click.secho(f"{name}: {run.note}", fg="yellow", err=True)
+    if run.log_rate and run.seconds:
+        reached = f"{run.size / 1e6:.1f} MB staged in {run.seconds:.1f} s, {run.size / run.seconds / 1e6:.1f} MB/s"
+        click.echo(f"{name}: {reached}; the tier lets its log grow by {run.log_rate / 1e6:.1f} MB/s", err=True)
+    if run.values_rejected:
+        aside = f"{run.values_rejected} values set aside, see `sluice rejects {run.feed}`"
+        click.secho(f"{name}: {aside}", fg="yellow", err=True)
+
+
+def _changes(changes: Iterable[Change]) -> None:
+    for change in changes:
+        click.secho(change.outcome, bold=True)
+        before, after = change.before or {}, change.after or {}
+        for name in dict.fromkeys((*before, *after)):
+            old, new = before.get(name), after.get(name)
+            click.echo(f"  {name}: {_cell(old)}" + ("" if old == new else f" -> {_cell(new)}"))
+
+
+def print_audit(found: Audit) -> None:
+    """A file beside the warehouse: counts and span, columns, and how they differ."""
+    click.secho(f"{found.feed}: {', '.join(found.files)}", bold=True)
+    if found.error:
+        click.secho(found.error, fg="red", err=True)
+        return
+    stored = found.stored
+    here = {"rows": found.rows, "active": found.active, "deleted": found.deleted, "rejected": found.rejected}
+    there = {"rows": stored.rows, "active": stored.active, "deleted": stored.deleted}
+    print_table(
+        [
+            {"": "file", **here, "oldest": found.lowest, "newest": found.highest},
+            {"": "warehouse", **there, "oldest": stored.lowest, "newest": stored.highest},
+        ]
+    )
+    print_table({"column": c.name, "file": c.type, "warehouse": stored.columns.get(c.name)} for c in found.columns)
+    for difference in found.differences:
+        click.echo(difference)
+
+
+def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
+    """The first rows as a table; columns without any value are left out."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rest = iter(rows)
+    shown = list(itertools.islice(rest, _MOST_ROWS))
+    names = dict.fromkeys(name for row in shown for name, value in row.items() if value is not None)
+    if not names:
+        click.echo("nothing")
+        return
+    drawn = Table(*names, box=None, pad_edge=False, header_style="bold")
+    for row in shown:
+        drawn.add_row(*(Text(_cell(row.get(name)), overflow="fold") for name in names))
+    # Off a terminal nobody sees columns folded to fit one.
+    console = Console() if sys.stdout.isatty() else Console(width=500)
+    console.print(drawn)
+    if more := sum(1 for _ in rest):
+        click.echo(f"and {more:,} more; --json has them all")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    # A file or a value may hold what a terminal takes for orders.
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(value))
+
+
+def print_json(values: Iterable[Any]) -> None:
+    """A JSON list, written as its elements come."""
+    opening = "["
+    for value in values:
+        click.echo(opening)
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str), nl=False)
+        opening = ","
+    click.echo("[]" if opening == "[" else "\n]")
+
+
+def print_finding(one: Finding) -> None:
+    """One line of the doctor's, and what to do below it."""
+    color = {"ok": "green", "warning": "yellow", "failed": "red"}.get(one.status)
+    click.echo(f"{click.style(f'{one.status:8}', fg=color)} {one.check}: {one.told}")
+    if one.fix:
+        click.echo(f"         {one.fix}.")
+
+
+def print_statement(purpose: str, sql: str | None) -> None:
+    """A statement of the setup script as a batch of its own, or without *sql* that it is done."""
+    click.echo(f"-- {purpose}\n{sql};\nGO\n" if sql else f"done: {purpose}")

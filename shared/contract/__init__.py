@@ -1,0 +1,1 @@
+"""What a row must be: column types, cursor values, casting, rejects. Pure."""

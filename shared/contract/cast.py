@@ -1,0 +1,339 @@
+"""Turn one Arrow array into the values of a column type, and say which values do not fit. Pure.
+
+A value that does not fit becomes NULL and is named by a ``Fault``; what that means for its row is decided in
+shared.contract. Everything is vectorised; only values at fault are looked at one by one.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeAlias
+
+import pyarrow as pa
+
+from shared.arrow import pc
+from shared.contract import types
+
+_TRUE = pa.array(["1", "true", "t", "yes", "y"])
+_FALSE = pa.array(["0", "false", "f", "no", "n"])
+_ZONE = r"(Z|[+-]\d\d:?\d\d)$"
+_FINER = r"(\.\d{6})\d+"
+"""Digits beyond microseconds, such as the seventh that .NET writes: cut off."""
+
+
+_Converter: TypeAlias = Callable[[Any, str, str], "Cast"]
+"""Array, column type and time zone in; values and faults out."""
+
+
+class Fault(NamedTuple):
+    """Values that cannot be stored: a stable code, a reason for people, and where (True = at fault)."""
+
+    code: str
+    reason: str
+    where: pa.BooleanArray
+
+
+class Cast(NamedTuple):
+    values: pa.Array[Any]
+    faults: tuple[Fault, ...]
+
+
+def cast(array: pa.Array[Any], kind: str, timezone: str = "UTC") -> Cast:
+    """*array* as column type *kind*. Timestamps without zone are taken to be in *timezone*.
+
+    >>> cast(pa.array(["12", "twelve", None]), "bigint").values.to_pylist()
+    [12, None, None]
+    """
+    plain = _plainly(array)
+    converted = _converter(plain.type, kind)(plain, kind, timezone)
+    checked = _CHECKS.get(kind, _nothing)(converted.values)
+    return Cast(checked.values, converted.faults + checked.faults)
+
+
+def _plainly(array: Any) -> pa.Array[Any]:
+    """*array* without what changes only how its values are kept: dictionaries, extensions, the kinds of text."""
+    if pa.types.is_dictionary(array.type):
+        return _plainly(array.dictionary_decode())
+    if isinstance(array, pa.ExtensionArray):
+        return _plainly(array.storage)
+    if pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
+        return array.cast(pa.string())  # type: ignore[no-any-return]  # of an array of Any
+    return array  # type: ignore[no-any-return]  # likewise
+
+
+def _converter(source: pa.DataType, kind: str) -> _Converter:
+    is_ = pa.types
+    if is_.is_null(source):
+        return _nothing_known
+    if is_.is_nested(source):
+        return _json_text if kind == "text" else _generic
+    if is_.is_string(source) and kind not in ("text", "binary"):
+        return _from_text
+    if kind == "boolean" and not is_.is_boolean(source) and not is_.is_duration(source):
+        return _flags_in_numbers
+    return _converter_of_time(source, kind)
+
+
+def _converter_of_time(source: pa.DataType, kind: str) -> _Converter:
+    is_ = pa.types
+    if is_.is_duration(source):
+        return _durations
+    if kind == "timestamp" and is_.is_timestamp(source):
+        return _instants
+    if is_.is_time(source) and kind == "time":
+        return lambda array, kind, _: _ok(array.cast(types.to_arrow(kind), safe=False))
+    return _generic
+
+
+def _nothing_known(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
+    nothing: Any = pa.nulls(len(array))
+    return _ok(nothing.cast(types.to_arrow(kind)))
+
+
+def _generic(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
+    return _cast_each(array, types.to_arrow(kind))
+
+
+def _from_text(array: pa.Array[Any], kind: str, zone: str) -> Cast:
+    readers = {"boolean": _flags_in_text, "timestamp": _instants_in_text, "time": _times_in_text}
+    read = readers.get(kind, _generic)
+    sound = _in_utf8(array)
+    converted = read(pc.utf8_trim_whitespace(sound.values), kind, zone)
+    return Cast(converted.values, sound.faults + converted.faults)
+
+
+def _durations(array: pa.Array[Any], kind: str, zone: str) -> Cast:
+    fine = array.type.unit == "ns"
+    micro = _ok(array.cast(pa.duration("us"), safe=False)) if fine else _cast_each(array, pa.duration("us"))
+    converted = cast(micro.values.view(pa.int64()), kind, zone)
+    return Cast(converted.values, micro.faults + converted.faults)
+
+
+def _cast_each(array: pa.Array[Any], target: pa.DataType) -> Cast:
+    """Cast all at once; if that fails, halve until the values that cannot be cast stand alone."""
+    if array.type.equals(target):
+        return _ok(array)
+    try:
+        return _ok(array.cast(target))
+    except pa.ArrowNotImplementedError:
+        return _all_at_fault(array, target)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        if len(array) == 1:
+            return _all_at_fault(array, target)
+    middle = len(array) // 2
+    parts = [_cast_each(array[:middle], target), _cast_each(array[middle:], target)]
+    bad = pa.concat_arrays([_or_false(part.faults, len(part.values)) for part in parts])
+    return Cast(pa.concat_arrays([part.values for part in parts]), (_unfit(array.type, bad),))
+
+
+def _all_at_fault(array: pa.Array[Any], target: pa.DataType) -> Cast:
+    nothing: Any = pa.nulls(len(array))
+    return Cast(nothing.cast(target), (_unfit(array.type, array.is_valid()),))
+
+
+def _or_false(faults: tuple[Fault, ...], rows: int) -> pa.BooleanArray:
+    return faults[0].where if faults else pa.array([False] * rows, pa.bool_())
+
+
+def _unfit(source: pa.DataType, where: pa.BooleanArray) -> Fault:
+    if pa.types.is_string(source) or pa.types.is_large_string(source):
+        return Fault("unreadable", "text that cannot be read as {type}", where)
+    return Fault("out_of_range", "{source} value that does not fit {type}", where)
+
+
+def _flags_in_text(array: pa.Array[Any], _kind: str, _zone: str) -> Cast:
+    said = pc.utf8_lower(array)
+    yes, known = pc.is_in(said, _TRUE), pc.is_in(said, pa.concat_arrays([_TRUE, _FALSE]))
+    return _flags(array, yes, known)
+
+
+def _flags_in_numbers(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
+    if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type) or pa.types.is_decimal(array.type)):
+        return _all_at_fault(array, types.to_arrow(kind))
+    number = array.cast(pa.float64(), safe=False)  # what loses digits is neither 0 nor 1
+    return _flags(array, pc.equal(number, 1.0), pc.or_(pc.equal(number, 0.0), pc.equal(number, 1.0)))
+
+
+def _flags(array: pa.Array[Any], yes: pa.BooleanArray, known: pa.BooleanArray) -> Cast:
+    odd = pc.and_(array.is_valid(), pc.invert(pc.fill_null(known, False)))
+    values = pc.if_else(pc.and_(array.is_valid(), pc.invert(odd)), yes, pa.scalar(None, pa.bool_()))
+    return _with(values, Fault("unreadable", "value that is neither yes nor no", odd))
+
+
+def _instants(array: pa.Array[Any], _kind: str, timezone: str) -> Cast:
+    zone = array.type.tz
+    if array.type.unit == "ns":
+        micro = _ok(array.cast(pa.timestamp("us", zone), safe=False))
+    else:
+        micro = _cast_each(array, pa.timestamp("us", zone))
+    if zone is None:
+        return Cast(_in_utc(micro.values, timezone), micro.faults)
+    return Cast(micro.values.view(pa.int64()).view(pa.timestamp("us")), micro.faults)
+
+
+def _instants_in_text(array: pa.Array[Any], _kind: str, timezone: str) -> Cast:
+    said = pc.replace_substring_regex(pc.ascii_upper(array), _FINER, r"\1")
+    zoned = pc.fill_null(pc.match_substring_regex(said, _ZONE), False)
+    nothing = pa.scalar(None, pa.string())
+    with_zone = _cast_each(pc.if_else(zoned, said, nothing), pa.timestamp("us", "UTC"))
+    without = _cast_each(pc.if_else(zoned, nothing, said), pa.timestamp("us"))
+    values = pc.coalesce(with_zone.values.view(pa.int64()).view(pa.timestamp("us")), _in_utc(without.values, timezone))
+    return Cast(values, with_zone.faults + without.faults)
+
+
+def _times_in_text(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
+    """Arrow reads no times of day from text; as part of an instant it does."""
+    whole = pc.binary_join_element_wise("1970-01-01T", array, "")
+    instants = _cast_each(whole, pa.timestamp("us"))
+    return Cast(instants.values.cast(types.to_arrow(kind)), instants.faults)
+
+
+def _in_utc(array: pa.Array[Any], timezone: str) -> pa.Array[Any]:
+    if timezone == "UTC":
+        return array
+    # An hour that a clock change repeats or skips has no right answer; these keep the order of rows.
+    aware: pa.Array[Any] = pc.assume_timezone(array, timezone, ambiguous="earliest", nonexistent="latest")
+    return aware.view(pa.int64()).view(pa.timestamp("us"))
+
+
+def _json_text(array: pa.Array[Any], _kind: str, _zone: str) -> Cast:
+    texts: list[str | None] = []
+    bad: list[bool] = []
+    for value in array:
+        try:
+            texts.append(json_text(value.as_py()) if value.is_valid else None)
+            bad.append(False)
+        except (ValueError, OverflowError):  # NaN, text that is not UTF-8, nanoseconds ... somewhere inside
+            texts.append(None)
+            bad.append(True)
+    return _with(
+        pa.array(texts, pa.string()),
+        Fault("not_json", "nested value that JSON cannot hold", pa.array(bad, pa.bool_())),
+    )
+
+
+def json_text(value: Any, *, lenient: bool = False) -> str:
+    """*value* as JSON: decimals as text, instants as ISO 8601, durations as microseconds, bytes as base64.
+
+    ValueError for NaN unless *lenient*.
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=lenient, default=_plain)
+
+
+def _plain(value: Any) -> str | int:
+    if isinstance(value, dt.timedelta):
+        return value // dt.timedelta(microseconds=1)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def _finite(values: pa.Array[Any]) -> Cast:
+    odd = pc.fill_null(pc.invert(pc.is_finite(values)), False)
+    return _with(values, Fault("not_finite", "NaN or infinity", odd))
+
+
+def _within_calendar(values: pa.Array[Any]) -> Cast:
+    """Only years 1 to 9999: what datetime2 and Python hold, so that every engine gives the same answer."""
+    low, high = _LIMITS[str(values.type)]
+    extremes = pc.min_max(values)
+    inside = pc.and_(pc.greater_equal(extremes["min"], low), pc.less_equal(extremes["max"], high))
+    if inside.as_py() is not False:  # None: no value at all
+        return _ok(values)
+    odd = pc.fill_null(pc.or_(pc.less(values, low), pc.greater(values, high)), False)
+    return _with(values, Fault("out_of_range", "a moment outside the years 1 to 9999", odd))
+
+
+def _within_day(values: pa.Array[Any]) -> Cast:
+    ticks = values.view(pa.int64())
+    odd = pc.fill_null(pc.or_(pc.less(ticks, 0), pc.greater_equal(ticks, _DAY)), False)
+    return _with(values, Fault("out_of_range", "a time outside the day", odd))
+
+
+_DAY = 86_400_000_000
+"""Microseconds."""
+
+
+class _Span(NamedTuple):
+    low: pa.Scalar[Any]
+    high: pa.Scalar[Any]
+
+
+_LIMITS = {
+    "timestamp[us]": _Span(
+        pa.scalar(dt.datetime(1, 1, 1), pa.timestamp("us")),  # noqa: DTZ001 - naive UTC by definition
+        pa.scalar(dt.datetime(9999, 12, 31, 23, 59, 59, 999_999), pa.timestamp("us")),  # noqa: DTZ001
+    ),
+    "date32[day]": _Span(pa.scalar(dt.date(1, 1, 1)), pa.scalar(dt.date(9999, 12, 31))),
+}
+
+
+def _storable_text(values: pa.Array[Any]) -> Cast:
+    sound = _in_utf8(values)
+    if not _may_hold_nul(sound.values):
+        return sound
+    odd = pc.fill_null(pc.match_substring(sound.values, "\0"), False)
+    clean = _with(sound.values, Fault("nul_in_text", "text with a NUL character", odd))
+    return Cast(clean.values, sound.faults + clean.faults)
+
+
+def _in_utf8(values: pa.Array[Any]) -> Cast:
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid:
+        return _not_utf8(values)
+    return _ok(values)
+
+
+def _may_hold_nul(values: pa.Array[Any]) -> bool:
+    """Search the buffer, which is far cheaper than each value. It may belong to more rows than these."""
+    data = values.buffers()[-1]
+    return data is not None and b"\0" in data.to_pybytes()
+
+
+def _not_utf8(values: pa.Array[Any]) -> Cast:
+    raw = values.view(pa.binary()).to_pylist()
+    odd = pa.array([value is not None and not _decodes(value) for value in raw], pa.bool_())
+    clean = [None if bad else value for value, bad in zip(raw, odd.to_pylist(), strict=True)]
+    fault = Fault("not_utf8", "text that is not UTF-8", odd)
+    return Cast(pa.array(clean, pa.binary()).cast(pa.string()), (fault,))
+
+
+def _decodes(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+_CHECKS: dict[str, Callable[[pa.Array[Any]], Cast]] = {
+    "real": _finite,
+    "double": _finite,
+    "date": _within_calendar,
+    "time": _within_day,
+    "timestamp": _within_calendar,
+    "text": _storable_text,
+}
+
+
+def _nothing(values: pa.Array[Any]) -> Cast:
+    return _ok(values)
+
+
+def _ok(values: pa.Array[Any]) -> Cast:
+    return Cast(values, ())
+
+
+def _with(values: pa.Array[Any], fault: Fault) -> Cast:
+    """*values* with those at fault set to NULL; no fault at all where none is."""
+    if not fault.where.true_count:
+        return _ok(values)
+    return Cast(pc.if_else(fault.where, pa.scalar(None, values.type), values), (fault,))

@@ -1,0 +1,1 @@
+"""Plan, stage, publish, tidy, and what is built of them."""

@@ -1,0 +1,110 @@
+"""Look into a file without loading it: rows, deletions, span of the cursor, columns; beside what is stored."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from shared.arrow import pc
+from shared.catalog import System
+from shared.contract import cursor, types
+from shared.contract.conform import Contract, fit
+from shared.errors import IngestError
+from shared.model import SYSTEM_COLUMNS, Column, Feed, Unit
+from shared.sources import Source
+from shared.warehouses import History, Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What a file holds, and what the warehouse holds of its feed."""
+
+    feed: str
+    files: Sequence[str]
+    rows: int = 0
+    active: int = 0
+    deleted: int = 0
+    rejected: int = 0
+    lowest: str | None = None
+    """Oldest and newest cursor of the file, as cursor text."""
+    highest: str | None = None
+    columns: Sequence[Column] = ()
+    differences: Sequence[str] = ()
+    """How the file's columns differ from the table's, in words."""
+    stored: Profile = field(default_factory=lambda: Profile(columns={}))
+    error: str | None = None
+    """Why a load would refuse it; then nothing else is known."""
+
+    @classmethod
+    def failed(cls, feed: str, files: Sequence[str], error: IngestError) -> Audit:
+        return cls(feed=feed, files=files, error=str(error))
+
+
+def audit(
+    table: str, unit: Unit, source: Source, system: System, history: History, *, latest_cursor: dt.datetime | None
+) -> Audit:
+    """Read all of *unit* as a load would. DataError if a load would refuse it."""
+    described = source.describe(unit)
+    feed = system.feed(table, [name for schema in described.schemas.values() for name in schema.names])
+    columns = fit(described.schemas, feed)
+    contract = Contract(feed, columns, latest_cursor=latest_cursor)
+    rows = deleted = rejected = 0
+    low: Any = None
+    high: Any = None
+    for part in described.slices:
+        for batch in source.read(part):
+            found = contract.conform(batch, 0)
+            rows, rejected = rows + batch.num_rows, rejected + found.rejected
+            deleted += _flagged(found.accepted, feed)
+            low, high = _span(found.accepted, feed, low, high)
+    stored = history.profile(feed)
+    return Audit(
+        feed=feed.name, files=list(described.schemas), rows=rows, active=rows - rejected - deleted, deleted=deleted,
+        rejected=rejected, lowest=_text(low), highest=_text(high), columns=columns,
+        differences=_differences(columns, stored), stored=stored,
+    )  # fmt: skip
+
+
+def _flagged(batch: pa.RecordBatch, feed: Feed) -> int:
+    if feed.deleted is None or feed.deleted not in batch.schema.names:
+        return 0
+    return int(pc.sum(batch[feed.deleted]).as_py() or 0)
+
+
+def _span(batch: pa.RecordBatch, feed: Feed, low: Any, high: Any) -> tuple[Any, Any]:
+    if feed.cursor is None or feed.cursor not in batch.schema.names:
+        return low, high
+    found: Any = pc.min_max(batch[feed.cursor]).as_py()
+    lows = [value for value in (low, found["min"]) if value is not None]
+    highs = [value for value in (high, found["max"]) if value is not None]
+    return min(lows, default=None), max(highs, default=None)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else cursor.text(value)
+
+
+def _differences(columns: Sequence[Column], stored: Profile) -> list[str]:
+    """In the words of what a load would do about them."""
+    if not stored.columns:
+        return ["there is no table yet"]
+    known = {name.casefold(): (name, kind) for name, kind in stored.columns.items()}
+    told: list[str] = []
+    for column in columns:
+        name, kind = known.get(column.name.casefold(), (column.name, None))
+        wider = types.widened(kind, column.type) if kind else None
+        if kind is None and column.type != types.NULL:
+            told.append(f"new column {column.name} ({column.type})")
+        elif kind is not None and column.type != types.NULL and wider is None:
+            told.append(f"{name} is {kind} in the table and {column.type} here: would be refused")
+        elif kind is not None and wider not in (None, kind):
+            told.append(f"{name} would be widened from {kind} to {wider}")
+    given = {column.name.casefold() for column in columns}
+    given |= {name.casefold() for name in SYSTEM_COLUMNS}
+    told += [f"column {name} is missing here: keeps its values" for f, (name, _) in known.items() if f not in given]
+    return told

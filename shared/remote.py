@@ -1,0 +1,134 @@
+"""Calls to another machine: asked again while that may help, and failures in words that hold no secret."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeAlias, TypeVar
+
+import stamina
+
+from shared.errors import ConfigError, ConflictError, IngestError, TransientError
+from shared.redaction import redact
+from shared.stores import File
+
+T = TypeVar("T")
+Kinds: TypeAlias = tuple[type[Exception], ...]
+
+CONNECT_SECONDS = 15.0
+READ_SECONDS = 60.0
+"""How long an open connection may stay silent."""
+BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses that may pass."""
+_ATTEMPTS = 6
+_ALL_SECONDS = 300.0
+"""How long one call may be repeated for, waits included."""
+_LONGEST_WAIT = 120.0
+
+
+class RetryLater(TransientError):  # noqa: N818 - it is one by its base
+    """A failure that may pass; ``after`` is how many seconds the other side wants to be left alone."""
+
+    def __init__(self, problem: str, *, fix: str = "Try again later", after: float | None = None) -> None:
+        super().__init__(problem, fix=fix)
+        self.after = after
+
+
+class RedactedCause(Exception):  # noqa: N818 - it is not raised
+    """What a library said of a failure, without the secrets: the cause that our errors show."""
+
+
+def call_with_retry(
+    call: Callable[[], T], kinds: tuple[type[Exception], ...], explained: Callable[[Exception], IngestError]
+) -> T:
+    """What *call* returns. Its failures of *kinds* are *explained*; the call is repeated if they may pass."""
+    for attempt in stamina.retry_context(on=_wait, attempts=_ATTEMPTS, timeout=_ALL_SECONDS, wait_max=20.0):
+        with attempt:
+            return _once(call, kinds, explained)
+    raise AssertionError("stamina always raises or returns")  # pragma: no cover
+
+
+def single_attempt() -> dict[str, Any]:
+    """Options of one call of an Azure client: repeating it is for ``asked``, which hears of it."""
+    return {"retry_total": 0, "connection_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
+
+
+def _once(
+    call: Callable[[], T], kinds: tuple[type[Exception], ...], explained: Callable[[Exception], IngestError]
+) -> T:
+    try:
+        return call()
+    except IngestError:
+        raise
+    except kinds as error:
+        failure = explained(error)
+        failure.__cause__ = RedactedCause(f"{type(error).__name__}: {redact(str(error))}")
+    raise failure  # out here, as the library's own error, which repeats URLs, would be its context in there
+
+
+def _wait(error: Exception) -> bool | float:
+    if not isinstance(error, RetryLater):
+        return False
+    if error.after is None:
+        return True
+    return error.after if error.after <= _LONGEST_WAIT else False
+
+
+def retry_after(text: str | None, date: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for; a moment in it is set against the Date of the same response.
+
+    >>> retry_after("7", None), retry_after("soon", None)
+    (7.0, None)
+    >>> retry_after("Tue, 24 Feb 2026 12:00:30 GMT", "Tue, 24 Feb 2026 12:00:00 GMT")
+    30.0
+    """
+    if not text:
+        return None
+    try:
+        if text.strip().isdigit():
+            return float(text)
+        return max(0.0, (parsedate_to_datetime(text) - parsedate_to_datetime(date or "")).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def unreachable(error: BaseException, host: str) -> IngestError:
+    """Why there is no answer from *host*, by what lies at the bottom of *error*."""
+    reasons = list(_causes(error))
+    for reason in reasons:
+        # EAI_AGAIN and the like are a resolver's trouble, which passes; these say that there is no such name.
+        if isinstance(reason, socket.gaierror) and reason.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
+            return ConfigError(f"there is no host {host}", fix="Check its name in the URL, and this machine's DNS")
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return ConfigError(
+                f"the certificate of {host} is not trusted here: {reason.verify_message}",
+                fix="Check the host, and this machine's clock and certificates",
+            )
+    if any(isinstance(reason, ConnectionRefusedError) for reason in reasons):
+        return RetryLater(f"{host} refuses connections", fix="Check that it is up and the port right, then try again")
+    if any(isinstance(reason, TimeoutError) or "timed out" in str(reason).lower() for reason in reasons):
+        return RetryLater(f"{host} does not answer in time", fix="Check the network and firewalls, then try again")
+    return RetryLater(f"the connection to {host} broke", fix="Try again; if it stays, check the network and proxies")
+
+
+def changed(file: File) -> ConflictError:
+    return ConflictError(f"{file.name} changed while it was read", fix="Load it again; its new content is new work")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """*error* and everything behind it; libraries wrap one exception as another's argument or ``reason``, too."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        inner = [getattr(one, name, None) for name in ("__cause__", "__context__", "reason", "inner_exception")]
+        waiting += [*inner, *one.args]
+        if isinstance(errors := getattr(one, "errors", None), dict):  # paramiko's, one for each address
+            waiting += errors.values()

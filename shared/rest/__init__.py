@@ -1,0 +1,1 @@
+"""How REST APIs and webhooks of others are called over HTTP."""

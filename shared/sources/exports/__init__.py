@@ -1,0 +1,1 @@
+"""Folders of exported Parquet files as a source."""

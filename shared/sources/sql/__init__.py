@@ -1,0 +1,1 @@
+"""Tables of MariaDB, MySQL and PostgreSQL as a source."""

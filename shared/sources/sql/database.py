@@ -1,0 +1,240 @@
+"""A database that is only read: how it is reached, and what goes wrong there in our words."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import psycopg
+import pymysql
+import sqlalchemy as sa
+
+from pymysql.constants import FIELD_TYPE
+from pymysql.converters import conversions
+
+from shared.errors import ConfigError, IngestError
+from shared.remote import CONNECT_SECONDS, RetryLater, call_with_retry, unreachable
+from shared.settings import url_kind
+
+T = TypeVar("T")
+
+QUERY_SECONDS = 300
+"""How long a query may take: each reads one page, counts one slice, or finds one border."""
+
+_DRIVERS = {"mysql": "mysql+pymysql", "mariadb": "mysql+pymysql", "postgresql": "postgresql+psycopg"}
+_OPTIONS = {
+    "mysql+pymysql": {"ssl_ca", "ssl_cert", "ssl_key", "ssl_check_hostname"},
+    "postgresql+psycopg": {"sslmode", "sslrootcert", "sslcert", "sslkey"},
+}
+"""What a URL may say beside ``schema``: how the connection is encrypted."""
+
+# Moments and times of day come as text: Python holds no zero date, no time beyond a day, no infinity.
+_AS_TEXT = (FIELD_TYPE.DATE, FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP, FIELD_TYPE.TIME)
+_CONNECT: dict[str, dict[str, Any]] = {
+    "mysql+pymysql": {
+        "charset": "utf8mb4",
+        "connect_timeout": int(CONNECT_SECONDS),
+        "read_timeout": QUERY_SECONDS,
+        "write_timeout": QUERY_SECONDS,
+        "conv": {kind: read for kind, read in conversions.items() if kind not in _AS_TEXT},
+    },
+    "postgresql+psycopg": {
+        "client_encoding": "utf8",
+        "connect_timeout": int(CONNECT_SECONDS),
+        "tcp_user_timeout": 60_000,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "application_name": "sluice",
+    },
+}
+_FIRST = {
+    "mysql+pymysql": (
+        "SET time_zone = '+00:00'",
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY",
+    ),
+    "postgresql+psycopg": (
+        "SET TIME ZONE 'UTC'",
+        "SET DateStyle = 'ISO, YMD'",
+        f"SET statement_timeout = '{QUERY_SECONDS}s'",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY",
+    ),
+}
+
+_LOGIN, _RIGHTS, _MISSING, _UNFIT, _PASSING = "login", "rights", "missing", "unfit", "passing"
+_MARIADB = {
+    **dict.fromkeys((1044, 1045, 1049, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159, 4151), _LOGIN),
+    **dict.fromkeys((1142, 1143, 1227, 1345, 1370), _RIGHTS),
+    **dict.fromkeys((1054, 1146, 1356), _MISSING),
+    **dict.fromkeys((1040, 1053, 1077, 1152, 1203, 1205, 1213, 1226, 1317, 1969, 3024), _PASSING),
+    **dict.fromkeys((*range(1158, 1162), *range(2000, 3000)), _PASSING),
+}  # fmt: skip
+"""By error number: what the server says from 1000 on, the client's own from 2000 on."""
+_POSTGRES = {
+    "28": _LOGIN, "3D": _LOGIN, "42501": _RIGHTS, "42P01": _MISSING, "42703": _MISSING, "3F000": _MISSING,
+    "42883": _UNFIT, "42804": _UNFIT,
+    "08": _PASSING, "40": _PASSING, "53": _PASSING, "55": _PASSING, "57": _PASSING, "58": _PASSING,
+}  # fmt: skip
+"""By the beginning of SQLSTATE."""
+_REFUSED = re.compile(
+    r"FATAL: +(?:password|role|database|no pg_hba|permission|Peer|Ident|\w+ authentication)|no password supplied"
+    r"|does not support SSL|SSL was required|invalid \w+ value|certificate",
+    re.IGNORECASE,
+)
+_NO_HOST = re.compile(r"not known|could not translate host name|failed to resolve host|No address associated")
+
+
+class Database:
+    """Where the tables of one system are. Every call has a connection of its own, which is closed after it."""
+
+    def __init__(self, setting: str, url: str | None) -> None:
+        self._setting = setting
+        known = _parsed(setting, url)
+        query = dict(known.query)
+        schema = query.pop("schema", None)
+        self.schema = schema if isinstance(schema, str) else None
+        self._host = f"{known.host}:{known.port}" if known.port else str(known.host)
+        self._name = known.database
+        driver = known.drivername
+        self._engine = sa.create_engine(
+            known.set(query=query), poolclass=sa.NullPool, connect_args=_CONNECT[driver], hide_parameters=True,
+            isolation_level="AUTOCOMMIT",
+        )  # fmt: skip
+        sa.event.listen(self._engine, "connect", lambda raw, _: _prepare(raw, _FIRST[driver]))
+
+    @property
+    def dialect(self) -> str:
+        """``mysql`` (and MariaDB) or ``postgresql``."""
+        return self._engine.dialect.name
+
+    def called(self, table: str) -> str:
+        """A table as people know it."""
+        return f"{self.schema or self._name}.{table}"
+
+    def rows(self, statement: sa.Select[Any]) -> Sequence[Sequence[Any]]:
+        return self.do(lambda connection: connection.execute(statement).fetchall())
+
+    def do(self, work: Callable[[sa.Connection], T]) -> T:
+        """What *work* says; asked again if what went wrong may pass, and a TransientError in the end."""
+
+        def call() -> T:
+            with self._engine.connect() as connection:
+                return work(connection)
+
+        return call_with_retry(call, (sa.exc.DBAPIError, pymysql.Error, psycopg.Error, OSError), self._explained)
+
+    def reflected(self, table: str) -> tuple[list[dict[str, Any]], list[list[str]]]:
+        """The columns of a table or view, and the sets of them that tell its rows apart."""
+
+        def look(connection: sa.Connection) -> tuple[list[dict[str, Any]], list[list[str]]]:
+            found = sa.inspect(connection)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", sa.exc.SAWarning)  # of a type it does not know: it is read as text
+                reflected = found.get_columns(table, self.schema)
+                key = found.get_pk_constraint(table, self.schema)["constrained_columns"]
+                unique = [one["column_names"] for one in found.get_unique_constraints(table, self.schema)]
+            columns = [{**one, "name": self._spelled(one["name"])} for one in reflected]
+            return columns, [[*map(self._spelled, names)] for names in (key, *unique) if names]
+
+        try:
+            return self.do(look)
+        except sa.exc.NoSuchTableError:
+            raise self.missing(self.called(table)) from None
+
+    def _spelled(self, name: str) -> str:
+        """SQLAlchemy reads MariaDB's names as they are quoted: a backtick in one comes twice."""
+        return name.replace("``", "`") if self.dialect == "mysql" else name
+
+    def missing(self, what: str) -> ConfigError:
+        return ConfigError(
+            f"{what} is not in the database of {self._setting}, or its user may not see it",
+            fix="Check the feed in the catalog, the database and ?schema= in that setting, and the user's rights",
+        )
+
+    def _explained(self, error: Exception) -> IngestError:
+        found = getattr(error, "orig", None) or error
+        said, kind = _line(found), _kind(found)
+        if kind is None:
+            raise error  # a bug of ours
+        return self._away(found, said) if kind == _PASSING else self._refusal(kind, said)
+
+    def _refusal(self, kind: str, said: str) -> ConfigError:
+        if kind == _LOGIN:
+            return ConfigError(
+                f"the database on {self._host} refuses the sign-in: {said}",
+                fix=f"Check user, password and database in {self._setting}, and that the server lets this machine in",
+            )
+        if kind == _RIGHTS:
+            return ConfigError(f"the user of {self._setting} may not read there: {said}", fix="Grant it SELECT")
+        if kind == _UNFIT:
+            return ConfigError(f"the rows cannot be put in order: {said}", fix="Choose other keys or another cursor")
+        return self.missing(f"what the feed names ({said})")
+
+    def _away(self, error: BaseException, said: str) -> IngestError:
+        if _NO_HOST.search(said):
+            return ConfigError(f"there is no host {self._host}", fix=f"Check {self._setting}, and this machine's DNS")
+        if isinstance(error, OSError) or "connect" in said.lower():
+            return unreachable(error, self._host)
+        return RetryLater(f"the database on {self._host} is away or busy: {said}", fix="Try again later")
+
+
+def _parsed(setting: str, url: str | None) -> sa.URL:
+    if not url:
+        raise ConfigError(
+            f"no value for {setting}", fix=f"Set it to {'://... or '.join(_DRIVERS)}://user:password@host/database"
+        )
+    kind, _ = url_kind(setting, url, _DRIVERS)
+    try:
+        known = sa.make_url(url).set(drivername=_DRIVERS[kind])
+    except (sa.exc.ArgumentError, ValueError):
+        known = None
+    if known is None or not known.host or not known.database:
+        raise ConfigError(
+            f"{setting} names no host or no database",
+            fix=f"Write {kind}://user:password@host:port/database, with % codes for what is special in a password",
+        )
+    strange = sorted(set(known.query) - {"schema", *_OPTIONS[known.drivername]})
+    if strange:
+        raise ConfigError(
+            f"{setting} has options that are not known here: {', '.join(map(repr, strange))}",
+            fix=f"Known are schema, {', '.join(sorted(_OPTIONS[known.drivername]))}",
+        )
+    return known
+
+
+def _prepare(raw: Any, statements: Sequence[str]) -> None:
+    """What holds for a session: moments in UTC, and nothing is written."""
+    if not isinstance(raw, pymysql.Connection):
+        raw.autocommit = True  # a rollback would take back what is set
+    with raw.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def _kind(error: BaseException) -> str | None:
+    if isinstance(error, OSError):
+        return _PASSING
+    if isinstance(error, pymysql.Error):
+        number = error.args[0] if error.args else 0
+        return _PASSING if isinstance(error, pymysql.InterfaceError) else _MARIADB.get(number)
+    if isinstance(error, psycopg.Error) and error.sqlstate:
+        starts = (error.sqlstate, error.sqlstate[:2])
+        return next((_POSTGRES[start] for start in starts if start in _POSTGRES), None)
+    if not isinstance(error, psycopg.OperationalError):
+        return None
+    return _LOGIN if _REFUSED.search(str(error)) else _PASSING
+
+
+def _line(error: BaseException) -> str:
+    """What the server or the driver said, in one line and without the full stop."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return _flat(error.diag.message_primary)
+    if isinstance(error, pymysql.Error) and len(error.args) > 1:
+        return _flat(str(error.args[1]))
+    return _flat(str(error) or type(error).__name__)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")

@@ -1,0 +1,80 @@
+"""Arrow batches as arrays of parameters, of which the driver is told every type and width beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from shared.arrow import pc
+from shared.warehouses.azure_sql import tsql
+from shared.warehouses.azure_sql.session import IN_ROW, MSSQLSession
+
+_CHUNK_BYTES = 16 << 20
+"""What one call of fast_executemany may keep: it holds every row at its full declared width."""
+_CHUNK_ROWS = 10_000
+
+
+def utf16_units(column: Any) -> Any:
+    """Length of each text as SQL Server counts it: characters beyond the first 65,536 count twice."""
+    lengths = pc.utf8_length(column)
+    if pc.max(pc.binary_length(column)).as_py() == pc.max(lengths).as_py():
+        return lengths
+    return pa.array([len(value.encode("utf-16-le")) // 2 if value else 0 for value in column.to_pylist()], pa.int32())
+
+
+def long_columns(batch: pa.RecordBatch, keys: Iterable[str]) -> set[str]:
+    """Text columns with a value that an ordinary column does not hold."""
+    texts = [f.name for f in batch.schema if pa.types.is_string(f.type) and f.name not in set(keys)]
+    found = set()
+    for name in texts:
+        column = batch.column(batch.schema.get_field_index(name))
+        if (pc.max(pc.binary_length(column)).as_py() or 0) > IN_ROW and pc.max(utf16_units(column)).as_py() > IN_ROW:
+            found.add(name)
+    return found
+
+
+def insert_many(session: MSSQLSession, table: str, batch: pa.RecordBatch) -> None:
+    """Insert *batch* with one call, every parameter's type and width said beforehand."""
+    cursor = session.connection.cursor()
+    cursor.fast_executemany = True
+    cursor.setinputsizes([_input_size(column) for column in batch.columns])
+    rows = list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+    cursor.executemany(tsql.insert(table, batch.schema.names), rows)
+
+
+_SIZES: dict[pa.DataType, tuple[int, int, int]] = {
+    pa.bool_(): (-7, 1, 0), pa.int16(): (5, 5, 0), pa.int32(): (4, 10, 0), pa.int64(): (-5, 19, 0),
+    pa.float32(): (7, 24, 0), pa.float64(): (8, 53, 0), pa.date32(): (91, 10, 0), pa.time64("us"): (-154, 15, 6),
+    pa.timestamp("us"): (93, 26, 6),
+}  # fmt: skip
+"""ODBC's number of the SQL type, precision and scale."""
+
+
+def _input_size(column: pa.Array[Any]) -> tuple[int, int, int]:
+    if pa.types.is_decimal(column.type):
+        return (3, column.type.precision, column.type.scale)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        widest = pc.max(utf16_units(column)).as_py() or 1
+        return (-9, max(1, widest) if widest <= IN_ROW else 0, 0)  # 0 is nvarchar(max)
+    return _SIZES[column.type]
+
+
+def chunks(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Parts of *batch* whose rows, all at the width of the widest, stay small."""
+    wide = sum(2 * size[1] if size[0] == -9 else 32 for size in map(_input_size, batch.columns))
+    rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // max(1, wide)))
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)
+
+
+def gathered(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(one.nbytes for one in waiting) >= size:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+    if any(one.num_rows for one in waiting):
+        yield pa.Table.from_batches(waiting)

@@ -1,0 +1,277 @@
+"""A few rows straight into their table on SQL Server: one batch reads what is stored, one writes what is decided.
+
+A batch with parameters runs as a procedure, and SQL Server refuses one that ends with more or fewer transactions open
+than it began with (error 266). So no transaction spans the two. The first takes no lock; the second takes the feed's,
+writes only if no run has been merged since the first one looked, and commits. Where one has, all is done again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import sqlalchemy as sa
+
+from shared.contract import types
+from shared.errors import DataError
+from shared.model import SYSTEM_COLUMNS, Feed, Plan, Run, Staged
+from shared.warehouses import Merged
+from shared.warehouses.azure_sql import errors, tsql
+from shared.warehouses.azure_sql.session import MSSQLSession, column_types, describe, said
+from shared.warehouses.merge import history, ingest, shape
+from shared.warehouses.merge.changes import BY, equal
+from shared.warehouses.merge.history import TWICE
+from shared.warehouses.merge.in_memory import ColumnNames, Key, Stored, Values, Write, by_key, decide
+from shared.warehouses.merge.session import Expression, Row
+from shared.warehouses.merge.types import TEXT
+from shared.warehouses.server import inline
+
+Text: TypeAlias = "tuple[str, list[Any]]"
+_MOST_PARAMETERS = 2_000
+"""SQL Server takes 2,100, some of which the driver wants for itself."""
+_LOOKS = 3
+_UNLIKE = frozenset([206, 207, 241, 245, 402, 8114, 8115])
+"""The table lacks the key, or has it in a type that does not go with the run's: the ordinary merge says what to do."""
+_THROWN = 50_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locking:
+    """How the feed's table is locked."""
+
+    resource: str
+    timeout: float
+    """Seconds."""
+    check: Callable[[int], None]
+    """Raises what has to be raised for what sp_getapplock returned."""
+
+
+class Seen(NamedTuple):
+    """What the first batch found."""
+
+    merged: int
+    """Runs of the feed in history, by which the second sees whether there is another one."""
+    before: Run | None
+    """The run as history has it."""
+    late: dt.datetime | None
+    client: str | None
+    """Whose data the feed has, if not that of the run's client."""
+    described: list[Row]
+    stored: list[Stored]
+
+
+class _Fitting(NamedTuple):
+    """The table as it is, where it has room for the run as it is."""
+
+    table: sa.Table
+    spelling: ColumnNames
+
+
+def merge(session: MSSQLSession, plan: Plan, staged: Sequence[Staged], run: Run, locking: Locking) -> Merged | None:
+    """Merge the rows that came inline, in a transaction of its own; None, nothing done, if it takes a staging table."""
+    incoming = _rows(plan.feed, staged)
+    for _ in range(_LOOKS):
+        seen = _look(session, plan, run, incoming, locking)
+        if seen is None:
+            return None
+        if seen.before is not None and seen.before.status == "done":
+            return Merged(seen.before, ())
+        if seen.client is not None:
+            history.refuse_client(run, seen.client)
+        fitting = _fitting(plan, incoming, seen.described)
+        known = by_key(fitting.spelling, seen.stored, map(fitting.spelling.key, incoming)) if fitting else None
+        if fitting is None or known is None:
+            return None
+        rules = history.rules(plan.feed, run, seen.late)
+        decided = decide(rules, run.id, fitting.spelling, known, incoming)
+        done = history.done(run, rules, decided.counts)
+        batch = _writing(session, fitting, decided.writes, done, seen.merged, locking)
+        if len(batch[1]) > _MOST_PARAMETERS:
+            return None
+        if _write(session, batch, seen.merged, done, locking):
+            return Merged(done, ())
+    return None  # others merge all the time: the ordinary way waits for its turn
+
+
+def _rows(feed: Feed, staged: Sequence[Staged]) -> list[Values]:
+    batches = (batch for part in staged for batch in inline.read(part.inline or ""))
+    rows: list[Values] = [row for batch in batches for row in batch.to_pylist()]
+    promised = sum(part.rows for part in staged)
+    if len(rows) != promised:
+        raise DataError(
+            f"{promised} rows of {feed.name} were handed on, but {len(rows)} are there", fix="Load it again"
+        )
+    return rows
+
+
+# -- the first batch
+
+
+def _look(session: MSSQLSession, plan: Plan, run: Run, incoming: Sequence[Values], locking: Locking) -> Seen | None:
+    feed, kinds = plan.feed, {column.name: column.type for column in plan.columns}
+    if any(kinds[key] == types.NULL for key in feed.keys):
+        return None  # every row was rejected
+    parts: list[Text] = [
+        said(_merged(run)),  # first, so that whatever comes after it is noticed
+        said(ingest.finding(run.id)),
+        said(history.overtaking(run)),
+        said(history.other_clients(run)),
+        (describe(feed.system, feed.table), []),
+        *_stored(session, feed, run, {key: kinds[key] for key in feed.keys}, incoming),
+    ]
+    text, parameters = _batch(tsql.wait_at_most(locking.timeout), *parts)
+    if len(parameters) > _MOST_PARAMETERS:
+        return None
+    try:
+        found = session.batch(text, parameters)
+    except Exception as error:
+        if errors.number(error) in _UNLIKE:
+            return None
+        raise
+    merged, before, late, client, described, *rows = found
+    return Seen(
+        merged=merged.rows[0][0],
+        before=ingest.as_run(before.rows[0]) if before.rows else None,
+        late=late.rows[0][0],
+        client=client.rows[0][0] if client.rows and run.client is not None else None,
+        described=described.rows,
+        stored=[Stored(dict(zip(names, row[:-1], strict=False)), row[-1]) for names, found in rows for row in found],
+    )
+
+
+def _merged(run: Run) -> sa.Select[Any]:
+    old = ingest.RUN.c
+    return sa.select(sa.func.count()).where(old.feed == run.feed, old.status == "done")
+
+
+def _stored(
+    session: MSSQLSession, feed: Feed, run: Run, kinds: dict[str, str], incoming: Sequence[Values]
+) -> Iterator[Text]:
+    """All columns of the rows with the keys of *incoming*, and when the exports were made that they are from."""
+    if not incoming:
+        return
+    table = shape.target(feed, {**kinds, BY: shape.OUR_TYPES[BY]}).alias("t")
+    old = ingest.RUN.c
+    # An aggregate, as a row must not come twice whatever is in the history.
+    exported = sa.select(sa.func.max(old.exported_at)).where(
+        old.id == table.c[BY], old.feed == run.feed, old.status == "done"
+    )
+    keys = dict.fromkeys(tuple(row[key] for key in feed.keys) for row in incoming)
+    here = sa.or_(*(_same(session, table, feed.keys, key) for key in keys))
+    text, parameters = said(
+        sa.select(sa.literal_column("[t].*"), exported.scalar_subquery().label("_sluice_exported"))
+        .select_from(table)
+        .where(here)
+    )
+    yield f"IF OBJECT_ID({tsql.text(tsql.name(feed.system, feed.table))}) IS NOT NULL {text}", parameters
+
+
+# -- in between
+
+
+def _fitting(plan: Plan, incoming: Sequence[Values], described: Sequence[Row]) -> _Fitting | None:
+    """None if the table is missing, or would have to change for this run."""
+    feed = plan.feed
+    kinds = column_types(feed.system, feed.table, described)
+    spelled = {name.casefold(): name for name in kinds}
+    stored: dict[str, str] = {}
+    for column in plan.columns:
+        known = spelled.get(column.name.casefold())
+        if column.type == types.NULL:
+            stored |= {column.name: known} if known else {}
+        elif known is None or types.widened(kinds[known], column.type) != kinds[known]:
+            return None
+        else:
+            stored[column.name] = known
+    room = {row[0]: row[4] for row in described}
+    fits = all(_fits(row.get(name), room[column]) for row in incoming for name, column in stored.items())
+    if not fits or not set(SYSTEM_COLUMNS) <= kinds.keys():
+        return None
+    return _Fitting(shape.target(feed, kinds), ColumnNames(keys=feed.keys, stored=stored))
+
+
+def _fits(value: Any, most: int | None) -> bool:
+    """Whether a text of UTF-16 units, or bytes, fits a column of length *most*; -1 or None for no limit."""
+    if most is None or most < 0 or not isinstance(value, str | bytes):
+        return True
+    return len(value if isinstance(value, bytes) else value.encode("utf-16-le")) <= most * (1 + isinstance(value, str))
+
+
+# -- the second batch
+
+
+def _writing(
+    session: MSSQLSession, fitting: _Fitting, writes: Sequence[Write], run: Run, merged: int, locking: Locking
+) -> Text:  # fmt: skip
+    count, of_feed = said(_merged(run))
+    changes = [part for statement, rows in _changes(session, fitting, writes) for part in _exactly(statement, rows)]
+    text, parameters = _batch(*changes, *map(said, ingest.writing(run)), tsql.COMMIT)
+    return (
+        f"{tsql.begin(locking.timeout)}; {tsql.applock(locking.resource, locking.timeout)};"
+        f" DECLARE @merged bigint = ({count}); SELECT @merged;"
+        f" IF @taken IN (0, 1) AND @merged = {int(merged)} BEGIN {text}; END ELSE {tsql.ROLLBACK}",
+        [*of_feed, *parameters],
+    )
+
+
+def _changes(
+    session: MSSQLSession, fitting: _Fitting, writes: Sequence[Write]
+) -> Iterator[tuple[sa.Update | sa.Delete | sa.Insert, int]]:
+    """Statements, and how many rows each has to touch."""
+    table, keys = fitting.table, [fitting.spelling.stored[key] for key in fitting.spelling.keys]
+    for write in writes:
+        if write.verb == "delete":
+            yield sa.delete(table).where(_same(session, table, keys, write.key)), 1
+        elif write.verb == "update":
+            yield sa.update(table).where(_same(session, table, keys, write.key)).values(_values(table, write)), 1
+    new = [_values(table, write) for write in writes if write.verb == "insert"]
+    if new:
+        yield sa.insert(table).values(new), len(new)
+
+
+def _write(session: MSSQLSession, batch: Text, merged: int, run: Run, locking: Locking) -> bool:
+    """Whether it was written: not if another run came first."""
+    try:
+        taken, now_merged = (result.rows[0][0] for result in session.batch(*batch))
+    except Exception as error:
+        if errors.number(error) != _THROWN:
+            raise
+        raise DataError(f"a row of {run.feed} that was to change is not there just once", fix=TWICE) from error
+    locking.check(taken)
+    return bool(now_merged == merged)
+
+
+def _exactly(statement: sa.ClauseElement, rows: int) -> tuple[Text, str]:
+    refused = f"IF @@ROWCOUNT <> {rows} THROW {_THROWN}, N'other rows than those found', 1"
+    return said(statement), refused
+
+
+# -- pieces of statements
+
+
+def _batch(*parts: Text | str) -> Text:
+    """Statements one after the other."""
+    told = [(part, []) if isinstance(part, str) else part for part in parts]
+    return "; ".join(text for text, _ in told), [value for _, parameters in told for value in parameters]
+
+
+def _same(session: MSSQLSession, table: Any, names: Sequence[str], key: Key) -> Expression:
+    """Whether a row has *key*, to the letter."""
+    pairs = zip((table.c[name] for name in names), key, strict=True)
+    return sa.and_(*(equal(session, column, _value(column, value)) for column, value in pairs))
+
+
+def _values(table: sa.Table, write: Write) -> dict[str, Expression]:
+    return {name: _value(table.c[name], value) for name, value in write.values.items()}
+
+
+def _value(column: sa.Column[Any], value: Any) -> Expression:
+    """*value* as a parameter. NULL is none: the driver would have to ask the server for its type."""
+    if value is None:
+        return sa.null()
+    if isinstance(value, dt.time):  # pyodbc drops the fraction of a second
+        return sa.cast(sa.literal(value.isoformat("microseconds"), TEXT), column.type)
+    return sa.type_coerce(value, column.type)  # a bare parameter SQLAlchemy would call by its column's name

@@ -1,0 +1,324 @@
+"""DuckDB: a warehouse in one file, for a laptop and for tests.
+
+One process writes at a time. The file is opened for each verb and closed after it, and waited for if another
+process has it. What is staged goes to a file of its own beside the warehouse, uncompressed, so that staging
+holds up nobody and leaves no holes behind; only a first load is staged in the warehouse itself, compressed as
+it will stay, to become the table by being renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+import threading
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import sqlalchemy as sa
+import stamina
+
+from shared.contract import cursor, types
+from shared.contract.conform import ROW
+from shared.errors import ConfigError, TransientError
+from shared.ids import run_of_staging, staging_name
+from shared.model import Column, Feed, Finding, Plan, Run, Staged, from_text
+from shared.settings import Settings
+from shared.warehouses import Limits, Loaded, Merged, Profile
+from shared.warehouses.duckdb.locks import StagingLocks
+from shared.warehouses.duckdb.session import ALIAS, DuckDBSession, drained, is_held, translated
+from shared.warehouses.merge import ddl, ingest, shape
+from shared.warehouses.merge.merge import Merge
+from shared.warehouses.merge.session import Expression
+from shared.warehouses.merge.types import sql_type
+
+_HELD = re.compile(r"Conflicting lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
+
+
+def open_warehouse(settings: Settings) -> DuckDBWarehouse:
+    """The URL's path is relative after three slashes and absolute after four, as in SQLAlchemy's."""
+    path = Path(settings.warehouse_url.removeprefix("duckdb://").removeprefix("/"))
+    if not path.name or path.name == ":memory:":
+        raise ConfigError("WAREHOUSE_URL names no file", fix="Write duckdb:///path/to/warehouse.duckdb")
+    return DuckDBWarehouse(path, settings.warehouse_memory, settings.warehouse_lock_timeout)
+
+
+class DuckDBWarehouse:
+    """A warehouse in the file *path*; *memory* is what DuckDB may use of it, as DuckDB writes sizes."""
+
+    def __init__(self, path: Path, memory: str, lock_timeout: float) -> None:
+        self._path = path.resolve()
+        self._config: dict[str, Any] = {
+            "memory_limit": memory,
+            "preserve_insertion_order": False,
+            "temp_directory": f"{self._path}.tmp",
+        }
+        self._timeout = lock_timeout
+        self._claims = StagingLocks(self._side("").parent, lock_timeout)
+        self._opening = threading.Lock()
+        self._branching, self._creating = threading.Lock(), threading.Lock()
+        self._merging: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._users = 0
+
+    def stage(
+        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], room: int = 0
+    ) -> Loaded:
+        self._claims.take(name)
+        with self._session() as session:
+            if not session.columns(feed.system, feed.table):
+                with self._creating:  # of two threads that do it at once DuckDB refuses one
+                    ddl.create_schema(session, feed.system)
+                table = session.quoted(feed.system, name)
+                return _drained(session, f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming", columns, batches)  # noqa: S608 - quoted
+        with self._beside(name) as (session, table):
+            # It is read once and thrown away: compressing it would take longer than all the rest.
+            described = (
+                f"{session.quoted(c)} {kind} USING COMPRESSION uncompressed" for c, kind in _sql_types(session, columns)
+            )
+            session.ddl(f"CREATE TABLE {table} ({', '.join(described)})")
+            return _drained(session, f"INSERT INTO {table} SELECT * FROM incoming", columns, batches)  # noqa: S608 - quoted
+
+    def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
+        kept = ingest.REJECTED.c
+        known = {
+            "run": plan.run.id,
+            "feed": plan.run.feed,
+            "slice": part,
+            "exported_at": from_text(plan.run.exported_at),
+        }
+        with self._session() as session, session.transaction():
+            beyond = kept.slice >= len(plan.slices)  # of an earlier try that was sliced finer
+            mine = sa.and_(kept.run == plan.run.id, sa.or_(kept.slice == part, beyond))
+            session.change(sa.delete(ingest.REJECTED).where(mine))
+            for batch in batches:
+                session.connection.register("incoming", batch)
+                told = sa.table("incoming", *(sa.column(name, sa.Text) for name in batch.schema.names))
+                rows = sa.select(*(sa.literal(value, kept[name].type) for name, value in known.items()), *told.c)
+                session.change(sa.insert(ingest.REJECTED).from_select([*known, *batch.schema.names], rows))
+
+    def merge(self, plan: Plan, staged: Sequence[Staged], run: Run, limits: Limits) -> Merged:
+        with (
+            self._merging[run.feed],
+            self._session() as session,
+            self._attached(session, staged) as beside,
+            session.transaction(keep=not limits.dry_run),
+        ):
+            return Merge(session, plan, run, limits, _staging_tables(plan, staged, beside))(staged)
+
+    def record(self, run: Run) -> None:
+        with self._session() as session, session.transaction():
+            before = ingest.find(session, run.id)
+            if before is None or before.status != "done":
+                ingest.write(session, run)
+
+    def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
+        with self._session() as session, session.transaction():
+            dropped = self._claims.droppable(self._staging_of(session, plan))
+            for name in dropped:
+                session.ddl(f"DROP TABLE IF EXISTS {session.quoted(plan.feed.system, name)}")
+                for path in (self._side(name), self._side(name).with_suffix(".duckdb.wal")):
+                    path.unlink(missing_ok=True)
+            if rejects:
+                session.change(sa.delete(ingest.REJECTED).where(ingest.REJECTED.c.run == plan.run.id))
+                _drop_if_empty(session, plan.feed.system)
+        self._claims.let_go(dropped)
+
+    def _staging_of(self, session: DuckDBSession, plan: Plan) -> dict[str, bool]:
+        """Every staging table there is, and whether it is the run's own; others may be leftovers of dead processes."""
+        here = "SELECT table_name FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ?"
+        tables = session.connection.execute(here, [ALIAS, plan.feed.system]).fetchall()
+        beside = (path.stem for path in self._side("").parent.glob("s_*"))
+        own = {staging_name(plan.run.id, part.number): True for part in plan.slices}
+        runs = {name: run for name in (*(row[0] for row in tables), *beside) if (run := run_of_staging(name))}
+        return {**{name: run == plan.run.id for name, run in runs.items()}, **own}
+
+    def runs(self, feed: str | None = None, limit: int | None = 20) -> list[Run]:
+        if not self._path.exists():
+            return []
+        with self._session() as session:
+            return ingest.runs(session, feed, limit)
+
+    def run(self, id: str) -> Run | None:
+        if not self._path.exists():
+            return None
+        with self._session() as session:
+            return ingest.find(session, id)
+
+    def rejects(self, feed: str, run: str | None = None) -> Iterator[Mapping[str, Any]]:
+        if self._path.exists():
+            with self._session() as session:
+                yield from ingest.rejects(session, feed, run)
+
+    def profile(self, feed: Feed) -> Profile:
+        if not self._path.exists():
+            return Profile(columns={})
+        with self._session() as session:
+            return _profile(session, feed)
+
+    def examine(self) -> Iterator[Finding]:
+        if not self._path.exists():
+            yield Finding("warehouse", "ok", f"{self._path} will be made by the first load")
+            return
+        with self._session() as session:
+            runs = len(ingest.runs(session, None, None))
+            yield Finding("warehouse", "ok", f"{self._path} opens with DuckDB {duckdb.__version__}; {runs} runs")
+
+    # -- opening and closing
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[DuckDBSession]:
+        """A session on the file, which is attached as long as any thread of this process needs it."""
+        with translated(), self._opening:
+            if self._users == 0:
+                self._attach()
+            self._users += 1
+        try:
+            with translated(), self._cursor() as connection:
+                connection.execute(f'USE "{ALIAS}"')
+                yield DuckDBSession(connection)
+        finally:
+            with translated(), self._opening:
+                self._users -= 1
+                if self._users == 0:
+                    self._detach()
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection for one thread. All work is done on such ones: DuckDB refuses two calls of one at a time."""
+        with self._branching:
+            return self._database.cursor()
+
+    @functools.cached_property
+    def _database(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB itself, empty: files are attached to it. Starting it takes ten times as long as that."""
+        return duckdb.connect(":memory:", config=self._config)
+
+    def _attach(self) -> None:
+        _make_folder(self._path)
+        with self._cursor() as connection:
+            self._wait_for(connection, self._path, f'ATTACH {_text(self._path)} AS "{ALIAS}"')
+        try:
+            with self._cursor() as connection:
+                connection.execute(f'USE "{ALIAS}"')
+                session = DuckDBSession(connection)
+                with session.transaction():
+                    ingest.prepare(session)
+        except BaseException:
+            self._detach()
+            raise
+
+    def _detach(self) -> None:
+        with self._cursor() as connection:
+            connection.execute(f'DETACH "{ALIAS}"')
+
+    def _wait_for(self, connection: duckdb.DuckDBPyConnection, path: Path, attach: str) -> None:
+        """Attach as soon as no other process has the file, but not for ever."""
+        try:
+            for attempt in stamina.retry_context(
+                on=is_held, attempts=None, timeout=self._timeout, wait_initial=0.05, wait_max=1.0
+            ):
+                with attempt:
+                    connection.execute(attach)
+        except duckdb.Error as error:
+            if not is_held(error):
+                raise
+            found = _HELD.search(str(error))
+            holder = f"{found['program']} (process {found['pid']})" if found else "another process"
+            raise TransientError(
+                f"{path} is held by {holder} since {self._timeout:g} s",
+                fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
+            ) from error
+
+    # -- staging beside the warehouse
+
+    def _side(self, name: str) -> Path:
+        return self._path.with_name(f"{self._path.name}.staging") / f"{name}.duckdb"
+
+    @contextlib.contextmanager
+    def _beside(self, name: str) -> Iterator[tuple[DuckDBSession, str]]:
+        """A new file for staging table *name*, and the table's full name in it."""
+        path = self._side(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        with translated(), self._cursor() as connection:
+            session = DuckDBSession(connection)
+            self._wait_for(connection, path, f"ATTACH {_text(path)} AS {session.quoted(name)}")
+            try:
+                yield session, session.quoted(name, "main", "rows")
+            finally:
+                session.ddl(f"DETACH {session.quoted(name)}")
+
+    @contextlib.contextmanager
+    def _attached(self, session: DuckDBSession, staged: Sequence[Staged]) -> Iterator[set[str]]:
+        names = [name for part in staged for name in (part.table, part.present) if name]
+        beside = [name for name in names if self._side(name).exists()]
+        try:
+            for name in beside:
+                path = self._side(name)
+                with self._cursor() as connection:
+                    self._wait_for(connection, path, f"ATTACH {_text(path)} AS {session.quoted(name)} (READ_ONLY)")
+            yield set(beside)
+        finally:
+            for name in beside:
+                session.ddl(f"DETACH DATABASE IF EXISTS {session.quoted(name)}")
+
+
+def _drained(
+    session: DuckDBSession, statement: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]
+) -> Loaded:
+    schema = pa.schema([(ROW, pa.int64()), *((c.name, types.to_arrow(c.type)) for c in columns)])
+    return Loaded(drained(session.connection, statement, pa.RecordBatchReader.from_batches(schema, iter(batches))))
+
+
+def _sql_types(session: DuckDBSession, columns: Sequence[Column]) -> list[tuple[str, str]]:
+    return [
+        (name, sql_type(kind).compile(dialect=session.dialect))
+        for name, kind in ((ROW, "bigint"), *((c.name, c.type) for c in columns))
+    ]
+
+
+def _drop_if_empty(session: DuckDBSession, schema: str) -> None:
+    """A first load is staged in its schema, which has to be made for that; a dry run leaves none behind."""
+    here = "SELECT 1 FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ? LIMIT 1"
+    if not session.connection.execute(here, [ALIAS, schema]).fetchall():
+        session.ddl(f"DROP SCHEMA IF EXISTS {session.quoted(schema)}")
+
+
+def _staging_tables(plan: Plan, staged: Sequence[Staged], beside: set[str]) -> dict[str, sa.Table]:
+    places = {name: ("rows", name) for name in beside}
+    return {
+        name: shape.staging(plan.feed, columns, *places.get(name, (name, plan.feed.system)))
+        for part in staged
+        for name, columns in shape.staged_columns(plan, part).items()
+    }
+
+
+def _profile(session: DuckDBSession, feed: Feed) -> Profile:
+    columns = session.columns(feed.system, feed.table)
+    if not columns:
+        return Profile(columns={})
+    table = shape.target(feed, columns)
+    by = table.c.get(feed.cursor or "")
+    span: list[Expression] = [sa.null(), sa.null()] if by is None else [sa.func.min(by), sa.func.max(by)]
+    active = sa.func.count().filter(table.c[shape.DELETED].is_(None))
+    rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
+    told = [None if value is None else cursor.text(value) for value in (low, high)]
+    return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=told[0], highest=told[1])
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder of the warehouse {path} cannot be made: {error.strerror}",
+            fix="Check WAREHOUSE_URL and the folder's rights",
+        ) from error
+
+
+def _text(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

@@ -1,0 +1,181 @@
+"""A DuckDB connection as a session for the shared SQL, and DuckDB's errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import sqlalchemy as sa
+
+from sqlalchemy.dialects.postgresql.base import PGDialect, PGIdentifierPreparer
+from sqlalchemy.engine import Dialect
+
+from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.warehouses.merge import ddl
+from shared.warehouses.merge.session import ChangesBy, Expression, Row
+from shared.warehouses.merge.shape import Shape
+from shared.warehouses.merge.types import column_type
+
+ALIAS = "_sluice"
+"""Name the warehouse is attached under. Its file's name could be that of a schema, and every name be ambiguous."""
+
+
+class _Preparer(PGIdentifierPreparer):
+    """Quotes every name. SQLAlchemy spares those that are no words of PostgreSQL's, but DuckDB has others."""
+
+    def _requires_quotes(self, _value: str) -> bool:
+        return True
+
+
+class _Dialect(PGDialect):
+    preparer = _Preparer
+
+
+class DuckDBSession:
+    """SQLAlchemy builds the statements in PostgreSQL's dialect; DuckDB's own driver runs their text."""
+
+    changes_by: ChangesBy = "replace"
+    indexes = False  # each makes every merge dearer, and ALTER fails on an indexed table
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        self.dialect: Dialect = _Dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+
+    @contextlib.contextmanager
+    def transaction(self, *, keep: bool = True) -> Iterator[None]:
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):  # some errors have ended the transaction already
+                self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT" if keep else "ROLLBACK")
+
+    def rows(self, statement: sa.Select[Any]) -> list[Row]:
+        return self._execute(statement).fetchall()
+
+    def stream(self, statement: sa.Select[Any]) -> Iterator[Row]:
+        found = self._execute(statement)
+        while rows := found.fetchmany(1_000):
+            yield from rows
+
+    def change(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
+        return int(self._execute(statement).fetchall()[0][0])
+
+    def ddl(self, text: str) -> None:
+        self.connection.execute(text)
+
+    def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
+        ddl.change_type(self, table, column)
+
+    def quoted(self, *names: str) -> str:
+        return ddl.quoted(self.dialect, *names)
+
+    def columns(self, schema: str, table: str) -> dict[str, str]:
+        # What INFORMATION_SCHEMA is a view of, in a third of the time; and this is asked several times a load.
+        found = self.connection.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = ?"
+            " AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) ORDER BY column_index",
+            [ALIAS, schema, table],
+        ).fetchall()
+        return {name: column_type(kind) or _foreign(schema, table, name, kind) for name, kind in found}
+
+    def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
+        table = sa.Table(name, sa.MetaData(), *columns, schema="temp", prefixes=["TEMPORARY"])
+        self.ddl(f"DROP TABLE IF EXISTS {self.quoted('temp', name)}")
+        ddl.create_table(self, table)
+        return table
+
+    def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
+        # 64 bits: two contents of one key and cursor pass for equal once in 10^19. Comparing every column itself
+        # takes the join four times as long, as it has to carry them all (bench/RESULTS.md).
+        return sa.func.hash(*columns, type_=sa.Numeric(20, 0))
+
+    def exact(self, column: Expression) -> Sequence[Expression]:
+        return [column]
+
+    def make_room(self, _shape: Shape, _long: Collection[str]) -> bool:
+        """Text has any length here."""
+        return False
+
+    def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:
+        if not isinstance(staged, sa.Table) or staged.schema != schema:
+            return False
+        self.ddl(f"ALTER TABLE {self.quoted(schema, staged.name)} RENAME TO {self.quoted(table)}")
+        return True
+
+    def _execute(self, statement: sa.ClauseElement) -> duckdb.DuckDBPyConnection:
+        compiled: Any = statement.compile(dialect=self.dialect)
+        return self.connection.execute(compiled.string, [compiled.params[name] for name in compiled.positiontup or ()])
+
+
+def drained(connection: duckdb.DuckDBPyConnection, statement: str, batches: pa.RecordBatchReader) -> int:
+    """Run a statement that reads all of *batches*, as ``incoming``; the number of rows it made.
+
+    DuckDB pulls the batches one by one, from threads of its own. What our own code raises there comes out as it was.
+    """
+    failure: list[BaseException] = []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except BaseException as error:
+            failure.append(error)
+            raise
+
+    connection.register("incoming", pa.RecordBatchReader.from_batches(batches.schema, watched()))
+    try:
+        made = connection.execute(statement).fetchall()
+    except duckdb.Error:
+        if failure:
+            raise failure[0] from None  # DuckDB has only its text
+        raise
+    finally:
+        connection.unregister("incoming")
+    return int(made[0][0])
+
+
+def _foreign(schema: str, table: str, name: str, kind: str) -> str:
+    raise DataError(
+        f"column {name!r} of {schema}.{table} has type {kind}, which Sluice does not write",
+        fix="Change its type, or load into another table",
+    )
+
+
+def is_held(error: Exception) -> bool:
+    """Whether a file could not be attached because another process, or another warehouse of this one, has it."""
+    locked = isinstance(error, duckdb.IOException) and "Could not set lock" in str(error)
+    return locked or "Unique file handle conflict" in str(error)
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """DuckDB's errors in our words, where an operator can do something; the rest are bugs and stay as they are."""
+    try:
+        yield
+    except IngestError:
+        raise
+    except duckdb.OutOfMemoryException as error:
+        raise ConfigError(
+            f"the merge needs more memory than it may have: {_line(error)}", fix="Raise WAREHOUSE_MEMORY"
+        ) from error
+    except duckdb.TransactionException as error:
+        raise TransientError(f"another merge got in between: {_line(error)}", fix="Try again") from error
+    except duckdb.IOException as error:
+        if "not a valid DuckDB database" in str(error):
+            raise ConfigError(_line(error).rstrip("!"), fix="Name another file in WAREHOUSE_URL") from error
+        raise TransientError(
+            f"the warehouse cannot be read or written: {_line(error)}",
+            fix="Check disk space and rights, then try again",
+        ) from error
+    except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
+        raise DataError(f"the warehouse refused a value: {_line(error)}", fix="Look at the file's types") from error
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0].rstrip(".")

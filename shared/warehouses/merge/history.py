@@ -1,0 +1,68 @@
+"""What a merge asks of the runs before it, and the answers it refuses. Builds statements, runs none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from shared.errors import ConfigError, DataError
+from shared.model import OUTCOMES, Feed, Run, from_text, with_note
+from shared.warehouses.merge import ingest
+from shared.warehouses.merge.changes import Rules
+
+TWICE = "Look for rows with the same key in its table: something other than Sluice writes to it"
+
+
+def overtaking(run: Run) -> sa.Select[Any]:
+    """The time of the earliest complete full exported after *run* that is merged already: one row, mostly NULL."""
+    old = ingest.RUN.c
+    after = from_text(run.exported_at or run.finished or run.started)
+    query = sa.select(sa.func.min(old.exported_at))
+    return query.where(old.feed == run.feed, old.status == "done", old.complete, old.exported_at > after)
+
+
+def rules(feed: Feed, run: Run, overtaken_by: Any) -> Rules:
+    """What decides in *run*, given what ``overtaking`` found."""
+    exported, now = from_text(run.exported_at), from_text(run.finished or run.started)
+    assert now is not None  # noqa: S101 - every run has a start
+    late = overtaken_by if exported else None
+    return Rules(feed=feed, now=now, exported=exported, overtaken_by=late, full=run.complete and late is None)
+
+
+def other_clients(run: Run) -> sa.Select[Any]:
+    """A client whose data the feed has and *run* does not bring, if there is one."""
+    old = ingest.RUN.c
+    others = sa.select(old.client).where(old.feed == run.feed, old.status == "done", old.client != run.client)
+    return others.limit(1)
+
+
+def refuse_client(run: Run, other: str) -> None:
+    raise ConfigError(
+        f"feed {run.feed} holds the data of client {other!r}, this is of {run.client!r}",
+        fix="Declare a second system for a second client in the catalog",
+    )
+
+
+def no_outcomes() -> dict[str, int]:
+    """Nothing of anything that a merge counts."""
+    return {name: 0 for name in (*OUTCOMES, "absent") if name != "rejected"}
+
+
+def done(run: Run, rules: Rules, counts: Mapping[str, int]) -> Run:
+    """*run* as history is to have it. DataError unless the outcomes add up to the rows it read."""
+    late = rules.overtaken_by
+    note = run.note if late is None else with_note(run.note, f"late: a full exported at {late} is merged already")
+    counted = replace(run, note=note, **counts)  # type: ignore[arg-type]  # counts are fields of Run
+    _refuse_unless_it_adds_up(counted)
+    return counted
+
+
+def _refuse_unless_it_adds_up(run: Run) -> None:
+    """Promise 6, checked where it can still be taken back."""
+    outcomes = {name: getattr(run, name) for name in OUTCOMES}
+    if sum(outcomes.values()) != run.read or min(outcomes.values()) < 0:
+        told = ", ".join(f"{n} {name}" for name, n in outcomes.items())
+        raise DataError(f"the outcomes of {run.feed} do not add up to {run.read} rows: {told}", fix=TWICE)

@@ -1,0 +1,179 @@
+"""The tables of schema ``ingest``: history of runs and what was rejected. Written with the data, read by people."""
+
+from __future__ import annotations
+
+import json
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from shared.errors import ConfigError
+from shared.model import Column, Json, Run, from_text, to_text
+from shared.warehouses.merge import ddl
+from shared.warehouses.merge.session import Session
+from shared.warehouses.merge.types import DATETIME, LONG_TEXT, TEXT, text
+
+SCHEMA = "ingest"
+RUN_ID = text(64)
+"""Short enough for an index on SQL Server."""
+_META = sa.MetaData(schema=SCHEMA)
+
+VERSION = sa.Table("version", _META, sa.Column("version", sa.Integer, nullable=False))
+
+RUN = sa.Table(
+    "run",
+    _META,
+    sa.Column("id", RUN_ID, nullable=False),
+    sa.Column("feed", TEXT, nullable=False),
+    sa.Column("kind", TEXT, nullable=False),
+    sa.Column("status", TEXT, nullable=False),
+    sa.Column("started", DATETIME, nullable=False),
+    sa.Column("finished", DATETIME),
+    sa.Column("client", TEXT),
+    sa.Column("exported_at", DATETIME),
+    sa.Column("complete", sa.Boolean, nullable=False),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False)
+        for name in (
+            "read", "rejected", "superseded", "stale", "unchanged", "inserted", "deleted", "undeleted", "updated",
+            "absent", "values_rejected",
+        )
+    ),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("seconds", sa.Double),
+    sa.Column("log_rate", sa.BigInteger),
+    sa.Column("high", TEXT),
+    sa.Column("files", LONG_TEXT, nullable=False),
+    sa.Column("columns", LONG_TEXT, nullable=False),
+    sa.Column("error", LONG_TEXT),
+    sa.Column("note", LONG_TEXT),
+)  # fmt: skip
+
+REJECTED = sa.Table(
+    "rejected",
+    _META,
+    sa.Column("run", RUN_ID, nullable=False),
+    sa.Column("feed", TEXT, nullable=False),
+    sa.Column("slice", sa.Integer, nullable=False),
+    sa.Column("exported_at", DATETIME),
+    sa.Column("place", LONG_TEXT, nullable=False),
+    sa.Column("scope", TEXT, nullable=False),
+    sa.Column("column", TEXT),
+    sa.Column("code", TEXT, nullable=False),
+    sa.Column("reason", LONG_TEXT, nullable=False),
+    sa.Column("raw", LONG_TEXT, nullable=False),
+)
+
+_TIMES = ("started", "finished", "exported_at")
+
+
+def _create(session: Session) -> None:
+    ddl.create_schema(session, SCHEMA)
+    for table in (VERSION, RUN, REJECTED):
+        ddl.create_table(session, table)
+    if session.indexes:
+        ddl.create_index(session, RUN, ["id"], kind="UNIQUE")
+        ddl.create_index(session, REJECTED, ["run", "slice"])
+    session.change(sa.insert(VERSION).values(version=CURRENT))
+
+
+def _add_note(session: Session) -> None:
+    ddl.add_column(session, RUN, "note", "text")
+
+
+def _add_speed(session: Session) -> None:
+    for name, kind in (("size", "bigint"), ("seconds", "double"), ("log_rate", "bigint")):
+        ddl.add_column(session, RUN, name, kind)
+
+
+_MIGRATIONS = {2: _add_note, 3: _add_speed}
+"""What brings the tables to a version from the one before."""
+
+CURRENT = max(_MIGRATIONS)
+
+
+def prepare(session: Session) -> None:
+    """Create the tables, or bring them to the current version. ConfigError if they are from a later one."""
+    if not session.columns(SCHEMA, "version"):
+        _create(session)
+        return
+    found = session.rows(sa.select(VERSION.c.version))[0][0]
+    if found > CURRENT:
+        raise ConfigError(f"the warehouse was written by a newer version of Sluice ({found})", fix="Update Sluice")
+    for version in range(found + 1, CURRENT + 1):
+        _MIGRATIONS[version](session)
+    if found < CURRENT:
+        session.change(sa.update(VERSION).values(version=CURRENT))
+
+
+def is_current(session: Session) -> bool:
+    """Whether the tables, which have to be there, are of this version."""
+    return bool(session.rows(sa.select(VERSION.c.version))[0][0] == CURRENT)
+
+
+def find(session: Session, run: str) -> Run | None:
+    """The run as it was written."""
+    found = session.rows(finding(run))
+    return as_run(found[0]) if found else None
+
+
+def finding(run: str) -> sa.Select[Any]:
+    """Asks for the run; ``as_run`` reads the answer."""
+    return sa.select(RUN).where(RUN.c.id == run)
+
+
+def write(session: Session, run: Run) -> None:
+    """Write *run*, over an earlier try of it that failed."""
+    for statement in writing(run):
+        session.change(statement)
+
+
+def writing(run: Run) -> tuple[sa.Delete, sa.Insert]:
+    """The statements that write *run*."""
+    values = {name: value for name, value in asdict(run).items() if name in RUN.c}
+    for name in _TIMES:
+        values[name] = from_text(values[name])
+    values["files"] = json.dumps(run.files, ensure_ascii=False)
+    values["columns"] = json.dumps([asdict(column) for column in run.columns], ensure_ascii=False)
+    # What is left out is NULL as well, and no driver has to ask the server for the type of a parameter that is None.
+    known = {name: value for name, value in values.items() if value is not None}
+    return sa.delete(RUN).where(RUN.c.id == run.id), sa.insert(RUN).values(known)
+
+
+def runs(session: Session, feed: str | None, limit: int | None) -> list[Run]:
+    """The last runs, newest first."""
+    chosen = sa.select(RUN).order_by(RUN.c.finished.desc(), RUN.c.started.desc(), RUN.c.id)
+    chosen = chosen if limit is None else chosen.limit(limit)
+    return [as_run(row) for row in session.rows(chosen if feed is None else chosen.where(RUN.c.feed == feed))]
+
+
+def rejects(session: Session, feed: str, run: str | None) -> Iterator[Mapping[str, Json]]:
+    """Rejected rows and values with the status of their run: unfinished if it has none."""
+    chosen = (
+        sa.select(
+            *(column for column in REJECTED.c if column.name not in ("feed", "slice", "exported_at")),
+            sa.func.coalesce(REJECTED.c.exported_at, RUN.c.exported_at).label("exported_at"),
+            sa.func.coalesce(RUN.c.status, "unfinished").label("status"),
+        )
+        .select_from(REJECTED.outerjoin(RUN, RUN.c.id == REJECTED.c.run))
+        .where(REJECTED.c.feed == feed)
+        .order_by(RUN.c.finished.desc(), REJECTED.c.run, REJECTED.c.slice, REJECTED.c.place)
+    )
+    names = [column.name for column in chosen.selected_columns]
+    for row in session.stream(chosen if run is None else chosen.where(REJECTED.c.run == run)):
+        told = dict(zip(names, row, strict=True))
+        yield {**told, "exported_at": to_text(told["exported_at"]) if told["exported_at"] else None}
+
+
+def as_run(row: tuple[Any, ...]) -> Run:
+    """A run from its row of the table."""
+    values = dict(zip((column.name for column in RUN.c), row, strict=True))
+    for name in _TIMES:
+        values[name] = to_text(values[name]) if values[name] else None
+    values["files"] = tuple(json.loads(values["files"]))
+    values["columns"] = tuple(Column(**column) for column in json.loads(values["columns"]))
+    values |= {"size": values["size"] or 0, "seconds": values["seconds"] or 0.0}  # from before they were measured
+    return Run(**{field.name: values[field.name] for field in fields(Run)})

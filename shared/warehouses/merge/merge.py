@@ -1,0 +1,357 @@
+"""Bring staged rows into their table, and say what became of each. In SQL every engine here speaks.
+
+First the *changes* are computed into a scratch table: key, row number, outcome and times of each row that will
+differ, never its content. All counts come from there. Then they are applied. The caller owns the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from sqlalchemy.dialects import postgresql
+
+from shared.contract.cast import json_text
+from shared.contract.conform import ROW
+from shared.errors import DataError, TransientError
+from shared.model import OUTCOMES, Change, Feed, Json, Plan, Run, Staged
+from shared.warehouses import Limits, Merged
+from shared.warehouses.merge import ddl, history, ingest
+from shared.warehouses.merge.changes import (
+    BY,
+    DELETED,
+    FIRST,
+    OUTCOME,
+    SYNCED,
+    Rules,
+    at,
+    changes,
+    equal,
+    flag_time,
+    flagged,
+    ties,
+)
+from shared.warehouses.merge.history import TWICE, no_outcomes
+from shared.warehouses.merge.session import Expression, Session
+from shared.warehouses.merge.shape import Shape, finish, grow, renew_view
+from shared.warehouses.merge.types import DATETIME, TEXT
+
+_CHANGED = ("updated", "deleted", "undeleted")
+_ALWAYS_PASS = 10
+"""So many absences are published whatever share of the table they are."""
+_SHOWN = 3
+
+
+class Merge:
+    """One merge of one run, within one transaction."""
+
+    def __init__(
+        self, session: Session, plan: Plan, run: Run, limits: Limits, tables: Mapping[str, sa.FromClause]
+    ) -> None:
+        """*tables* are the staging tables by name, as the session reaches them."""
+        self._session, self._feed, self._run, self._limits = session, plan.feed, run, limits
+        self._columns, self._tables = plan.columns, tables
+        self._rules = self._find_rules()
+
+    def __call__(self, staged: Sequence[Staged]) -> Merged:
+        before = ingest.find(self._session, self._run.id)
+        if before is not None and before.status == "done":
+            return Merged(before, ())
+        self._refuse_other_clients()
+        self._parts = [self._tables[part.table] for part in staged]
+        self._present = [self._tables[part.present] for part in staged if part.present]
+        self._long = {name for part in staged for name in part.long}
+        self._all = _together(self._parts)
+        self._confirm_staged(sum(part.rows for part in staged))
+        counts, shown = self._bring_in()
+        run = history.done(self._run, self._rules, counts)
+        ingest.write(self._session, run)
+        return Merged(run, shown)
+
+    def _find_rules(self) -> Rules:
+        found = self._session.rows(history.overtaking(self._run)) if self._run.exported_at else [(None,)]
+        return history.rules(self._feed, self._run, found[0][0])
+
+    def _refuse_other_clients(self) -> None:
+        others = self._session.rows(history.other_clients(self._run)) if self._run.client is not None else []
+        if others:
+            history.refuse_client(self._run, others[0][0])
+
+    def _confirm_staged(self, promised: int) -> None:
+        found = self._number(self._all)
+        if found != promised:
+            raise TransientError(  # nothing is wrong with the data
+                f"{promised} rows of {self._feed.name} were staged, but {found} are there",
+                fix="Another process may be doing the same run: load it again when that is done",
+            )
+
+    def _bring_in(self) -> tuple[dict[str, int], list[Change]]:
+        if any(key not in self._all.c for key in self._feed.keys):
+            return no_outcomes(), []  # a key column without a type has no value: every row was rejected
+        twins = self._twins()
+        if twins is None and self._rules.overtaken_by is None:
+            adopted = self._adopt()
+            if adopted is not None:
+                return self._counted_as_inserted(adopted)
+        shape = grow(self._session, self._feed, self._columns, self._run.files)
+        if self._session.make_room(shape, self._long):
+            renew_view(self._session, shape)
+        incoming, superseded = self._survivors(twins)
+        found = self._compute(shape, incoming)
+        counts = self._count(found, superseded)
+        self._brake(counts["absent"], shape.table)
+        shown = self._sample(found, shape) if self._limits.dry_run else []
+        self._apply(found, shape, counts)
+        return counts, [self._with_after(change, shape) for change in shown]
+
+    # -- a first load: the staging table becomes the target
+
+    def _adopt(self) -> sa.Table | None:
+        first, *others = self._parts
+        if self._session.columns(self._feed.system, self._feed.table):
+            return None
+        if not self._session.adopt(first, self._feed.system, self._feed.table):
+            return None
+        ours = {FIRST: self._rules.now, SYNCED: self._rules.now, BY: self._run.id}
+        target = finish(self._session, self._feed, ours, drop=ROW)
+        names = [column.name for column in first.c if column.name != ROW]
+        for part in others:
+            ours_now = (at(self._rules.now), at(self._rules.now), sa.literal(self._run.id))
+            rows = sa.select(*(part.c[name] for name in names), *ours_now)
+            self._session.change(sa.insert(target).from_select([*names, *ours], rows))
+        return target
+
+    def _counted_as_inserted(self, target: sa.Table) -> tuple[dict[str, int], list[Change]]:
+        flag, gone = flagged(self._feed, target.c), 0
+        if self._feed.deletes == "hard":
+            gone = self._session.change(sa.delete(target).where(flag))
+        else:
+            known = [at(time) for time in (self._rules.exported, self._rules.now) if time]
+            since = flag_time(self._feed, target.c, *known)
+            self._session.change(sa.update(target).where(flag).values({DELETED: since}))
+        shown: list[Change] = []
+        if self._limits.dry_run:
+            rows = _as_json(self._session, sa.select(target).limit(_SHOWN))
+            shown = [Change("inserted", None, row) for row in rows]
+        stored = self._number(target)
+        return {**no_outcomes(), "inserted": stored, "unchanged": gone}, shown
+
+    # -- any other load: compute the changes, then apply them
+
+    def _twins(self) -> sa.Table | None:
+        """The keys that more than one staged row has, or None if every row has its own."""
+        keys = [self._all.c[key] for key in self._feed.keys]
+        table = self._session.scratch("twins", [sa.Column(key.name, key.type) for key in keys])
+        alike = [part for key in keys for part in self._session.exact(key)]
+        several = sa.select(*keys).group_by(*dict.fromkeys([*keys, *alike])).having(sa.func.count() > 1)
+        return table if self._session.change(sa.insert(table).from_select(self._feed.keys, several)) else None
+
+    def _survivors(self, twins: sa.Table | None) -> tuple[sa.FromClause, int]:
+        """One row a key: of several the highest cursor, then the last in file order; and how many gave way."""
+        if twins is None:
+            return self._all, 0
+        rows = self._all
+        order: list[Expression] = [rows.c[ROW].desc()]
+        cursor = rows.c.get(self._feed.cursor or "")
+        if cursor is not None:
+            is_null = sa.case((cursor.is_(None), 1), else_=0)  # NULL is below every value
+            order = [is_null, self._session.exact(cursor)[0].desc(), *order]
+        keys = self._feed.keys
+        alike = [part for key in keys for part in self._session.exact(rows.c[key])]
+        place = sa.func.row_number().over(partition_by=alike, order_by=order)
+        shared_keys = sa.and_(*(equal(self._session, rows.c[key], twins.c[key]) for key in keys))
+        ranked = sa.select(rows.c[ROW].label(ROW), place.label("place")).select_from(rows.join(twins, shared_keys))
+        ranked_rows = ranked.subquery("ranked")
+        losers = self._session.scratch("superseded", [sa.Column(ROW, sa.BigInteger)])
+        later = sa.select(ranked_rows.c[ROW]).where(ranked_rows.c.place > 1)
+        superseded = self._session.change(sa.insert(losers).from_select([ROW], later))
+        lost = sa.exists().where(losers.c[ROW] == rows.c[ROW])  # NOT IN is slow where a column could be NULL
+        kept = sa.select(rows).where(~lost)
+        return kept.subquery("kept"), superseded
+
+    def _compute(self, shape: Shape, incoming: sa.FromClause) -> sa.Table:
+        # A full mostly repeats what is stored; a delta often has nothing but news.
+        same = ties(self._session, self._rules, shape, incoming)
+        compare = self._run.kind == "full" or bool(self._session.rows(same))
+        rules = replace(self._rules, compare=compare)
+        query = changes(self._session, rules, shape, incoming, self._present)
+        columns = [
+            sa.Column(ROW, sa.BigInteger),
+            *(sa.Column(key, shape.table.c[shape.stored[key]].type) for key in self._feed.keys),
+            sa.Column(OUTCOME, TEXT),
+            sa.Column(FIRST, DATETIME),
+            sa.Column(DELETED, DATETIME),
+        ]
+        table = self._session.scratch("changes", columns)
+        self._session.change(sa.insert(table).from_select([column.name for column in columns], query))
+        return table
+
+    def _count(self, found: sa.Table, superseded: int) -> dict[str, int]:
+        kinds = sa.select(found.c[OUTCOME], sa.func.count()).group_by(found.c[OUTCOME])
+        counts = {**no_outcomes(), **dict(self._session.rows(kinds)), "superseded": superseded}
+        self._refuse_twins_of_others(found)
+        accepted = self._run.read - self._run.rejected
+        unchanged = accepted - sum(n for outcome, n in counts.items() if outcome != "absent")
+        return {**counts, "unchanged": unchanged}
+
+    def _refuse_twins_of_others(self, found: sa.Table) -> None:
+        """A row that meets two stored ones would be counted twice, and another row not at all: the sum alone agrees."""
+        row = found.c[ROW]
+        again = sa.select(sa.func.count(row) - sa.func.count(row.distinct()))
+        several = self._session.rows(again.where(sa.not_(_outcome_is(found, "inserted", "absent"))))[0][0]
+        if several:
+            raise DataError(
+                f"the outcomes of {self._feed.name} do not add up to {self._run.read} rows: "
+                f"{several} rows of its table have a key that another row has",
+                fix=TWICE,
+            )
+
+    def _brake(self, absent: int, target: sa.Table) -> None:
+        if absent <= _ALWAYS_PASS:
+            return
+        active = self._number(target, target.c[DELETED].is_(None))
+        if absent > self._limits.max_delete_share * active:
+            raise DataError(
+                f"the full lacks {absent:,} of the {active:,} active rows of {self._feed.name}, "
+                f"more than the share of {self._limits.max_delete_share:g}",
+                fix="If that is right, load it with --max-delete-share 1, or run the feed with max_delete_share 1",
+            )
+
+    def _apply(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
+        target = shape.table
+        if self._session.changes_by == "replace" and not shape.kept:
+            self._replace(found, shape, counts)
+        elif self._session.changes_by == "upsert":
+            self._upsert(found, shape, counts)
+        else:
+            self._update(found, shape, counts)
+        here = _outcome_is(found, "absent") & self._same_key(target, found, shape)
+        if self._feed.deletes == "hard":
+            touched = self._session.change(sa.delete(target).where(here))
+        else:
+            values = {DELETED: found.c[DELETED], SYNCED: self._rules.now, BY: self._run.id}
+            touched = self._session.change(sa.update(target).where(here).values(values))
+        _expect(touched, counts["absent"], self._feed)
+
+    def _replace(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
+        gone = _outcome_is(found, *_CHANGED) & self._same_key(shape.table, found, shape)
+        _expect(self._session.change(sa.delete(shape.table).where(gone)), _sum(counts, _CHANGED), self._feed)
+        self._insert(found, shape, counts, ("inserted", *self._stay()))
+
+    def _upsert(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
+        self._delete(found, shape, counts)
+        keys = self._stored_keys(shape)
+        # Again, as something else may have dropped it; it is there, and this a look into the catalog.
+        ddl.create_index(self._session, shape.table, [shape.stored[key] for key in self._feed.keys], kind="UNIQUE")
+        names, rows = self._new_rows(found, shape, ("inserted", *self._stay()))
+        insert = postgresql.insert(shape.table).from_select(names, rows)
+        new = {name: insert.excluded[name] for name in names if name != FIRST and name not in keys}
+        touched = self._session.change(insert.on_conflict_do_update(index_elements=sorted(keys), set_=new))
+        _expect(touched, _sum(counts, ("inserted", *self._stay())), self._feed)
+
+    def _delete(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
+        """Where deletions are hard, the rows that are deleted."""
+        if self._feed.deletes == "hard":
+            gone = _outcome_is(found, "deleted") & self._same_key(shape.table, found, shape)
+            _expect(self._session.change(sa.delete(shape.table).where(gone)), counts["deleted"], self._feed)
+
+    def _update(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
+        target = shape.table
+        self._delete(found, shape, counts)
+        content = self._content(shape)
+        rows = sa.select(*(column.label(name) for name, column in content.items()), self._all.c[ROW]).subquery("rows")
+        here = _outcome_is(found, *self._stay()) & self._same_key(target, found, shape) & (rows.c[ROW] == found.c[ROW])
+        values = {name: rows.c[name] for name in content if name not in self._stored_keys(shape)}
+        ours = {DELETED: found.c[DELETED], SYNCED: self._rules.now, BY: self._run.id}
+        touched = self._session.change(sa.update(target).where(here).values({**values, **ours}))
+        _expect(touched, _sum(counts, self._stay()), self._feed)
+        self._insert(found, shape, counts, ("inserted",))
+
+    def _insert(self, found: sa.Table, shape: Shape, counts: Mapping[str, int], outcomes: Sequence[str]) -> None:
+        names, rows = self._new_rows(found, shape, outcomes)
+        touched = self._session.change(sa.insert(shape.table).from_select(names, rows))
+        _expect(touched, _sum(counts, outcomes), self._feed)
+
+    def _new_rows(self, found: sa.Table, shape: Shape, outcomes: Sequence[str]) -> tuple[list[str], sa.Select[Any]]:
+        """What rows with one of *outcomes* are to be, and the names of their columns."""
+        content = self._content(shape)
+        ours = [
+            found.c[FIRST],
+            at(self._rules.now).label(SYNCED),
+            sa.literal(self._run.id).label(BY),
+            found.c[DELETED],
+        ]
+        rows = sa.select(*content.values(), *ours).where(
+            self._all.c[ROW] == found.c[ROW], _outcome_is(found, *outcomes)
+        )
+        return [*content, FIRST, SYNCED, BY, DELETED], rows
+
+    def _stay(self) -> tuple[str, ...]:
+        """The outcomes whose rows are in the table afterwards, with new content."""
+        return _CHANGED if self._feed.deletes == "soft" else ("updated", "undeleted")
+
+    def _content(self, shape: Shape) -> dict[str, Expression]:
+        """What to store in each column of the table that the run has, by the table's name for it."""
+        return {
+            stored: self._all.c[name] if name in self._all.c else sa.cast(sa.null(), shape.table.c[stored].type)
+            for name, stored in shape.stored.items()
+        }
+
+    def _same_key(self, target: sa.Table, found: sa.Table, shape: Shape) -> sa.ColumnElement[bool]:
+        pairs = ((target.c[shape.stored[key]], found.c[key]) for key in self._feed.keys)
+        return sa.and_(*(equal(self._session, stored, key) for stored, key in pairs))
+
+    def _stored_keys(self, shape: Shape) -> set[str]:
+        return {shape.stored[key] for key in self._feed.keys}
+
+    def _number(self, rows: sa.FromClause, *where: sa.ColumnElement[bool]) -> int:
+        return int(self._session.rows(sa.select(sa.func.count()).select_from(rows).where(*where))[0][0])
+
+    # -- what a dry run shows
+
+    def _sample(self, found: sa.Table, shape: Shape) -> list[Change]:
+        """A few rows of each outcome as they are before the changes; their keys stand in ``after`` for now."""
+        shown: list[Change] = []
+        for outcome in (*OUTCOMES, "absent"):
+            some = sa.select(*(found.c[key] for key in self._feed.keys)).where(_outcome_is(found, outcome))
+            for key in self._session.rows(some.order_by(*self._feed.keys).limit(_SHOWN)):
+                named = dict(zip(self._feed.keys, key, strict=True))
+                shown.append(Change(outcome, self._look_up(named, shape), named))
+        return shown
+
+    def _with_after(self, change: Change, shape: Shape) -> Change:
+        return replace(change, after=self._look_up(change.after or {}, shape))
+
+    def _look_up(self, key: Mapping[str, Any], shape: Shape) -> Mapping[str, Json] | None:
+        where = [shape.table.c[shape.stored[name]] == value for name, value in key.items()]
+        return next(iter(_as_json(self._session, sa.select(shape.table).where(*where))), None)
+
+
+def _together(parts: Sequence[sa.FromClause]) -> sa.FromClause:
+    if len(parts) == 1:
+        return parts[0]
+    return sa.union_all(*(sa.select(*part.c) for part in parts)).subquery("parts")
+
+
+def _expect(touched: int, counted: int, feed: Feed) -> None:
+    if touched != counted:
+        raise DataError(f"{counted} rows of {feed.name} were to change, but {touched} did", fix=TWICE)
+
+
+def _outcome_is(found: sa.Table, *outcomes: str) -> sa.ColumnElement[bool]:
+    # Not IN: SQLAlchemy expands that after compiling, by a mark in the text that a column's name may have as well.
+    return sa.or_(*(found.c[OUTCOME] == outcome for outcome in outcomes))
+
+
+def _sum(counts: Mapping[str, int], outcomes: Sequence[str]) -> int:
+    return sum(counts[outcome] for outcome in outcomes)
+
+
+def _as_json(session: Session, query: sa.Select[Any]) -> list[dict[str, Json]]:
+    import json
+
+    names = [column.name for column in query.selected_columns]
+    return [json.loads(json_text(dict(zip(names, row, strict=True)), lenient=True)) for row in session.rows(query)]

@@ -1,0 +1,74 @@
+"""What the shared SQL needs of an engine: one open transaction, and the few things each engine does its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+import sqlalchemy as sa
+
+from sqlalchemy.engine import Dialect
+
+if TYPE_CHECKING:
+    from shared.warehouses.merge.shape import Shape
+
+Row: TypeAlias = "tuple[Any, ...]"
+Expression: TypeAlias = "sa.ColumnElement[Any]"
+ChangesBy: TypeAlias = Literal["replace", "update", "upsert"]
+
+
+class Session(Protocol):
+    """One transaction on one connection."""
+
+    dialect: Dialect
+    changes_by: ChangesBy
+    """The cheapest way to change rows: DELETE and INSERT, UPDATE and INSERT, or INSERT .. ON CONFLICT DO UPDATE."""
+    indexes: bool
+    """Whether tables get indexes on their keys."""
+
+    def rows(self, statement: sa.Select[Any]) -> list[Row]:
+        """All rows of a query; ask for few."""
+        ...
+
+    def stream(self, statement: sa.Select[Any]) -> Iterator[Row]:
+        """The rows of a query that may have many; nothing else runs in the session meanwhile."""
+        ...
+
+    def change(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
+        """Run DML; the number of rows it touched."""
+        ...
+
+    def ddl(self, text: str) -> None:
+        """Run one statement of DDL, its names and values quoted already (see ``_ddl``)."""
+        ...
+
+    def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
+        """Give a column of *table* the type *column* has, whatever else of ours stands on it."""
+        ...
+
+    def columns(self, schema: str, table: str) -> dict[str, str]:
+        """Column types (shared.contract.types) by name, in order; empty if there is no table."""
+        ...
+
+    def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
+        """Create an empty table that only this session sees and that ends with it."""
+        ...
+
+    def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
+        """A short value that is equal where all *columns* are (NULL equals NULL); None to compare them one by one."""
+        ...
+
+    def exact(self, column: Expression) -> Sequence[Expression]:
+        """What is equal only where *column* is, to the letter and the blank; the first of them also sorts like it."""
+        ...
+
+    def make_room(self, shape: Shape, long: Collection[str]) -> bool:
+        """Let text columns of the target hold what comes, where lengths are limited: *long* ones get no limit.
+
+        Whether any had to change.
+        """
+        ...
+
+    def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:
+        """Turn a staging table into a table of the feed, if the engine can; False if it cannot."""
+        ...

@@ -1,0 +1,141 @@
+"""The columns of a merged table: create it, or let it grow to hold what a run brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from shared.contract import types
+from shared.contract.conform import ROW, folded
+from shared.errors import DataError
+from shared.model import SYSTEM_COLUMNS, Column, Feed, Plan, Staged
+from shared.warehouses.merge import ddl
+from shared.warehouses.merge.session import Session
+from shared.warehouses.merge.types import key_types, sql_type
+
+FIRST, SYNCED, BY, DELETED = SYSTEM_COLUMNS
+OUR_TYPES = {FIRST: "timestamp", SYNCED: "timestamp", BY: "text", DELETED: "timestamp"}
+
+
+class Shape(NamedTuple):
+    """A feed's table as a run finds it, after it has grown."""
+
+    table: sa.Table
+    stored: Mapping[str, str]
+    """How the table spells a column of the run, by the run's name for it. Columns without any type are left out
+    unless the table has them."""
+    kept: Sequence[str]
+    """Columns of the table that the run lacks: they keep their values."""
+
+
+def target(feed: Feed, columns: Mapping[str, str]) -> sa.Table:
+    """The table of *feed* with *columns*, for building statements."""
+    return sa.Table(feed.table, sa.MetaData(), *described(feed, columns), schema=feed.system)
+
+
+def described(feed: Feed, columns: Mapping[str, str]) -> list[sa.Column[Any]]:
+    """Columns of a table of *feed*, its own or one for staging, by name and column type."""
+    declared = {folded(key) for key in feed.keys}
+    keys = key_types({name: kind for name, kind in columns.items() if folded(name) in declared})
+    return [sa.Column(name, keys.get(name) or sql_type(kind)) for name, kind in columns.items()]
+
+
+def staging(feed: Feed, columns: Sequence[Column], name: str, schema: str) -> sa.Table:
+    """A staging table: the number of the row, then *columns*."""
+    rows = described(feed, {column.name: column.type for column in columns})
+    return sa.Table(name, sa.MetaData(), sa.Column(ROW, sa.BigInteger), *rows, schema=schema)
+
+
+def staged_columns(plan: Plan, part: Staged) -> dict[str, list[Column]]:
+    """The staging tables of a slice by name, with their columns: its rows, and the keys of those rejected."""
+    stored = [column for column in plan.columns if column.type != types.NULL]
+    keys = [column for column in stored if column.name in plan.feed.keys]
+    return {part.table: stored, **({part.present: keys} if part.present else {})}
+
+
+def grow(session: Session, feed: Feed, wanted: Sequence[Column], files: Sequence[str]) -> Shape:
+    """Create the table, add columns it lacks, widen those too narrow. DataError where types do not go together."""
+    before = session.columns(feed.system, feed.table)
+    if not before:
+        return _created(session, feed, wanted)
+    spelled = {folded(name): name for name in before}
+    after = dict(before)
+    stored: dict[str, str] = {}
+    for column in wanted:
+        known = spelled.get(folded(column.name))
+        if known is not None:
+            stored[column.name] = known
+            after[known] = _widened(session, feed, known, (before[known], column.type), files)
+        elif column.type != types.NULL:
+            stored[column.name] = column.name
+            after[column.name] = column.type
+            ddl.add_column(session, target(feed, before), column.name, column.type)
+    table = target(feed, after)
+    if after != before:
+        ddl.create_active_view(session, table, DELETED)
+    given = set(stored.values())
+    return Shape(table, stored, [name for name in after if name not in given and name not in SYSTEM_COLUMNS])
+
+
+def _created(session: Session, feed: Feed, wanted: Sequence[Column]) -> Shape:
+    columns = {column.name: column.type for column in wanted if column.type != types.NULL}
+    table = target(feed, {**columns, **OUR_TYPES})
+    ddl.create_schema(session, feed.system)
+    ddl.create_table(session, table)
+    _dress(session, feed, table)
+    return Shape(table, {name: name for name in columns}, ())
+
+
+def renew_view(session: Session, shape: Shape) -> None:
+    """Let the view of active rows know of changed columns."""
+    ddl.create_active_view(session, shape.table, DELETED)
+
+
+def _dress(session: Session, feed: Feed, table: sa.Table) -> None:
+    ddl.create_active_view(session, table, DELETED)
+    _index(session, feed, table)
+
+
+def _index(session: Session, feed: Feed, table: sa.Table) -> None:
+    if session.indexes:
+        kind = "CLUSTERED" if ddl.is_tsql(session.dialect) else "UNIQUE"  # an upsert goes by it
+        ddl.create_index(session, table, feed.keys, kind=kind)
+        ddl.create_key_index(session, table, feed.keys, FIRST, DELETED)
+
+
+def _widened(session: Session, feed: Feed, name: str, pair: tuple[str, str], files: Sequence[str]) -> str:
+    stored, incoming = pair
+    if incoming == types.NULL:
+        return stored
+    kind = types.widened(stored, incoming)
+    if kind is None:
+        raise DataError(
+            f"column {name!r} of {feed.name} is {stored}, but {incoming} in {', '.join(files)}",
+            fix="Correct the export, or give the column a type under types in the catalog",
+        )
+    if kind != stored:
+        _change_type(session, feed, target(feed, {name: kind}), name)
+    return kind
+
+
+def _change_type(session: Session, feed: Feed, table: sa.Table, name: str) -> None:
+    pinned = ddl.is_tsql(session.dialect) and folded(name) in {folded(key) for key in feed.keys}
+    if pinned:
+        ddl.drop_indexes(session, table)
+    session.change_type(table, table.c[name])
+    if pinned:
+        _index(session, feed, table)
+
+
+def finish(session: Session, feed: Feed, values: Mapping[str, object], drop: str) -> sa.Table:
+    """Make an adopted staging table the feed's table: our four columns with *values* for its rows, *drop* gone."""
+    before = session.columns(feed.system, feed.table)
+    table = target(feed, before)
+    for name, kind in OUR_TYPES.items():
+        ddl.add_column(session, table, name, kind, values.get(name))
+    ddl.drop_column(session, table, drop)
+    table = target(feed, {**{name: kind for name, kind in before.items() if name != drop}, **OUR_TYPES})
+    _dress(session, feed, table)
+    return table

@@ -1,0 +1,1 @@
+"""PostgreSQL 12 or later as a warehouse."""

@@ -1,0 +1,152 @@
+"""A PostgreSQL connection as a session for the shared SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from psycopg.raw_cursor import RawServerCursor
+from sqlalchemy.dialects.postgresql.base import PGDialect, PGIdentifierPreparer
+from sqlalchemy.engine import Dialect
+
+from shared.errors import DataError
+from shared.warehouses.merge import ddl
+from shared.warehouses.merge.session import ChangesBy, Expression, Row
+from shared.warehouses.merge.shape import DELETED, Shape
+from shared.warehouses.merge.types import column_type
+
+_HASHES_ROWS = 140_000
+"""PostgreSQL 14, the first with hash_record_extended."""
+_PAGE = 1_000
+"""Rows that a streaming query has in memory."""
+
+
+class _Preparer(PGIdentifierPreparer):
+    """Quotes every name, so that a new reserved word breaks nothing."""
+
+    def _requires_quotes(self, _value: str) -> bool:
+        return True
+
+
+class _Dialect(PGDialect):
+    preparer = _Preparer
+
+
+class PostgresSession:
+    """SQLAlchemy builds the statements, psycopg runs their text. Whoever makes it begins and ends the transaction."""
+
+    changes_by: ChangesBy = "upsert"
+    indexes = True
+    dialect: Dialect = _Dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+
+    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        """*connection* has raw cursors: its placeholders are $1 and so on, and a % is nothing but that."""
+        self.connection = connection
+
+    def rows(self, statement: sa.Select[Any]) -> list[Row]:
+        return self._run(statement).fetchall()
+
+    def stream(self, statement: sa.Select[Any]) -> Iterator[Row]:
+        text, values = self._compiled(statement)
+        with RawServerCursor(self.connection, "sluice") as cursor:
+            cursor.itersize = _PAGE
+            yield from cursor.execute(text, values)
+
+    def change(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
+        return self._run(statement).rowcount
+
+    def ddl(self, text: str) -> None:
+        self.connection.execute(text.encode())
+
+    def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
+        """The view of active rows gives way meanwhile, and comes again with those who may read it."""
+        view = f"{table.name}_active"
+        rights = self.execute(
+            "SELECT format('GRANT %s ON %I.%I TO %s%s', a.privilege_type, n.nspname, c.relname,"
+            " CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,"
+            " CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)"
+            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a"
+            " WHERE n.nspname = $1 AND c.relname = $2 AND a.grantee <> c.relowner",
+            table.schema,
+            view,
+        )
+        self.ddl(f"DROP VIEW IF EXISTS {self.quoted(str(table.schema), view)}")
+        ddl.change_type(self, table, column)
+        ddl.create_active_view(self, table, DELETED)
+        for (grant,) in rights:
+            self.ddl(grant)
+
+    def execute(self, text: str, *values: object) -> list[Row]:
+        """Run one query given as text; its rows."""
+        return self.connection.execute(text.encode(), values).fetchall()
+
+    def quoted(self, *names: str) -> str:
+        return ddl.quoted(self.dialect, *names)
+
+    def columns(self, schema: str, table: str) -> dict[str, str]:
+        # What INFORMATION_SCHEMA is a view of: it hides what the user may not touch, and takes far longer.
+        found = self.execute(
+            "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a"
+            " JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')"
+            " AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            schema,
+            table,
+        )
+        return {name: column_type(kind) or _foreign(schema, table, name, kind) for name, kind in found}
+
+    def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
+        told: Any = {"prefixes": ["TEMPORARY"], "postgresql_on_commit": "DROP"}
+        table = sa.Table(name, sa.MetaData(), *columns, schema="pg_temp", **told)
+        ddl.create_table(self, table)
+        return table
+
+    def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
+        # 64 bits, as in DuckDB. Comparing every column itself makes the join carry them all, and spill.
+        if self.connection.info.server_version < _HASHES_ROWS:
+            return None
+        return sa.func.hash_record_extended(sa.func.row(*columns), 0, type_=sa.BigInteger)
+
+    def exact(self, column: Expression) -> Sequence[Expression]:
+        # Text is compared to the letter anyway, but sorts as in a dictionary. Keys are stored so that this is free.
+        return [column.collate("C") if isinstance(column.type, sa.Text) else column]
+
+    def make_room(self, _shape: Shape, _long: Collection[str]) -> bool:
+        """Text has any length here."""
+        return False
+
+    def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:
+        if not isinstance(staged, sa.Table) or not self._is_logged(str(staged.schema), staged.name):
+            return False
+        ddl.create_schema(self, schema)
+        self.ddl(f"COMMENT ON TABLE {self.quoted(str(staged.schema), staged.name)} IS NULL")
+        self.ddl(f"ALTER TABLE {self.quoted(str(staged.schema), staged.name)} SET SCHEMA {self.quoted(schema)}")
+        self.ddl(f"ALTER TABLE {self.quoted(schema, staged.name)} RENAME TO {self.quoted(table)}")
+        return True
+
+    def _is_logged(self, schema: str, table: str) -> bool:
+        found = self.execute(
+            "SELECT c.relpersistence = 'p' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = $1 AND c.relname = $2",
+            schema,
+            table,
+        )
+        return bool(found and found[0][0])
+
+    def _run(self, statement: sa.ClauseElement) -> psycopg.Cursor[Row]:
+        text, values = self._compiled(statement)
+        return self.connection.execute(text, values)
+
+    def _compiled(self, statement: sa.ClauseElement) -> tuple[bytes, list[Any]]:
+        compiled: Any = statement.compile(dialect=self.dialect)
+        return compiled.string.encode(), [compiled.params[name] for name in compiled.positiontup or ()]
+
+
+def _foreign(schema: str, table: str, name: str, kind: str) -> str:
+    raise DataError(
+        f"column {name!r} of {schema}.{table} has type {kind}, which Sluice does not write",
+        fix="Give the column another type, or drop it",
+    )

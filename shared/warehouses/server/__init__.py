@@ -1,0 +1,1 @@
+"""What all warehouses behind a database server do alike."""

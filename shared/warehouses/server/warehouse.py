@@ -1,0 +1,273 @@
+"""A warehouse behind a database server: what all such engines do alike, over the few things each does its own way."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from shared.contract import cursor
+from shared.errors import DataError
+from shared.ids import run_of_staging, staging_name
+from shared.model import Column, Feed, Finding, Plan, Run, Staged, from_text
+from shared.warehouses import Limits, Loaded, Merged, Profile
+from shared.warehouses.merge import ddl, ingest, shape
+from shared.warehouses.merge.merge import Merge
+from shared.warehouses.merge.session import Expression, Session
+from shared.warehouses.server import inline
+
+STAGING = "staging"
+"""Schema of all staging tables."""
+
+T = TypeVar("T")
+
+
+class Rollback(Exception):  # noqa: N818 - not an error: how a unit says that nothing of it is to stay
+    """Raised in a unit to end its transaction without keeping anything."""
+
+
+class Engine(Protocol):
+    """One database server."""
+
+    def unit(self, work: Callable[[Any], T]) -> T:
+        """Do *work* in one transaction, and again on a new connection if what went wrong may pass.
+
+        Rollback rolls back; its first argument is the answer then.
+        """
+        ...
+
+    def stream(self, work: Callable[[Any], Iterator[T]]) -> Iterator[T]:
+        """What *work* yields, read in one transaction that writes nothing; tried once."""
+        ...
+
+    def lock(self, session: Any, name: str) -> None:
+        """Keep all others out of *name* until the session's transaction ends; TransientError if that takes too long."""
+        ...
+
+    def append(self, session: Any, table: sa.Table, batch: pa.RecordBatch) -> None:
+        """Insert *batch*, whose columns are named as some of *table*'s, within the session's transaction."""
+        ...
+
+    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], room: int = 0) -> Loaded:
+        """Create *table* anew and fill it, in as many transactions as it takes.
+
+        Few rows may be handed back inline instead, in at most *room* characters.
+        """
+        ...
+
+    def direct(self, plan: Plan, staged: Sequence[Staged], run: Run) -> Merged | None:
+        """Merge rows that were all handed back inline; None, and nothing done, if that takes staging tables.
+
+        Never asked for a complete full or a dry run.
+        """
+        ...
+
+    def reading(self, table: sa.Table) -> sa.FromClause:
+        """A staging table as the merge is to read it."""
+        ...
+
+    def staged(self, session: Any) -> Mapping[str, float]:
+        """Staging tables there are, with their age in seconds."""
+        ...
+
+    def drop(self, session: Any, table: str) -> None:
+        """Drop a staging table if it is there."""
+        ...
+
+    def sweep(self, tables: Iterable[str]) -> None:
+        """Remove what is kept outside the database for these staging tables, and for those of runs long dead."""
+        ...
+
+    def log_rate(self) -> int | None:
+        """Bytes a second by which the server lets its log grow, if it says so."""
+        ...
+
+    def examine(self) -> Iterator[Finding]:
+        """Driver, sign-in, rights, and what else a load needs, step by step."""
+        ...
+
+    def rest(self) -> None:
+        """Close every connection that is not in use."""
+        ...
+
+
+DEAD = 86_400.0
+"""Seconds after which a staging table of another run is a leftover of one that died."""
+
+
+class ServerWarehouse:
+    """A warehouse on the server of *engine*."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._prepared = False
+
+    def stage(
+        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], room: int = 0
+    ) -> Loaded:
+        self._prepare()
+        return self._engine.load(feed, shape.staging(feed, columns, name, STAGING), batches, room)
+
+    def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
+        kept = ingest.REJECTED
+        known = {
+            "run": plan.run.id,
+            "feed": plan.run.feed,
+            "slice": part,
+            "exported_at": from_text(plan.run.exported_at),
+        }
+
+        def unit(session: Session) -> None:
+            beyond = kept.c.slice >= len(plan.slices)  # of an earlier try that was sliced finer
+            session.change(sa.delete(kept).where(kept.c.run == plan.run.id, sa.or_(kept.c.slice == part, beyond)))
+            for batch in batches:
+                self._engine.append(session, kept, _with(batch, known, kept))
+
+        self._prepare()
+        self._engine.unit(unit)
+
+    def merge(self, plan: Plan, staged: Sequence[Staged], run: Run, limits: Limits) -> Merged:
+        tables = {
+            name: self._engine.reading(shape.staging(plan.feed, columns, name, STAGING))
+            for part in staged
+            for name, columns in shape.staged_columns(plan, part).items()
+        }
+
+        def unit(session: Session) -> Merged:
+            self._engine.lock(session, run.feed)
+            merged = Merge(session, plan, limited, limits, tables)(staged)
+            if limits.dry_run:
+                raise Rollback(merged)
+            return merged
+
+        self._prepare()
+        if staged and all(part.inline is not None for part in staged) and not (run.complete or limits.dry_run):
+            merged = self._engine.direct(plan, staged, run)
+            if merged is not None:
+                return merged
+        self._spill(plan, staged)
+        limited = dataclasses.replace(run, log_rate=self._engine.log_rate())
+        return self._engine.unit(unit)
+
+    def _spill(self, plan: Plan, staged: Sequence[Staged]) -> None:
+        """Give the rows that were handed on inline the staging tables they were spared."""
+        for part in staged:
+            if part.inline is None:
+                continue
+            columns = shape.staged_columns(plan, part)[part.table]
+            table = shape.staging(plan.feed, columns, part.table, STAGING)
+            for refused in self._engine.load(plan.feed, table, inline.read(part.inline)).refused:
+                raise DataError(
+                    f"the server refuses a row of {plan.feed.name}: {refused.reason}",
+                    fix="Load it with WAREHOUSE_LOADER=array, which sets such rows aside one by one",
+                )
+
+    def record(self, run: Run) -> None:
+        def unit(session: Session) -> None:
+            before = ingest.find(session, run.id)
+            if before is None or before.status != "done":
+                ingest.write(session, run)
+
+        self._prepare()
+        self._engine.unit(unit)
+        self._engine.rest()
+
+    def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
+        own = {staging_name(plan.run.id, part.number) for part in plan.slices}
+
+        def unit(session: Session) -> None:
+            for name, age in self._engine.staged(session).items():
+                if run_of_staging(name) == plan.run.id or (run_of_staging(name) and age >= DEAD):
+                    own.add(name)
+            for name in sorted(own):
+                self._engine.drop(session, name)
+            if rejects and _has_history(session):
+                session.change(sa.delete(ingest.REJECTED).where(ingest.REJECTED.c.run == plan.run.id))
+
+        try:
+            self._engine.unit(unit)
+            self._engine.sweep(sorted(own))  # not within the transaction, whose locks others wait for
+        finally:
+            self._engine.rest()
+
+    # -- looking
+
+    def examine(self) -> Iterator[Finding]:
+        try:
+            yield from self._engine.examine()
+        finally:
+            self._engine.rest()
+
+    def runs(self, feed: str | None = None, limit: int | None = 20) -> list[Run]:
+        return self._ask(lambda session: ingest.runs(session, feed, limit), [])
+
+    def run(self, id: str) -> Run | None:
+        return self._ask(lambda session: ingest.find(session, id), None)
+
+    def rejects(self, feed: str, run: str | None = None) -> Iterator[Mapping[str, Any]]:
+        if self._ask(_has_history, False):
+            yield from self._engine.stream(lambda session: ingest.rejects(session, feed, run))
+            self._engine.rest()
+
+    def profile(self, feed: Feed) -> Profile:
+        return self._ask(lambda session: profile(session, feed), Profile(columns={}))
+
+    def _ask(self, question: Callable[[Session], T], nothing: T) -> T:
+        """Looking creates nothing: where there is no history yet, the answer is *nothing*."""
+
+        try:
+            if not self._prepared and not self._engine.unit(_has_history):
+                return nothing
+            self._prepare()
+            answer: T = self._engine.unit(question)
+            return answer
+        finally:
+            self._engine.rest()
+
+    def _prepare(self) -> None:
+        """Make our schemas and tables, or bring them up to date, once a process; one process at a time."""
+        if self._prepared:
+            return
+
+        def unit(session: Session) -> None:
+            if session.columns(ingest.SCHEMA, "version") and ingest.is_current(session):
+                return
+            self._engine.lock(session, ingest.SCHEMA)
+            ddl.create_schema(session, STAGING)
+            ingest.prepare(session)
+
+        self._engine.unit(unit)
+        self._prepared = True
+
+
+def _has_history(session: Session) -> bool:
+    return bool(session.columns(ingest.SCHEMA, "version"))
+
+
+def _with(batch: pa.RecordBatch, known: Mapping[str, Any], table: sa.Table) -> pa.RecordBatch:
+    """*batch* with the same values in each row for some more columns."""
+    kinds = {str: pa.string(), int: pa.int32(), dt.datetime: pa.timestamp("us")}
+    more = [pa.array([value] * batch.num_rows, kinds[table.c[name].type.python_type]) for name, value in known.items()]
+    return pa.RecordBatch.from_arrays([*more, *batch.columns], names=[*known, *batch.schema.names])
+
+
+def profile(session: Session, feed: Feed) -> Profile:
+    """What is stored of *feed*."""
+    columns = session.columns(feed.system, feed.table)
+    if not columns:
+        return Profile(columns={})
+    table = shape.target(feed, columns)
+    by = table.c.get(feed.cursor or "")
+    span: list[Expression] = [sa.null(), sa.null()]
+    if by is not None:
+        sorts = session.exact(by)[0]
+        span = [sa.func.min(sorts), sa.func.max(sorts)]
+    active = sa.func.count(sa.case((table.c[shape.DELETED].is_(None), 1)))
+    rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
+    told = [None if value is None else cursor.text(value) for value in (low, high)]
+    return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=told[0], highest=told[1])

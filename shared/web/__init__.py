@@ -1,0 +1,1 @@
+"""What answers HTTP: the operations API and the webhooks of other systems."""

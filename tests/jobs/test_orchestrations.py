@@ -1,0 +1,219 @@
+"""How jobs go, under many schedules: messages in any order, steps that fail, come late or twice, processes that die."""
+
+from __future__ import annotations
+
+import random
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+import function_app
+
+from shared.jobs import orchestrations
+from tests.standins.durable_host import DurableHost
+
+SCHEDULES = range(100)
+LIMIT = 45 << 10
+"""Bytes up to which Durable keeps a payload in a table."""
+
+
+class Steps:
+    """Steps that keep what they are told in a dictionary, as the real ones do in the app's state."""
+
+    def __init__(self, *, slices: int = 3, units: int = 4, windows: int = 1, fails: float = 0.0, seed: int = 0) -> None:
+        self.kept: dict[Any, Any] = {}
+        self.wrong: list[str] = []
+        self.tried: Counter[str] = Counter()
+        self._slices, self._units, self._windows = slices, units, windows
+        self._chance, self._fails = random.Random(seed), fails
+
+    def overrides(self) -> dict[str, Any]:
+        return {name: self._flaky(name) for name in orchestrations.STEPS}
+
+    def _flaky(self, name: str) -> Any:
+        def step(ask: Any) -> Any:
+            self.tried[name] += 1
+            if self._chance.random() < self._fails:
+                raise ConnectionError(f"{name} cannot reach anything")
+            answer = getattr(self, name)(ask)
+            if self._chance.random() < self._fails:  # done, and nobody hears of it
+                raise ConnectionError(f"{name} lost its connection")
+            return answer
+
+        return step
+
+    def open_notice(self, ask: Any) -> Any:
+        return {"units": self._units}
+
+    def plan(self, ask: Any) -> Any:
+        if ("outcome", ask["unit"]) in self.kept:
+            return self.kept["outcome", ask["unit"]]
+        self.kept["plan", ask["unit"]] = self._slices
+        return {"slices": self._slices}
+
+    def stage(self, ask: Any) -> Any:
+        if ("plan", ask["unit"]) not in self.kept:
+            self.wrong.append(f"slice {ask['slice']} of unit {ask['unit']} before its plan")
+        self.kept["slice", ask["unit"], ask["slice"]] = True
+        return {"status": "staged"}
+
+    def publish(self, ask: Any) -> Any:
+        missing = [n for n in range(self._slices) if ("slice", ask["unit"], n) not in self.kept]
+        outcome = {"status": "failed" if missing else "done", "more": ask["unit"] + 1 < self._windows}
+        return self.kept.setdefault(("outcome", ask["unit"]), outcome)
+
+    def tidy(self, ask: Any) -> Any:
+        if ("outcome", ask["unit"]) not in self.kept:
+            self.wrong.append(f"unit {ask['unit']} was tidied before it had an outcome")
+        return {}
+
+    def miss(self, ask: Any) -> Any:
+        return {}
+
+    def give_up(self, ask: Any) -> Any:
+        return self.kept.setdefault(("outcome", ask["unit"]), {"status": "failed", "error": ask["error"]})
+
+    def conclude(self, ask: Any) -> Any:
+        missing = [n for n in range(ask["units"]) if ("outcome", n) not in self.kept]
+        if missing:
+            self.wrong.append(f"concluded without units {missing}")
+        return {"files": ask["units"]}
+
+
+def host(steps: Steps, **options: Any) -> DurableHost:
+    return DurableHost(function_app.app, overrides=steps.overrides(), payload_limit=LIMIT, **options)
+
+
+WORKS = {"file_job": {"file": "https://acme.test/exports/a.parquet", "etag": "1"}, "export_job": {"notice": "0" * 32}}
+
+
+@pytest.mark.parametrize("orchestrator", WORKS)
+@pytest.mark.parametrize("seed", SCHEDULES)
+def test_a_job_comes_to_its_end_under_any_schedule(orchestrator, seed):
+    """Shuffled, with duplicates and crashes, and with steps that fail in every second one."""
+    steps = Steps(units=3, slices=2, windows=1, fails=0.3 if seed % 2 else 0.0, seed=seed)
+    with host(steps, seed=seed, duplicates=0.3, crash=0.03) as durable:
+        job = durable.run(orchestrator, {"work": WORKS[orchestrator]}, "blob:1")
+    units = 3 if orchestrator == "export_job" else 1
+
+    assert "Completed" == job.status
+    assert [] == [wrong for wrong in steps.wrong if "before its plan" in wrong]
+    if not seed % 2:
+        assert {"files": units} == job.output
+        assert [] == steps.wrong
+        assert ["done"] * units == [steps.kept["outcome", n]["status"] for n in range(units)]
+        assert units * 2 == sum(key[0] == "slice" for key in steps.kept)
+
+
+@pytest.mark.parametrize("seed", SCHEDULES)
+def test_a_pull_feed_is_read_window_by_window_until_it_has_caught_up(seed):
+    """In order, each once."""
+    steps = Steps(slices=1, windows=1 + seed % 2)
+    with host(steps, seed=seed, duplicates=0.3, crash=0.03) as durable:
+        job = durable.run("file_job", {"work": {"feed": "genius.prospect"}}, "sync:genius.prospect")
+
+    assert ("Completed", {"files": 1 + seed % 2}) == (job.status, job.output)
+    assert [] == steps.wrong
+    assert 1 + seed % 2 == sum(key[0] == "outcome" for key in steps.kept)
+
+
+def test_a_pull_feed_may_take_more_windows_than_one_history_holds():
+    """The job goes on as a new execution of the same id, and sums up all of them."""
+    windows = 2 * orchestrations._WINDOWS + 1
+    steps = Steps(slices=1, windows=windows)
+    with host(steps) as durable:
+        job = durable.run("file_job", {"work": {"feed": "genius.prospect"}}, "sync:genius.prospect")
+
+    assert ("Completed", {"files": windows}) == (job.status, job.output)
+    assert [] == steps.wrong
+    assert {"2026-11-02T08:00:00.000000"} == {ask["started"] for _, ask in durable.calls}
+
+
+def test_one_unit_that_fails_for_good_never_stops_the_others():
+    """Its slices cannot be staged; the rest is done."""
+    steps = Steps(units=5, slices=2)
+    overrides = steps.overrides()
+
+    def stage(ask):
+        if ask["unit"] == 2:
+            raise MemoryError("poison")
+        return steps.stage(ask)
+
+    with DurableHost(function_app.app, overrides={**overrides, "stage": stage}, payload_limit=LIMIT) as durable:
+        job = durable.run("export_job", {"work": WORKS["export_job"]}, "export:1")
+
+    assert {"files": 5} == job.output
+    assert ["done", "done", "failed", "done", "done"] == [steps.kept["outcome", n]["status"] for n in range(5)]
+
+
+def test_the_pauses_between_tries_grow():
+    """Half a minute, then twice as long each time; five tries in all."""
+    steps = Steps(slices=1)
+    overrides = {**steps.overrides(), "plan": lambda _: 1 / 0}
+    with DurableHost(function_app.app, overrides=overrides) as durable:
+        job = durable.run("file_job", {"work": WORKS["file_job"]}, "blob:1")
+        seconds = (durable.now - job.created).total_seconds()
+
+    assert 30 + 60 + 120 + 240 == seconds
+    assert "division by zero" in steps.kept["outcome", 0]["error"]
+
+
+def test_every_step_hears_when_its_job_began():
+    """The same moment in all of them, however long it takes: it is part of where their documents lie."""
+    steps = Steps(units=3, slices=2, fails=0.3, seed=1)
+    with host(steps, seed=1) as durable:
+        durable.run("export_job", {"work": WORKS["export_job"]}, "export:1")
+        began = {ask["started"] for _, ask in durable.calls}
+        jobs = {ask["job"] for _, ask in durable.calls}
+
+    assert {"2026-11-02T08:00:00.000000"} == began
+    assert {"export:1"} == jobs
+
+
+@pytest.mark.parametrize("units", [1, 50, 51])
+def test_a_fan_out_has_at_most_fifty_children_each(units):
+    """Every child exists once, below batches that are orchestrations of their own."""
+    steps = Steps(units=units, slices=1)
+    with host(steps, check_determinism=False) as durable:
+        durable.run("export_job", {"work": WORKS["export_job"]}, "export:1")
+        children = Counter(id.rpartition(":")[0] for id in durable.instances if id.count(":") > 1)
+        names = Counter(instance.name for instance in durable.instances.values())
+
+    assert max(children.values()) <= orchestrations.CHILDREN
+    assert {"export_job": 1, "batch": -(-units // 50), "unit": units} == names
+
+
+def test_batches_of_batches_reach_every_child():
+    """More than fifty times fifty, without an activity behind them."""
+    spans = list(orchestrations._spans(0, 2_501))
+    below = [span for start, end in spans for span in orchestrations._spans(start, end)]
+
+    assert list(range(2_501)) == [n for start, end in below for n in range(start, end)]
+    assert max(len(spans), *(len(list(orchestrations._spans(*span))) for span in spans)) <= 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("units", [100, 1_000])
+def test_payloads_do_not_grow_with_the_number_of_files(units):
+    """What travels stays as small as for one file."""
+    steps = Steps(units=units, slices=1)
+    with host(steps, check_determinism=False) as durable:
+        job = durable.run("export_job", {"work": WORKS["export_job"]}, "export:1")
+        largest, what = durable.largest_payload()
+
+    assert {"files": units} == job.output
+    assert largest < 1_000, what
+
+
+def test_a_slice_is_handed_its_own_number_and_not_the_plan():
+    """So payloads stay flat as files grow."""
+    steps = Steps(slices=60)
+    with host(steps) as durable:
+        durable.run("file_job", {"work": WORKS["file_job"]}, "blob:1")
+        asked = [ask for name, ask in durable.calls if name == "stage"]
+        largest, what = durable.largest_payload()
+
+    assert set(range(60)) == {ask["slice"] for ask in asked}
+    assert largest < 1_000, what

@@ -1,0 +1,189 @@
+"""Pull feeds in the whole app: timers start syncs of a real MariaDB and PostgreSQL, window by window."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from shared.errors import TransientError
+from shared.model import Watermark
+from shared.sources.sql.tables import SqlSource
+from tests.exports import START, Clock, open_test_app
+from tests.servers.source_table import at, item
+from tests.standins.functions_host import functions_host
+from tests.test_functions import units
+
+pytestmark = pytest.mark.usefixtures("in_a_hurry")
+
+CATALOG = """
+[system]
+name = "shop"
+source = "sql"
+
+[defaults]
+cursor = "At"
+overlap_seconds = 60
+schedule = "*/15 * * * *"
+
+[tables]
+item = { keys = ["Id"] }
+kind = { keys = ["Id"], cursor = false }
+"""
+
+
+def name() -> sa.Column:
+    return sa.Column("Name", sa.String(40))
+
+
+def kind() -> sa.Table:
+    """A table without a cursor."""
+    return sa.Table("kind", sa.MetaData(), sa.Column("Id", sa.Integer, primary_key=True, autoincrement=False), name())
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def app(house, tmp_path, clock):
+    (tmp_path / "catalog").mkdir()
+    (tmp_path / "catalog" / "shop.toml").write_text(CATALOG)
+    return open_test_app(
+        tmp_path, clock, STATE_URL=str(tmp_path / "state"), CATALOG_PATH=str(tmp_path / "catalog"),
+        SHOP_DATABASE_URL=house.url, SYNC_ROWS="10", SLICE_ROWS="4",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def host(app, monkeypatch):
+    with functions_host(app, monkeypatch, start=START) as found:
+        yield found
+
+
+def stored(app, table="item"):
+    with app.warehouse._session() as session:
+        query = f'SELECT "Id", "Name", "DeletedAt" IS NULL FROM shop."{table}" ORDER BY 1'
+        return session.connection.execute(query).fetchall()
+
+
+def test_syncs_that_are_due_read_all_there_is_window_by_window(app, host, house):
+    """Each window is merged before the next is read; slices of one are staged side by side."""
+    house.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(25)))
+    house.create(kind(), {"Id": 1, "Name": "one"})
+
+    host.timer("sync_due")
+    told = host.finished("sync:shop.item")
+    whole = host.finished("sync:shop.kind")
+
+    assert (["done"] * 3, 25) == (units(told), told["summary"]["inserted"])
+    assert [(n, f"n{n}", True) for n in range(25)] == stored(app)
+    assert (["done"], [(1, "one", True)]) == (units(whole), stored(app, "kind"))
+    assert at(24).isoformat(timespec="microseconds") == app.ledger.watermark("shop.item").value
+
+
+def test_the_next_sync_goes_on_from_the_watermark(app, host, house, clock):
+    """What changed since, what was committed late within the overlap, and nothing else."""
+    table = house.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(8)))
+    house.create(kind())
+    host.timer("sync_due")
+    for feed in ("item", "kind"):
+        host.finished(f"sync:shop.{feed}")
+    house.do(
+        table.update().where(table.c.Id == 3).values(At=at(9), Name="changed"),
+        table.insert().values(Id=100, At=at(6.5), Name="late"),
+        table.insert().values(Id=101, At=at(1), Name="too late"),
+    )
+
+    host.timer("sync_due")
+    early = len(app.warehouse.runs("shop.item"))
+    clock.forward(minutes=15)
+    host.timer("sync_due")
+    told = host.finished("sync:shop.item")
+
+    assert 1 == early
+    assert (1, 1, 2) == tuple(told["summary"][name] for name in ("inserted", "updated", "unchanged"))
+    names = {row[0]: row[1] for row in stored(app)}
+    assert ("changed", "late", None) == (names[3], names[100], names.get(101))
+
+
+def test_a_table_that_is_read_whole_loses_what_it_lacks(app, host, house, clock):
+    """It is a complete full each time."""
+    table = kind()
+    house.create(table, *({"Id": n, "Name": "x"} for n in range(12)))
+    house.create(item(name()))
+    host.timer("sync_due")
+    host.finished("sync:shop.kind")
+    house.do(table.delete().where(table.c.Id >= 10))
+    clock.forward(minutes=15)
+
+    host.timer("sync_due")
+    told = host.finished("sync:shop.kind")
+
+    assert 2 == told["summary"]["deleted"]
+    assert 10 == sum(alive for _, _, alive in stored(app, "kind"))
+
+
+def test_a_database_that_goes_away_between_windows_costs_time_and_nothing_else(app, host, house, monkeypatch):
+    """The windows before are merged; the one that failed is tried again when it is back."""
+    house.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(25)))
+    house.create(kind())
+    describe, asked = SqlSource.describe, []
+
+    def away(self, unit):
+        asked.append(unit.window)
+        if len(asked) in (2, 3):
+            raise TransientError("the server is away", fix="Try again")
+        return describe(self, unit)
+
+    monkeypatch.setattr(SqlSource, "describe", away)
+    host.request("POST", "feeds/shop.item/run")
+    told = host.finished("sync:shop.item")
+
+    assert ["done"] * 3 == units(told)
+    assert [(n, f"n{n}", True) for n in range(25)] == stored(app)
+    assert asked[1] == asked[2] == asked[3]
+
+
+def test_a_watermark_that_another_run_moved_ends_the_sync_as_a_conflict(app, host, house, monkeypatch):
+    """Whoever moved it has read those rows; the next sync goes on from there."""
+    house.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(5)))
+    merge = type(app).merge
+
+    def overtaken(self, plan, staged, faults, options):
+        self.ledger.rewind("shop.item", Watermark(at(2).isoformat(), "timestamp"))
+        return merge(self, plan, staged, faults, options)
+
+    monkeypatch.setattr(type(app), "merge", overtaken)
+    host.request("POST", "feeds/shop.item/run")
+    told = host.finished("sync:shop.item")
+
+    assert ["failed"] == units(told)
+    assert "was advanced by another run" in told["units"][0]["error"]
+
+
+def test_a_backfill_reads_again_from_a_time_on(app, host, house):
+    """The watermark is set back; rows that are as they were are unchanged."""
+    table = house.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(8)))
+    host.request("POST", "feeds/shop.item/run")
+    host.finished("sync:shop.item")
+    house.do(table.update().where(table.c.Id == 2).values(Name="mended without a new cursor"))
+
+    to = at(2).isoformat()
+    host.request("POST", "feeds/shop.item/backfill", f'{{"to": "{to}Z"}}'.encode())
+    told = host.finished("sync:shop.item")
+
+    assert (1, 6) == (told["summary"]["updated"], told["summary"]["unchanged"])
+    assert "mended without a new cursor" == stored(app)[2][1]
+
+
+def test_a_feed_whose_database_is_not_set_says_which_setting_is_missing(house, tmp_path, monkeypatch):
+    """The job fails with the name to set; no other feed is touched."""
+    (tmp_path / "catalog").mkdir()
+    (tmp_path / "catalog" / "shop.toml").write_text(CATALOG)
+    app = open_test_app(tmp_path, STATE_URL=str(tmp_path / "state"), CATALOG_PATH=str(tmp_path / "catalog"))
+    with functions_host(app, monkeypatch) as host:
+        host.request("POST", "feeds/shop.item/run")
+        told = host.finished("sync:shop.item")
+
+    assert "SHOP_DATABASE_URL" in told["units"][0]["error"]

@@ -1,0 +1,297 @@
+"""Whole runs of pull feeds from real databases into a warehouse: windows follow each other, whatever comes between."""
+
+from __future__ import annotations
+
+import json
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from shared.catalog import System
+from shared.errors import ConflictError, TransientError
+from shared.ledger.sqlite import SqliteLedger
+from shared.model import OUTCOMES, Plan, Run, Staged, Unit, from_json, to_text
+from shared.pipeline import verbs
+from shared.warehouses import Limits
+from shared.warehouses.duckdb.engine import DuckDBWarehouse
+from tests.servers.source_table import SourceTable, at, item
+
+pytestmark = pytest.mark.usefixtures("in_a_hurry")
+
+NOW = to_text(at(600))
+
+
+class Desk:
+    """One feed and its verbs; what travels between them goes through JSON, as between machines."""
+
+    def __init__(
+        self, folder: Path, house: SourceTable, options: dict[str, Any] | None = None, **settings: int
+    ) -> None:
+        told = {"keys": ("Id",), "cursor": "At", "max_reject_share": 1.0, **(options or {})}
+        self.system = System(
+            name="shop", source="sql", client=None, tables={"item": told}, undeclared=None, file=Path("shop.toml")
+        )
+        self.house, self.settings = house, settings
+        self.warehouse = DuckDBWarehouse(folder / "warehouse.duckdb", "250MB", 5.0)
+        self.ledger = SqliteLedger(folder / "ledger.db", 5.0)
+        self.told = told
+
+    def source(self) -> Any:
+        return self.house.source(**{**self.told, **self.settings})
+
+    def unit(self, now: str = NOW) -> Unit | None:
+        feed = self.system.feed("item", ["Id", "At"])
+        return verbs.window(feed, self.source(), self.ledger, now=now)
+
+    def plan(self, unit: Unit, now: str = NOW) -> Plan:
+        run = verbs.run_for("shop.item", passed_on(unit), self.ledger, now)
+        assert run is not None
+        return passed_on(verbs.plan(run, unit, self.source(), self.system))
+
+    def stage(self, plan: Plan) -> list[Staged]:
+        allowance = verbs.Allowance(86_400)
+        return [
+            passed_on(verbs.stage(plan, part, self.source(), self.warehouse, allowance=allowance))
+            for part in plan.slices
+        ]
+
+    def publish(self, plan: Plan, staged: list[Staged], now: str = NOW) -> Run:
+        limits = Limits(max_delete_share=1.0)
+        merged = verbs.publish(plan, staged, self.warehouse, self.ledger, limits=limits, finished=now)
+        verbs.tidy(plan, self.warehouse)
+        return merged.run
+
+    def sync(self, now: str = NOW) -> list[Run]:
+        """Windows until there is no more."""
+        runs = []
+        more = True
+        while more and (unit := self.unit(now)):
+            plan = self.plan(unit, now)
+            runs.append(self.publish(plan, self.stage(plan), now))
+            more = unit.more
+        return runs
+
+    @property
+    def mark(self) -> str | None:
+        return self.ledger.watermark("shop.item").value
+
+    def stored(self) -> dict[int, Any]:
+        """Whether each key is active."""
+        with self.warehouse._session() as session:
+            found = session.connection.execute('SELECT "Id", "DeletedAt" IS NULL FROM shop.item').fetchall()
+        return dict(sorted(found))
+
+
+def passed_on(record: Any) -> Any:
+    return from_json(type(record), json.loads(json.dumps(asdict(record))))
+
+
+def counts(run: Run) -> dict[str, int]:
+    return {name: count for name in (*OUTCOMES, "absent") if (count := getattr(run, name))}
+
+
+def times(*minutes: int | None) -> list[dict[str, Any]]:
+    return [{"Id": n, "At": None if minute is None else at(minute)} for n, minute in enumerate(minutes)]
+
+
+def test_a_second_sync_takes_what_is_new(house, tmp_path):
+    """And the row at the watermark once more, which is unchanged."""
+    table = house.create(item(), *times(1, 2, 3))
+    desk = Desk(tmp_path, house)
+    first = desk.sync()
+    house.do(table.update().where(table.c.Id == 0).values(At=at(4)), table.insert().values(Id=3, At=at(5)))
+    second = desk.sync()
+
+    assert [{"inserted": 3}] == [counts(run) for run in first]
+    assert [{"updated": 1, "inserted": 1, "unchanged": 1}] == [counts(run) for run in second]
+    assert to_text(at(5)) == desk.mark
+
+
+def test_a_row_committed_late_is_caught_within_the_overlap(house, tmp_path):
+    """Its cursor was set before the window was read, and it was not to be seen then."""
+    table = house.create(item(), *times(1, 10))
+    desk = Desk(tmp_path, house, {"overlap_seconds": 300})
+    with house.engine.connect() as slow:
+        slow.execute(table.insert().values(Id=8, At=at(6)))
+        slow.execute(table.insert().values(Id=9, At=at(4)))
+        early = desk.sync()
+        slow.commit()
+    desk.sync()
+
+    assert [{"inserted": 2}] == [counts(run) for run in early]
+    assert {0: True, 1: True, 8: True} == desk.stored()  # that of minute 4 is below the overlap
+    assert to_text(at(10)) == desk.mark
+
+
+def test_windows_follow_each_other_until_all_is_there(house, tmp_path):
+    """Each is merged and moves the watermark before the next is planned."""
+    house.create(item(), *times(None, 1, 1, 1, 2, 3, 3, 4, 5))
+    desk = Desk(tmp_path, house, sync_rows=2, slice_rows=2, batch_rows=1)
+    runs = desk.sync()
+
+    assert [{"inserted": 4}, {"inserted": 3, "unchanged": 3}, {"inserted": 2, "unchanged": 2}] == [*map(counts, runs)]
+    assert dict.fromkeys(range(9), True) == desk.stored()
+    assert to_text(at(5)) == desk.mark
+
+
+@pytest.mark.parametrize("reached", ["nothing", "planned", "staged", "published"])
+def test_a_crash_between_or_within_windows_loses_nothing(house, tmp_path, reached):
+    """Whoever comes next goes on from the watermark."""
+    house.create(item(), *times(1, 2, 3, 4, 5))
+    first = Desk(tmp_path, house, sync_rows=2)
+    unit = first.unit()
+    assert unit is not None
+    if reached != "nothing":
+        plan = first.plan(unit)
+    if reached in ("staged", "published"):
+        staged = first.stage(plan)
+    if reached == "published":
+        first.publish(plan, staged)
+    runs = Desk(tmp_path, house, sync_rows=2).sync()
+
+    assert dict.fromkeys(range(5), True) == first.stored()
+    assert (2 if reached == "published" else 3) == len(runs)
+
+
+def test_a_row_that_changes_while_it_is_read_comes_with_the_next_window(house, tmp_path):
+    """It is beyond the ceiling then; the watermark does not pass what was planned."""
+    table = house.create(item(), *times(1, 2))
+    desk = Desk(tmp_path, house)
+    plan = desk.plan(desk.unit())
+    house.do(table.update().where(table.c.Id == 0).values(At=at(7)))
+    run = desk.publish(plan, desk.stage(plan))
+    mark = desk.mark
+    (later,) = desk.sync()
+
+    assert ({"inserted": 1}, to_text(at(2))) == (counts(run), mark)
+    assert {"inserted": 1, "unchanged": 1} == counts(later)
+
+
+def test_of_two_runs_from_one_watermark_the_second_gives_up(house, tmp_path):
+    """It merges nothing, and the next one goes on."""
+    table = house.create(item(), *times(1))
+    desk = Desk(tmp_path, house)
+    slow = desk.plan(desk.unit())
+    staged = desk.stage(slow)
+    house.do(table.insert().values(Id=5, At=at(5)))
+    desk.sync()
+
+    with pytest.raises(ConflictError, match="advanced by another run"):
+        desk.publish(slow, staged)
+    assert {0: True, 5: True} == desk.stored()
+
+
+def test_a_run_recognises_its_own_commit(house, tmp_path):
+    """Its host did not hear that it was done, and asks once more."""
+    house.create(item(), *times(1, 2))
+    desk = Desk(tmp_path, house)
+    plan = desk.plan(desk.unit())
+    staged = desk.stage(plan)
+    first, again = desk.publish(plan, staged), desk.publish(plan, staged)
+
+    assert first == again
+    assert to_text(at(2)) == desk.mark
+
+
+def test_a_source_that_is_away_moves_nothing(private_postgres, tmp_path):
+    """What was planned is staged when it is back."""
+    house = SourceTable(private_postgres, private_postgres.create_database())
+    house.create(item(), *times(1, 2))
+    desk = Desk(tmp_path, house)
+    plan = desk.plan(desk.unit())
+    private_postgres.kill()
+    with pytest.raises(TransientError):
+        desk.stage(plan)
+    away = desk.mark
+    private_postgres.start()
+    desk.publish(plan, desk.stage(plan))
+
+    assert (None, to_text(at(2))) == (away, desk.mark)
+
+
+def whole(change: Callable[[SourceTable, sa.Table], None], house: SourceTable, folder: Path) -> tuple[Desk, Run]:
+    """A table without cursor, read, changed and read again; the second run."""
+    key = sa.Column("Id", sa.Integer, primary_key=True, autoincrement=False)
+    table = sa.Table("item", sa.MetaData(), key, sa.Column("A", sa.Integer))
+    house.create(table, *({"Id": n, "A": n} for n in range(4)))
+    desk = Desk(folder, house, {"cursor": None}, slice_rows=2, batch_rows=1)
+    desk.sync(to_text(at(0)))
+    change(house, table)
+    (run,) = desk.sync(to_text(at(1)))
+    return desk, run
+
+
+def test_a_table_without_cursor_is_a_complete_full_each_time(house, tmp_path):
+    """What it lacks is deleted at the time of the run; nothing keeps a watermark."""
+
+    def change(house, table):
+        house.do(table.delete().where(table.c.Id == 0), table.update().where(table.c.Id == 1).values(A=9))
+
+    desk, run = whole(change, house, tmp_path)
+
+    assert {"unchanged": 2, "updated": 1, "absent": 1} == counts(run)
+    assert {0: False, 1: True, 2: True, 3: True} == desk.stored()
+    assert (True, to_text(at(1))) == (run.complete, run.exported_at)
+    assert None is desk.mark
+
+
+def test_an_older_read_of_a_whole_table_does_not_undo_a_newer_one(house, tmp_path):
+    """It was planned before, and is published after."""
+    table = sa.Table("item", sa.MetaData(), sa.Column("Id", sa.Integer, primary_key=True))
+    house.create(table, {"Id": 1}, {"Id": 2})
+    desk = Desk(tmp_path, house, {"cursor": None})
+    slow = desk.plan(desk.unit(to_text(at(1))), to_text(at(1)))
+    staged = desk.stage(slow)
+    house.do(table.delete().where(table.c.Id == 1), table.insert().values(Id=3))
+    desk.sync(to_text(at(2)))
+    desk.publish(slow, staged)
+
+    assert {1: False, 2: True, 3: True} == desk.stored()
+
+
+def test_a_whole_table_is_work_again_at_any_other_time_only(house, tmp_path):
+    """A host that repeats a run that is done finds that nothing is to be done."""
+    desk, run = whole(lambda house, table: None, house, tmp_path)
+    repeated, later = desk.unit(to_text(at(1))), desk.unit(to_text(at(2)))
+
+    assert None is verbs.run_for("shop.item", repeated, desk.ledger, NOW)
+    assert run.id != verbs.run_for("shop.item", later, desk.ledger, NOW).id
+
+
+def test_values_that_fit_nothing_are_set_aside_and_their_rows_go_on(mariadb, mariadb_database, tmp_path):
+    """A date of zeros beside a good one; a cursor of zeros costs its row."""
+    house = SourceTable(mariadb, mariadb_database)
+    house.do(
+        "CREATE TABLE item (Id INT PRIMARY KEY, At DATETIME(6) NOT NULL, d DATE, t TIME, n DECIMAL(50,2))",
+        """INSERT INTO item VALUES (1, '2026-02-24', '0000-00-00', '838:59:59', 1.5),
+        (2, '2026-02-25', '2026-02-24', '12:00:00', NULL), (3, '0000-00-00', '2026-02-24', '12:00:00', 2)""",
+    )
+    desk = Desk(tmp_path, house, {"types": {"n": "decimal(38,2)"}})
+    (run,) = desk.sync()
+    with desk.warehouse._session() as session:
+        found = session.connection.execute(
+            'SELECT "Id", CAST(d AS TEXT), CAST(t AS TEXT), CAST(n AS TEXT) FROM shop.item ORDER BY 1'
+        ).fetchall()
+
+    assert [(1, None, None, "1.50"), (2, "2026-02-24", "12:00:00", None)] == found
+    assert ({"rejected": 1, "inserted": 2}, 2) == (counts(run), run.values_rejected)
+    assert {("row", "At"), ("value", "d"), ("value", "t")} == {
+        (one["scope"], one["column"]) for one in desk.warehouse.rejects("shop.item")
+    }
+
+
+def test_rows_that_come_between_planning_and_reading_run_into_no_other_slice(house, tmp_path):
+    """Their numbers are apart, however many they are."""
+    table = house.create(item(), *times(2, 4, 6, 8))
+    desk = Desk(tmp_path, house, slice_rows=2, batch_rows=1)
+    plan = desk.plan(desk.unit())
+    house.do(*(table.insert().values(Id=10 + n, At=at(1)) for n in range(5)))
+    run = desk.publish(plan, desk.stage(plan))
+
+    assert {"inserted": 9} == counts(run)
+    assert 9 == len(desk.stored())

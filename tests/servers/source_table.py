@@ -1,0 +1,100 @@
+"""A table in a real MariaDB or PostgreSQL, for tests to fill, change and read as a source."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import ssl
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from unittest import mock
+
+import pymysql
+import sqlalchemy as sa
+import stamina
+
+from sqlalchemy.dialects import mysql
+
+from shared.model import Feed, Slice, Unit, Window
+from shared.settings import Settings
+from shared.sources.sql.tables import SqlSource, open_source
+from tests.servers.mariadb import MariaDB
+from tests.servers.postgres import Postgres
+
+START = dt.datetime(2026, 2, 24, 12)  # noqa: DTZ001 - naive UTC, as the columns are
+MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
+BOTH = ("mariadb", "postgres")
+
+
+@contextlib.contextmanager
+def hurried() -> Iterator[None]:
+    """Each call is tried once, and this machine's certificates, which pymysql reads to connect, are read once."""
+    known = ssl.create_default_context()
+    known.check_hostname, known.verify_mode = False, ssl.CERT_NONE
+    reading = mock.patch.object(pymysql.connections.Connection, "_create_ssl_ctx", return_value=known)
+    with stamina.set_testing(True, attempts=1), reading:
+        yield
+
+
+def at(minutes: float) -> dt.datetime:
+    return START + dt.timedelta(minutes=minutes)
+
+
+def item(*more: sa.Column[Any], exact: bool = True, cursor: Any = MOMENT) -> sa.Table:
+    """The table that most tests read."""
+    columns = (sa.Column("Id", sa.BigInteger, primary_key=exact, autoincrement=False), sa.Column("At", cursor), *more)
+    return sa.Table("item", sa.MetaData(), *columns)
+
+
+class SourceTable:
+    """A database of its own on one server."""
+
+    def __init__(self, server: MariaDB | Postgres, database: str) -> None:
+        self.server, self.database = server, database
+        scheme = "mysql+pymysql" if isinstance(server, MariaDB) else "postgresql+psycopg"
+        place = sa.make_url(server.url(database)).set(drivername=scheme)
+        self.engine = sa.create_engine(place, poolclass=sa.NullPool)
+
+    @property
+    def url(self) -> str:
+        return self.server.url(self.database)
+
+    @property
+    def is_mariadb(self) -> bool:
+        return isinstance(self.server, MariaDB)
+
+    def create(self, table: sa.Table, *rows: dict[str, Any]) -> sa.Table:
+        with self.engine.begin() as connection:
+            table.create(connection)
+            if rows:
+                connection.execute(table.insert(), list(rows))
+        return table
+
+    def do(self, *statements: Any) -> None:
+        with self.engine.begin() as connection:
+            for one in statements:
+                connection.execute(sa.text(one) if isinstance(one, str) else one)
+
+    def source(self, table: str = "item", keys: Sequence[str] = ("Id",), cursor: str | None = "At", **told: Any) -> Any:
+        """The source of a feed; *told* are options of the feed and settings."""
+        settings = {name: told.pop(name) for name in ("slice_rows", "batch_rows", "sync_rows") if name in told}
+        feed = Feed(system="shop", table=table, source="sql", keys=tuple(keys), cursor=cursor, **told)
+        return open_source(feed, self.url, Settings(**settings))
+
+
+def window(source: SqlSource, floor: str | None = None) -> Unit:
+    """All that there is from *floor* on."""
+    top = source.ceiling(floor)
+    assert top is not None
+    return Unit(kind="window", window=Window(floor, top.value))
+
+
+def rows(source: SqlSource, unit: Unit | None = None) -> list[dict[str, Any]]:
+    """What is read of a unit, slice by slice."""
+    return [row for part in source.describe(unit or window(source)).slices for row in rows_of(source, part)]
+
+
+def rows_of(source: SqlSource, part: Slice) -> Iterator[dict[str, Any]]:
+    for batch in source.read(part):
+        yield from batch.to_pylist()

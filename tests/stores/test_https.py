@@ -1,0 +1,334 @@
+"""One https link as a store: signed links of Azure, and other servers with their habits."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import threading
+
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import stamina
+
+from azure.storage.blob import BlobSasPermissions, generate_blob_sas
+
+from shared.errors import ConfigError, ConflictError, TransientError
+from shared.stores import open_store
+from shared.stores.blob import BlobStore
+from shared.stores.https import HttpsStore
+from tests.servers import free_port
+from tests.suites.store_suite import FileSuite, content, everything_said
+
+NOON = dt.datetime(2026, 2, 24, 12, tzinfo=dt.UTC).timestamp()
+LATER = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting():
+    """Retries happen at once."""
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
+
+
+class TestSasLink(FileSuite):
+    """A signed link to a blob, read as any other link."""
+
+    @pytest.fixture
+    def put(self, container):
+        return lambda name, content: container.upload_blob(name, content, overwrite=True)
+
+    @pytest.fixture
+    def remove(self, container):
+        return container.delete_blob
+
+    @pytest.fixture
+    def store(self, azurite, container):
+        sas = generate_blob_sas(
+            azurite.account, container.container_name, "a", account_key=azurite.key, expiry=LATER,
+            permission=BlobSasPermissions(read=True),
+        )  # fmt: skip
+        store = HttpsStore(f"{container.url}/a?{sas}")
+        yield store
+        store._session.close()
+
+    def test_link_tells_when_it_ends(self, store):
+        """As every SAS does."""
+        assert LATER.replace(microsecond=0) == store.expires
+
+
+class Server:
+    """A web server with one file; its habits are fields."""
+
+    def __init__(self):
+        self.content, self.modified, self.etag = b"content", NOON, '"1"'
+        self.ranges = self.conditions = True
+        self.location = None
+        self.redirects = {}
+        self.status = None
+        self.seen = []
+
+    def answer(self, path, headers):
+        """Status, headers and body for a GET."""
+        self.seen.append(dict(headers))
+        if self.status:
+            return self.status, {}, b""
+        if location := self.redirects.get(path, self.location):
+            return 302, {"Location": location}, b""
+        known = {} if self.etag is None else {"ETag": self.etag}
+        if self.modified is not None:
+            known["Last-Modified"] = formatdate(self.modified, usegmt=True)
+        if self.conditions and self._differs(headers):
+            return 412, {}, b""
+        if not self.ranges or "Range" not in headers:
+            return 200, known, self.content
+        first, last = (int(part) for part in headers["Range"].removeprefix("bytes=").split("-"))
+        if first >= len(self.content):
+            return 416, {**known, "Content-Range": f"bytes */{len(self.content)}"}, b""
+        part = self.content[first : last + 1]
+        return 206, {**known, "Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(self.content)}"}, part
+
+    def _differs(self, headers):
+        if "If-Match" in headers:
+            return headers["If-Match"] != self.etag
+        since = headers.get("If-Unmodified-Since")
+        return since is not None and since != formatdate(self.modified, usegmt=True)
+
+
+@pytest.fixture
+def server():
+    server = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, headers, body = server.answer(self.path, self.headers)
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": len(body)}.items():
+                self.send_header(name, str(value))
+            self.end_headers()
+            with contextlib.suppress(OSError):  # whoever asked has seen enough
+                self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        server.url = f"http://127.0.0.1:{listening.server_port}"
+        yield server
+        listening.shutdown()
+        thread.join()
+
+
+class _Link(FileSuite):
+    @pytest.fixture
+    def put(self, server):
+        def put(name, content):
+            if name == "a":
+                server.content, server.modified = content, server.modified + 1 if server.modified else None
+                if server.etag:
+                    server.etag = f'"{int(server.etag.strip(chr(34))) + 1}"'
+
+        return put
+
+    @pytest.fixture
+    def remove(self, server):
+        def remove(_name):
+            server.status = 404
+
+        return remove
+
+    @pytest.fixture
+    def store(self, server):
+        return open_store(f"{server.url}/a?token=canary")
+
+
+class TestLinkWithEtag(_Link):
+    """A server that knows ETags and conditions."""
+
+
+class TestLinkWithoutEtag(_Link):
+    """A server that tells a file's time alone."""
+
+    @pytest.fixture
+    def server(self, server):
+        server.etag = None
+        return server
+
+
+class TestLinkWithoutConditions(_Link):
+    """A server that answers whatever it is asked under: what it answers is looked at."""
+
+    @pytest.fixture
+    def server(self, server):
+        server.conditions = False
+        return server
+
+
+class TestLinkWithoutTime(_Link):
+    """A server that has ETags and no times."""
+
+    @pytest.fixture
+    def server(self, server):
+        server.modified = None
+        return server
+
+    def test_file_without_a_time_says_nothing_of_its_export(self, store, put):
+        """Then the operator or its cursor has to."""
+        put("a", b"1")
+
+        assert [False] == [file.remote for file in store.list()]
+
+
+def test_name_is_the_link_without_what_signs_in(server):
+    """Decoded, so that every way to write it is one."""
+    link = f"{server.url.replace('http://', 'http://me:canary@')}/exports/a%20b.parquet?sig=canary#part"
+
+    (file,) = open_store(link).list()
+
+    assert f"{server.url}/exports/a b.parquet" == file.name
+
+
+def test_weak_etag_is_not_trusted(server):
+    """It stays the same for what its server thinks is about the same; the time is exact."""
+    server.etag = 'W/"1"'
+
+    (file,) = open_store(f"{server.url}/a").list()
+
+    assert f"7-{NOON:.0f}" == file.version
+
+
+def test_content_is_asked_for_as_it_is_stored(server):
+    """Ranges of something compressed on the way would be other bytes."""
+    list(open_store(f"{server.url}/a").list())
+
+    assert "identity" == server.seen[0]["Accept-Encoding"]
+
+
+def test_redirect_is_followed(server):
+    """Many links lead to a signed one."""
+    server.redirects = {"/link": f"{server.url}/signed"}
+    store = open_store(f"{server.url}/link")
+
+    (file,) = store.list()
+
+    assert f"{server.url}/link" == file.name
+    assert b"content" == content(store, file)
+
+
+@pytest.mark.parametrize(
+    ("habit", "said"),
+    [
+        ({"ranges": False}, "cannot be read in parts: its server ignores Range. Download it and load the file."),
+        ({"etag": None, "modified": None}, "does not say its size, or neither ETag nor Last-Modified"),
+        ({"status": 401}, "is refused (401). Ask for a new link"),
+        ({"status": 403}, "is refused (403). Ask for a new link"),
+        ({"status": 404}, "does not exist (404)"),
+        ({"status": 418}, "answers 418"),
+        ({"location": "ftp://elsewhere/a?canary"}, "leads to what is no https link"),
+    ],
+)
+def test_links_that_cannot_be_read_are_told(server, habit, said):
+    """In a line that holds no more of the link than its name."""
+    for name, value in habit.items():
+        setattr(server, name, value)
+
+    assert said in _refused(f"{server.url}/a?sig=canary")
+
+
+def test_link_that_leads_in_circles_is_told(server):
+    """It is somebody else's to mend."""
+    server.location = f"{server.url}/a?canary"
+
+    assert "leads round in circles" in _refused(f"{server.url}/a?sig=canary")
+
+
+def test_expired_link_is_told_with_its_time(server):
+    """As far as it says so itself."""
+    server.status = 403
+
+    said = _refused(f"{server.url}/a?se=2020-01-01&sig=canary")
+
+    assert "The SAS expired at 2020-01-01 00:00:00 UTC: ask for a new link" in said
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_busy_server_is_asked_again_and_then_given_up(server, status):
+    """So many times and no more."""
+    server.status = status
+
+    with pytest.raises(TransientError, match=f"is busy \\({status}\\)"):
+        list(open_store(f"{server.url}/a").list())
+    assert 3 == len(server.seen)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_refusal_is_not_asked_again(server, status):
+    """Nothing changes by asking."""
+    server.status = status
+
+    _refused(f"{server.url}/a")
+
+    assert 1 == len(server.seen)
+
+
+def test_changed_file_is_not_asked_for_again(server):
+    """What was listed will not come back."""
+    store = open_store(f"{server.url}/a")
+    (file,) = store.list()
+    server.etag = '"2"'
+    before = len(server.seen)
+
+    with store.open(file) as opened, pytest.raises(ConflictError):
+        opened.read(1)
+    assert before + 1 == len(server.seen)
+
+
+def test_plain_http_is_for_this_machine_alone():
+    """What signs in would travel for all to read."""
+    assert "http://example.test is not encrypted. Use the https link." in _refused("http://example.test/a?sig=canary")
+    assert "http://127.example.test is not encrypted" in _refused("http://127.example.test/a?sig=canary")
+
+
+def test_redirect_never_leaves_encryption():
+    """The store for an https link has no way to speak http."""
+    assert ["https://"] == list(HttpsStore("https://example.test/a")._session.adapters)
+
+
+def test_refused_connection_may_pass():
+    """A server that restarts is back soon."""
+    with pytest.raises(TransientError, match="refuses connections") as caught:
+        list(open_store(f"http://127.0.0.1:{free_port()}/a?sig=canary").list())
+    assert "canary" not in everything_said(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("https://acme.blob.core.windows.net/exports/a.parquet?sv=1&sig=x", BlobStore),
+        ("https://acme.dfs.core.windows.net/exports?sv=1&sig=x", BlobStore),
+        ("http://127.0.0.1:10000/devstoreaccount1/exports?sv=1&sig=x", BlobStore),
+        ("https://cdn.acme.com/exports/a.parquet?sv=1&sig=x", HttpsStore),
+        ("https://acme.blob.core.windows.net.evil.example/c/a.parquet", HttpsStore),
+        ("http://127.0.0.1:10000/exports/a.parquet", HttpsStore),
+    ],
+)
+def test_links_to_blob_storage_are_told_from_others_by_their_host(url, kind):
+    """Everything else behind https is one file."""
+    assert kind is type(open_store(url))
+
+
+@pytest.mark.parametrize("url", ["https://", "https:///a", "https://[half/a"])
+def test_links_without_a_host_are_refused(url):
+    """In our words, not the library's."""
+    with pytest.raises(ConfigError, match="host"):
+        open_store(url)
+
+
+def _refused(url):
+    with pytest.raises(ConfigError) as caught:
+        list(open_store(url).list())
+    assert "canary" not in everything_said(caught.value)
+    return str(caught.value)

@@ -1,0 +1,308 @@
+"""PostgreSQL as a warehouse: the behaviour of every warehouse, and what is particular to it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import uuid
+
+from urllib.parse import quote
+
+import psycopg
+import pyarrow as pa
+import pytest
+
+from shared.errors import ConfigError, DataError, TransientError
+from shared.settings import Settings
+from shared.warehouses import open_warehouse
+from shared.warehouses.merge import ingest
+from shared.warehouses.postgres.errors import passes, translated
+from tests.exports import START, open_test_app
+from tests.servers.postgres import Postgres
+from tests.suites.warehouse_suite import WarehouseCase, WarehouseSuite, row, some
+
+
+def stamina_waits_not(monkeypatch):
+    """Retries come at once."""
+    monkeypatch.setattr("shared.warehouses.postgres.engine._FIRST_WAIT", 0.0)
+    monkeypatch.setattr("shared.warehouses.postgres.engine._JITTER", 0.0)
+
+
+class TestPostgres(WarehouseSuite):
+    """On a real server, in a database of its own for each test."""
+
+    longest_key = 2_500
+
+    @pytest.fixture
+    def settings(self, postgres: Postgres, database: str):
+        return {"WAREHOUSE_URL": postgres.url(database)}
+
+    @pytest.fixture
+    def query(self, postgres: Postgres, database: str):
+        def run(statement):
+            with postgres.connect(database) as connection:
+                found = connection.execute(statement)
+                return found.fetchall() if found.description else []
+
+        return run
+
+    # -- what only PostgreSQL has
+
+    def test_no_connection_stays_open(self, filled, query):
+        """Not after a load, nor after looking."""
+        list(filled.app.warehouse.rejects("shop.item"))
+        filled.app.warehouse.runs()
+
+        assert [(0,)] == query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice'")
+
+    def test_table_has_its_indexes(self, house):
+        """Each key once; and the active ones for counting them by FirstSyncAt. Whatever the table is called."""
+        for table in ("item", "t" * 56):
+            house.loaded("full", 5, row(1), table=table)
+
+            found = house.query(f"SELECT indexdef FROM pg_indexes WHERE tablename = '{table}' ORDER BY 1")
+
+            key = f'"{table.capitalize()}Id"'
+            assert 2 == len(found)
+            assert found[0][0].endswith(f' ({key}) INCLUDE ("FirstSyncAt") WHERE ("DeletedAt" IS NULL)')
+            assert found[1][0].startswith("CREATE UNIQUE INDEX")
+            assert found[1][0].endswith(f" ({key})")
+
+    def test_index_serves_a_text_key(self, house, query):
+        """Keys are compared in the collation C: in another one, the index would be of no use."""
+        for table in ("adopted", "created"):
+            if table == "created":
+                house.loaded("delta", 4, table=table, key=pa.string())
+            house.loaded("delta", 5, row("a"), table=table, key=pa.string())
+            house.loaded("delta", 6, row("a", "Ada", 2), table=table, key=pa.string())
+
+        found = query(
+            "SELECT DISTINCT c.collname FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation"
+            " WHERE a.attname IN ('AdoptedId', 'CreatedId') AND a.attnum > 0"
+        )
+
+        assert [("C",)] == found
+
+    def test_tables_survive_a_crash(self, house, query):
+        """They are logged, whether they were staged or made empty; what is staged later is not."""
+        kinds = []
+        for number in (5, 6):
+            house.loaded("delta", number, row(1), table="adopted")
+            house.loaded("delta", number, *([row(1)] if number == 6 else []), table="created")
+            kinds += query("SELECT DISTINCT relpersistence::text FROM pg_class WHERE relname IN ('adopted', 'created')")
+
+        adopted = "SELECT attnum FROM pg_attribute WHERE attname = 'AdoptedId' AND attrelid = 'shop.adopted'::regclass"
+        assert [("p",), ("p",)] == kinds
+        assert [(2,)] == query(adopted)  # it was staged as the second column, after the number of the row
+
+    def test_index_that_somebody_dropped_is_made_again(self, filled, query):
+        """The upsert cannot do without it."""
+        query("DROP INDEX shop.ix_item_keys")
+
+        run = filled.loaded("delta", 6, row(1, "Ida", 4), row(4, "Di", 4))
+
+        assert {"updated": 1, "inserted": 1, "read": 2} == some(run)
+        assert 2 == len(query("SELECT 1 FROM pg_indexes WHERE tablename = 'item'"))
+
+    @pytest.mark.parametrize("beside", [(), (row(2, "Bo", 4),)], ids=["alone", "beside others"])
+    def test_key_that_is_there_twice_is_refused(self, filled, query, beside):
+        """Somebody dropped the index and wrote to the table: the merge says so and is rolled back."""
+        query("DROP INDEX shop.ix_item_keys")
+        query('INSERT INTO shop.item SELECT * FROM shop.item WHERE "ItemId" = 1')
+        before = filled.contents()["shop.item"]
+
+        said = filled.refused("delta", 6, row(1, "Ida", 4), *beside)
+
+        assert "Look for rows with the same key in its table" in said
+        assert before == filled.contents()["shop.item"]
+
+    def test_who_may_read_the_view_may_still_do_so_after_a_column_has_widened(self, house, query, postgres):
+        """The view has to be made again for that."""
+        reader = f"reader {uuid.uuid4().hex}"
+        house.loaded("delta", 5, row(1, Value=1), types={"Value": pa.int32()})
+        query(f'CREATE ROLE "{reader}"')
+        try:
+            query(f'GRANT SELECT ON shop.item_active TO "{reader}" WITH GRANT OPTION')
+            query("GRANT SELECT ON shop.item_active TO PUBLIC")
+            before = query("SELECT relacl::text FROM pg_class WHERE relname = 'item_active'")
+
+            house.loaded("delta", 6, row(1, "Ada", 2, Value=1 << 40), types={"Value": pa.int64()})
+
+            assert before == query("SELECT relacl::text FROM pg_class WHERE relname = 'item_active'")
+        finally:
+            query(f'DROP OWNED BY "{reader}"')
+            query(f'DROP ROLE "{reader}"')
+
+    def test_view_of_others_that_keeps_a_column_from_widening_is_named(self, house, query):
+        """It is not ours to drop; what is ours stays as it was."""
+        house.loaded("delta", 5, row(1, Value=1), types={"Value": pa.int32()})
+        query('CREATE VIEW shop.theirs AS SELECT "Value" FROM shop.item_active')
+        before = house.contents()["shop.item"]
+
+        said = house.refused("delta", 6, row(1, "Ada", 2, Value=1 << 40), types={"Value": pa.int64()})
+
+        assert "view shop.theirs depends on view shop.item_active" in said
+        assert "Drop what depends on" in said
+        assert before == house.contents()["shop.item"]
+
+    def test_column_type_that_is_not_ours_is_refused(self, filled, query, full):
+        """By name and type."""
+        query('ALTER TABLE shop.item ADD COLUMN "Odd" inet')
+
+        result = filled.load(full, again=True)
+
+        assert "column 'Odd' of shop.item has type inet, which Sluice does not write" in result.run.error
+
+    def test_settings_of_the_database_do_not_matter(self, house, query, database, monkeypatch):
+        """Time zone, order of dates, how long a statement may take: a load brings its own."""
+        seen, find = set(), ingest.find
+
+        def look(session, run):
+            seen.update(session.execute("SELECT current_setting('statement_timeout'), current_setting('work_mem')"))
+            return find(session, run)
+
+        monkeypatch.setattr(ingest, "find", look)
+        for setting in (
+            "timezone = 'America/New_York'", "datestyle = 'SQL, DMY'", "statement_timeout = '10s'",
+            "standard_conforming_strings = off", "bytea_output = 'escape'", "extra_float_digits = -3",
+            "default_transaction_isolation = 'serializable'",
+        ):  # fmt: skip
+            query(f'ALTER DATABASE "{database}" SET {setting}')
+        types = {"At": pa.timestamp("us", "UTC"), "Value": pa.float64(), "Raw": pa.binary(), "Text": pa.string()}
+        query(f"ALTER DATABASE \"{database}\" SET work_mem = '1MB'")
+        moment = dt.datetime(2026, 3, 8, 2, 30, 0, 1, tzinfo=dt.UTC)
+        rows = [row(n, At=moment, Value=0.1, Raw=b"\\\0\xff", Text="\\n") for n in range(1_000)]
+        for number in (5, 6):
+            house.loaded("full", number, *rows, types=types)
+
+        assert [(moment.replace(tzinfo=None), b"\\\0\xff", "\\n", START.replace(tzinfo=None))] * 1_000 == house.rows(
+            "At", "Raw", "Text", "SyncedAt"
+        )
+        assert {("0", "64MB")} == seen
+
+    def test_leftovers_are_swept_after_a_day(self, filled, query):
+        """Staging tables of runs that died; not younger ones, and nothing of others."""
+        old, new = "2026-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"
+        for name, said in (("s_00000000000000aa_0", old), ("s_00000000000000bb_0", new), ("mine", old)):
+            query(f'CREATE TABLE staging."{name}" (x int)')
+            query(f"COMMENT ON TABLE staging.\"{name}\" IS 'staged by Sluice at {said}'")
+        query('CREATE TABLE staging."s_00000000000000cc_0" (x int)')
+
+        filled.loaded("delta", 6, row(1, "Ida", 4))
+
+        left = query("SELECT tablename FROM pg_tables WHERE schemaname = 'staging' ORDER BY 1")
+        assert [("mine",), ("s_00000000000000bb_0",), ("s_00000000000000cc_0",)] == left
+
+    def test_staging_tables_tell_when_they_were_made(self, filled, query, monkeypatch):
+        """By the server's clock: the next run may have to tell which are leftovers."""
+        told, find = [], ingest.find
+
+        def look(session, run):
+            unlogged = "relname ~ '^s_' AND relpersistence = 'u'"
+            told.extend(query(f"SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE {unlogged}"))
+            return find(session, run)
+
+        monkeypatch.setattr(ingest, "find", look)
+        filled.loaded("delta", 6, row(1, "Ida", 4))
+
+        assert told
+        assert all(re.fullmatch(r"staged by Sluice at 20\d\d-\d\d-\d\dT\S+\+00:00", said) for (said,) in told)
+
+    def test_user_without_rights_is_told_what_to_grant(self, postgres, database, query, tmp_path):
+        """In one line, and by the doctor as well."""
+        query("CREATE ROLE guest LOGIN PASSWORD 'guest'")
+        try:
+            url = f"postgresql://guest:guest@127.0.0.1:{postgres.port}/{database}"
+            house = WarehouseCase(tmp_path, query, WAREHOUSE_URL=url)
+            with pytest.raises(ConfigError, match=r"may not do that: permission denied .* Grant it CREATE on the data"):
+                house.load(house.write("full", 5, [row(1)]))
+            findings = {finding.check: finding for finding in house.app.warehouse.examine()}
+
+            assert "failed" == findings["warehouse: rights"].status
+            assert "the user lacks CREATE" == findings["warehouse: rights"].told
+        finally:
+            query("DROP ROLE guest")
+
+
+# -- what cannot be opened
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "said"),
+    [
+        (("/test_", "/no_"), ConfigError, r'database "no_\w+" does not exist'),
+        (("sluice:", "stranger:"), ConfigError, 'password authentication failed for user "stranger"'),
+        (("127.0.0.1", "no.such.host.invalid"), ConfigError, "no.such.host.invalid"),
+        (("{port}", "1"), TransientError, "Connection refused"),
+    ],
+    ids=["database", "user", "host", "port"],
+)
+def test_what_cannot_be_opened_is_told_in_one_line(postgres, tmp_path, monkeypatch, change, kind, said):
+    """With what to do, and without the password."""
+    stamina_waits_not(monkeypatch)
+    old, new = change
+    url = postgres.url("test_x").replace(old.format(port=postgres.port), new)
+
+    with pytest.raises(kind, match=said) as caught:
+        open_test_app(tmp_path, WAREHOUSE_URL=url).warehouse.runs()
+
+    assert "\n" not in str(caught.value)
+    assert "WAREHOUSE_URL" in str(caught.value)
+    assert [] == [part for part in (postgres.password, quote(postgres.password, "")) if part in str(caught.value)]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:pa@ss@host/db", "postgresql://user:pa/ss@host/db", "postgresql://user:pass@host",
+        "postgresql://user:pass%zz@host/db", "postgresql://user:pass@host/db?nonsense=pass",
+        "postgresql://user:12/pass@host/db", "postgresql://user:pass@host:port/db", "postgresql://",
+    ],
+)  # fmt: skip
+def test_url_that_cannot_be_read_is_not_repeated(url):
+    """What cannot be told apart may be the password."""
+    with pytest.raises(ConfigError, match=r"postgresql://user:password@host:port/database") as caught:
+        open_warehouse(Settings(warehouse_url=url))
+
+    told = str(caught.value).replace("postgresql://user:password@host:port/database", "").replace("of the password", "")
+    assert "pass" not in told
+    assert None is caught.value.__cause__
+
+
+# -- which errors may pass
+
+
+def test_errors_are_told_apart_by_what_can_be_done():
+    """By SQLSTATE where there is one."""
+    assert passes(psycopg.errors.DeadlockDetected())
+    assert passes(psycopg.errors.SerializationFailure())
+    assert passes(psycopg.errors.TooManyConnections())
+    assert passes(psycopg.errors.AdminShutdown())
+    assert passes(psycopg.errors.ConnectionFailure())
+    assert passes(psycopg.OperationalError("the connection is lost"))
+    assert passes(psycopg.OperationalError("connection to server failed: FATAL:  sorry, too many clients already"))
+    assert not passes(psycopg.OperationalError('connection to server at "x" failed: FATAL: database "y" is not there'))
+    assert not passes(psycopg.errors.LockNotAvailable())
+    assert not passes(psycopg.errors.UniqueViolation())
+    assert not passes(psycopg.errors.SyntaxError())
+    assert not passes(ValueError())
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (psycopg.errors.DiskFull("no space left"), TransientError),
+        (psycopg.errors.ReadOnlySqlTransaction("read only"), ConfigError),
+        (psycopg.errors.InvalidPassword("no"), ConfigError),
+        (psycopg.errors.TooManyColumns("too many"), DataError),
+        (psycopg.errors.UndefinedTable('relation "staging.s_1" does not exist'), TransientError),
+        (psycopg.errors.UndefinedTable('relation "shop.item" does not exist'), psycopg.Error),
+        (psycopg.errors.SyntaxError("at or near"), psycopg.Error),
+        (ConfigError("ours", fix="stays"), ConfigError),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_errors_are_translated_where_somebody_can_act(error, kind):
+    """The rest are bugs, and stay as they are."""
+    with pytest.raises(kind), translated(1.0):
+        raise error
