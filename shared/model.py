@@ -273,7 +273,7 @@ def with_note(text: str | None, more: str) -> str:
 
 def from_json(kind: type[T], data: Json) -> T:
     """Read back a record from what JSON made of it (lists for tuples). pydantic.ValidationError if it is none."""
-    record: T = _adapter(kind).validate_python(data)
+    record: T = _adapter(kind).validate_python(data)  # type: ignore[arg-type]  # a class is hashable
     return record
 
 
