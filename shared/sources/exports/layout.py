@@ -43,9 +43,9 @@ class ExportPath(NamedTuple):
 def export_path(path: str) -> ExportPath | None:
     """What *path* says; None if it is not a Parquet file by name.
 
-    >>> place("exports/Full/Acme/20260224120000/Location.parquet")[:5]
+    >>> export_path("exports/Full/Acme/20260224120000/Location.parquet")[:5]
     ('location', 'full', 'Acme', '2026-02-24T12:00:00.000000', False)
-    >>> place("20260224/outlet_dump_1/7f3a.parquet")[:5]
+    >>> export_path("20260224/outlet_dump_1/7f3a.parquet")[:5]
     ('outlet', 'full', None, '2026-02-24T00:00:00.000000', True)
     """
     *folders, name = path.split("/")
