@@ -17,7 +17,7 @@ from shared import catalog
 from shared.errors import ConfigError, TransientError
 from shared.jobs import activities, summaries, triggers
 from shared.model import Watermark
-from shared.sources.sql import tables
+from shared.sources import sql
 from shared.web import api
 from tests.exports import Clock, open_test_app
 from tests.standins.fakes import MemoryPullSource
@@ -125,7 +125,7 @@ def pulled(site, tmp_path, monkeypatch):
     """A site with a feed that is read from a source in memory."""
     schema = pa.schema([("Id", pa.int64()), ("At", pa.timestamp("us"))])
     site.source = MemoryPullSource(schema, [{"Id": n, "At": day(n)} for n in (1, 2, 3)], "At", "timestamp")
-    monkeypatch.setattr(tables, "open_source", lambda *_: site.source)
+    monkeypatch.setattr(sql, "open_source", lambda *_: site.source)
     folder = tmp_path / "catalog"
     shutil.copytree(catalog.PACKAGED, folder)
     (folder / "shop.toml").write_text(
