@@ -35,7 +35,7 @@ from shared.pipeline.replay import ReplaySource
 from shared.redaction import redact_logs
 from shared.settings import Settings
 from shared.sources import Source
-from shared.sources.exports.listing import ExportsSource
+from shared.sources.exports.parquet import ExportsSource
 from shared.stores import Store
 from shared.warehouses import Limits, Merged, WarehouseWithHistory, open_warehouse
 

@@ -452,7 +452,7 @@ def test_file_with_fewer_rows_than_promised_is_refused(tmp_path):
     exports = source(tmp_path)
     (part,) = exports.describe(unit_of(tmp_path)).slices
 
-    with pytest.raises(DataError, match="promises 11 rows but has 10"):
+    with pytest.raises(DataError, match="has 10 rows, but its footer says 11"):
         list(exports.read(replace(part, rows=11)))
 
 
