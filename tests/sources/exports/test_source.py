@@ -385,9 +385,9 @@ def _peak_of_reading(folder):
         "from shared.sources.exports.listing import ExportsSource, FindOptions, export_unit, find_exports\n"
         "from shared.stores import open_store\n"
         "store = open_store(sys.argv[1])\n"
-        "(offer,), _ = find(store, Told(kind='full'), dt.datetime.now(dt.timezone.utc))\n"
+        "(offer,), _ = find_exports(store, FindOptions(kind='full'), dt.datetime.now(dt.timezone.utc))\n"
         "exports = ExportsSource(store, slice_rows=20_000_000, batch_rows=65_536)\n"
-        "(part,) = exports.describe(unit(offer, store)).slices\n"
+        "(part,) = exports.describe(export_unit(offer, store)).slices\n"
         "assert sum(batch.num_rows for batch in exports.read(part)) == part.rows\n"
         # Not getrusage: its peak starts at that of the process that forked this one.
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))\n"
