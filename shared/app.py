@@ -34,8 +34,8 @@ from shared.pipeline.folder import LoadOptions, Progress, Result
 from shared.pipeline.replay import ReplaySource
 from shared.redaction import redact_logs
 from shared.settings import Settings
-from shared.sources import PULLED, Source
-from shared.sources.exports.listing import ExportsSource
+from shared.sources import Source
+from shared.sources.exports.parquet import ExportsSource
 from shared.stores import Store
 from shared.warehouses import Limits, Merged, WarehouseWithHistory, open_warehouse
 
@@ -263,7 +263,7 @@ class App:
         A pull feed's watermark is set back to it, if it is beyond: its next sync reads from there.
         """
         system = self.systems.get(self.known_feed(feed).partition(".")[0])
-        if system is not None and system.source in PULLED:
+        if system is not None and system.pulled:
             self._rewind(feed, to)
         return self.ledger.forget(feed, to)
 

@@ -255,7 +255,7 @@ class Record:
 def to_text(moment: dt.datetime) -> str:
     """*moment* (aware, or naive in UTC) as the text that records carry.
 
-    >>> instant(dt.datetime(2026, 2, 24, 12, tzinfo=dt.timezone.utc))
+    >>> to_text(dt.datetime(2026, 2, 24, 12, tzinfo=dt.timezone.utc))
     '2026-02-24T12:00:00.000000'
     """
     naive = moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment

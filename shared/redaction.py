@@ -19,7 +19,7 @@ _TALKATIVE = ("azure", "urllib3", "requests", "paramiko", "msal", "stamina")
 def redact(text: str) -> str:
     """*text* without queries of URLs, users, signatures and passwords.
 
-    >>> scrubbed("GET https://me:pw@host/a%20b?sv=1&sig=x failed for sig=y")
+    >>> redact("GET https://me:pw@host/a%20b?sv=1&sig=x failed for sig=y")
     'GET https://host/a%20b failed for sig=***'
     """
     return _PROOF.sub(r"\1=***", _USER.sub("", _QUERY.sub(r"\1", text)))

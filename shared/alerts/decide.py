@@ -176,7 +176,7 @@ def alert_for_failure(outcome: Mapping[str, Any], link: str | None = None) -> Al
 def alert_key(kind: Kind, subject: str, text: str = "") -> str:
     """The key of an alert of *kind* about *subject*: equal for texts that differ in numbers and ids alone.
 
-    >>> same("failure", "coolr.location", "3 rows") == same("failure", "coolr.location", "4 rows")
+    >>> alert_key("failure", "coolr.location", "3 rows") == alert_key("failure", "coolr.location", "4 rows")
     True
     """
     told = "\n".join((kind, subject, _CHANGING.sub("#", text)))

@@ -77,7 +77,7 @@ class StorageUrl(NamedTuple):
     """The query that signs in, without its question mark."""
 
     def __repr__(self) -> str:
-        return f"Place({self.url!r}{', with a SAS' if self.sas else ''})"
+        return f"StorageUrl({self.url!r}{', with a SAS' if self.sas else ''})"
 
     @property
     def url(self) -> str:
@@ -114,8 +114,8 @@ def parse_url(url: str) -> StorageUrl:
 
     ConfigError if it names no container, is no storage URL at all, or has lost part of its SAS.
 
-    >>> split("https://acme.dfs.core.windows.net/exports/Full/a%20b?sv=2021&sig=x")
-    Place('https://acme.blob.core.windows.net/exports/Full/a b', with a SAS)
+    >>> parse_url("https://acme.dfs.core.windows.net/exports/Full/a%20b?sv=2021&sig=x")
+    StorageUrl('https://acme.blob.core.windows.net/exports/Full/a b', with a SAS)
     """
     parts = urlsplit(url)
     if not is_blob_url(url):
@@ -172,7 +172,7 @@ def queue_client(place: StorageUrl, name: str, settings: Settings) -> QueueClien
 def sas_expiry(sas: str) -> dt.datetime | None:
     """When *sas* ends, aware and in UTC; None if it does not say (a stored access policy may).
 
-    >>> expires("sv=2021-06-08&se=2026-03-03&sr=d&sp=rl&sig=x")
+    >>> sas_expiry("sv=2021-06-08&se=2026-03-03&sr=d&sp=rl&sig=x")
     datetime.datetime(2026, 3, 3, 0, 0, tzinfo=datetime.timezone.utc)
     """
     return sas_time(sas, "se")

@@ -7,7 +7,6 @@ table nobody declared is taken (``undeclared``). Nothing here knows a particular
 from __future__ import annotations
 
 import datetime as dt
-import pkgutil
 import re
 import tomllib
 
@@ -16,12 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shared import sources
 from shared.contract.cursor import CURSOR_TYPES
 from shared.contract.types import parse as parse_type
 from shared.errors import ConfigError
 from shared.model import Feed
 from shared.settings import zone
+from shared.sources import KINDS, is_pulled
 
 PACKAGED = Path(__file__).with_name("systems")
 """The folder of catalog files that comes with the package."""
@@ -46,6 +45,11 @@ class System:
     """Options of each declared table, defaults included."""
     undeclared: Mapping[str, Any] | None
     file: Path
+
+    @property
+    def pulled(self) -> bool:
+        """Whether its feeds are read by windows of cursor values; otherwise they are loaded from files."""
+        return is_pulled(self.source)
 
     def feed(self, table: str, names: Sequence[str]) -> Feed:
         """The feed of *table*, whose source has columns *names*. ConfigError, with the line to add, if it has none."""
@@ -182,9 +186,8 @@ def _system_name(where: _Where, name: str) -> str:
 
 
 def _source(where: _Where, source: str) -> str:
-    known = [module.name for module in pkgutil.iter_modules(sources.__path__) if not module.name.startswith("_")]
-    if source not in known:
-        raise where.wrong(f"there is no source {source!r}; known are {', '.join(known)}")
+    if source not in KINDS:
+        raise where.wrong(f"there is no source {source!r}; known are {', '.join(KINDS)}")
     return source
 
 

@@ -20,7 +20,6 @@ from shared.errors import ConfigError, RequestRefused
 from shared.jobs import summaries, work_items
 from shared.model import Json, from_text, to_text
 from shared.pipeline.folder import exporting_system
-from shared.sources import PULLED
 from shared.sources.exports import listing
 from shared.sources.exports.choice import Export, load_plans
 from shared.sources.exports.layout import export_path
@@ -106,7 +105,7 @@ def _signed_for(app: App, body: bytes, signature: str | None) -> System:
     """The exporting system whose secret signed the notification. Refused if it is none's."""
     from shared.web.webhooks import coolr
 
-    exporting = [system for system in app.systems.values() if system.source not in PULLED]
+    exporting = [system for system in app.systems.values() if not system.pulled]
     told = [(system, app.settings.system(system.name)) for system in exporting]
     ready = [(system, its) for system, its in told if its.webhook_secret and its.webhook_hosts]
     if not ready:
@@ -219,7 +218,7 @@ def _id(kind: str, *parts: str) -> str:
 
 def _other_client(app: App, client: str | None) -> str | None:
     """Why a file of that client is none of ours, if so."""
-    clients = {system.client for system in app.systems.values() if system.source == "exports"}
+    clients = {system.client for system in app.systems.values() if not system.pulled}
     if client is None or None in clients or client in clients:
         return None
     return f"it is of client {client!r}"
@@ -229,9 +228,9 @@ def _offers(app: App, store: Store) -> Iterator[tuple[str, Export]]:
     """What of the exports container is to be taken, by system, in no order: merging it in any comes to the same."""
     told = FindOptions(settle_seconds=app.settings.settle, ahead_seconds=app.settings.cursor_ahead)
     by_client: dict[str | None, list[Export]] = {}
-    for offer in listing.find_exports(
-        store, told, app.now(), heard=lambda error: _log.warning("passed over: %s", error)
-    )[0]:
+    for offer in listing.valid_exports(
+        store, told, app.now(), on_error=lambda error: _log.warning("passed over: %s", error)
+    ):
         if not _other_client(app, offer.client):
             by_client.setdefault(offer.client, []).append(offer)
     for client, several in by_client.items():

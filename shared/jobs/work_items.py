@@ -23,7 +23,7 @@ from shared.jobs import job_documents
 from shared.model import Json, Run, Unit, WorkItem
 from shared.pipeline import verbs
 from shared.pipeline.folder import LoadOptions, exporting_system
-from shared.sources import PullSource, Source
+from shared.sources import PullSource, Source, open_pull_source
 from shared.sources.exports import listing
 from shared.sources.exports.choice import Export
 from shared.sources.exports.layout import export_path
@@ -229,8 +229,5 @@ def _window(app: App, feed: str, started: str) -> Found:
 
 def pull_source(app: App, name: str) -> PullSource:
     """Where a pull feed is read."""
-    from shared.sources.sql import tables
-
     system, _, table = name.partition(".")
-    url = app.settings.system(system).database_url
-    return tables.open_source(app.systems[system].feed(table, ()), url, app.settings)
+    return open_pull_source(app.systems[system].feed(table, ()), app.settings)

@@ -186,7 +186,7 @@ def exporting_system(app: App, name: str | None, client: str | None) -> System:
         if name not in app.systems:
             raise ConfigError(f"there is no system {name!r}", fix=f"Choose one of {', '.join(app.systems)}")
         return app.systems[name]
-    exporting = [system for system in app.systems.values() if system.source == "exports"]
+    exporting = [system for system in app.systems.values() if not system.pulled]
     of_client = [system for system in exporting if client and system.client == client]
     chosen = of_client or exporting
     if len(chosen) != 1:
@@ -195,4 +195,4 @@ def exporting_system(app: App, name: str | None, client: str | None) -> System:
 
 
 def _passed(passed: SkippedExport) -> Result:
-    return Result(table=passed.offer.table, place=passed.offer.folder, skipped=passed.reason)
+    return Result(table=passed.export.table, place=passed.export.folder, skipped=passed.reason)

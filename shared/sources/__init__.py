@@ -1,18 +1,53 @@
-"""Where data comes from. One module per kind of source; none knows another."""
+"""Where data comes from. One module or package per kind of source, one row each in ``KINDS``; none knows another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import importlib
 
-from shared.model import Slice, Unit
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+from shared.errors import ConfigError
+from shared.model import Feed, Slice, Unit
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from shared.settings import Settings
 
-PULLED = ("sql",)
-"""Kinds of sources that are asked for spans of cursor values; the others bring files."""
+
+class SourceKind(NamedTuple):
+    """A kind of source that a system of the catalog can have."""
+
+    module: str
+    """Where it is implemented; imported when it is opened. A pulled kind has ``open_source(feed, settings)`` there."""
+    pulled: bool
+    """Whether it is read by windows of cursor values. The others deliver files."""
+
+
+KINDS: dict[str, SourceKind] = {
+    "exports": SourceKind("shared.sources.exports", pulled=False),
+    "sql": SourceKind("shared.sources.sql", pulled=True),
+}
+
+
+def is_pulled(kind: str) -> bool:
+    return KINDS[kind].pulled
+
+
+def open_pull_source(feed: Feed, settings: Settings) -> PullSource:
+    """The source of *feed*. No connection is made yet.
+
+    ConfigError if a setting is missing or wrong, or if feeds of this kind are files and have no windows.
+    """
+    kind = KINDS[feed.source]
+    if not kind.pulled:
+        pulled = ", ".join(name for name, known in KINDS.items() if known.pulled)
+        raise ConfigError(
+            f"feed {feed.name} has source {feed.source!r}, which delivers files and cannot be synced",
+            fix=f"Load its files, or choose one of {pulled} as the source of system {feed.system!r} in the catalog",
+        )
+    return cast("PullSource", importlib.import_module(kind.module).open_source(feed, settings))
 
 
 class Described(NamedTuple):
@@ -47,7 +82,7 @@ class Ceiling(NamedTuple):
 
 
 class PullSource(Source, Protocol):
-    """A source asked for a span of cursor values instead of files."""
+    """A source read by windows of cursor values instead of files."""
 
     def ceiling(self, after: str | None) -> Ceiling | None:
         """How far up to read when everything up to the cursor text *after* is known; None: there is nothing to read.

@@ -35,7 +35,7 @@ def expiry_warning(expires: dt.datetime | None, now: dt.datetime, seconds: float
 def expected_seconds(sizes: Mapping[str, int], pace: float | None) -> float:
     """How long files of these sizes take at *pace* (bytes a second), or at a cautious one.
 
-    >>> likely_seconds({"a": 3_000_000, "b": 1_000_000}, None)
+    >>> expected_seconds({"a": 3_000_000, "b": 1_000_000}, None)
     2.0
     """
     return sum(sizes.values()) / (pace or CAUTIOUS)

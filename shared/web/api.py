@@ -16,7 +16,6 @@ from shared.jobs import summaries, triggers
 from shared.jobs.triggers import Start
 from shared.model import Json, to_text
 from shared.redaction import redact
-from shared.sources import PULLED
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -150,7 +149,7 @@ def _known(app: App, feed: str) -> str:
 
 def _is_pulled(app: App, feed: str) -> bool:
     system = app.systems.get(feed.partition(".")[0])
-    return system is not None and system.source in PULLED
+    return system is not None and system.pulled
 
 
 def _fields(body: bytes, known: Mapping[str, Callable[[str, Any], Json]]) -> dict[str, Json]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shared import catalog
 from shared.catalog import PACKAGED, System, read
 from shared.errors import ConfigError
 from shared.model import Feed
+from shared.sources import KINDS
 
 HEAD = '[system]\nname = "crm"\nsource = "exports"\n'
 RULE = HEAD + '[defaults]\ncursor = "ModifiedOn"\ndeleted = "IsDeleted"\n[undeclared]\nkeys = ["{table}Id"]\n'
@@ -236,10 +236,14 @@ def test_a_setting_with_an_unknown_time_zone_is_refused(tmp_path):
         system(tmp_path, RULE).told(None, "Mars")
 
 
-def test_the_catalog_knows_every_source_module():
-    """The folder shared/sources is the list of sources."""
-    modules = {path.stem for path in (Path(catalog.__file__).parent / "sources").glob("[a-z]*.py")}
+def test_an_unknown_source_is_refused_with_the_known_ones(tmp_path):
+    """The table of kinds is the list."""
+    with pytest.raises(ConfigError, match=", ".join(KINDS)):
+        system(tmp_path, '[system]\nname = "crm"\nsource = "fax"')
 
-    assert "exports" in modules
-    with pytest.raises(ConfigError, match=", ".join(sorted(modules))):
-        catalog._source(catalog._Where(Path("x.toml"), "system"), "fax")
+
+def test_a_system_is_pulled_or_loaded_from_files_as_its_source_says(tmp_path):
+    """Nothing else decides it."""
+    exports, sql = HEAD, HEAD.replace("exports", "sql")
+
+    assert (False, True) == (system(tmp_path, exports).pulled, system(tmp_path, sql).pulled)

@@ -17,8 +17,9 @@ import stamina
 from sqlalchemy.dialects import mysql
 
 from shared.model import Feed, Slice, Unit, Window
-from shared.settings import Settings
-from shared.sources.sql.tables import SqlSource, open_source
+from shared.settings import Settings, SystemSettings
+from shared.sources.sql import open_source
+from shared.sources.sql.tables import SqlSource
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
 
@@ -80,7 +81,12 @@ class SourceTable:
         """The source of a feed; *told* are options of the feed and settings."""
         settings = {name: told.pop(name) for name in ("slice_rows", "batch_rows", "sync_rows") if name in told}
         feed = Feed(system="shop", table=table, source="sql", keys=tuple(keys), cursor=cursor, **told)
-        return open_source(feed, self.url, Settings(**settings))
+        return open_source(feed, with_database(self.url, **settings))
+
+
+def with_database(url: str | None, **settings: Any) -> Settings:
+    """Settings that name *url* as the database of system ``shop``."""
+    return Settings(systems={"SHOP": SystemSettings(database_url=url)}, **settings)
 
 
 def window(source: SqlSource, floor: str | None = None) -> Unit:

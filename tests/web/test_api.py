@@ -15,9 +15,9 @@ import stamina
 
 from shared import catalog
 from shared.errors import ConfigError, TransientError
-from shared.jobs import summaries
+from shared.jobs import activities, summaries, triggers
 from shared.model import Watermark
-from shared.sources.sql import tables
+from shared.sources import sql
 from shared.web import api
 from tests.exports import Clock, open_test_app
 from tests.standins.fakes import MemoryPullSource
@@ -125,7 +125,7 @@ def pulled(site, tmp_path, monkeypatch):
     """A site with a feed that is read from a source in memory."""
     schema = pa.schema([("Id", pa.int64()), ("At", pa.timestamp("us"))])
     site.source = MemoryPullSource(schema, [{"Id": n, "At": day(n)} for n in (1, 2, 3)], "At", "timestamp")
-    monkeypatch.setattr(tables, "open_source", lambda *_: site.source)
+    monkeypatch.setattr(sql, "open_source", lambda *_: site.source)
     folder = tmp_path / "catalog"
     shutil.copytree(catalog.PACKAGED, folder)
     (folder / "shop.toml").write_text(
@@ -477,7 +477,7 @@ def test_job_that_the_host_has_forgotten_is_told_from_its_summary(notifying, ser
 def test_job_that_was_ended_does_not_pass_for_the_one_before(pulled):
     """A sync has one id for all its times."""
     (first,) = pulled.acts("run", PULLED)
-    api.jobs.steps.plan(pulled.app, {"job": first["job"], "started": "2027", "unit": 0, "work": {"feed": PULLED}})
+    activities.plan(pulled.app, {"job": first["job"], "started": "2027", "unit": 0, "work": {"feed": PULLED}})
     pulled.host.durable.instances[first["job"]].status = "Terminated"
 
     told = pulled.asks("GET", f"jobs/{first['job']}").body
@@ -561,8 +561,8 @@ def test_deep_health_says_that_the_container_is_away(site, azurite):
     [
         ("GET", "health", "health"),
         ("GET", f"jobs/{NOBODY}", "job"),
-        ("POST", f"feeds/{FEED}/run", "act"),
-        ("POST", "webhooks/coolr", "accepted"),
+        ("POST", f"feeds/{FEED}/run", "run_action"),
+        ("POST", "webhooks/coolr", "accepted_response"),
     ],
 )
 def test_what_nobody_foresaw_is_for_the_log(site, monkeypatch, caplog, method, path, function):
@@ -572,7 +572,7 @@ def test_what_nobody_foresaw_is_for_the_log(site, monkeypatch, caplog, method, p
         raise RuntimeError("the canary died in C:/site")
 
     monkeypatch.setattr(api, function, broken)
-    monkeypatch.setattr(api.intake, "notified", lambda *_: api.intake.sync(FEED))
+    monkeypatch.setattr(triggers, "export_notified", lambda *_: triggers.sync_job(FEED))
     site.opens()
 
     answer = site.asks(method, path)

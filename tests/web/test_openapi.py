@@ -289,7 +289,7 @@ def test_site_has_jobs_in_every_state(site):
 )
 def test_failure_is_documented(site, monkeypatch, action, error, status):
     """Each kind of error has its status."""
-    monkeypatch.setattr(api, "act", mock.Mock(side_effect=error))
+    monkeypatch.setattr(api, "run_action", mock.Mock(side_effect=error))
     case = documented[f"/feeds/{{feed}}/{action}"]["POST"].Case(path_parameters={"feed": FEED})
 
     assert status == compared(case, site)
@@ -342,7 +342,9 @@ def test_answer_that_is_not_as_documented_is_seen(site, monkeypatch, broken, see
 def test_missing_header_is_seen(site, monkeypatch):
     """Headers are compared, too."""
     accepted = api.accepted_response
-    monkeypatch.setattr(api, "accepted", lambda *given: accepted(*given)._replace(headers={"Retry-After": "30"}))
+    monkeypatch.setattr(
+        api, "accepted_response", lambda *given: accepted(*given)._replace(headers={"Retry-After": "30"})
+    )
     body = notification(site.exports, ["location.parquet"])
 
     case = documented["/webhooks/coolr"]["POST"].Case(body=body, media_type="application/json")
@@ -351,7 +353,7 @@ def test_missing_header_is_seen(site, monkeypatch):
 
 def test_wrong_request_that_is_taken_is_seen(site, monkeypatch):
     """So are refusals that do not come."""
-    monkeypatch.setattr(api, "act", lambda *_: [])
+    monkeypatch.setattr(api, "run_action", lambda *_: [])
 
     with pytest.raises(FailureGroup, match="Schema-violating request accepted"):
         made_up("/feeds/{feed}/pause", site)

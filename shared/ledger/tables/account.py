@@ -39,9 +39,9 @@ class TableUrl(NamedTuple):
 def parse_url(url: str) -> TableUrl:
     """What *url* points to; ConfigError, without what may be secret in it, if that is no table.
 
-    >>> split("https://acme.table.core.windows.net/")
-    Place(endpoint='https://acme.table.core.windows.net', table='ledger', sas=None, emulated=False)
-    >>> split("http://127.0.0.1:10002/devstoreaccount1/other").table
+    >>> parse_url("https://acme.table.core.windows.net/")
+    TableUrl(endpoint='https://acme.table.core.windows.net', table='ledger', sas=None, emulated=False)
+    >>> parse_url("http://127.0.0.1:10002/devstoreaccount1/other").table
     'other'
     """
     try:

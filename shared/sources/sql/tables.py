@@ -52,11 +52,12 @@ _APART = 40
 _EXACT = ("smallint", "integer", "bigint", "decimal")
 
 
-def open_source(feed: Feed, url: str | None, settings: Settings) -> SqlSource:
-    """The table of *feed* in the database at *url*, the value of the setting ``<SYSTEM>_DATABASE_URL``.
+def open_source(feed: Feed, settings: Settings) -> SqlSource:
+    """The table of *feed* in the database that the setting ``<SYSTEM>_DATABASE_URL`` names.
 
-    ConfigError if that is no URL of a database known here. The server is not asked anything yet.
+    ConfigError if that is not the URL of a supported database. No connection is made yet.
     """
+    url = settings.system(feed.system).database_url
     return SqlSource(feed, Database(f"{feed.system.upper()}_DATABASE_URL", url), settings)
 
 

@@ -23,8 +23,9 @@ from shared.model import Feed, Slice, Unit, Window, from_json, to_text
 from shared.settings import Settings
 from shared.sources import Ceiling
 from shared.sources.sql import database as session
-from shared.sources.sql.tables import SqlSource, open_source
-from tests.servers.source_table import BOTH, MOMENT, SourceTable, at, item, rows, rows_of, window
+from shared.sources.sql import open_source
+from shared.sources.sql.tables import SqlSource
+from tests.servers.source_table import BOTH, MOMENT, SourceTable, at, item, rows, rows_of, window, with_database
 
 pytestmark = pytest.mark.usefixtures("in_a_hurry")
 
@@ -355,7 +356,7 @@ def test_a_table_of_another_schema_is_named_by_the_url(house):
     feed = Feed(system="shop", table="item", source="sql", keys=("Id",), cursor="At")
     url = house.server.url(house.database, schema=f"other_{house.database}")
 
-    assert [1] == ids(rows(open_source(feed, url, Settings())))
+    assert [1] == ids(rows(open_source(feed, with_database(url))))
     house.do(f"DROP SCHEMA other_{house.database}" + ("" if house.is_mariadb else " CASCADE"))
 
 
@@ -549,7 +550,7 @@ def test_nothing_can_be_written(house):
 def refused(url, feed=None):
     feed = feed or Feed(system="shop", table="item", source="sql", keys=("Id",), cursor="At")
     with pytest.raises(ConfigError) as caught:
-        open_source(feed, url, Settings()).ceiling(None)
+        open_source(feed, with_database(url)).ceiling(None)
     assert "\n" not in str(caught.value)
     return f"{caught.value} / {caught.value.__cause__}"
 

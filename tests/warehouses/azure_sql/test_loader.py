@@ -620,7 +620,7 @@ def test_tidy_leaves_neither_tables_nor_blobs(bay, server, tmp_path, monkeypatch
     house = bay.house(tmp_path, WAREHOUSE_LOADER="bulk")
     house.loaded("full", 4, *[row(n, "a", 1) for n in range(30)])
     if fails:
-        monkeypatch.setattr(loader._parts, "remove", lambda *_: None)
+        monkeypatch.setattr(loader, "remove", lambda *_: None)
         server.fail_next("BULK INSERT", 4861)
         told = house.write("delta", 5, [row(n, "b", 2) for n in range(30)])
         monkeypatch.undo()

@@ -411,7 +411,7 @@ import stamina
 from shared.settings import Settings
 from shared.errors import IngestError
 from shared.warehouses.azure_sql import odbc
-from shared.warehouses.azure_sql import AzureSQL
+from shared.warehouses.azure_sql.engine import AzureSQL
 odbc.LOGIN_TIMEOUT = 1
 opened, connect = [], odbc.connect
 odbc.connect = lambda *told: (opened.append(1), connect(*told))[1]

@@ -500,11 +500,11 @@ from pathlib import Path
 
 from shared.pipeline.folder import LoadOptions
 from tests.standins.fakes import Fatal, Watched
-from tests.suites.warehouse_suite import House
+from tests.suites.warehouse_suite import WarehouseCase
 
 folder, file, moment, place = sys.argv[1:]
 
-house = House(Path(folder), None, WAREHOUSE_URL=os.environ["URL"], SLICE_ROWS="5", BATCH_ROWS="2")
+house = WarehouseCase(Path(folder), None, WAREHOUSE_URL=os.environ["URL"], SLICE_ROWS="5", BATCH_ROWS="2")
 print("ready", flush=True)
 sys.stdin.readline()
 calls = Fatal(moment, place)
