@@ -32,7 +32,7 @@ from shared.pipeline.replay import ReplaySource
 from shared.pipeline.runner import Progress, Result, Runner, RunOptions
 from shared.redaction import redact_logs
 from shared.settings import Settings
-from shared.sources.exports.listing import ExportsSource
+from shared.sources.exports.parquet import ExportsSource
 from shared.stores import Store
 from shared.warehouses import WarehouseWithHistory, open_warehouse
 

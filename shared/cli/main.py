@@ -39,7 +39,7 @@ class _Commands(click.Group):
 def main(verbose: bool) -> None:
     """Bring exports into clean, deduplicated, history-aware tables.
 
-    Settings come from the environment: WAREHOUSE_URL, LEDGER_URL and the others in the README.
+    Settings come from the environment: WAREHOUSE_URL, LEDGER_URL and the others in docs/settings.md.
     """
     level = logging.INFO if verbose else logging.CRITICAL
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True)

@@ -228,9 +228,9 @@ def _offers(app: App, store: Store) -> Iterator[tuple[str, Export]]:
     """What of the exports container is to be taken, by system, in no order: merging it in any comes to the same."""
     told = FindOptions(settle_seconds=app.settings.settle, ahead_seconds=app.settings.cursor_ahead)
     by_client: dict[str | None, list[Export]] = {}
-    for offer in listing.find_exports(
-        store, told, app.now(), heard=lambda error: _log.warning("passed over: %s", error)
-    )[0]:
+    for offer in listing.valid_exports(
+        store, told, app.now(), on_error=lambda error: _log.warning("passed over: %s", error)
+    ):
         if not _other_client(app, offer.client):
             by_client.setdefault(offer.client, []).append(offer)
     for client, several in by_client.items():

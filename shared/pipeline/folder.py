@@ -156,4 +156,4 @@ def exporting_system(app: App, name: str | None, client: str | None) -> System:
 
 
 def _passed(passed: SkippedExport) -> Result:
-    return Result(table=passed.offer.table, place=passed.offer.folder, skipped=passed.reason)
+    return Result(table=passed.export.table, place=passed.export.folder, skipped=passed.reason)
