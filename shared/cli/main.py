@@ -19,7 +19,8 @@ from shared.redaction import redact_logs
 
 if TYPE_CHECKING:
     from shared.app import App
-    from shared.pipeline.folder import LoadOptions, Progress, Result
+    from shared.pipeline.folder import LoadOptions
+    from shared.pipeline.runner import Progress, Result
 
 
 class _Commands(click.Group):
@@ -286,7 +287,7 @@ def _options(tables: str, **told: Any) -> LoadOptions:
 @contextlib.contextmanager
 def _watching(quiet: bool) -> Iterator[Progress]:
     """A progress bar on a terminal, warnings alone elsewhere."""
-    from shared.pipeline.folder import Progress
+    from shared.pipeline.runner import Progress
 
     if quiet or not sys.stderr.isatty():
         yield Progress(_warn)
@@ -309,7 +310,7 @@ def _warn(text: str) -> None:
 
 
 def _bars(progress: Any) -> Progress:
-    from shared.pipeline.folder import Progress
+    from shared.pipeline.runner import Progress
 
     class Bars(Progress):
         task: Any = None
