@@ -58,7 +58,7 @@ def test_every_supported_python_is_tried():
 
 
 def test_nothing_that_clashes_with_the_worker_is_deployed():
-    """The worker has its own grpc and protobuf, and the host sends the logs: a second exporter would send them twice."""
+    """The worker has its own grpc and protobuf, and the host sends logs: a second exporter would send them twice."""
     wanted, seen = set(_pinned("requirements.txt", f"3.{sys.version_info.minor}")), set()
     while wanted - seen:
         name = (wanted - seen).pop()
