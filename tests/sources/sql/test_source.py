@@ -34,7 +34,7 @@ LAST = dt.datetime.max  # noqa: DTZ901 - naive, as the columns are
 
 
 @pytest.fixture(params=["private_mariadb", "private_postgres"])
-def private_house(request):
+def private_source_table(request):
     """A database on a server that may be killed."""
     server = request.getfixturevalue(request.param)
     return SourceTable(server, server.create_database())
@@ -59,75 +59,75 @@ def ids(found):
 # -- windows
 
 
-def test_the_ceiling_is_the_highest_cursor(house):
+def test_the_ceiling_is_the_highest_cursor(source_table):
     """As cursor text; and there is nothing more."""
-    house.create(item(), {"Id": 1, "At": at(1)}, {"Id": 2, "At": at(3)}, {"Id": 3, "At": at(2)})
+    source_table.create(item(), {"Id": 1, "At": at(1)}, {"Id": 2, "At": at(3)}, {"Id": 3, "At": at(2)})
 
-    assert Ceiling(to_text(at(3)), more=False) == house.source().ceiling(None)
-    assert Ceiling(to_text(at(3)), more=False) == house.source().ceiling(to_text(at(1)))
+    assert Ceiling(to_text(at(3)), more=False) == source_table.source().ceiling(None)
+    assert Ceiling(to_text(at(3)), more=False) == source_table.source().ceiling(to_text(at(1)))
 
 
-def test_an_empty_table_has_no_ceiling(house):
+def test_an_empty_table_has_no_ceiling(source_table):
     """Nor has one in which no row has a cursor."""
-    table = house.create(item())
-    empty = house.source().ceiling(None)
-    house.do(table.insert().values(Id=1, At=None))
+    table = source_table.create(item())
+    empty = source_table.source().ceiling(None)
+    source_table.do(table.insert().values(Id=1, At=None))
 
-    assert (None, None) == (empty, house.source().ceiling(None))
+    assert (None, None) == (empty, source_table.source().ceiling(None))
 
 
-def test_the_ceiling_leaves_rows_for_the_next_window(house):
+def test_the_ceiling_leaves_rows_for_the_next_window(source_table):
     """It is the cursor of the last row that one run takes, counted from the watermark; equal cursors go together."""
-    house.create(item(), *({"Id": n, "At": at(n // 2)} for n in range(10)))
-    source = house.source(sync_rows=3)
+    source_table.create(item(), *({"Id": n, "At": at(n // 2)} for n in range(10)))
+    source = source_table.source(sync_rows=3)
 
     assert Ceiling(to_text(at(1)), more=True) == source.ceiling(None)
     assert Ceiling(to_text(at(3)), more=True) == source.ceiling(to_text(at(1)))
     assert Ceiling(to_text(at(4)), more=False) == source.ceiling(to_text(at(3)))
 
 
-def test_the_ceiling_is_there_still_when_nothing_is_above_the_watermark(house):
+def test_the_ceiling_is_there_still_when_nothing_is_above_the_watermark(source_table):
     """So that the overlap is read again."""
-    house.create(item(), {"Id": 1, "At": at(1)})
+    source_table.create(item(), {"Id": 1, "At": at(1)})
 
-    assert Ceiling(to_text(at(1)), more=False) == house.source().ceiling(to_text(at(1)))
-    assert Ceiling(to_text(at(1)), more=False) == house.source().ceiling(to_text(at(9)))
+    assert Ceiling(to_text(at(1)), more=False) == source_table.source().ceiling(to_text(at(1)))
+    assert Ceiling(to_text(at(1)), more=False) == source_table.source().ceiling(to_text(at(9)))
 
 
-def test_a_window_has_both_its_ends(house):
+def test_a_window_has_both_its_ends(source_table):
     """The floor and the ceiling are in it, what is below and above is not."""
-    house.create(item(), *({"Id": n, "At": at(n)} for n in range(5)))
+    source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(5)))
     unit = Unit(kind="window", window=Window(to_text(at(1)), to_text(at(3))))
 
-    assert [1, 2, 3] == ids(rows(house.source(), unit))
+    assert [1, 2, 3] == ids(rows(source_table.source(), unit))
 
 
-def test_only_the_first_window_has_the_rows_without_cursor(house):
+def test_only_the_first_window_has_the_rows_without_cursor(source_table):
     """They are below every cursor."""
-    house.create(item(), *({"Id": n, "At": None if n % 2 else at(n)} for n in range(6)))
-    source = house.source(batch_rows=1, slice_rows=2)
+    source_table.create(item(), *({"Id": n, "At": None if n % 2 else at(n)} for n in range(6)))
+    source = source_table.source(batch_rows=1, slice_rows=2)
 
     assert [1, 3, 5, 0, 2, 4] == ids(rows(source))
     assert [0, 2, 4] == ids(rows(source, window(source, to_text(at(0)))))
 
 
-def test_a_row_that_changes_while_it_is_read_is_in_the_next_window(house):
+def test_a_row_that_changes_while_it_is_read_is_in_the_next_window(source_table):
     """The ceiling was fixed when the read was planned."""
-    table = house.create(item(), *({"Id": n, "At": at(n)} for n in range(4)))
-    source = house.source(batch_rows=1)
+    table = source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(4)))
+    source = source_table.source(batch_rows=1)
     (part,) = source.describe(window(source)).slices
     reading = rows_of(source, part)
     first = [next(reading)["Id"], next(reading)["Id"]]
-    house.do(table.update().where(table.c.Id == 3).values(At=at(9)))
+    source_table.do(table.update().where(table.c.Id == 3).values(At=at(9)))
 
     assert [0, 1, 2] == first + ids(reading)
     assert [3] == ids(rows(source, window(source, to_text(at(5)))))
 
 
-def test_nothing_in_a_window_is_one_empty_slice(house):
+def test_nothing_in_a_window_is_one_empty_slice(source_table):
     """As of a file without rows: columns are known all the same."""
-    house.create(item(), {"Id": 1, "At": at(1)})
-    source = house.source()
+    source_table.create(item(), {"Id": 1, "At": at(1)})
+    source = source_table.source()
     described = source.describe(Unit(kind="window", window=Window(to_text(at(5)), to_text(at(6)))))
 
     assert [0] == [part.rows for part in described.slices]
@@ -135,21 +135,21 @@ def test_nothing_in_a_window_is_one_empty_slice(house):
     assert ["Id", "At"] == next(iter(described.schemas.values())).names
 
 
-def test_a_table_without_cursor_is_read_whole(house):
+def test_a_table_without_cursor_is_read_whole(source_table):
     """In the order of its keys."""
     table = sa.Table("item", sa.MetaData(), sa.Column("Id", sa.Integer, primary_key=True), sa.Column("A", sa.Text))
-    house.create(table, *({"Id": n, "A": f"{n}"} for n in (3, 1, 2, 5, 4)))
+    source_table.create(table, *({"Id": n, "A": f"{n}"} for n in (3, 1, 2, 5, 4)))
 
-    assert [1, 2, 3, 4, 5] == ids(rows(house.source(cursor=None, batch_rows=2, slice_rows=2), Unit(kind="full")))
+    assert [1, 2, 3, 4, 5] == ids(rows(source_table.source(cursor=None, batch_rows=2, slice_rows=2), Unit(kind="full")))
 
 
 # -- slices and pages
 
 
-def test_slices_are_cut_at_rows_and_numbered_far_apart(house):
+def test_slices_are_cut_at_rows_and_numbered_far_apart(source_table):
     """Their rows are counted, and one that gets rows meanwhile does not run into the numbers of the next."""
-    house.create(item(), *({"Id": n, "At": at(n)} for n in range(5)))
-    source = house.source(slice_rows=2)
+    source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(5)))
+    source = source_table.source(slice_rows=2)
     slices = source.describe(window(source)).slices
 
     assert [2, 2, 1] == [part.rows for part in slices]
@@ -158,29 +158,29 @@ def test_slices_are_cut_at_rows_and_numbered_far_apart(house):
     assert [[0, 1], [2, 3], [4]] == [ids(rows_of(source, part)) for part in slices]
 
 
-def test_a_slice_travels_as_json(house):
+def test_a_slice_travels_as_json(source_table):
     """Another process with a source of its own reads the same."""
     key = sa.Column("Key", sa.LargeBinary(8).with_variant(sa.VARBINARY(8), "mysql"), nullable=False)
     price = sa.Column("Price", sa.Numeric(12, 3), nullable=False)
-    house.create(
+    source_table.create(
         item(key, price, exact=False, cursor=sa.Float(53)),
         *({"Id": n, "At": n / 3, "Key": bytes([n, 255]), "Price": Decimal(n) / 8} for n in range(5)),
     )
     keys = ("Key", "Price")
-    source = house.source(keys=keys, slice_rows=2)
+    source = source_table.source(keys=keys, slice_rows=2)
     slices = source.describe(window(source)).slices
     travelled = [from_json(Slice, json.loads(json.dumps(asdict(part)))) for part in slices]
-    elsewhere = house.source(keys=keys, batch_rows=1)
+    elsewhere = source_table.source(keys=keys, batch_rows=1)
 
     assert [[0, 1], [2, 3], [4]] == [ids(rows_of(elsewhere, part)) for part in travelled]
 
 
-def test_pages_grow_to_the_size_of_a_batch_but_wide_rows_keep_them_small(house, monkeypatch):
+def test_pages_grow_to_the_size_of_a_batch_but_wide_rows_keep_them_small(source_table, monkeypatch):
     """The last page tells how wide rows are."""
     monkeypatch.setattr("shared.sources.sql.tables._FIRST_PAGE", 2)
     monkeypatch.setattr("shared.sources.sql.tables._BATCH_BYTES", 10_000)
-    house.create(item(sa.Column("A", sa.Text)), *({"Id": n, "At": at(n), "A": "x" * 1_000} for n in range(30)))
-    source = house.source(batch_rows=20)
+    source_table.create(item(sa.Column("A", sa.Text)), *({"Id": n, "At": at(n), "A": "x" * 1_000} for n in range(30)))
+    source = source_table.source(batch_rows=20)
     (part,) = source.describe(window(source)).slices
     sizes = [batch.num_rows for batch in source.read(part)]
 
@@ -247,38 +247,38 @@ def _windows(source):
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3])
-def test_a_key_of_several_columns_is_one_place(house, batch_rows):
+def test_a_key_of_several_columns_is_one_place(source_table, batch_rows):
     """Numbers and text together; the server's own order of text decides, whatever that is."""
     more = [sa.Column("Code", sa.String(9), nullable=False), sa.Column("Line", sa.SmallInteger, nullable=False)]
-    house.create(
+    source_table.create(
         item(*more, exact=False),
         *(
             {"Id": n, "At": at(n % 2), "Code": code, "Line": line}
             for n, (code, line) in enumerate(product(("Zoë", "zebra", "éa", "%s", "a'\"\\", ""), (-1, 7)))
         ),
     )
-    source = house.source(keys=("Code", "Line"), batch_rows=batch_rows, slice_rows=5)
+    source = source_table.source(keys=("Code", "Line"), batch_rows=batch_rows, slice_rows=5)
 
     assert list(range(12)) == sorted(ids(rows(source)))
 
 
-def test_fractions_as_cursor_are_exact(house):
+def test_fractions_as_cursor_are_exact(source_table):
     """Also those of single precision, which servers do not find equal to what they write."""
     single = sa.REAL().with_variant(sa.Float(24), "mysql")
-    house.create(item(cursor=single), *({"Id": n, "At": n / 10} for n in range(9)))
-    source = house.source(batch_rows=1, slice_rows=2)
+    source_table.create(item(cursor=single), *({"Id": n, "At": n / 10} for n in range(9)))
+    source = source_table.source(batch_rows=1, slice_rows=2)
 
     assert list(range(9)) == ids(rows(source))
     assert [8] == ids(rows(source, window(source, source.ceiling(None).value)))
 
 
-def test_a_text_as_cursor_goes_by_code_points(house):
+def test_a_text_as_cursor_goes_by_code_points(source_table):
     """As watermarks do: in the server's own order, b might be below A."""
-    house.create(item(cursor=sa.String(9)), *({"Id": n, "At": text} for n, text in enumerate("AZabé")))
-    source = house.source(batch_rows=1, slice_rows=2, sync_rows=2)
+    source_table.create(item(cursor=sa.String(9)), *({"Id": n, "At": text} for n, text in enumerate("AZabé")))
+    source = source_table.source(batch_rows=1, slice_rows=2, sync_rows=2)
 
     assert [Ceiling("Z", more=True), Ceiling("b", more=True), Ceiling("é", more=False)] == list(_windows(source))
-    assert [0, 1, 2, 3, 4] == ids(rows(house.source(batch_rows=1)))
+    assert [0, 1, 2, 3, 4] == ids(rows(source_table.source(batch_rows=1)))
 
 
 def test_a_number_of_any_length_needs_its_type(postgresql):
@@ -292,12 +292,12 @@ def test_a_number_of_any_length_needs_its_type(postgresql):
     assert [9, 10, 100] == ids(rows(postgresql.source(types=types, batch_rows=1)))
 
 
-def test_a_cursor_that_the_catalog_calls_something_else_is_refused(house):
+def test_a_cursor_that_the_catalog_calls_something_else_is_refused(source_table):
     """Its text would be compared with moments."""
-    house.create(item(cursor=sa.String(30)))
+    source_table.create(item(cursor=sa.String(30)))
 
     with pytest.raises(ConfigError, match=r"'At' of .*item is text there, but timestamp in the catalog"):
-        house.source(types={"At": "timestamp"}).ceiling(None)
+        source_table.source(types={"At": "timestamp"}).ceiling(None)
 
 
 def test_a_cursor_beyond_all_order_is_named(postgresql):
@@ -309,19 +309,19 @@ def test_a_cursor_beyond_all_order_is_named(postgresql):
         postgresql.source().ceiling(None)
 
 
-def test_a_cursor_without_zone_is_in_the_zone_of_the_feed(house):
+def test_a_cursor_without_zone_is_in_the_zone_of_the_feed(source_table):
     """The watermark is in UTC, the column is not."""
-    house.create(item(), *({"Id": n, "At": at(60 * n)} for n in range(4)))
-    source = house.source(timezone="Europe/Amsterdam", batch_rows=1)
+    source_table.create(item(), *({"Id": n, "At": at(60 * n)} for n in range(4)))
+    source = source_table.source(timezone="Europe/Amsterdam", batch_rows=1)
 
     assert to_text(at(120)) == source.ceiling(None).value
     assert [2, 3] == ids(rows(source, window(source, to_text(at(60)))))
 
 
-def test_the_watermark_of_another_column_says_nothing(house):
+def test_the_watermark_of_another_column_says_nothing(source_table):
     """All is read again, which does no harm."""
-    house.create(item(cursor=sa.Integer), {"Id": 1, "At": 5})
-    source = house.source()
+    source_table.create(item(cursor=sa.Integer), {"Id": 1, "At": 5})
+    source = source_table.source()
 
     assert Ceiling("5", more=False) == source.ceiling(to_text(at(1)))
     assert [1] == ids(rows(source, Unit(kind="window", window=Window(to_text(at(1)), "5"))))
@@ -331,33 +331,33 @@ def test_the_watermark_of_another_column_says_nothing(house):
 
 
 @pytest.mark.parametrize("name", ['a"b', "a`b", "a%sb", "a b", "é:c", "select", "x]y", "a'b", "%(a)s", "a,b(c)", "q?r"])
-def test_any_name_works_for_table_and_columns(house, name):
+def test_any_name_works_for_table_and_columns(source_table, name):
     """They are quoted wherever they stand."""
     columns = (sa.Column(name, sa.Integer, primary_key=True, autoincrement=False), sa.Column(f"{name}2", MOMENT))
-    house.create(sa.Table(name, sa.MetaData(), *columns), *({name: n, f"{name}2": at(n)} for n in range(5)))
-    source = house.source(name, (name,), f"{name}2", batch_rows=2, slice_rows=2)
+    source_table.create(sa.Table(name, sa.MetaData(), *columns), *({name: n, f"{name}2": at(n)} for n in range(5)))
+    source = source_table.source(name, (name,), f"{name}2", batch_rows=2, slice_rows=2)
 
     assert [{name: n, f"{name}2": at(n)} for n in range(5)] == rows(source)
 
 
-def test_a_view_is_read_as_a_table(house):
+def test_a_view_is_read_as_a_table(source_table):
     """No constraint says what is unique there."""
-    house.create(item(), *({"Id": n, "At": at(n // 2)} for n in range(5)))
-    house.do("CREATE VIEW seen AS SELECT * FROM item")
+    source_table.create(item(), *({"Id": n, "At": at(n // 2)} for n in range(5)))
+    source_table.do("CREATE VIEW seen AS SELECT * FROM item")
 
-    assert [0, 1, 2, 3, 4] == ids(rows(house.source("seen", batch_rows=1, slice_rows=2)))
+    assert [0, 1, 2, 3, 4] == ids(rows(source_table.source("seen", batch_rows=1, slice_rows=2)))
 
 
-def test_a_table_of_another_schema_is_named_by_the_url(house):
+def test_a_table_of_another_schema_is_named_by_the_url(source_table):
     """With ?schema= in it."""
-    house.do(f"CREATE SCHEMA other_{house.database}")
-    table = item().to_metadata(sa.MetaData(), schema=f"other_{house.database}")
-    house.create(table, {"Id": 1, "At": at(1)})
+    source_table.do(f"CREATE SCHEMA other_{source_table.database}")
+    table = item().to_metadata(sa.MetaData(), schema=f"other_{source_table.database}")
+    source_table.create(table, {"Id": 1, "At": at(1)})
     feed = Feed(system="shop", table="item", source="sql", keys=("Id",), cursor="At")
-    url = house.server.url(house.database, schema=f"other_{house.database}")
+    url = source_table.server.url(source_table.database, schema=f"other_{source_table.database}")
 
     assert [1] == ids(rows(open_source(feed, with_database(url))))
-    house.do(f"DROP SCHEMA other_{house.database}" + ("" if house.is_mariadb else " CASCADE"))
+    source_table.do(f"DROP SCHEMA other_{source_table.database}" + ("" if source_table.is_mariadb else " CASCADE"))
 
 
 def test_every_type_of_mariadb_is_read(maria):
@@ -473,46 +473,46 @@ def test_enum_keys_are_paged_in_one_order(maria):
     assert ["a", "m", "z"] == ids(rows(maria.source(batch_rows=1, slice_rows=1)))
 
 
-def test_numbers_longer_than_a_decimal_are_paged_as_numbers(house):
+def test_numbers_longer_than_a_decimal_are_paged_as_numbers(source_table):
     """They are text only where they are stored."""
     kind = sa.Numeric(50, 0)
     table = sa.Table("item", sa.MetaData(), sa.Column("Id", kind, primary_key=True), sa.Column("At", sa.Integer))
     numbers = [10**40 + n for n in range(4)] + [9, 10]
-    house.create(table)
-    house.do(*(f"INSERT INTO item VALUES ({n}, 1)" for n in numbers))
+    source_table.create(table)
+    source_table.do(*(f"INSERT INTO item VALUES ({n}, 1)" for n in numbers))
 
-    assert [str(n) for n in sorted(numbers)] == ids(rows(house.source(batch_rows=1, slice_rows=1)))
+    assert [str(n) for n in sorted(numbers)] == ids(rows(source_table.source(batch_rows=1, slice_rows=1)))
 
 
 # -- what goes wrong
 
 
-def test_a_server_that_dies_while_it_is_read_may_be_asked_again(private_house):
+def test_a_server_that_dies_while_it_is_read_may_be_asked_again(private_source_table):
     """A TransientError, and the same slice from its start once the server is back."""
-    private_house.create(item(), *({"Id": n, "At": at(n)} for n in range(4)))
-    source = private_house.source(batch_rows=2)
+    private_source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(4)))
+    source = private_source_table.source(batch_rows=2)
     (part,) = source.describe(window(source)).slices
     reading = source.read(part)
     first = next(reading).num_rows
-    private_house.server.kill()
+    private_source_table.server.kill()
     with pytest.raises(TransientError, match=r"refuses connections|is away or busy|connection to .* broke") as caught:
         next(reading)
-    private_house.server.start()
+    private_source_table.server.start()
 
     assert 2 == first
     assert [0, 1, 2, 3] == ids(rows_of(source, part))
-    assert private_house.server.password not in f"{caught.value}{caught.value.__cause__}"
+    assert private_source_table.server.password not in f"{caught.value}{caught.value.__cause__}"
 
 
-def test_a_connection_that_breaks_is_made_again(house, monkeypatch):
+def test_a_connection_that_breaks_is_made_again(source_table, monkeypatch):
     """The retry is around each query."""
-    house.create(item(), {"Id": 1, "At": at(1)})
-    source = house.source()
+    source_table.create(item(), {"Id": 1, "At": at(1)})
+    source = source_table.source()
     prepare, broken = session._prepare, iter([True])
 
     def breaking(raw, statements):
         if next(broken, False):
-            (raw._sock if house.is_mariadb else raw).close()
+            (raw._sock if source_table.is_mariadb else raw).close()
         prepare(raw, statements)
 
     monkeypatch.setattr(session, "_prepare", breaking)
@@ -520,28 +520,29 @@ def test_a_connection_that_breaks_is_made_again(house, monkeypatch):
         assert Ceiling(to_text(at(1)), more=False) == source.ceiling(None)
 
 
-def test_no_connection_stays_open(house):
+def test_no_connection_stays_open(source_table):
     """Not even while pages are read."""
-    house.create(item(), *({"Id": n, "At": at(n)} for n in range(4)))
-    source = house.source(batch_rows=1)
+    source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(4)))
+    source = source_table.source(batch_rows=1)
     (part,) = source.describe(window(source)).slices
     reading = source.read(part)
     next(reading)
     counting = (
-        f"SELECT count(*) FROM information_schema.processlist WHERE db = '{house.database}'"
-        if house.is_mariadb
-        else f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{house.database}' AND application_name = 'sluice'"
+        f"SELECT count(*) FROM information_schema.processlist WHERE db = '{source_table.database}'"
+        if source_table.is_mariadb
+        else "SELECT count(*) FROM pg_stat_activity"
+        f" WHERE datname = '{source_table.database}' AND application_name = 'sluice'"
     )
-    with house.engine.connect() as connection:
+    with source_table.engine.connect() as connection:
         found = connection.execute(sa.text(counting)).scalar_one()
 
-    assert (1 if house.is_mariadb else 0) == found  # the one that counts
+    assert (1 if source_table.is_mariadb else 0) == found  # the one that counts
 
 
-def test_nothing_can_be_written(house):
+def test_nothing_can_be_written(source_table):
     """A session only reads."""
-    house.create(item())
-    source = house.source()
+    source_table.create(item())
+    source = source_table.source()
 
     with pytest.raises(sa.exc.DBAPIError, match=r"(?i)read.only"):
         source._database.do(lambda connection: connection.execute(sa.text("DELETE FROM item")))
@@ -555,9 +556,9 @@ def refused(url, feed=None):
     return f"{caught.value} / {caught.value.__cause__}"
 
 
-def test_a_wrong_password_is_refused_in_one_line(house):
+def test_a_wrong_password_is_refused_in_one_line(source_table):
     """It says which setting to look at, and no secret."""
-    url = house.url.replace(house.url.partition("@")[0].rpartition(":")[2], "Sesame-1")
+    url = source_table.url.replace(source_table.url.partition("@")[0].rpartition(":")[2], "Sesame-1")
 
     said = refused(url)
 
@@ -565,19 +566,19 @@ def test_a_wrong_password_is_refused_in_one_line(house):
     assert "Sesame-1" not in said
 
 
-def test_a_database_that_does_not_exist_is_refused(house):
+def test_a_database_that_does_not_exist_is_refused(source_table):
     """Its name is in the setting."""
-    assert "SHOP_DATABASE_URL" in refused(house.server.url("nowhere"))
+    assert "SHOP_DATABASE_URL" in refused(source_table.server.url("nowhere"))
 
 
-def test_a_table_or_column_that_does_not_exist_is_named(house):
+def test_a_table_or_column_that_does_not_exist_is_named(source_table):
     """The catalog is to be mended, not the source."""
-    absent = refused(house.url)
-    house.create(item())
+    absent = refused(source_table.url)
+    source_table.create(item())
     feed = Feed(system="shop", table="item", source="sql", keys=("Id", "Other"), cursor="Then")
 
     assert "item is not in the database of SHOP_DATABASE_URL" in absent
-    assert "column 'Other', 'Then' of" in refused(house.url, feed)
+    assert "column 'Other', 'Then' of" in refused(source_table.url, feed)
 
 
 @pytest.mark.parametrize(
