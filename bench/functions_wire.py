@@ -108,7 +108,7 @@ def _post(request: Mapping[str, Any], number: int) -> bytes:
     parts = urlsplit(request["rpc"])
     body = json.dumps(json.dumps({"work": {"notice": f"{number:032d}"}})).encode()
     head = (
-        f"POST {parts.path}orchestrators/export/bare:{number:032d} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        f"POST {parts.path}orchestrators/export_job/bare:{number:032d} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
