@@ -10,23 +10,20 @@ comes back as the outcome of its unit:
 
 from __future__ import annotations
 
-import logging
-
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from shared import alerts, errors
-from shared.errors import DataError, IngestError, TransientError
+from shared.errors import IngestError, TransientError
 from shared.jobs import work_items
 from shared.jobs.job_documents import JobDocuments, Lease
 from shared.model import OUTCOMES, Json, Plan, Run, Staged, Unit, from_json
-from shared.pipeline.folder import LoadOptions
+from shared.pipeline.runner import Bug, RunOptions, error_text
 from shared.redaction import redact
 
 if TYPE_CHECKING:
     from shared.app import App
 
-_log = logging.getLogger("sluice")
 _OVER: Json = {"status": "over"}
 """Answers a step that was delivered once more after its job had ended."""
 _LONGEST = 1_000
@@ -35,7 +32,7 @@ _LONGEST = 1_000
 
 def plan(app: App, ask: Json) -> Json:
     """Decide what the unit will read: the number of its ``slices``; or its outcome, if there is nothing to read."""
-    papers = JobDocuments(app.state, ask)
+    papers = JobDocuments(app.documents, ask)
     if (known := papers.outcome()) is not None:
         return known
     try:
@@ -51,15 +48,15 @@ def plan(app: App, ask: Json) -> Json:
 
 def stage(app: App, ask: Json) -> Json:
     """Stage slice number ``slice`` of the unit; what became of it is for ``publish`` to read."""
-    papers, number = JobDocuments(app.state, ask), int(ask["slice"])
+    papers, number = JobDocuments(app.documents, ask), int(ask["slice"])
     kept = papers.plan()
-    if kept is None or papers.outcome() is not None or not Lease(app.state, ask).have(kept.run.id):
+    if kept is None or papers.outcome() is not None or not Lease(app.documents, ask).have(kept.run.id):
         return _OVER
     if papers.is_noted(number):  # to stage it again would drop its table, perhaps while it is merged
         return {"status": "staged"}
     try:
         source = work_items.source(app, ask["work"], int(ask["unit"]))
-        told: Json = {"staged": asdict(app.stage(kept, kept.slices[number], source, lambda _: None))}
+        told: Json = {"staged": asdict(app.runner.stage(kept, kept.slices[number], source))}
     except TransientError:
         raise
     except Exception as error:  # noqa: BLE001 - what it means for the unit is for `publish` to say
@@ -70,11 +67,11 @@ def stage(app: App, ask: Json) -> Json:
 
 def publish(app: App, ask: Json) -> Json:
     """Merge what the slices staged, or say why that cannot be. The outcome of the unit."""
-    papers = JobDocuments(app.state, ask)
+    papers = JobDocuments(app.documents, ask)
     if (known := papers.outcome()) is not None:
         return known
     kept = papers.plan()
-    if kept is None or not Lease(app.state, ask).have(kept.run.id):
+    if kept is None or not Lease(app.documents, ask).have(kept.run.id):
         return _OVER
     told = papers.slices(len(kept.slices))
     if missing := len(kept.slices) - len(told):
@@ -82,8 +79,8 @@ def publish(app: App, ask: Json) -> Json:
         return fail(app, {**ask, "error": f"{missing} of its slices could not be staged: {why}"})
     try:
         staged = {n: from_json(Staged, one["staged"]) for n, one in told.items() if "staged" in one}
-        faults = {n: _data_error(one["fault"]) for n, one in told.items() if "fault" in one}
-        merged = app.merge(kept, staged, faults, _options(ask, kept.run.feed))
+        faults = {n: _error(one["fault"]) for n, one in told.items() if "fault" in one}
+        merged = app.runner.merge(kept, staged, faults, _options(ask, kept.run.feed))
     except TransientError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
@@ -97,12 +94,12 @@ def publish(app: App, ask: Json) -> Json:
 
 def tidy(app: App, ask: Json) -> Json:
     """Drop what the unit staged, and its plan."""
-    papers = JobDocuments(app.state, ask)
+    papers = JobDocuments(app.documents, ask)
     kept = papers.plan()
     if kept is not None:
-        hands = Lease(app.state, ask)
+        hands = Lease(app.documents, ask)
         if hands.have(kept.run.id):
-            app.tidy(kept, dry_run=False)
+            app.runner.tidy(kept)
             hands.release(kept.run.id)
         papers.clear()
     return {}
@@ -110,13 +107,13 @@ def tidy(app: App, ask: Json) -> Json:
 
 def record_failure(app: App, ask: Json) -> Json:
     """Keep, for ``publish`` to tell, why slice number ``slice`` could not be staged: the ``error`` of its last try."""
-    JobDocuments(app.state, ask).miss(int(ask["slice"]), _text(ask["error"]))
+    JobDocuments(app.documents, ask).miss(int(ask["slice"]), _text(ask["error"]))
     return {}
 
 
 def fail(app: App, ask: Json) -> Json:
     """The outcome of a unit one of whose steps failed too often, with ``error``. Its work stays to be done."""
-    papers = JobDocuments(app.state, ask)
+    papers = JobDocuments(app.documents, ask)
     if (known := papers.outcome()) is not None:
         return known
     kept = papers.plan()
@@ -136,19 +133,20 @@ def _planned(app: App, ask: Json, papers: JobDocuments) -> Json:
     except (TransientError, work_items.Skipped):
         raise
     except work_items.Unreadable as error:
-        refused = app.refuse(error.feed, error.unit, error.error, place=error.place, options=LoadOptions()).run
-        assert refused is not None  # noqa: S101 - a refusal is written down as a run
+        refused = app.runner.refuse(error.feed, error.unit, error.error)
         return _told(app, ask, papers, _of_run(refused), refused)
     except Exception as error:  # noqa: BLE001 - whatever failed it, the unit has failed
-        return _told(app, ask, papers, {**work_items.about(app, ask), "status": "failed", "error": _text(_said(error))})
+        return _told(
+            app, ask, papers, {**work_items.about(app, ask), "status": "failed", "error": _text(error_text(error))}
+        )
     try:
-        planned = papers.keep(app.plan(replace(run, started=ask["started"]), found.unit, found.source))
+        planned = papers.keep(app.runner.plan(replace(run, started=ask["started"]), found.unit, found.source))
     except TransientError:
-        Lease(app.state, ask).release(run.id)
+        Lease(app.documents, ask).release(run.id)
         raise
     except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
         outcome = _failed(app, ask, papers, run, found.unit, error, None)
-        Lease(app.state, ask).release(run.id)
+        Lease(app.documents, ask).release(run.id)
         return outcome
     return {"slices": len(planned.slices)}
 
@@ -156,7 +154,7 @@ def _planned(app: App, ask: Json, papers: JobDocuments) -> Json:
 def _failed(
     app: App, ask: Json, papers: JobDocuments, run: Run, unit: Unit, error: Exception, kept: Plan | None
 ) -> Json:  # fmt: skip
-    failed = app.fail(run, unit, error if isinstance(error, IngestError) else _said(error), LoadOptions(), kept)
+    failed = app.runner.fail(run, unit, error, plan=kept)
     return _told(app, ask, papers, _of_run(failed), failed)
 
 
@@ -182,38 +180,24 @@ def _places(run: Run) -> str:
     return _text(f"{run.files[0] if run.files else run.feed}{more}")
 
 
-def _options(ask: Json, feed: str) -> LoadOptions:
+def _options(ask: Json, feed: str) -> RunOptions:
     """What was asked for by hand; a brake that was let go is let go for the one feed that was looked at."""
-    return LoadOptions(max_delete_share=ask.get("max_delete_share") if ask.get("by_hand") == feed else None)
-
-
-def _said(error: Exception) -> str:
-    """*error* in one line. One that is none of ours is a bug, and is logged with where it came from."""
-    if isinstance(error, (IngestError, _Bug)):
-        return str(error)
-    _log.error("a step failed in a way that nobody foresaw", exc_info=error)
-    return f"{type(error).__name__}: {error}"
+    return RunOptions(max_delete_share=ask.get("max_delete_share") if ask.get("by_hand") == feed else None)
 
 
 def _text(text: str) -> str:
     return redact(" ".join(text.split()))[:_LONGEST]
 
 
-class _Bug(Exception):  # noqa: N818 - of a slice, told and logged where it was staged
-    """What a slice failed with that was none of our errors."""
-
-
 def _as_fault(error: Exception) -> Json:
     if isinstance(error, IngestError):
         return {"kind": type(error).__name__, "problem": redact(error.problem), "fix": error.fix}
-    return {"kind": None, "problem": redact(_said(error))}
+    return {"kind": None, "problem": redact(error_text(error))}
 
 
-def _data_error(fault: Json) -> DataError:
-    """What is wrong with the data of a slice; any other fault is raised."""
+def _error(fault: Json) -> Exception:
+    """The error that ``_as_fault`` wrote down."""
     if fault["kind"] is None:
-        raise _Bug(fault["problem"])
-    error = getattr(errors, fault["kind"])(fault["problem"], fix=fault["fix"])
-    if isinstance(error, DataError):
-        return error
-    raise error
+        return Bug(fault["problem"])
+    error: IngestError = getattr(errors, fault["kind"])(fault["problem"], fix=fault["fix"])
+    return error

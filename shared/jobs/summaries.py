@@ -14,6 +14,7 @@ from shared.documents import read_json, to_json
 from shared.errors import ConfigError
 from shared.jobs import activities, followups, job_documents, work_items
 from shared.model import Json, from_json, from_text, to_text
+from shared.pipeline.runner import log_job
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -26,7 +27,7 @@ _QUIET_SECONDS, _LONGEST_SECONDS = 900.0, 3_600.0
 
 def do(app: App, step: str, ask: Json) -> Json:
     """Do one of ``shared.jobs.orchestrations.STEPS``; what is logged meanwhile names the job."""
-    with app.on_behalf_of(ask["job"]):
+    with log_job(ask["job"]):
         return _STEPS[step](app, ask)
 
 
@@ -47,22 +48,22 @@ def finish(app: App, ask: Json) -> Json:
     if "notice" in ask["work"]:
         _follow_once(app, ask, kept)
         if not kept["again"] and not summary.failed:
-            app.state.delete(f"notices/{ask['work']['notice']}")
+            app.documents.delete(f"notices/{ask['work']['notice']}")
     elif "feed" not in ask["work"] and summary.done and (app.settings.downstream_url or app.settings.powerbi_dataset):
         _await_quiet(app, kept["summary"])
-    job_documents.remove(app.state, job_documents.folder(ask))
+    job_documents.remove(app.documents, job_documents.folder(ask))
     return {"status": summary.status, "files": summary.files, "done": summary.done, "failed": summary.failed}
 
 
 def _sum_up(app: App, ask: Json) -> Json:
     """What became of the job: computed once, however often this is asked."""
-    before = read_json(app.state, _summary(ask["job"]))
+    before = read_json(app.documents, _summary(ask["job"]))
     if before is not None and before["started"] >= ask["started"]:
         return dict(before)
     kept = _concluded(app, ask)
     # A job that found all its work done says nothing new of what an earlier one of this id did.
     is_news = before is None or kept["again"] or kept["summary"]["skipped"] < kept["summary"]["files"]
-    app.state.put(_summary(ask["job"]), to_json(kept if is_news else {**before, "started": ask["started"]}))
+    app.documents.put(_summary(ask["job"]), to_json(kept if is_news else {**before, "started": ask["started"]}))
     return kept
 
 
@@ -71,7 +72,7 @@ def view(app: App, job: str, host: Json | None) -> Json | None:
 
     *host* is what the host says of the orchestration, if it knows it still. None if nobody knows the job.
     """
-    kept = read_json(app.state, _summary(job))
+    kept = read_json(app.documents, _summary(job))
     if host is None and kept is None:
         return None
     told = {"job": job, **(host or {"state": "completed"})}
@@ -86,44 +87,46 @@ def view(app: App, job: str, host: Json | None) -> Json | None:
         }
     folder = f"jobs/{job}/"
     # What an earlier job of this id left behind, which was ended before it could clear up, is older.
-    times = {entry.name[len(folder) :].partition("/")[0] for entry in app.state.entries(folder)} - {"summary"}
-    units = sorted(job_documents.outcomes(app.state, f"{folder}{max(times)}/"), key=lambda one: one[0]) if times else []
+    times = {entry.name[len(folder) :].partition("/")[0] for entry in app.documents.entries(folder)} - {"summary"}
+    units = (
+        sorted(job_documents.outcomes(app.documents, f"{folder}{max(times)}/"), key=lambda one: one[0]) if times else []
+    )
     return {**told, "again": False, "summary": None, "units": [outcome for _, outcome in units]}
 
 
 def run_followups(app: App) -> None:
     """Tell those who wait for exports of files that came one by one: once none has come for a while, or in any case
     after an hour."""
-    waiting = read_json(app.state, PENDING)
+    waiting = read_json(app.documents, PENDING)
     if waiting is None:
         return
     quiet = to_text(app.now() - dt.timedelta(seconds=_QUIET_SECONDS))
     longest = to_text(app.now() - dt.timedelta(seconds=_LONGEST_SECONDS))
     if waiting["last"] <= quiet or waiting["since"] <= longest:
         followups.run_followups(app.settings, from_json(Summary, waiting["summary"]), app.token)
-        if read_json(app.state, PENDING) == waiting:  # else another file has come meanwhile
-            app.state.delete(PENDING)
+        if read_json(app.documents, PENDING) == waiting:  # else another file has come meanwhile
+            app.documents.delete(PENDING)
 
 
 def _await_quiet(app: App, summary: Json) -> None:
-    now, waiting = to_text(app.now()), read_json(app.state, PENDING)
+    now, waiting = to_text(app.now()), read_json(app.documents, PENDING)
     since = waiting["since"] if waiting else now
-    app.state.put(PENDING, to_json({"since": since, "last": now, "summary": summary}))
+    app.documents.put(PENDING, to_json({"since": since, "last": now, "summary": summary}))
 
 
 def _follow_once(app: App, ask: Json, kept: Json) -> None:
     """Call those who wait for the export once it is loaded, by this job or by one that died before it came here."""
     summary, name = from_json(Summary, kept["summary"]), f"followed/{ask['work']['notice']}"
-    followed, now = app.state.get(name), str(kept["started"]).encode()
+    followed, now = app.documents.get(name), str(kept["started"]).encode()
     if summary.status != "done" or kept["again"] or followed == now:
         return
     if summary.done or followed is None:
         followups.run_followups(app.settings, summary, app.token)
-        app.state.put(name, now)
+        app.documents.put(name, now)
 
 
 def _concluded(app: App, ask: Json) -> Json:
-    known = dict(job_documents.outcomes(app.state, job_documents.folder(ask)))
+    known = dict(job_documents.outcomes(app.documents, job_documents.folder(ask)))
     lost: Json = {"status": "failed", "error": "its orchestration ended without an outcome", "passing": True}
     outcomes = [known.get(number, {**lost, "place": f"unit {number}"}) for number in range(int(ask["units"]))]
     began = from_text(ask["started"])
@@ -167,7 +170,7 @@ _STEPS: Mapping[str, Callable[[App, Json], Json]] = {
 
 def concluded(app: App, job: str) -> Json | None:
     """How the job ended the last time: ``finished``, ``summary``, ``outcomes``, and ``again`` if some may pass."""
-    return read_json(app.state, _summary(job))
+    return read_json(app.documents, _summary(job))
 
 
 def _summary(job: str) -> str:

@@ -97,7 +97,7 @@ def export_notified(app: App, body: bytes, signature: str | None) -> Start:
     noticed = coolr.read(
         body, now=app.now(), max_age_seconds=app.settings.webhook_max_age, hosts=hosts, client=system.client
     )  # fmt: skip
-    app.state.put(f"notices/{noticed.id}", coolr.stored(noticed))
+    app.documents.put(f"notices/{noticed.id}", coolr.stored(noticed))
     return _export(noticed.id)
 
 
@@ -129,7 +129,7 @@ def open_notifications(app: App, *, feed: str | None = None, failed: bool = Fals
     failed for good too; *feed* only those with files of it; *more* is asked of the jobs on top.
     """
     now = app.now()
-    for entry in app.state.entries("notices/"):
+    for entry in app.documents.entries("notices/"):
         id = entry.name.removeprefix("notices/")
         start = _last_attempt(app, _export(id, **more))
         before = summaries.concluded(app, start.job)
@@ -189,12 +189,12 @@ def sync_job(feed: str, **more: Json) -> Start:
 
 def remember_attempt(app: App, job: str, attempt: str) -> None:
     """Remember that *job* goes on under the id *attempt*."""
-    app.state.put(f"attempts/{job.partition('~')[0]}", attempt.encode())
+    app.documents.put(f"attempts/{job.partition('~')[0]}", attempt.encode())
 
 
 def _last_attempt(app: App, start: Start) -> Start:
     """The job under the id that it goes by since an earlier attempt was ended, if one was."""
-    attempt = app.state.get(f"attempts/{start.job}")
+    attempt = app.documents.get(f"attempts/{start.job}")
     return start if attempt is None else start._replace(job=attempt.decode())
 
 

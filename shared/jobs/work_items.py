@@ -22,7 +22,8 @@ from shared.ids import work_id
 from shared.jobs import job_documents
 from shared.model import Feed, Json, Run, Unit, WorkItem
 from shared.pipeline import verbs
-from shared.pipeline.folder import LoadOptions, exporting_system
+from shared.pipeline.folder import exporting_system
+from shared.pipeline.runner import RunOptions
 from shared.sources import PullSource, Source, open_pull_source
 from shared.sources.exports import listing
 from shared.sources.exports.choice import Export
@@ -92,7 +93,7 @@ def about(app: App, ask: Json) -> dict[str, Json]:
     return {"feed": f"{system}.{table}", "place": ", ".join(link.name for link in links)[:200]}
 
 
-def run(app: App, found: Found, ask: Json, options: LoadOptions) -> Run:
+def run(app: App, found: Found, ask: Json, options: RunOptions) -> Run:
     """The run that does what was found, in hand for this job.
 
     Skipped if its feed is paused, if all of it is done, or if another job has it in hand.
@@ -100,7 +101,7 @@ def run(app: App, found: Found, ask: Json, options: LoadOptions) -> Run:
     if app.feed_states.paused(found.feed):
         raise Skipped(found.feed, found.place, "its feed is paused", passing=True)
     # Only whoever asks by hand doubts the ledger: to look into the warehouse wakes a database that sleeps.
-    asked = app.asked(found.feed, found.unit, options, doubt=bool(ask.get("by_hand")))
+    asked = app.runner.run_for(found.feed, found.unit, options, verify_history=bool(ask.get("by_hand")))
     if asked is None:
         raise Skipped(found.feed, found.place, "already loaded")
     in_hand(app, ask, asked.id, found.feed, found.place)
@@ -109,7 +110,7 @@ def run(app: App, found: Found, ask: Json, options: LoadOptions) -> Run:
 
 def in_hand(app: App, ask: Json, run: str, feed: str, place: str) -> None:
     """Take a run in hand for this job. Skipped if another has it."""
-    holder = job_documents.Lease(app.state, ask).take(run, app.now().timestamp(), app.settings.stuck_after)
+    holder = job_documents.Lease(app.documents, ask).take(run, app.now().timestamp(), app.settings.stuck_after)
     if holder is not None:
         raise Skipped(feed, place, f"job {holder} has it in hand", passing=True)
 
@@ -166,7 +167,7 @@ def notification(app: App, id: str) -> Notification:
     """The notification of that id. ConfigError once it is not kept any more."""
     from shared.web.webhooks.coolr import restored
 
-    content = app.state.get(f"notices/{id}")
+    content = app.documents.get(f"notices/{id}")
     if content is None:
         raise ConfigError(f"notification {id} is not kept any more", fix="Ask the sender for another")
     return restored(content)
