@@ -7,7 +7,7 @@
 | int32, uint16                           | integer       |                                                  |
 | int64, uint32                           | bigint        |                                                  |
 | uint64                                  | decimal(20,0) | no engine here has an unsigned 64 bit type       |
-| float16, float32                        | real          | NaN and infinity are set aside                   |
+| float16, float32                        | real          | NaN and infinity are rejected                   |
 | float64                                 | double        | likewise                                         |
 | decimal32 to decimal256, precision <= 38| decimal(p,s)  | more digits than 38: the file is refused         |
 | string, large_string, string_view       | text          | must be UTF-8 without NUL                        |
