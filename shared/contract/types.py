@@ -48,7 +48,7 @@ _MOST_DIGITS = 38
 
 
 def parse(text: str) -> str:
-    """*text* from a catalog as a column type in its one spelling; ConfigError names the choices.
+    """*text* from a catalog as a column type in its normal form; ConfigError names the choices.
 
     >>> parse("Decimal(18, 4)")
     'decimal(18,4)'
@@ -133,7 +133,7 @@ def to_arrow(kind: str) -> pa.DataType:
 def widened(stored: str, incoming: str) -> str | None:
     """The type that holds both, if *stored* may become it: equal, or wider within the rules of design section 4.
 
-    None means the two do not go together. Never to text, never from integer to floating point.
+    None: the two are incompatible. Never to text, never from integer to floating point.
 
     >>> widened("integer", "bigint"), widened("bigint", "smallint"), widened("bigint", "decimal(18,2)")
     ('bigint', 'bigint', 'decimal(21,2)')
