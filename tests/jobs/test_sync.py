@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from shared.errors import TransientError
 from shared.model import Watermark
-from shared.sources.sql.tables import SqlSource
+from shared.sources.sql.source import SqlSource
 from tests.exports import START, Clock, open_test_app
 from tests.servers.source_table import at, item
 from tests.standins.functions_host import functions_host
