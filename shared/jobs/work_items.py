@@ -20,7 +20,7 @@ from shared.azure import storage
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.ids import work_id
 from shared.jobs import job_documents
-from shared.model import Json, Run, Unit, WorkItem
+from shared.model import Feed, Json, Run, Unit, WorkItem
 from shared.pipeline import verbs
 from shared.pipeline.folder import exporting_system, exports_source
 from shared.pipeline.runner import RunOptions
@@ -219,9 +219,9 @@ def _links(app: App, links: Sequence[Link]) -> Store:
 
 
 def _window(app: App, feed: str, started: str) -> Found:
-    system, _, table = feed.partition(".")
-    source = pull_source(app, feed)
-    unit = verbs.window(app.systems[system].feed(table, ()), source, app.ledger, now=started)
+    declared = _pull_feed(app, feed)
+    source = open_pull_source(declared, app.settings)
+    unit = verbs.window(declared, source, app.ledger, now=started)
     if unit is None:
         raise Skipped(feed, feed, "the source is empty")
     return Found(feed, unit, source, unit.works[0].name)
@@ -229,5 +229,9 @@ def _window(app: App, feed: str, started: str) -> Found:
 
 def pull_source(app: App, name: str) -> PullSource:
     """Where a pull feed is read."""
+    return open_pull_source(_pull_feed(app, name), app.settings)
+
+
+def _pull_feed(app: App, name: str) -> Feed:
     system, _, table = name.partition(".")
-    return open_pull_source(app.systems[system].feed(table, ()), app.settings)
+    return app.systems[system].feed(table, ())
