@@ -122,7 +122,7 @@ class App:
             run = runs[rejected_by]
             source = ReplaySource(file, run.columns)
             mended = replace(work, exported_at=work.exported_at or run.exported_at, client=run.client)
-            typed = {system.name: system.typed(feed.partition(".")[2], ReplaySource.types(run))}
+            typed = {system.name: system.with_types(feed.partition(".")[2], ReplaySource.types(run))}
             runner = replace(self.runner, systems={**self.systems, **typed})
             yield runner.run_unit(feed, mended, source, RunOptions(), place=file.name, progress=watch or Progress())
 
@@ -178,7 +178,7 @@ def open_app(env: Mapping[str, str], **instead: Any) -> App:
     settings = Settings.from_env(env)
     folder = Path(settings.catalog_path) if settings.catalog_path else catalog.PACKAGED
     systems = {
-        name: system.told(settings.system(name).client, settings.system(name).timezone)
+        name: system.with_settings(settings.system(name).client, settings.system(name).timezone)
         for name, system in catalog.read(folder).items()
     }
     parts: dict[str, Any] = {"settings": settings, "systems": systems, **instead}
