@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def sluice(tmp_path, monkeypatch):
     """Run a command with a warehouse and a ledger of its own."""
-    monkeypatch.setenv("WAREHOUSE_URL", f"duckdb:///{tmp_path}/house.duckdb")
+    monkeypatch.setenv("WAREHOUSE_URL", f"duckdb:///{tmp_path}/warehouse.duckdb")
     monkeypatch.setenv("LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
     shared_app.opened.cache_clear()
     yield lambda *words: CliRunner().invoke(main, [str(word) for word in words])
@@ -131,7 +131,7 @@ def test_failed_table_ends_with_1_and_says_why(sluice, exports):
         (["load", "gopher://x/y"], 1, "there is no store for gopher://"),
         (["backfill", "coolr.location"], 2, "Missing option '--to'"),
         (["backfill", "elsewhere.location", "--to", "20260224"], 1, "there is no feed 'elsewhere.location'"),
-        (["rejects", "coolr.location", "--replay", "x", "--csv"], 2, "--replay goes with neither"),
+        (["rejects", "coolr.location", "--replay", "x", "--csv"], 2, "--replay cannot be combined"),
         (["rejects", "coolr.location", "--replay", "no-such.csv"], 1, "does not exist"),
         (["load", "x", "--system", "sap"], 1, "there is no system 'sap'"),
     ],

@@ -16,6 +16,7 @@ from shared.documents import open_documents
 from shared.errors import TransientError
 from shared.jobs import activities, summaries, work_items
 from shared.jobs.job_documents import Lease
+from shared.pipeline.folder import exports_source
 from tests.exports import START, Clock, export_path, open_test_app, write_parquet
 from tests.standins.durable_host import DurableHost
 from tests.standins.fakes import Calls, Watched
@@ -34,7 +35,7 @@ def row(key: int | None, minutes: int = 0) -> dict[str, Any]:
 
 
 @pytest.fixture
-def house(tmp_path, monkeypatch):
+def app_and_work(tmp_path, monkeypatch):
     """An app whose exports are files of this machine: only where they are found differs from Azure."""
     file = write_parquet(export_path(tmp_path / "exports", "full", "20260224110000", "location"), [
         *(row(key) for key in range(9)), row(None),
@@ -58,9 +59,9 @@ def _as_folder(app, work):
 
     store = work_items._store(app, work["file"])
     (offer,), _ = listing.find_exports(store, FindOptions(), app.now())
-    system = exporting_system(app, None, offer.client)
+    system = exporting_system(app.systems, None, offer.client)
     return work_items.Found(
-        f"{system.name}.{offer.table}", listing.export_unit(offer, store), app.source(store), "here"
+        f"{system.name}.{offer.table}", listing.export_unit(offer, store), exports_source(store, app.settings), "here"
     )
 
 
@@ -97,9 +98,9 @@ STEPS = [
 ]  # fmt: skip
 
 
-def test_steps_in_order_are_a_load(house):
+def test_steps_in_order_are_a_load(app_and_work):
     """Rows are in the table, the reject is kept, the outcome adds up, and nothing is left behind but the summary."""
-    app, work = house
+    app, work = app_and_work
     whole_job(app, work)
     told = everything(app)
 
@@ -111,9 +112,9 @@ def test_steps_in_order_are_a_load(house):
 
 
 @pytest.mark.parametrize(("step", "more"), STEPS, ids=str)
-def test_a_step_that_comes_twice_changes_nothing(step, more, house, tmp_path):
+def test_a_step_that_comes_twice_changes_nothing(step, more, app_and_work, tmp_path):
     """Each at once again, as a queue may deliver it."""
-    app, work = house
+    app, work = app_and_work
     for one, its in STEPS:
         answers = [summaries.do(app, one, ask(work, **its)) for _ in range(2 if one == step else 1)]
 
@@ -125,9 +126,9 @@ def test_a_step_that_comes_twice_changes_nothing(step, more, house, tmp_path):
 
 
 @pytest.mark.parametrize(("step", "more"), STEPS, ids=str)
-def test_a_step_that_comes_after_its_job_has_ended_changes_nothing(step, more, house):
+def test_a_step_that_comes_after_its_job_has_ended_changes_nothing(step, more, app_and_work):
     """Nothing is staged, merged or told once more; a plan that comes late is swept by age."""
-    app, work = house
+    app, work = app_and_work
     whole_job(app, work)
     before = everything(app)
 
@@ -140,18 +141,18 @@ def test_a_step_that_comes_after_its_job_has_ended_changes_nothing(step, more, h
     assert before["state"]["jobs/blob:1/summary"] == after["state"]["jobs/blob:1/summary"]
 
 
-def test_a_plan_that_was_made_is_the_plan(house, tmp_path):
+def test_a_plan_that_was_made_is_the_plan(app_and_work, tmp_path):
     """The file changes between two deliveries of the step: both give the first answer."""
-    app, work = house
+    app, work = app_and_work
     first = summaries.do(app, "plan", ask(work))
     write_parquet(export_path(tmp_path / "exports", "full", "20260224110000", "location"), [row(1)], 1)
 
     assert first == summaries.do(app, "plan", ask(work)) == {"slices": 2}
 
 
-def test_a_transient_failure_is_for_the_host_to_repeat(house, monkeypatch):
+def test_a_transient_failure_is_for_the_host_to_repeat(app_and_work, monkeypatch):
     """Nothing is written down; the same step works later."""
-    app, work = house
+    app, work = app_and_work
 
     def away(*_args, **_kwargs):
         raise TransientError("the warehouse is away", fix="Try again")
@@ -165,9 +166,9 @@ def test_a_transient_failure_is_for_the_host_to_repeat(house, monkeypatch):
     assert {"status": "staged"} == summaries.do(app, "stage", ask(work, slice=0))
 
 
-def test_a_failure_that_nobody_foresaw_fails_the_run_with_its_traceback_in_the_log(house, monkeypatch, caplog):
+def test_a_failure_that_nobody_foresaw_fails_the_run_with_its_traceback_in_the_log(app_and_work, monkeypatch, caplog):
     """It is data for the orchestration: a bug does not go away by repeating."""
-    app, work = house
+    app, work = app_and_work
     summaries.do(app, "plan", ask(work))
     monkeypatch.setattr(type(app.warehouse), "stage", lambda *_, **__: 1 / 0)
     staged = [summaries.do(app, "stage", ask(work, slice=n)) for n in range(2)]
@@ -179,9 +180,9 @@ def test_a_failure_that_nobody_foresaw_fails_the_run_with_its_traceback_in_the_l
     assert ["failed"] == [run.status for run in app.warehouse.runs()]
 
 
-def test_slices_that_could_not_be_staged_leave_the_work_to_be_done(house):
+def test_slices_that_could_not_be_staged_leave_the_work_to_be_done(app_and_work):
     """No run is recorded: what was away is taken up by whoever comes next."""
-    app, work = house
+    app, work = app_and_work
     summaries.do(app, "plan", ask(work))
     summaries.do(app, "stage", ask(work, slice=0))
     outcome = summaries.do(app, "publish", ask(work))
@@ -195,9 +196,9 @@ def test_slices_that_could_not_be_staged_leave_the_work_to_be_done(house):
     assert ["done"] == [run.status for run in app.warehouse.runs()]
 
 
-def test_every_step_logs_its_job(house, caplog):
+def test_every_step_logs_its_job(app_and_work, caplog):
     """One line a step, to be found by the id of the orchestration."""
-    app, work = house
+    app, work = app_and_work
     with caplog.at_level("INFO", "sluice"):
         whole_job(app, work)
     lines = [record.getMessage() for record in caplog.records if " seconds=" in record.getMessage()]
@@ -251,9 +252,9 @@ def test_of_several_attempts_the_last_has_it(state):
     assert again.take("r", 3.0, 60.0) is None
 
 
-def test_steps_of_a_job_that_has_lost_its_run_do_nothing(house):
+def test_steps_of_a_job_that_has_lost_its_run_do_nothing(app_and_work):
     """Its last attempt works on the same staging tables."""
-    app, work = house
+    app, work = app_and_work
     summaries.do(app, "plan", ask(work))
     summaries.do(app, "plan", ask(work, job="blob:1~2"))
     for one in (0, 1):
@@ -266,9 +267,9 @@ def test_steps_of_a_job_that_has_lost_its_run_do_nothing(house):
     assert ("done", 9) == (outcome["status"], outcome["inserted"])
 
 
-def test_a_slice_that_is_staged_is_not_staged_again(house, monkeypatch):
+def test_a_slice_that_is_staged_is_not_staged_again(app_and_work, monkeypatch):
     """A message that comes once more would drop its table, perhaps while it is merged."""
-    app, work = house
+    app, work = app_and_work
     summaries.do(app, "plan", ask(work))
     summaries.do(app, "stage", ask(work, slice=0))
     monkeypatch.setattr(type(app.warehouse), "stage", lambda *_, **__: 1 / 0)
@@ -276,9 +277,9 @@ def test_a_slice_that_is_staged_is_not_staged_again(house, monkeypatch):
     assert {"status": "staged"} == summaries.do(app, "stage", ask(work, slice=0))
 
 
-def test_why_a_slice_could_not_be_staged_is_told(house):
+def test_why_a_slice_could_not_be_staged_is_told(app_and_work):
     """Not only that it could not."""
-    app, work = house
+    app, work = app_and_work
     summaries.do(app, "plan", ask(work))
     summaries.do(app, "stage", ask(work, slice=0))
     summaries.do(app, "miss", ask(work, slice=1, error="the host is away: https://x/y?sig=hush"))
@@ -287,9 +288,9 @@ def test_why_a_slice_could_not_be_staged_is_told(house):
     assert "1 of its slices could not be staged: the host is away: https://x/y" == outcome["error"]
 
 
-def test_a_repeated_job_that_is_concluded_twice_reports_no_failure(house):
+def test_a_repeated_job_that_is_concluded_twice_reports_no_failure(app_and_work):
     """It found all done, so the summary of the first stays."""
-    app, work = house
+    app, work = app_and_work
     whole_job(app, work)
     first = summaries.concluded(app, "blob:1")
     again = {"started": "2026-02-24T13:00:00.000000"}
@@ -328,8 +329,8 @@ class LosingHost:
             return durable.run("file_job", {"work": work}, "blob:1")
 
 
-def count_calls(house: Any, monkeypatch: pytest.MonkeyPatch) -> int:
-    app, work = house
+def count_calls(app_and_work: Any, monkeypatch: pytest.MonkeyPatch) -> int:
+    app, work = app_and_work
     calls = Calls()
     job = LosingHost(app, calls).run(work, monkeypatch)
 
@@ -346,9 +347,9 @@ SOME = range(1, CALLS, 12)
 @pytest.mark.parametrize(
     "lost", [pytest.param(n, marks=() if n in SOME else pytest.mark.slow) for n in range(1, CALLS + 1)]
 )
-def test_losing_any_one_call_of_a_job_changes_nothing(lost, after, house, tmp_path, monkeypatch):
+def test_losing_any_one_call_of_a_job_changes_nothing(lost, after, app_and_work, tmp_path, monkeypatch):
     """Whichever call of warehouse, ledger or state it is, before or after it took effect."""
-    app, work = house
+    app, work = app_and_work
     calls = Calls(lost, after=after)
     with stamina.set_testing(True, attempts=1):
         job = LosingHost(app, calls).run(work, monkeypatch)
@@ -365,6 +366,6 @@ def _lasting(told: dict[str, Any]) -> dict[str, Any]:
     return {**told, "state": summary}
 
 
-def test_a_job_makes_no_more_calls_than_the_test_above_loses(house, monkeypatch):
+def test_a_job_makes_no_more_calls_than_the_test_above_loses(app_and_work, monkeypatch):
     """Else some would never be lost."""
-    assert CALLS - 25 < count_calls(house, monkeypatch) <= CALLS
+    assert CALLS - 25 < count_calls(app_and_work, monkeypatch) <= CALLS
