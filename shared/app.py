@@ -73,7 +73,7 @@ def open_app(env: Mapping[str, str], **instead: Any) -> App:
     settings = Settings.from_env(env)
     folder = Path(settings.catalog_path) if settings.catalog_path else catalog.PACKAGED
     systems = {
-        name: system.told(settings.system(name).client, settings.system(name).timezone)
+        name: system.with_settings(settings.system(name).client, settings.system(name).timezone)
         for name, system in catalog.read(folder).items()
     }
     parts: dict[str, Any] = {"settings": settings, "systems": systems, **instead}
