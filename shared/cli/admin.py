@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.cli import options, output
+from shared.cli import interrupts, options, output
 
 if TYPE_CHECKING:
     from shared.model import Finding
@@ -67,6 +67,8 @@ def setup(user: str | None, login: bool, run: bool, as_json: bool) -> None:
     from shared.cli import sql_setup
 
     app = current()
+    if run:
+        interrupts.explain("Statements reported as done are done: run it again for the rest")
     statements = sql_setup.plan(app.settings, tuple(app.systems), user=user, login=login)
     done = sql_setup.apply(app.settings, statements) if run else iter(statements)
     if as_json:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shared.cli import options, output, progress
+from shared.cli import interrupts, options, output, progress
 
 if TYPE_CHECKING:
     from shared.pipeline.runner import Result
+
+
+_NEXT_LOAD = "Tables loaded before: {}. Run the same command again to load the rest"
 
 
 @click.command()
@@ -38,6 +41,7 @@ def load(location: str, as_json: bool, tables: str, **choice: Any) -> None:
     from shared.pipeline import folder
 
     app = current()
+    interrupts.explain(_NEXT_LOAD.format(0))
     results: list[Result] = []
     try:
         with progress.shown(quiet=as_json) as shown:
@@ -45,6 +49,7 @@ def load(location: str, as_json: bool, tables: str, **choice: Any) -> None:
                 app.runner, app.settings, location, options.load_options(tables, **choice), shown
             ):
                 results.append(result)
+                interrupts.explain(_NEXT_LOAD.format(sum(result.loaded for result in results)))
     finally:  # what was done before an interruption is done
         if results or sys.exc_info()[0] is None:
             output.print_results(results, as_json=as_json)
@@ -73,6 +78,7 @@ def rejects(feed: str, run: str | None, as_csv: bool, replay: Path | None, as_js
     if replay is not None:
         if as_csv or run:
             raise click.UsageError("--replay cannot be combined with --csv or --run")
+        interrupts.explain("Run the same command again: what is loaded is not loaded twice")
         with progress.shown(quiet=as_json) as shown:
             results = list(replaying.replay(app.runner, feed, replay, shown))
         output.print_results(results, as_json=as_json)
@@ -98,6 +104,7 @@ def backfill(feed: str, to: str, as_json: bool) -> None:
     from shared.pipeline import feeds
 
     app = current()
+    interrupts.explain("Run it again: what is forgotten already stays forgotten")
     forgotten = feeds.backfill(feed, to, systems=app.systems, history=app.warehouse, ledger=app.ledger)
     if as_json:
         output.print_json([asdict(record) for record in forgotten])
@@ -116,6 +123,7 @@ def demo(folder: Path | None, as_json: bool) -> None:
     """
     from shared.cli import demo as script
 
+    interrupts.explain("Run it again: it starts from the beginning")
     steps = script.play(folder)
     if as_json:
         output.print_json({"step": s.title, "results": [output.result_record(r) for r in s.results]} for s in steps)
