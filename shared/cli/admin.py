@@ -76,3 +76,18 @@ def setup(user: str | None, login: bool, run: bool, as_json: bool) -> None:
         return
     for one in done:
         output.print_statement(one.purpose, None if run else one.shown or one.sql)
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that completes commands in a shell.
+
+    For bash: sluice completion bash > ~/.local/share/bash-completion/completions/sluice
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None  # noqa: S101 - click has all of the choices
+    root = click.get_current_context().find_root().command
+    click.echo(kind(root, {}, "sluice", "_SLUICE_COMPLETE").source())

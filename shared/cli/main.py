@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from shared.cli import admin, interrupts, load, look
+from shared.cli import admin, interrupts, load, look, options, output
 from shared.errors import IngestError
 from shared.redaction import redact_logs
 
@@ -22,7 +22,15 @@ class _Commands(click.Group):
             try:
                 return super().invoke(ctx)
             except IngestError as error:
+                if options.wants_json(ctx):
+                    output.print_json_error(error)
+                    ctx.exit(1)
                 raise click.ClickException(str(error)) from error
+            except click.UsageError as error:
+                if options.wants_json(ctx):
+                    output.print_json_error(error)
+                    ctx.exit(error.exit_code)
+                raise
             except KeyboardInterrupt:
                 click.echo(interrupts.message(ctx), err=True)
                 ctx.exit(received.exit_code)
@@ -43,5 +51,6 @@ def main(verbose: bool) -> None:
 
 for command in (
     load.load, load.rejects, load.backfill, load.demo, look.feeds, look.history, look.audit, admin.doctor, admin.sql,
+    admin.completion,
 ):  # fmt: skip
     main.add_command(command)

@@ -39,10 +39,14 @@ class SqliteLedger:
         self._timeout = lock_timeout
 
     def watermark(self, feed: str) -> Watermark:
+        if not self._path.exists():  # looking leaves nothing behind
+            return Watermark()
         with self._open() as db:
             return _watermark(db, feed)
 
     def known(self, feed: str, works: Sequence[str]) -> Mapping[str, Record]:
+        if not self._path.exists():
+            return {}
         with self._open() as db:
             return {work: found for work in works if (found := _record(db, feed, work))}
 
