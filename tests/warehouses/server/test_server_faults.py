@@ -469,7 +469,7 @@ def test_no_more_connections_than_allowed(postgres, database, query, tmp_path, m
 
 
 @given(wild_loads())
-@settings(parent=_FAST, max_examples=8)
+@settings(parent=_FAST, max_examples=3)
 def test_every_load_does_what_the_rules_say(postgres, told):
     """As on DuckDB: each column and count is as the plain model says."""
     name = postgres.create_database()
@@ -481,7 +481,7 @@ def test_every_load_does_what_the_rules_say(postgres, told):
 
 @pytest.mark.slow
 @given(wild_loads())
-@settings(parent=_FAST, max_examples=150)
+@settings(parent=_FAST, max_examples=155)
 def test_every_load_does_what_the_rules_say_in_many_more_cases(postgres, told):
     """The same, for as long as a coffee takes."""
     name = postgres.create_database()
