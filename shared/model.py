@@ -12,7 +12,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -36,6 +36,26 @@ SYSTEM_COLUMNS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
 """The four columns every merged table has beside the feed's own."""
 
 T = TypeVar("T")
+
+
+class FeedName(NamedTuple):
+    """The two parts of a feed's name, ``<system>.<table>``.
+
+    >>> FeedName.parse("coolr.location"), str(FeedName("coolr", "location"))
+    (FeedName(system='coolr', table='location'), 'coolr.location')
+    """
+
+    system: str
+    table: str
+    """Empty if the name has no dot."""
+
+    @classmethod
+    def parse(cls, name: str) -> FeedName:
+        system, _, table = name.partition(".")
+        return cls(system, table)
+
+    def __str__(self) -> str:
+        return f"{self.system}.{self.table}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +87,7 @@ class Feed:
 
     @property
     def name(self) -> str:
-        return f"{self.system}.{self.table}"
+        return str(FeedName(self.system, self.table))
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ class Settings:
         if wrong:
             raise ConfigError(
                 f"cannot read {', '.join(wrong)}",
-                fix="Give a number above 0 (WAREHOUSE_MEMORY: with its unit, such as 250MB), or a word README.md lists",
+                fix="Give a number above 0, memory with its unit (250MB), or a word that docs/settings.md lists",
             )
         return cls(**values, systems=_systems(env))
 

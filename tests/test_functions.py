@@ -17,6 +17,7 @@ import pytest
 from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
 from shared.app import App
+from shared.pipeline.runner import Runner
 from tests.exports import START, Clock, open_test_app, write_parquet
 from tests.standins.functions_host import FunctionsHost, functions_host
 from tests.web.hostile_webhooks import CLIENT, hostile
@@ -125,7 +126,7 @@ def test_an_event_brings_a_file_into_its_table(host, exports, app):
 
     assert ("done", ["done"], 10) == (told["state"], units(told), told["units"][0]["inserted"])
     assert [(n, f"{n} at 0", True) for n in range(10)] == stored(app)
-    assert [f"jobs/{job}/summary"] == [e.name for e in app.state.entries("jobs/")]
+    assert [f"jobs/{job}/summary"] == [e.name for e in app.documents.entries("jobs/")]
     (record,) = app.ledger.known("coolr.location", [_work(exports, name)]).values()
     assert ("done", told["units"][0]["run"]) == (record.status, record.run)
     assert app.ledger.watermark("coolr.location").value == "2026-02-24T10:00:00.000000"
@@ -220,15 +221,15 @@ def test_a_file_that_is_overwritten_while_it_is_read_is_not_mixed(app, exports, 
 
     sliced = replace(app, settings=replace(app.settings, slice_rows=10))
     overwritten = threading.Event()
-    stage = App.stage
+    stage = Runner.stage
 
-    def meanwhile(self, plan, part, source, progress):
+    def meanwhile(self, plan, part, source):
         if part.number == 2 and not overwritten.is_set():
             exports.upload(name, rows(40, 5), row_group_size=10)
             overwritten.set()
-        return stage(self, plan, part, source, progress)
+        return stage(self, plan, part, source)
 
-    monkeypatch.setattr(App, "stage", meanwhile)
+    monkeypatch.setattr(Runner, "stage", meanwhile)
     with functions_host(sliced, monkeypatch) as host:
         host.blob_event(exports.container, name)
         (first,) = jobs(host)
@@ -289,7 +290,7 @@ def test_a_notification_loads_all_files_of_an_export(host, exports, app, receive
     assert ("done", ["done"] * 3) == (told["state"], units(told))
     assert [4, 5, 6] == [len(stored(app, table)) for table in ("location", "asset", "product")]
     assert [True] * 3 == [unit["complete"] for unit in told["units"]]
-    assert [] == list(app.state.entries("notices/"))
+    assert [] == list(app.documents.entries("notices/"))
     (summary,) = receiver.bodies
     assert ("summary", "Done: export Full of Acme, 2026-02-24 11:30") == (summary["kind"], summary["title"])
     assert (3, 15) == (summary["summary"]["done"], summary["summary"]["inserted"])
@@ -306,7 +307,7 @@ def test_nothing_that_signs_in_leaves_the_payload(host, exports, app, receiver):
     everything = json.dumps([
         host.durable.snapshot(), host.durable.calls, told, receiver.bodies,
         [str(run) for run in app.warehouse.runs()], list(app.warehouse.rejects("coolr.location")),
-        [(e.name, (app.state.get(e.name) or b"").decode()) for e in app.state.entries("")],
+        [(e.name, (app.documents.get(e.name) or b"").decode()) for e in app.documents.entries("")],
     ])  # fmt: skip
 
     assert signature
@@ -360,7 +361,7 @@ def test_the_same_notification_again_is_the_same_job(host, exports, app, receive
     assert first == second
     assert before["summary"] == after["summary"]
     assert (1, 1) == (len(app.warehouse.runs()), len(receiver.bodies))
-    assert [] == list(app.state.entries("notices/"))
+    assert [] == list(app.documents.entries("notices/"))
 
 
 @pytest.mark.parametrize("order", ["event first", "notification first", "at once"])
@@ -412,7 +413,7 @@ def test_hostile_requests_are_refused_and_write_nothing(request_, abused):
     assert "Traceback" not in reply.body["error"]
     assert "\n" not in reply.body["error"]
     assert [] == jobs(abused)
-    assert [] == list(abused.app.state.entries(""))
+    assert [] == list(abused.app.documents.entries(""))
 
 
 @pytest.fixture(scope="module")
@@ -446,18 +447,18 @@ def test_storage_that_is_down_for_a_while_delays_a_load_and_loses_nothing(
             STATE_URL=str(tmp_path / "state"),
         )  # fmt: skip
         failures = iter(range(3))
-        stage = App.stage
+        stage = Runner.stage
 
-        def outage(self, plan, part, source, progress):
+        def outage(self, plan, part, source):
             if next(failures, None) is not None:
                 server.kill()
                 try:
-                    return stage(self, plan, part, source, progress)
+                    return stage(self, plan, part, source)
                 finally:
                     server.start()
-            return stage(self, plan, part, source, progress)
+            return stage(self, plan, part, source)
 
-        monkeypatch.setattr(App, "stage", outage)
+        monkeypatch.setattr(Runner, "stage", outage)
         import stamina
 
         with stamina.set_testing(True, attempts=1), functions_host(app, monkeypatch) as host:

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 from shared.app import App, open_app
 from shared.errors import ConfigError
-from shared.pipeline.folder import LoadOptions, Result
+from shared.pipeline.folder import LoadOptions
+from shared.pipeline.runner import Result
 
 Row: TypeAlias = "dict[str, Any]"
 

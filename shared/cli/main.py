@@ -19,7 +19,8 @@ from shared.redaction import redact_logs
 
 if TYPE_CHECKING:
     from shared.app import App
-    from shared.pipeline.folder import LoadOptions, Progress, Result
+    from shared.pipeline.folder import LoadOptions
+    from shared.pipeline.runner import Progress, Result
 
 
 class _Commands(click.Group):
@@ -38,7 +39,7 @@ class _Commands(click.Group):
 def main(verbose: bool) -> None:
     """Bring exports into clean, deduplicated, history-aware tables.
 
-    Settings come from the environment: WAREHOUSE_URL, LEDGER_URL and the others in the README.
+    Settings come from the environment: WAREHOUSE_URL, LEDGER_URL and the others in docs/settings.md.
     """
     level = logging.INFO if verbose else logging.CRITICAL
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True)
@@ -286,7 +287,7 @@ def _options(tables: str, **told: Any) -> LoadOptions:
 @contextlib.contextmanager
 def _watching(quiet: bool) -> Iterator[Progress]:
     """A progress bar on a terminal, warnings alone elsewhere."""
-    from shared.pipeline.folder import Progress
+    from shared.pipeline.runner import Progress
 
     if quiet or not sys.stderr.isatty():
         yield Progress(_warn)
@@ -309,7 +310,7 @@ def _warn(text: str) -> None:
 
 
 def _bars(progress: Any) -> Progress:
-    from shared.pipeline.folder import Progress
+    from shared.pipeline.runner import Progress
 
     class Bars(Progress):
         task: Any = None

@@ -15,7 +15,7 @@ import click
 if TYPE_CHECKING:
     from shared.model import Change, Finding, Run
     from shared.pipeline.audit import Audit
-    from shared.pipeline.folder import Result
+    from shared.pipeline.runner import Result
 
 _COUNTS = (
     "read", "inserted", "updated", "deleted", "undeleted", "unchanged", "stale", "superseded", "rejected", "absent",

@@ -97,7 +97,7 @@ def export_notified(app: App, body: bytes, signature: str | None) -> Start:
     noticed = coolr.read(
         body, now=app.now(), max_age_seconds=app.settings.webhook_max_age, hosts=hosts, client=system.client
     )  # fmt: skip
-    app.state.put(f"notices/{noticed.id}", coolr.stored(noticed))
+    app.documents.put(f"notices/{noticed.id}", coolr.stored(noticed))
     return _export(noticed.id)
 
 
@@ -129,7 +129,7 @@ def open_notifications(app: App, *, feed: str | None = None, failed: bool = Fals
     failed for good too; *feed* only those with files of it; *more* is asked of the jobs on top.
     """
     now = app.now()
-    for entry in app.state.entries("notices/"):
+    for entry in app.documents.entries("notices/"):
         id = entry.name.removeprefix("notices/")
         start = _last_attempt(app, _export(id, **more))
         before = summaries.concluded(app, start.job)
@@ -189,12 +189,12 @@ def sync_job(feed: str, **more: Json) -> Start:
 
 def remember_attempt(app: App, job: str, attempt: str) -> None:
     """Remember that *job* goes on under the id *attempt*."""
-    app.state.put(f"attempts/{job.partition('~')[0]}", attempt.encode())
+    app.documents.put(f"attempts/{job.partition('~')[0]}", attempt.encode())
 
 
 def _last_attempt(app: App, start: Start) -> Start:
     """The job under the id that it goes by since an earlier attempt was ended, if one was."""
-    attempt = app.state.get(f"attempts/{start.job}")
+    attempt = app.documents.get(f"attempts/{start.job}")
     return start if attempt is None else start._replace(job=attempt.decode())
 
 
@@ -228,9 +228,9 @@ def _offers(app: App, store: Store) -> Iterator[tuple[str, Export]]:
     """What of the exports container is to be taken, by system, in no order: merging it in any comes to the same."""
     told = FindOptions(settle_seconds=app.settings.settle, ahead_seconds=app.settings.cursor_ahead)
     by_client: dict[str | None, list[Export]] = {}
-    for offer in listing.find_exports(
-        store, told, app.now(), heard=lambda error: _log.warning("passed over: %s", error)
-    )[0]:
+    for offer in listing.valid_exports(
+        store, told, app.now(), on_error=lambda error: _log.warning("passed over: %s", error)
+    ):
         if not _other_client(app, offer.client):
             by_client.setdefault(offer.client, []).append(offer)
     for client, several in by_client.items():

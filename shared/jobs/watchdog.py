@@ -184,7 +184,7 @@ def dead_letters(app: App) -> Iterator[AlertAndThen]:
         return
     from shared.stores import open_store
 
-    told = {entry.name for entry in app.state.entries("dead-letters/")}
+    told = {entry.name for entry in app.documents.entries("dead-letters/")}
     files = [file.name for file in open_store(app.settings.dead_letter_url, app.settings).list()]
     fresh = [name for name in files if _mark(name) not in told]
     if fresh:
@@ -198,7 +198,7 @@ def dead_letters(app: App) -> Iterator[AlertAndThen]:
 
 def _remember(app: App, letters: Iterable[str]) -> None:
     for name in letters:
-        app.state.put(_mark(name), b"")
+        app.documents.put(_mark(name), b"")
 
 
 def _mark(letter: str) -> str:
@@ -208,7 +208,7 @@ def _mark(letter: str) -> str:
 
 def expired(app: App) -> Iterator[AlertAndThen]:
     """Notifications whose links have expired before all was done. They hold signatures, and lead nowhere any more."""
-    for entry in app.state.entries("notices/"):
+    for entry in app.documents.entries("notices/"):
         try:
             noticed = work_items.notification(app, entry.name.removeprefix("notices/"))
         except ConfigError:  # its job has just ended
@@ -221,16 +221,16 @@ def expired(app: App) -> Iterator[AlertAndThen]:
                 kind="failure", title="a notification is given up", text=text, severity="error",
                 link=app.job_link(f"export:{noticed.id}"), key=alerts.alert_key("failure", noticed.id),
             )  # fmt: skip
-            yield alert, functools.partial(app.state.delete, entry.name)
+            yield alert, functools.partial(app.documents.delete, entry.name)
 
 
 def purge(app: App) -> None:
     """Remove summaries, plans that were left behind and memories of alerts that are older than KEEP_JOBS."""
     oldest = app.now().timestamp() - app.settings.keep_jobs
     for prefix in ("jobs/", "hands/", "told/", "dead-letters/", "attempts/", "followed/"):
-        for entry in app.state.entries(prefix):
+        for entry in app.documents.entries(prefix):
             if entry.modified < oldest:
-                app.state.delete(entry.name)
+                app.documents.delete(entry.name)
 
 
 def _nothing() -> None:

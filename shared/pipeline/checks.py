@@ -48,7 +48,7 @@ def health(app: App) -> Iterator[Finding]:
 
         return run_check(name, ask)
 
-    yield from asked("state", lambda: app.state.get("health"))
+    yield from asked("state", lambda: app.documents.get("health"))
     yield from asked("ledger", lambda: app.ledger.watermark("sluice.health"))
     yield from asked("warehouse", lambda: app.warehouse.runs(limit=1))
     if url := app.settings.exports_url:

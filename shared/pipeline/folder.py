@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from shared.catalog import System
 from shared.errors import ConfigError, IngestError
 from shared.ids import work_id
-from shared.model import Change, Kind, Run, Unit, WorkItem, with_note
+from shared.model import Kind, Unit, WorkItem, with_note
 from shared.pipeline.audit import Audit, audit
+from shared.pipeline.runner import Progress, Result, RunOptions
 from shared.pipeline.verbs import Allowance
 from shared.sources.exports.choice import Export, LoadPlan, SkippedExport, load_plans, one_client
 from shared.sources.exports.listing import FindOptions, export_unit, find_exports
@@ -26,58 +27,17 @@ _log = logging.getLogger("sluice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
-    """What `sluice load` can be told."""
+class LoadOptions(RunOptions):
+    """Which exports of a folder to load, and how."""
 
     system: str | None = None
     kind: Kind | None = None
     tables: tuple[str, ...] = ()
     client: str | None = None
     exported_at: str | None = None
-    """Text of records (shared.model.instant)."""
+    """Text of records (shared.model.to_text)."""
     everything: bool = False
-    again: bool = False
-    dry_run: bool = False
-    max_delete_share: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What became of one table of one export: a run, or the reason why there was none."""
-
-    table: str
-    place: str
-    run: Run | None = None
-    skipped: str | None = None
-    changes: Sequence[Change] = ()
-
-    @property
-    def failed(self) -> bool:
-        return self.run is not None and self.run.status == "failed"
-
-
-class Progress:
-    """Hears how far the work is. This one hears warnings alone."""
-
-    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
-        """Warnings go to *tell*, or to the log."""
-        self._tell = tell or (lambda text: _log.warning("%s", text))
-
-    def start(self, label: str, rows: int) -> None:
-        """A run begins that will read so many rows."""
-
-    def rows(self, count: int) -> None:
-        """So many more rows have been staged."""
-
-    def phase(self, label: str) -> None:
-        """Something begins of which nobody knows how long it takes: naming files by their content, merging."""
-
-    def end(self, result: Result) -> None:
-        """The run, or whatever stood for it, is over."""
-
-    def warn(self, text: str) -> None:
-        """Something that the operator should know before the work begins."""
-        self._tell(text)
+    """Exports older than the newest full, too."""
 
 
 def load(app: App, location: str, options: LoadOptions, watch: Progress) -> Iterator[Result]:
@@ -173,9 +133,10 @@ def _take(
     except IngestError as error:
         works = tuple(WorkItem(work_id(file.name, file.version), file.name) for file in offer.files)
         work = Unit(kind=offer.kind, works=works, exported_at=offer.exported_at, client=offer.client)
-        result = app.refuse(feed, work, error, place=offer.folder, options=options)
+        run = app.runner.refuse(feed, work, error, dry_run=options.dry_run)
+        result = Result(table=offer.table, place=offer.folder, run=run)
     else:
-        result = app.run(feed, work, app.source(store), place=offer.folder, options=options, watch=watch)
+        result = app.runner.run_unit(feed, work, app.source(store), options, place=offer.folder, progress=watch)
     watch.end(result)
     return result
 
@@ -195,4 +156,4 @@ def exporting_system(app: App, name: str | None, client: str | None) -> System:
 
 
 def _passed(passed: SkippedExport) -> Result:
-    return Result(table=passed.offer.table, place=passed.offer.folder, skipped=passed.reason)
+    return Result(table=passed.export.table, place=passed.export.folder, skipped=passed.reason)

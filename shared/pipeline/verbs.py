@@ -22,7 +22,21 @@ from shared.contract.conform import ROW, Contract, Reject, fit, raw_row
 from shared.errors import ConflictError, DataError, IngestError
 from shared.ids import run_id, staging_name, work_id
 from shared.ledger import Ledger
-from shared.model import Feed, Plan, Record, Run, Slice, Staged, Unit, Watermark, Window, WorkItem, from_text, with_note
+from shared.model import (
+    Feed,
+    FeedName,
+    Plan,
+    Record,
+    Run,
+    Slice,
+    Staged,
+    Unit,
+    Watermark,
+    Window,
+    WorkItem,
+    from_text,
+    with_note,
+)
 from shared.redaction import redact
 from shared.sources import PullSource, Source
 from shared.warehouses import REJECT_COLUMNS, Limits, Merged, RefusedRow, Warehouse
@@ -88,7 +102,7 @@ def plan(run: Run, unit: Unit, source: Source, system: System) -> Plan:
 
     DataError or ConfigError if nothing of the unit can be taken.
     """
-    table = run.feed.partition(".")[2]
+    table = FeedName.parse(run.feed).table
     described = source.describe(unit)
     feed = system.feed(
         table, list(dict.fromkeys(name for schema in described.schemas.values() for name in schema.names))

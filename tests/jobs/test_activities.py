@@ -76,7 +76,9 @@ def everything(app: Any) -> dict[str, Any]:
         tables = session.connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
     staged = [name for (name,) in tables if name.startswith("s_")]
     ledger = app.ledger.watermark("coolr.location").value, sorted(run.id for run in app.warehouse.runs())
-    state = {entry.name: app.state.get(entry.name) for entry in app.state.entries("") if "told/" not in entry.name}
+    state = {
+        entry.name: app.documents.get(entry.name) for entry in app.documents.entries("") if "told/" not in entry.name
+    }
     return {**found, "staged": staged, "ledger": ledger, "state": state}
 
 
@@ -317,7 +319,7 @@ class LosingHost:
     def __init__(self, app: Any, calls: Calls) -> None:
         self.app = replace(
             app, warehouse=Watched(app.warehouse, calls), ledger=Watched(app.ledger, calls),
-            state=Watched(app.state, calls),
+            documents=Watched(app.documents, calls),
         )  # fmt: skip
 
     def run(self, work: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:

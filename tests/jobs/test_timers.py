@@ -185,7 +185,7 @@ def test_notifications_that_were_kept_but_never_started_are_started(host, export
     told = host.finished(start.job)
 
     assert ["done"] == units(told)
-    assert [] == list(app.state.entries("notices/"))
+    assert [] == list(app.documents.entries("notices/"))
 
 
 def test_a_notification_that_left_something_to_be_done_is_taken_up_once_an_hour(host, exports, app, clock, notified):
@@ -224,7 +224,7 @@ def test_what_failed_for_good_is_kept_for_the_operator_to_run(host, exports, app
 
     assert ["failed"] == units(refused) == units(untouched)
     assert (["done"], 39) == (units(allowed), allowed["units"][0]["absent"])
-    assert [] == list(app.state.entries("notices/"))
+    assert [] == list(app.documents.entries("notices/"))
 
 
 def test_a_job_that_fails_again_and_again_is_told_of_once(host, exports, app, clock, notified, receiver):
@@ -249,7 +249,7 @@ def test_a_notification_whose_links_have_expired_is_given_up_and_told_of(host, e
     host.timer("watchdog")
 
     assert [] == jobs(host)
-    assert [] == list(app.state.entries("notices/"))
+    assert [] == list(app.documents.entries("notices/"))
     (told,) = [body for body in receiver.bodies if body["title"] == "a notification is given up"]
     assert "export Full of Acme, 2026-02-24 11:30" in told["text"]
 
@@ -394,15 +394,15 @@ def test_what_is_older_than_jobs_are_kept_is_removed(app, host, exports, clock):
     host.blob_event(exports.container, exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
     (job,) = jobs(host)
     host.finished(job)
-    app.state.put("jobs/left/behind", b"x")
+    app.documents.put("jobs/left/behind", b"x")
 
     host.timer("watchdog")
-    kept = [entry.name for entry in app.state.entries("jobs/")]
+    kept = [entry.name for entry in app.documents.entries("jobs/")]
     later(clock, days=501)
     host.timer("watchdog")
 
     assert [f"jobs/{job}/summary", "jobs/left/behind"] == kept
-    assert [] == list(app.state.entries("jobs/"))
+    assert [] == list(app.documents.entries("jobs/"))
     assert 404 == host.request("GET", f"jobs/{job}").status
 
 

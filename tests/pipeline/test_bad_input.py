@@ -20,8 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shared.app import App, LoadOptions, Progress, Result
+from shared.app import App
 from shared.errors import ConfigError
+from shared.pipeline.folder import LoadOptions
+from shared.pipeline.runner import Progress, Result
 from tests.exports import START, Clock, export_path, open_test_app, write_parquet
 
 ROOT = Path(__file__).parents[2]

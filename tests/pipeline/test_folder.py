@@ -51,7 +51,7 @@ def test_full_that_is_refused_gives_way_to_the_next_older(app, tmp_path):
 
 def test_delta_is_not_taken_for_a_full(app, tmp_path):
     """Whatever it does not mention would be deleted."""
-    with pytest.raises(ConfigError, match="is a delta: as a full it would delete all it does not mention"):
+    with pytest.raises(ConfigError, match="is a delta: loaded as a full it would delete"):
         _load(app, _export(tmp_path, "Delta", "20260201", [1]), kind="full")
 
 

@@ -22,7 +22,8 @@ from shared.ledger.sqlite import SqliteLedger
 from shared.model import Plan, Record, Run, Slice, Staged, Unit, Watermark, Window, from_json, to_text
 from shared.pipeline import verbs
 from shared.sources import Source
-from shared.sources.exports.listing import ExportsSource, FindOptions, export_unit, find_exports
+from shared.sources.exports.listing import FindOptions, export_unit, find_exports
+from shared.sources.exports.parquet import ExportsSource
 from shared.stores import open_store
 from shared.warehouses import Limits
 from shared.warehouses.duckdb.engine import DuckDBWarehouse

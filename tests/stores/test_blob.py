@@ -36,8 +36,9 @@ from shared.azure.refusals import Refusal, explained
 from shared.azure.storage import StorageUrl
 from shared.errors import ConfigError, TransientError
 from shared.settings import Settings
-from shared.sources.exports import listing
-from shared.sources.exports.listing import ExportsSource, FindOptions, export_unit, find_exports
+from shared.sources.exports import parquet
+from shared.sources.exports.listing import FindOptions, export_unit, find_exports
+from shared.sources.exports.parquet import ExportsSource
 from shared.stores import expect, open_store, ranged
 from tests.servers.azurite import Azurite
 from tests.servers.proxy import Fault, Proxy
@@ -376,7 +377,7 @@ def test_no_more_is_moved_for_many_row_groups_in_one_slice(azurite, container, s
     """More than is kept in memory: what is looked at first, to judge each group, is not moved again for its rows."""
     for name, size in {"_AHEAD": 1 << 20, "_SMALLEST": 32 << 10, "_LARGEST": 256 << 10, "_MOST": 3 << 19}.items():
         monkeypatch.setattr(ranged, name, size)
-    monkeypatch.setattr(listing, "_STRETCH", 1 << 19)
+    monkeypatch.setattr(parquet, "_STRETCH_BYTES", 1 << 19)
     data = _exported(rows=3_000, groups=30, columns=8)
     container.upload_blob("Full/Acme/20260224/location.parquet", data)
     with Proxy.to(azurite.blob_url) as proxy:

@@ -10,7 +10,8 @@ from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
 from shared.errors import ConfigError
 from shared.model import Run
-from shared.pipeline.folder import LoadOptions, Progress
+from shared.pipeline.folder import LoadOptions
+from shared.pipeline.runner import Progress
 from shared.stores.expiry import bytes_per_second, expected_seconds, expiry_warning, refuse_expired
 from tests.exports import Clock, open_test_app
 from tests.servers.proxy import Proxy

@@ -24,9 +24,11 @@ import pytest
 from shared.app import App
 from shared.model import OUTCOMES, Run
 from shared.pipeline import verbs
-from shared.pipeline.folder import LoadOptions, Result
+from shared.pipeline.folder import LoadOptions
 from shared.pipeline.replay import write as write_rejects
-from shared.sources.exports.listing import ExportsSource, FindOptions, export_unit, find_exports
+from shared.pipeline.runner import Result
+from shared.sources.exports.listing import FindOptions, export_unit, find_exports
+from shared.sources.exports.parquet import ExportsSource
 from shared.stores import open_store
 from shared.warehouses import Limits
 from tests.exports import START, Clock, export_path, open_test_app, write_parquet

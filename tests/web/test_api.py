@@ -489,7 +489,7 @@ def test_what_an_ended_job_left_is_not_shown_of_the_next(site):
     """Both have one id, and the first could not clear up."""
     site.opens()
     for started in ("2026-02-24T12:00:00.000000", "2026-02-25T12:00:00.000000"):
-        site.app.state.put(f"jobs/sync:{PULLED}/{started}/0/outcome", json.dumps({"at": started}).encode())
+        site.app.documents.put(f"jobs/sync:{PULLED}/{started}/0/outcome", json.dumps({"at": started}).encode())
 
     told = summaries.view(site.app, f"sync:{PULLED}", {"state": "running"})
 

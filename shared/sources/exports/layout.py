@@ -4,7 +4,7 @@ Three layouts, matched on the last segments of a file's path:
 
     Full|Delta/<client>/<timestamp or latest>/<table>.parquet
     <timestamp>/<dataset>_dump_<x>/<guid>.parquet                 all files of one folder are parts of one table
-    anything/<table>.parquet                                      with the kind told by the operator
+    anything/<table>.parquet                                      with the kind from --type
 
 A timestamp is 14 digits (yyyymmddHHMMSS) or 8 (yyyymmdd), in UTC.
 """
@@ -24,7 +24,7 @@ _ENDING = ".parquet"
 
 
 class ExportPath(NamedTuple):
-    """Where a file stands in the exports."""
+    """What a path says of an exported file."""
 
     table: str
     """Lower-case name of the table."""
@@ -56,7 +56,7 @@ def export_path(path: str) -> ExportPath | None:
     above = ["", "", "", *folders]
     dump = _DUMP.fullmatch(above[-1])
     if dump and timestamp(above[-2]):
-        # A dump is the whole dataset of its time; whether all of it has arrived is for the listing to tell.
+        # A dump is the whole dataset of its time; the listing decides whether all of it has arrived.
         return ExportPath(
             dump["dataset"].lower(), "full", None, timestamp(above[-2]), True, folder, "/".join(folders[:-1])
         )

@@ -26,6 +26,7 @@ from shared.app import App
 from shared.errors import ConfigError, DataError, TransientError
 from shared.model import OUTCOMES, Feed, Plan, Run, Staged, from_json, from_text
 from shared.pipeline.folder import LoadOptions
+from shared.pipeline.runner import RunOptions
 from shared.warehouses import Limits, Merged
 from shared.warehouses.azure_sql import direct, odbc
 from shared.warehouses.azure_sql.session import MSSQLSession
@@ -471,14 +472,17 @@ class Publishing:
         run = verbs.run_for(f"shop.{file.stem}", work, self.app.ledger, "2026-02-24T12:00:00.000000")
         assert run is not None
         source = self.app.source(store)
-        self.plan: Plan = self.app.plan(run, work, source)
-        self.staged = [self.app.stage(self.plan, part, source, lambda _: None) for part in self.plan.slices]
+        self.plan: Plan = self.app.runner.plan(run, work, source)
+        self.staged = [self.app.runner.stage(self.plan, part, source) for part in self.plan.slices]
 
     def __call__(self, staged: list[Staged] | None = None, *, dry_run: bool = False) -> Merged:
-        limits = Limits(max_delete_share=1.0, dry_run=dry_run)
-        merged = self.app.publish(self.plan, staged or self.staged, limits, {})
-        self.app.tidy(self.plan, dry_run=dry_run)
+        merged = self.merge(self.plan, staged, dry_run=dry_run)
+        self.app.runner.tidy(self.plan, dry_run=dry_run)
         return merged
+
+    def merge(self, plan: Plan, staged: list[Staged] | None = None, *, dry_run: bool = False) -> Merged:
+        options = RunOptions(max_delete_share=1.0, dry_run=dry_run)
+        return self.app.runner.merge(plan, dict(enumerate(staged or self.staged)), {}, options)
 
 
 def tables_made(statements: list[str]) -> list[str]:
@@ -706,7 +710,7 @@ def test_complete_full_is_never_merged_in_memory(house):
     merged = house.app.warehouse.merge(publish.plan, publish.staged, run, Limits(max_delete_share=1.0))
 
     assert {"unchanged": 1, "absent": 1, "read": 1} == some(merged.run)
-    house.app.tidy(publish.plan, dry_run=False)
+    house.app.runner.tidy(publish.plan)
 
 
 def test_rows_of_a_complete_full_are_staged_at_once(house, server):
@@ -858,7 +862,7 @@ def test_merge_of_somebody_else_is_waited_for_until_time_is_up(tmp_path, server)
     def unit(session: Any) -> None:
         engine.lock(session, "shop.item")
         with pytest.raises(TransientError, match=r"another merge into shop.item has been running for 0.05 s"):
-            publish.app.publish(publish.plan, publish.staged, Limits(max_delete_share=1.0), {})
+            publish.merge(publish.plan)
 
     engine.unit(unit)
     assert {"updated": 1, "read": 1} == some(publish().run)
@@ -897,7 +901,7 @@ def test_second_client_is_refused(house):
     plan = replace(publish.plan, run=replace(publish.plan.run, client="Other"))
 
     with pytest.raises(ConfigError, match="holds the data of client 'Acme', this is of 'Other'"):
-        publish.app.publish(plan, publish.staged, Limits(max_delete_share=1.0), {})
+        publish.merge(plan)
 
 
 def test_rows_that_got_lost_on_the_way_are_missed(house):

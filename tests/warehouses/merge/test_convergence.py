@@ -20,9 +20,10 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, currently_in_test_context, event, given, note, settings
 from hypothesis import strategies as st
 
-from shared.app import App, LoadOptions
+from shared.app import App
 from shared.errors import TransientError
 from shared.model import OUTCOMES, Run, to_text
+from shared.pipeline.folder import LoadOptions
 from shared.warehouses.duckdb.engine import DuckDBWarehouse
 from shared.warehouses.merge.session import Session
 from shared.warehouses.server.warehouse import ServerWarehouse

@@ -1,4 +1,8 @@
-"""Long texts that a dictionary stores once and a file repeats: what they unpack to is in no footer."""
+"""Refuses Parquet files that unpack to far more than they are packed in.
+
+The footer says what a column chunk unpacks to, but not how often a long value of a dictionary is repeated: that is
+counted while the rows are read.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from shared.sources.exports.bombs import BOMB_BYTES, BOMB_RATIO, bomb
+from shared.errors import DataError
 
-_LONG = 4 << 10
-"""Bytes of a value from which its repetitions are watched; shorter ones cannot fill a batch."""
-_WORST_BATCH = 64 << 20
+_BOMB_BYTES = 64 << 20
+_BOMB_RATIO = 100
+_LONG_BYTES = 4 << 10
+"""Length of a value from which its repetitions are counted; shorter ones cannot fill a batch."""
+_LARGEST_BATCH = 64 << 20
 _SMALL_PAGE = 128 << 10
 
 
-class Repeats:
-    """Watches the columns of some row groups of a file whose dictionaries hold long values."""
+def refuse_bombs(name: str, metadata: pq.FileMetaData) -> None:
+    """DataError if a column chunk of file *name* unpacks to far more than its size, by the footer."""
+    for group in range(metadata.num_row_groups):
+        columns = metadata.row_group(group)
+        for number in range(columns.num_columns):
+            chunk = columns.column(number)
+            unpacked, packed = chunk.total_uncompressed_size, max(1, chunk.total_compressed_size)
+            if unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * packed:
+                raise _bomb(name, chunk.path_in_schema, packed, unpacked)
+
+
+def _bomb(name: str, column: str, packed: int, unpacked: int) -> DataError:
+    return DataError(
+        f"{name} would unpack column {column!r} from {packed:,} to {unpacked:,} bytes",
+        fix="If that is intended, export it with smaller row groups, or without compression and dictionaries",
+    )
+
+
+class LongValues:
+    """Counts what the columns with long dictionary values unpack to, in some row groups of a file."""
 
     def __init__(
         self, name: str, metadata: pq.FileMetaData, groups: range, reopen: Callable[..., AbstractContextManager[Any]]
@@ -31,16 +55,16 @@ class Repeats:
         self._unpacked = dict.fromkeys(self._longest, 0)
 
     def batch_size(self, most: int) -> int:
-        """*most* rows, or so many that a batch stays small even if each row has the longest values."""
-        return max(1, min(most, _WORST_BATCH // max(1, sum(self._longest.values()))))
+        """*most* rows, or as many as keep a batch small even if each has the longest values."""
+        return max(1, min(most, _LARGEST_BATCH // max(1, sum(self._longest.values()))))
 
-    def watch(self, batch: pa.RecordBatch) -> None:
+    def check(self, batch: pa.RecordBatch) -> None:
         """DataError once a column has unpacked to far more than it was packed in."""
         for column in self._unpacked:
             self._unpacked[column] += _bytes(batch.column(_index(batch.schema, column)))
             unpacked, packed = self._unpacked[column], self._packed[column]
-            if unpacked > BOMB_BYTES * self._groups and unpacked > BOMB_RATIO * packed:
-                raise bomb(self._name, column, packed, unpacked)
+            if unpacked > _BOMB_BYTES * self._groups and unpacked > _BOMB_RATIO * packed:
+                raise _bomb(self._name, column, packed, unpacked)
 
 
 def _longest(
@@ -57,7 +81,7 @@ def _longest(
             path = chunk.path_in_schema
             first = next(parquet.iter_batches(1, row_groups=[group], columns=[path]), None)
             longest[path] = max(longest.get(path, 0), _length(first, chunk))
-    return {path: length for path, length in longest.items() if length > _LONG}
+    return {path: length for path, length in longest.items() if length > _LONG_BYTES}
 
 
 def _chunks(group: Any) -> list[Any]:
@@ -66,12 +90,12 @@ def _chunks(group: Any) -> list[Any]:
 
 
 def _is_small(chunk: Any) -> bool:
-    """A large dictionary takes long to look at, and has mostly many short values instead of a long one."""
+    """A large dictionary takes long to read, and usually has many short values instead of a long one."""
     return bool(chunk.has_dictionary_page) and 0 < chunk.data_page_offset - chunk.dictionary_page_offset < _SMALL_PAGE
 
 
 def _length(first: pa.RecordBatch | None, chunk: Any) -> int:
-    """Where Arrow shows no dictionary, all that the chunk unpacks to counts as one value."""
+    """Where Arrow returns no dictionary, all that the chunk unpacks to counts as one value."""
     lengths = (
         [] if first is None else [pc.max(pc.binary_length(d)).as_py() or 0 for d in _dictionaries(first.column(0))]
     )

@@ -1,0 +1,268 @@
+"""Do one unit of work with the four verbs, log each step, and record what failed: the same for every host.
+
+There is one policy for failures. A TransientError leaves the verb that raised it: a host that can repeat the verb does
+so. Once nobody repeats it, the run has failed but is not recorded, because what is unreachable now cannot be written
+to either. Every other error fails the run, which is recorded in history and ledger; its work remains to be done. An
+exception that is not an IngestError is a bug: it is logged with its traceback and fails the run like the others.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shared.catalog import System
+from shared.errors import DataError, IngestError, TransientError
+from shared.ledger import Ledger
+from shared.model import Change, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
+from shared.pipeline import verbs
+from shared.sources import Source
+from shared.warehouses import Limits, Merged, WarehouseWithHistory
+
+_log = logging.getLogger("sluice")
+_JOB: ContextVar[str | None] = ContextVar("job", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What an operator may ask of a run."""
+
+    again: bool = False
+    """Take work that is recorded done, too."""
+    dry_run: bool = False
+    """Do everything, then take it back. Nothing is recorded."""
+    max_delete_share: float | None = None
+    """Share of the active rows that a full may delete, instead of the feed's own limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of one table of one export: a run, or the reason why there was none."""
+
+    table: str
+    place: str
+    run: Run | None = None
+    skipped: str | None = None
+    changes: Sequence[Change] = ()
+
+    @property
+    def failed(self) -> bool:
+        return self.run is not None and self.run.status == "failed"
+
+
+class Progress:
+    """Is informed how far the work is. This one ignores everything but warnings."""
+
+    def __init__(self, on_warning: Callable[[str], None] | None = None) -> None:
+        """Warnings go to *on_warning*, or to the log."""
+        self._on_warning = on_warning or (lambda text: _log.warning("%s", text))
+
+    def start(self, label: str, rows: int) -> None:
+        """A run begins that will read so many rows."""
+
+    def rows(self, count: int) -> None:
+        """So many more rows have been staged."""
+
+    def phase(self, label: str) -> None:
+        """A step of unknown length begins, such as hashing files or merging."""
+
+    def end(self, result: Result) -> None:
+        """The run is over, or was skipped."""
+
+    def warn(self, text: str) -> None:
+        """The operator should know this now, not when the work is done."""
+        self._on_warning(text)
+
+
+class Bug(Exception):  # noqa: N818 - it stands for one that has been logged
+    """An exception that was not one of ours, as text. Its traceback was logged where it was raised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """The verbs over one set of ports. Each method may be repeated; each logs one line with feed, run and seconds."""
+
+    systems: Mapping[str, System]
+    warehouse: WarehouseWithHistory
+    ledger: Ledger
+    cursor_ahead: float
+    """Seconds that a cursor may be ahead of its export; rows beyond are rejected."""
+    now: Callable[[], dt.datetime]
+    """The time, aware."""
+    timer: Callable[[], float]
+    """Seconds from a clock that never goes back, to measure steps with."""
+
+    def run_for(self, feed: str, unit: Unit, options: RunOptions, *, verify_history: bool = True) -> Run | None:
+        """The run that would load *unit*, or None if it is loaded: recorded done, by runs that history knows.
+
+        A run that history does not know was lost with its database: its work is taken again, and the run's note says
+        so. Without *verify_history* the ledger alone decides, which does not wake a database that is paused.
+        """
+        started = to_text(self.now())
+        run = verbs.run_for(feed, unit, self.ledger, started, again=options.again, dry=options.dry_run)
+        if run is not None or not verify_history:
+            return run
+        known = self.ledger.known(feed, [work.id for work in unit.works])
+        lost = sorted({record.run for record in known.values() if self.warehouse.run(record.run) is None})
+        if not lost:
+            return None
+        run = verbs.run_for(feed, unit, self.ledger, started, again=True, dry=options.dry_run)
+        note = f"taken again: the ledger says that run {', '.join(lost)} loaded it, but the warehouse does not know it"
+        return replace(run, note=with_note(run.note, note)) if run else None
+
+    # -- the verbs
+
+    def plan(self, run: Run, unit: Unit, source: Source) -> Plan:
+        """Decide what *run* will read. Writes nothing. DataError or ConfigError if nothing of *unit* can be read."""
+        system = self.systems[FeedName.parse(run.feed).system]
+        with self._logged("plan", run) as details:
+            plan = verbs.plan(run, unit, source, system)
+            details.update(slices=len(plan.slices), rows=sum(part.rows for part in plan.slices))
+        return plan
+
+    def stage(
+        self, plan: Plan, part: Slice, source: Source, on_rows: Callable[[int], None] = lambda rows: None
+    ) -> Staged:
+        """Read one slice into its staging table, replacing any earlier try. *on_rows* gets the rows of each batch."""
+        allowance = verbs.Allowance(self.cursor_ahead)
+        since = self.timer()
+        with self._logged("stage", plan.run) as details:
+            staged = verbs.stage(plan, part, source, self.warehouse, allowance=allowance, progress=on_rows)
+            details.update(slice=part.number, rows=staged.rows, rejected=staged.rejected)
+        return replace(staged, seconds=self.timer() - since)
+
+    def merge(
+        self, plan: Plan, staged: Mapping[int, Staged], faults: Mapping[int, Exception], options: RunOptions
+    ) -> Merged:  # fmt: skip
+        """Merge and publish what was staged, by slice number. *faults* are the slices that could not be staged.
+
+        A part file with a DataError is left out, and the rest is merged as a delta. Any other fault is raised, and so
+        is the first DataError if it leaves no part file.
+        """
+        wrong = {number: error for number, error in faults.items() if isinstance(error, DataError)}
+        for number in sorted(faults.keys() - wrong.keys()):
+            raise faults[number]
+        kept, faulty = verbs.without_faulty_parts(plan, staged, wrong)
+        share = plan.feed.max_delete_share if options.max_delete_share is None else options.max_delete_share
+        limits = Limits(max_delete_share=share, dry_run=options.dry_run)
+        finished = to_text(self.now())
+        with self._logged("publish", plan.run) as details:
+            merged = verbs.publish(
+                plan, kept, self.warehouse, self.ledger, limits=limits, finished=finished, faulty=faulty
+            )
+            details.update(rows=merged.run.read, inserted=merged.run.inserted, updated=merged.run.updated)
+        return merged
+
+    def tidy(self, plan: Plan, *, dry_run: bool = False) -> None:
+        """Drop the run's staging tables, and what a dry run rejected. Do it last, whatever became of the run."""
+        with self._logged("tidy", plan.run):
+            verbs.tidy(plan, self.warehouse, dry_run=dry_run)
+
+    # -- failures
+
+    def fail(
+        self, run: Run, unit: Unit, error: Exception, *, plan: Plan | None = None, dry_run: bool = False
+    ) -> Run:  # fmt: skip
+        """The failed *run*, recorded as the module says. *plan*, once there is one, gives it its columns.
+
+        A dry run is not recorded.
+        """
+        text = error_text(error)
+        _log.error("%s: run %s failed: %s", run.feed, run.id, text)
+        known = replace(run, columns=plan.columns) if plan else run
+        finished = to_text(self.now())
+        if dry_run or isinstance(error, TransientError):
+            return replace(known, status="failed", error=text, finished=finished)
+        return verbs.fail(known, unit, text, self.warehouse, self.ledger, finished)
+
+    def refuse(self, feed: str, unit: Unit, error: IngestError, *, dry_run: bool = False) -> Run:
+        """The failed run of a unit that cannot be looked at: its files changed, or went, while they were named."""
+        run = verbs.run_for(feed, unit, self.ledger, to_text(self.now()), again=True, dry=dry_run)
+        assert run is not None  # noqa: S101 - as it is asked for again
+        return self.fail(run, unit, error, dry_run=dry_run)
+
+    # -- all of it, in this process
+
+    def run_unit(
+        self, feed: str, unit: Unit, source: Source, options: RunOptions, *, place: str, progress: Progress
+    ) -> Result:  # fmt: skip
+        """Do one unit of work with all four verbs, none of them repeated. *place* is where it lies, for people."""
+        table = FeedName.parse(feed).table
+        run = self.run_for(feed, unit, options)
+        if run is None:
+            return Result(table=table, place=place, skipped="already loaded (--again repeats it)")
+        plan: Plan | None = None
+        try:
+            plan = self.plan(run, unit, source)
+            merged = self._stage_and_merge(plan, source, options, progress)
+        except IngestError as error:
+            failed = self.fail(run, unit, error, plan=plan, dry_run=options.dry_run)
+            return Result(table=table, place=place, run=failed)
+        except Exception as error:
+            self.fail(run, unit, error, plan=plan, dry_run=options.dry_run)
+            raise
+        finally:
+            if plan is not None:
+                self._tidy_if_possible(plan, options)
+        return Result(table=table, place=place, run=merged.run, changes=merged.changes)
+
+    def _stage_and_merge(self, plan: Plan, source: Source, options: RunOptions, progress: Progress) -> Merged:
+        progress.start(plan.run.feed, sum(part.rows for part in plan.slices))
+        staged: dict[int, Staged] = {}
+        faults: dict[int, DataError] = {}
+        for part in plan.slices:
+            if part.origin in {plan.slices[number].origin for number in faults}:
+                continue
+            try:
+                staged[part.number] = self.stage(plan, part, source, progress.rows)
+            except DataError as error:
+                faults[part.number] = error
+                verbs.without_faulty_parts(plan, staged, faults)  # raises if no part file is left
+        progress.phase(f"{plan.run.feed}: merging")
+        return self.merge(plan, staged, faults, options)
+
+    def _tidy_if_possible(self, plan: Plan, options: RunOptions) -> None:
+        """The next run of the feed cleans up what stays behind: no result is lost over it."""
+        try:
+            self.tidy(plan, dry_run=options.dry_run)
+        except IngestError as error:
+            _log.warning("%s: run %s left its staging tables behind: %s", plan.run.feed, plan.run.id, error)
+
+    @contextmanager
+    def _logged(self, verb: str, run: Run) -> Iterator[dict[str, Any]]:
+        """Log one line for a step, with what is put into the dictionary."""
+        details: dict[str, Any] = {"job": job} if (job := _JOB.get()) else {}
+        since, outcome = self.timer(), ""
+        try:
+            yield details
+        except BaseException as error:
+            outcome = f" {type(error).__name__}"
+            raise
+        finally:
+            text = " ".join(f"{name}={value}" for name, value in details.items())
+            seconds = self.timer() - since
+            _log.info("%s feed=%s run=%s %s seconds=%.2f%s", verb, run.feed, run.id, text, seconds, outcome)
+
+
+@contextmanager
+def log_job(job: str) -> Iterator[None]:
+    """Name *job* in the lines that runners log in here."""
+    token = _JOB.set(job)
+    try:
+        yield
+    finally:
+        _JOB.reset(token)
+
+
+def error_text(error: Exception) -> str:
+    """*error* in one line. A bug is logged with its traceback, once."""
+    if isinstance(error, (IngestError, Bug)):
+        return str(error)
+    _log.error("a step failed with an unexpected error", exc_info=error)
+    return f"{type(error).__name__}: {error}"

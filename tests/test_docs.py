@@ -1,0 +1,339 @@
+"""The documentation is true: its commands run, its tables are complete, its links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+from click.testing import CliRunner
+
+import function_app
+
+from shared import app, catalog
+from shared.cli import demo
+from shared.cli.main import main
+from shared.errors import ConfigError
+from shared.settings import Settings, SystemSettings
+from shared.sources.exports.layout import export_path
+from tests.exports import open_test_app
+from tests.standins.durable_host import DurableHost
+from tests.standins.functions_host import FunctionsHost
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+LANGUAGES = {"console", "sh", "bash", "json", "toml", "mermaid", "text"}
+"""How code blocks are marked; each kind is held by a test, but for plain text."""
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _blocks(language: str, page: Path | None = None) -> list[str]:
+    """The code blocks of one page, or of all, without the indentation that a list gives them."""
+    found = []
+    for path in [page] if page else PAGES:
+        for indent, block in re.findall(rf"^( *)```{language}\n(.*?)^ *```$", _text(path), re.DOTALL | re.MULTILINE):
+            found.append("".join(line.removeprefix(indent) for line in block.splitlines(keepends=True)))
+    return found
+
+
+def _commands() -> list[list[str]]:
+    lines = dict.fromkeys(line for block in _blocks("console") for line in block.splitlines() if line)
+    return [shlex.split(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder in which the demo's exports lie where the pages have them."""
+    home = tmp_path_factory.mktemp("docs")
+    steps = list(demo.play(home / "demo"))
+    (home / "demo/exports").rename(home / "exports")
+    return home, steps
+
+
+# -- commands
+
+
+def test_every_block_says_what_it_is():
+    """A block without a language is held by no test."""
+    opened = [line for page in PAGES for line in re.findall(r"^ *```(\w*)$", _text(page), re.MULTILINE)]
+
+    assert set(opened[::2]) <= LANGUAGES
+    assert {""} == set(opened[1::2])
+
+
+@pytest.mark.parametrize("command", [words for words in _commands() if words[0] == "sluice"], ids=" ".join)
+def test_every_sluice_command_runs(command, folder, monkeypatch):
+    """As the page has it, in a folder with the demo's exports."""
+    monkeypatch.chdir(folder[0])
+    for setting in fields(Settings):
+        monkeypatch.delenv(setting.name.upper(), raising=False)
+    if command[1] == "sql":
+        monkeypatch.setenv("WAREHOUSE_URL", "mssql://server.database.windows.net/sluice")
+    app.opened.cache_clear()
+
+    result = CliRunner().invoke(main, command[1:], catch_exceptions=False)
+    app.opened.cache_clear()
+
+    damaged = command[:3] == ["sluice", "load", "exports/"]  # the demo has one damaged file, and loading it fails
+    assert int(damaged) == result.exit_code, result.stderr
+
+
+def test_every_make_command_is_a_target():
+    """The Makefile has what the pages say to type."""
+    targets = re.findall(r"^([a-z-]+):", _text(ROOT / "Makefile"), re.MULTILINE)
+    named = {words[1] for words in _commands() if words[0] == "make"}
+    named |= {name for page in PAGES for name in re.findall(r"`make ([a-z-]+)`", _text(page))}
+
+    assert {"demo", "test", "host"} <= named <= set(targets)
+
+
+def test_console_blocks_hold_only_commands_that_are_tested():
+    """Anything else is shell, which only bash can check."""
+    assert {"sluice", "make"} == {words[0] for words in _commands()}
+
+
+@pytest.mark.parametrize("block", [*_blocks("sh"), *_blocks("bash")])
+def test_shell_is_shell(block):
+    """Bash can read every block; what it calls belongs to Azure."""
+    checked = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
+
+    assert "" == checked.stderr
+
+
+@pytest.mark.parametrize("block", _blocks("json"))
+def test_json_is_json(block):
+    """It can be copied into a file."""
+    assert json.loads(block)
+
+
+# -- tables
+
+
+def _rows(page: str, pattern: str) -> dict[str, str]:
+    return dict(re.findall(pattern, _text(DOCS / page), re.MULTILINE))
+
+
+def _commands_with_options(group: click.Group, before: str = "") -> dict[str, set[str]]:
+    """Each command by its words, with its options but for those that every command has."""
+    found: dict[str, set[str]] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= _commands_with_options(command, f"{before}{name} ")
+        else:
+            options = {option for parameter in command.params for option in parameter.opts if option[:2] == "--"}
+            found[f"{before}{name}"] = options - {"--json"}
+    return found
+
+
+def test_commands_are_all_listed_with_their_options():
+    """An option that is not in the table is found by nobody."""
+    rows = _rows("commands.md", r"^\| `sluice ([a-z ]+[a-z])(.*)$")
+
+    assert _commands_with_options(main) == {
+        name: set(re.findall(r"`?(--[a-z-]+)", rest)) for name, rest in rows.items()
+    }
+
+
+def test_settings_are_all_listed_with_their_defaults():
+    """Names and defaults in the table are those of Settings."""
+    rows = _rows("settings.md", r"^\| ([A-Z_]+) \| `?([^`|]*?)`? \|")
+    known = {field.name.upper(): field.default for field in fields(Settings) if "read" in field.metadata}
+
+    assert known.keys() == rows.keys()
+    expected = {name: _plain(value) for name, value in known.items() if value is not None}
+    assert expected == {name: rows[name] for name in expected}
+    assert all(rows.values())
+
+
+def _plain(default: object) -> str:
+    return f"{default:.0f}" if isinstance(default, float) else str(default)
+
+
+def test_settings_of_a_system_are_all_listed():
+    """One row for each, named with ``<SYSTEM>``."""
+    rows = _rows("settings.md", r"^\| `<SYSTEM>_([A-Z_]+)` \| ([^|]+) \|")
+
+    assert [field.name.upper() for field in fields(SystemSettings)] == list(rows)
+
+
+def test_settings_that_pages_name_exist():
+    """A setting in capitals is one of the app, of the host, or of the function in Azure."""
+    sample = json.loads(_text(ROOT / "local.settings.sample.json"))["Values"]
+    known = {field.name.upper() for field in fields(Settings)} | {name.upper() for name in sample}
+    known |= {f"SYSTEM_{field.name.upper()}" for field in fields(SystemSettings)}
+    known |= {"AZURE_CLIENT_ID", "SLUICE_URL", "SLUICE_KEY", "FOLDER_OR_URL"}
+    named = {name for page in PAGES for name in re.findall(r"(?<![<>\w])[A-Z]{2,}(?:_[A-Z]+)+\b(?!>)", _text(page))}
+
+    assert set() == named - known
+
+
+def test_options_of_the_catalog_are_all_listed(tmp_path):
+    """The table has the options that the catalog knows, as its own error lists them."""
+    rows = _rows("feeds.md", r"^\| `(\w+)` \| ([^|]+) \|")
+    (tmp_path / "x.toml").write_text('[system]\nname = "x"\nsource = "exports"\n[tables]\ny = { nonsense = 1 }\n')
+
+    with pytest.raises(ConfigError) as error:
+        catalog.read(tmp_path)
+
+    (known,) = re.findall(r"known are ([\w, ]+)", str(error.value))
+    assert sorted(known.split(", ")) == sorted(rows)
+
+
+def test_routes_are_all_listed():
+    """The table of the API has what openapi.json has, but for the webhooks, which have a page of their own."""
+    document = json.loads(_text(ROOT / "shared" / "web" / "openapi.json"))
+    known = {path for path in document["paths"] if "/webhooks/" not in path}
+    listed = set()
+    for method, path, more in re.findall(r"^\| `([A-Z]+) /api([^`]+)`(?:, `([^`]+)`)?", _text(DOCS / "jobs.md"), re.M):
+        listed |= {path} | ({f"{path.rpartition('/')[0]}{more}"} if more else set())
+        assert method.lower() in document["paths"][path], path
+
+    assert known == listed
+
+
+# -- examples
+
+
+def test_catalog_line_is_accepted(tmp_path):
+    """What the page shows as a table's line is one."""
+    shipped = _text(catalog.PACKAGED / "coolr.toml")
+    (line,) = [block for block in _blocks("toml") if "[system]" not in block]
+    (tmp_path / "coolr.toml").write_text(shipped + line)
+
+    assert ("VisitCode",) == catalog.read(tmp_path)["coolr"].feed("visit", []).keys
+
+
+def test_catalog_of_a_pull_system_is_accepted(tmp_path):
+    """What the page shows as a whole file is one."""
+    (text,) = [block for block in _blocks("toml") if "[system]" in block]
+    (tmp_path / "genius.toml").write_text(text)
+    feeds = {feed.table: feed for feed in catalog.read(tmp_path)["genius"].feeds()}
+
+    assert ("updated_at", "*/15 * * * *", 300) == (
+        feeds["prospect"].cursor, feeds["prospect"].schedule, feeds["prospect"].overlap_seconds
+    )  # fmt: skip
+    assert (None, "0 5 * * *") == (feeds["division_region"].cursor, feeds["division_region"].schedule)
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("openssl")), reason="there is no curl or openssl here")
+def test_signing_example_is_accepted(tmp_path, monkeypatch):
+    """The notification of the page, signed and sent as it says, by bash, openssl and curl."""
+    secret, host = "it's a $ecret", "coolrexports.blob.core.windows.net"
+    app = open_test_app(
+        tmp_path, STATE_URL=str(tmp_path / "state"), COOLR_WEBHOOK_SECRET=secret, COOLR_WEBHOOK_HOSTS=host
+    )
+    (tmp_path / "notification.json").write_text(_blocks("json", DOCS / "webhooks.md")[0])
+    (example,) = [block for block in _blocks("sh") if "openssl" in block]
+    monkeypatch.setattr("shared.app.current", lambda: app)
+
+    with DurableHost(function_app.app) as durable, FunctionsHost(app, durable).listening() as address:
+        env = {"SLUICE_URL": address.removesuffix("/api"), "SLUICE_KEY": "x", "COOLR_WEBHOOK_SECRET": secret}
+        said = subprocess.run(
+            ["bash", "-euc", example], cwd=tmp_path, env=os.environ | env, capture_output=True, text=True, check=True
+        )
+        (job,) = durable.instances
+
+    assert job == json.loads(said.stdout)["job"]
+
+
+def test_event_example_is_for_our_function():
+    """Its body is JSON of one event, and its file is one that we take."""
+    (example,) = [block for block in _blocks("sh") if "aeg-event-type" in block]
+    (event,) = json.loads(example.partition("-d '")[2].rpartition("'")[0])
+
+    assert "functionName=Host.Functions.on_export" in example
+    assert event["subject"].partition("/blobs/")[2] == event["data"]["url"].partition("/exports/")[2]
+    assert "full" == export_path(event["data"]["url"]).kind
+
+
+# -- links and names
+
+
+def test_operations_name_tests_that_exist():
+    """Each countermeasure against a known problem of the platform is held by a test."""
+    problems = _text(DOCS / "operations.md").partition("## Known problems")[2]
+    file, missing = "", []
+    for name in re.findall(r"`((?:tests/[\w/]+(?:\.py)?)?(?:::\w+)?)`", problems):
+        path, _, test = name.partition("::")
+        file = path or file
+        found = ROOT / file
+        if not found.exists() or (test and f"def {test}(" not in _text(found)):
+            missing.append(name)
+
+    assert [] == missing
+    assert 11 == problems.count("\n|") - 2
+
+
+def test_links_lead_to_files():
+    """Relative links name files that exist."""
+    links = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)#:]+)\)", _text(page))]
+
+    assert [] == [(page.name, link) for page, link in links if not (page.parent / link).exists()]
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    """A page that nothing links to is not read."""
+    start = ROOT / "README.md"
+    found, waiting = set(), [start]
+    while waiting:
+        page = waiting.pop()
+        if page in found:
+            continue
+        found.add(page)
+        if page.is_dir():
+            waiting += page.glob("*.md")
+        else:
+            waiting += [(page.parent / link).resolve() for link in re.findall(r"\]\(([^)#:]+)\)", _text(page))
+                        if link.endswith(".md") or (page.parent / link).is_dir()]  # fmt: skip
+
+    assert set() == set(PAGES) - found
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_files_that_pages_name_exist(page):
+    """Paths of this repository in code spans; ``x*`` stands for what begins so."""
+    named = re.findall(r"`((?:shared|tests|docs|infra|bench)/[\w./*-]+|function_app\.py|host\.json)`", _text(page))
+
+    assert [] == [name for name in named if not list(ROOT.glob(name.rstrip("/")))]
+
+
+# -- the demo
+
+
+def test_demo_shows_every_outcome(folder):
+    """The story has an update, a deletion, a row that comes back, late and repeated rows, a bad row and a bad file."""
+    runs = [result.run for step in folder[1] for result in step.results if result.run]
+    seen = {
+        name
+        for run in runs
+        for name in ("updated", "deleted", "undeleted", "stale", "superseded", "rejected")
+        if getattr(run, name)
+    }
+
+    assert {"updated", "deleted", "undeleted", "stale", "superseded", "rejected"} == seen
+    assert any(run.status == "failed" for run in runs)
+    assert any(result.skipped for step in folder[1] for result in step.results)
+    assert folder[1][4].rows
+
+
+def test_demo_throws_away_only_what_a_demo_left(tmp_path):
+    """A folder with anything else in it is refused."""
+    (tmp_path / "mine").mkdir()
+
+    result = CliRunner().invoke(main, ["demo", "--folder", str(tmp_path / "mine")])
+
+    assert 1 == result.exit_code
+    assert "is not from an earlier demo. Choose another with --folder." in result.stderr
