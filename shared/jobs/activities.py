@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -116,16 +116,17 @@ def publish(app: App, request: UnitRequest) -> Answer:
     """
     documents = UnitDocuments(app.documents, request)
     state = documents.read()
-    if state is None or (state.plan is None and state.outcome is None):
+    if state is None:
         return _ENDED
-    if state.outcome is not None or state.plan is None:
-        return state.outcome.to_json() if state.outcome else _ENDED
+    if state.outcome is not None:
+        return {**state.outcome.to_json(), "tidied": _is_tidied(app, documents, state, documents.slice_names())}
+    assert state.plan is not None  # noqa: S101 - a unit without an outcome has a plan
     slices = documents.results(len(state.plan.slices))
     outcome, failed = _merge(app, request, state.plan, slices)
     documents.put(replace(state, outcome=outcome))
     if outcome.status == "failed":
         _alert(app, request, outcome, failed)
-    return {**outcome.to_json(), "tidied": _is_tidied(app, documents, state, slices)}
+    return {**outcome.to_json(), "tidied": _is_tidied(app, documents, state, slices.names)}
 
 
 def fail(app: App, request: FailedUnit) -> Answer:
@@ -148,7 +149,7 @@ def tidy(app: App, request: UnitRequest) -> Answer:
     state = documents.read()
     if state is not None:
         _tidy(app, state)
-        documents.remove_slices()
+        documents.remove(documents.slice_names())
     return {}
 
 
@@ -272,10 +273,11 @@ def _options(request: JobRequest, feed: str) -> RunOptions:
     return RunOptions(max_delete_share=request.max_delete_share if request.requested_by == feed else None)
 
 
-def _is_tidied(app: App, documents: UnitDocuments, state: UnitState, slices: SliceResults) -> bool:
+def _is_tidied(app: App, documents: UnitDocuments, state: UnitState, slice_names: Iterable[str]) -> bool:
+    """Clean up, and say whether that succeeded: if not, there is a step for it that is repeated."""
     try:
         _tidy(app, state)
-        documents.remove(slices.names)
+        documents.remove(slice_names)
     except IngestError as error:
         _log.warning("the unit is not cleaned up yet: %s", error)
         return False

@@ -14,7 +14,8 @@ from shared.jobs.leases import Holder
 from shared.jobs.request import JobRequest, SliceResult, UnitOutcome, UnitRequest
 from shared.model import Plan, from_json
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 _AT_ONCE = 8
 _UNIT = "/unit"
 
@@ -95,9 +96,9 @@ class UnitDocuments:
         """Remove documents of slices."""
         _together(self._documents.delete, list(names))
 
-    def remove_slices(self) -> None:
-        """Remove all that is known of the slices."""
-        self.remove(entry.name for entry in self._documents.entries(f"{self._folder}/slice/"))
+    def slice_names(self) -> Iterator[str]:
+        """The documents of all slices."""
+        return (entry.name for entry in self._documents.entries(f"{self._folder}/slice/"))
 
     def _outcome_of(self, number: int) -> tuple[SliceResult | None, list[str]]:
         first = self._try(number, 1)

@@ -23,7 +23,7 @@ class Holder:
     started: str
     """When the execution began (text of records)."""
     document: str
-    """What it keeps of the unit. Whoever takes the run over removes it, which ends what the former holder still does."""
+    """Its state of the unit. A job that takes the run over removes it, which ends what the former holder still does."""
     since: float = 0.0
     """Seconds since 1970."""
     number: int = 1
@@ -56,21 +56,20 @@ class Lease:
         """Acquire the lease and return who has it now: another job if that has had it for less than *expires_after*
         seconds. *now* is in seconds since 1970. Acquiring it again changes nothing."""
         mine = replace(holder, since=now)
-        while not self._add(mine):
-            known = self._read(mine.number)
+        while not self._documents.add(self._name(mine.number), to_json(asdict(mine))):
+            known = self._latest()
             if known is None:  # released meanwhile
                 mine = replace(mine, number=1)
             elif known.is_same(mine):
-                return known
-            elif (latest := self._latest()) > mine.number:
-                mine = replace(mine, number=latest)
+                mine = known
+                break
             elif not mine.supersedes(known) and known.since + expires_after > now:
                 return known
             else:
                 self._documents.delete(known.document)
-                mine = replace(mine, number=mine.number + 1)
+                mine = replace(mine, number=known.number + 1)
         if mine.number > 1:
-            self._documents.put(f"{self._folder}1", to_json(asdict(mine)))
+            self._documents.put(self._name(1), to_json(asdict(mine)))
         return mine
 
     @contextlib.contextmanager
@@ -79,7 +78,7 @@ class Lease:
         is_held = self.is_held(holder)
         yield is_held
         for number in range(1, holder.number + 1) if is_held else ():
-            self._documents.delete(f"{self._folder}{number}")
+            self._documents.delete(self._name(number))
 
     def release(self, holder: Holder) -> None:
         """Give the lease back; nothing happens if *holder* has lost it."""
@@ -91,12 +90,13 @@ class Lease:
         known = self._read(holder.number)
         return known is not None and known.is_same(holder)
 
-    def _add(self, holder: Holder) -> bool:
-        return self._documents.add(f"{self._folder}{holder.number}", to_json(asdict(holder)))
-
-    def _latest(self) -> int:
-        return max((int(entry.name.rpartition("/")[2]) for entry in self._documents.entries(self._folder)), default=0)
+    def _latest(self) -> Holder | None:
+        names = [entry.name for entry in self._documents.entries(self._folder)]
+        return self._read(max((int(name.removeprefix(self._folder)) for name in names), default=1))
 
     def _read(self, number: int) -> Holder | None:
-        content = self._documents.get(f"{self._folder}{number}")
+        content = self._documents.get(self._name(number))
         return None if content is None else from_json(Holder, json.loads(content))
+
+    def _name(self, number: int) -> str:
+        return f"{self._folder}{number}"

@@ -109,7 +109,7 @@ def _name(job: str) -> str:
 
 
 def _upgraded(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A record as this release writes it: until 0.2 ``retryable`` was ``again``, and ``passing`` of an outcome."""
+    """A record as it is written now: in earlier versions ``retryable`` was ``again``, and ``passing`` of an outcome."""
     outcomes = [
         {**outcome, "retryable": outcome.get("retryable", outcome.get("passing", False))}
         for outcome in content["outcomes"]

@@ -12,7 +12,7 @@ from shared.jobs.summary import read_record
 
 
 def view(documents: Documents, job: str, host: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The job as JSON; None if it is not known. *host* is what the host says of the orchestration, if it still knows it."""
+    """The job as JSON; None if it is not known. *host* is the state of its orchestration, if the host still has it."""
     record = read_record(documents, job)
     if host is None and record is None:
         return None

@@ -24,7 +24,8 @@ from shared.settings import Settings
 from shared.sources import PullSource, Source, open_pull_source
 from shared.sources.exports import listing
 from shared.sources.exports.choice import Export
-from shared.sources.exports.listing import ExportsSource, FindOptions
+from shared.sources.exports.listing import FindOptions
+from shared.sources.exports.parquet import ExportsSource
 from shared.stores import Store, open_store
 
 _MAX_NAMES = 200

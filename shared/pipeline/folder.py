@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ def load(app: App, location: str, options: LoadOptions, watch: Progress) -> Iter
 
     ConfigError, before anything is read, if it cannot be told what to take.
     """
-    store, system = _opened(app, location), exporting_system(app, options.system, options.client)
+    store, system = _opened(app, location), exporting_system(app.systems, options.system, options.client)
     offers, passed = _offers(app, store, system, options)
     todo = load_plans(offers, everything=options.everything)
     text = _too_late(app, store, system, offers, todo, again=options.again)
@@ -72,7 +72,7 @@ def load(app: App, location: str, options: LoadOptions, watch: Progress) -> Iter
 
 def audits(app: App, location: str, options: LoadOptions) -> Iterator[Audit]:
     """What each table of each export at *location* holds; what cannot be read is told as such, and the rest goes on."""
-    store, system = _opened(app, location), exporting_system(app, options.system, options.client)
+    store, system = _opened(app, location), exporting_system(app.systems, options.system, options.client)
     offers, _ = _offers(app, store, system, replace(options, kind=options.kind or "delta"))
     for offer in offers:
         work = Unit(kind=offer.kind, files=tuple(asdict(file) for file in offer.files), exported_at=offer.exported_at)
@@ -141,13 +141,13 @@ def _take(
     return result
 
 
-def exporting_system(app: App, name: str | None, client: str | None) -> System:
+def exporting_system(systems: Mapping[str, System], name: str | None, client: str | None) -> System:
     """The system that exports: the one of that name, else the one of the client, else the only one."""
     if name:
-        if name not in app.systems:
-            raise ConfigError(f"there is no system {name!r}", fix=f"Choose one of {', '.join(app.systems)}")
-        return app.systems[name]
-    exporting = [system for system in app.systems.values() if not system.pulled]
+        if name not in systems:
+            raise ConfigError(f"there is no system {name!r}", fix=f"Choose one of {', '.join(systems)}")
+        return systems[name]
+    exporting = [system for system in systems.values() if not system.pulled]
     of_client = [system for system in exporting if client and system.client == client]
     chosen = of_client or exporting
     if len(chosen) != 1:

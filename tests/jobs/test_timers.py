@@ -17,7 +17,9 @@ from azure.storage.queue import QueueClient
 import function_app
 
 from shared.jobs import triggers, watchdog
+from shared.jobs.triggers import Wanted
 from shared.jobs.watchdog import Instance
+from shared.web.webhooks import receive
 from tests.exports import START, Clock, open_test_app
 from tests.standins.durable_host import DurableHost
 from tests.standins.functions_host import FunctionsHost, functions_host
@@ -166,7 +168,7 @@ def notified(app, exports, clock):
 
     def keep(*names):
         body = exports.notification(*names)
-        return triggers.export_notified(app, body, signed(body)["X-CoolR-Signature"])
+        return receive.export_notified(app, body, signed(body)["X-CoolR-Signature"])
 
     return keep
 
@@ -202,9 +204,9 @@ def test_a_notification_that_left_something_to_be_done_is_taken_up_once_an_hour(
     host.timer("watchdog")
     done = host.finished(start.job)
 
-    assert (["skipped"], True) == (units(paused), paused["again"])
+    assert (["skipped"], True) == (units(paused), paused["retryable"])
     assert ["skipped"] == units(early)
-    assert (["done"], False) == (units(done), done["again"])
+    assert (["done"], False) == (units(done), done["retryable"])
 
 
 def test_what_failed_for_good_is_kept_for_the_operator_to_run(host, exports, app, clock, notified):
@@ -213,7 +215,7 @@ def test_what_failed_for_good_is_kept_for_the_operator_to_run(host, exports, app
     host.blob_event(exports.container, first)
     host.finished(jobs(host)[0])
     start = notified(exports.upload(f"elsewhere/{STAMP}/location.parquet", rows(1)))
-    host.durable.start(start.orchestrator, start.ask, start.job)
+    host.durable.start(start.work.orchestrator, start.input, start.job)
     refused = host.finished(start.job)
     later(clock, minutes=95)
     host.timer("watchdog")
@@ -234,7 +236,7 @@ def test_a_job_that_fails_again_and_again_is_told_of_once(host, exports, app, cl
     exports.container.delete_blob(name)
     for _ in range(3):
         host.durable.forward(minutes=30)
-        host.durable.start(start.orchestrator, start.ask, start.job)
+        host.durable.start(start.work.orchestrator, start.input, start.job)
         host.finished(start.job)
 
     assert ["failure", "summary"] == [body["kind"] for body in receiver.bodies]
@@ -250,7 +252,7 @@ def test_a_notification_whose_links_have_expired_is_given_up_and_told_of(host, e
 
     assert [] == jobs(host)
     assert [] == list(app.documents.entries("notices/"))
-    (told,) = [body for body in receiver.bodies if body["title"] == "a notification is given up"]
+    (told,) = [body for body in receiver.bodies if body["title"] == "A notification expired"]
     assert "export Full of Acme, 2026-02-24 11:30" in told["text"]
 
 
@@ -263,7 +265,7 @@ def test_what_the_watchdog_cannot_see_does_not_blind_it_to_the_rest(app, host, c
     host.timer("watchdog")
 
     titles = {body["title"] for body in receiver.bodies}
-    assert {"the watchdog is half blind", "coolr.location has had no data for 31 h"} <= titles
+    assert {"The watchdog could not finish its checks", "coolr.location has had no data for 31 h"} <= titles
 
 
 def _webhook(exports):
@@ -374,7 +376,7 @@ def test_a_job_that_does_not_go_on_is_ended_with_its_children(app, monkeypatch, 
     start = notified(*names)
     with DurableHost(function_app.app, start=NOW) as durable:
         host = FunctionsHost(app, durable)
-        durable.start(start.orchestrator, start.ask, start.job)
+        durable.start(start.work.orchestrator, start.input, start.job)
         while not any(step == "plan" for step, _ in durable.calls):
             durable.step()
         clock.forward(hours=5)
@@ -386,7 +388,7 @@ def test_a_job_that_does_not_go_on_is_ended_with_its_children(app, monkeypatch, 
         assert {"Terminated"} == set(ended.values())
         assert 3 < len(ended)
         assert ["done", "done"] == units(told)
-        assert [] == list(triggers.open_notifications(app, failed=True))
+        assert [] == list(triggers.open_notifications(app, Wanted(failed=True)))
 
 
 def test_what_is_older_than_jobs_are_kept_is_removed(app, host, exports, clock):
@@ -485,7 +487,7 @@ def test_a_sync_is_due_once_its_schedule_has_come(schedule, asked, is_due, tmp_p
     feed = replace(app.feeds()[0], schedule=schedule)
     monkeypatch.setattr(type(app), "feeds", lambda self: [feed, replace(feed, table="other", schedule=None)])
     if asked:
-        app.feed_states.ask(feed.name, f"{asked}.000000")
+        app.feed_states.record_sync(feed.name, f"{asked}.000000")
 
     assert ([f"sync:{feed.name}"] if is_due else []) == [start.job for start in triggers.due_syncs(app)]
 

@@ -15,10 +15,12 @@ import stamina
 
 from shared import catalog
 from shared.errors import ConfigError, TransientError
-from shared.jobs import activities, summaries, triggers
+from shared.jobs import activities, triggers
+from shared.jobs.view import view
 from shared.model import Watermark
 from shared.sources import sql
-from shared.web import api
+from shared.web import api, responses
+from shared.web.webhooks import receive
 from tests.exports import Clock, open_test_app
 from tests.standins.fakes import MemoryPullSource
 from tests.standins.functions_host import functions_host
@@ -54,9 +56,9 @@ class Site:
         self.host = self._stack.enter_context(functions_host(self.app, self._monkeypatch, overrides=overrides))
         return self
 
-    def _held(self, ask):
+    def _held(self, request):
         self.held.wait()
-        return summaries.do(self.app, "publish", ask)
+        return activities.run_activity(self.app, "publish", request)
 
     def asks(self, method, path, body=None, headers=None):
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -471,13 +473,14 @@ def test_job_that_the_host_has_forgotten_is_told_from_its_summary(notifying, ser
 
     told = notifying.asks("GET", f"jobs/{job}").body
 
-    assert {name: known[name] for name in ("job", "state", "again", "summary", "units")} == told
+    assert {name: known[name] for name in ("job", "state", "retryable", "summary", "units")} == told
 
 
 def test_job_that_was_ended_does_not_pass_for_the_one_before(pulled):
     """A sync has one id for all its times."""
     (first,) = pulled.acts("run", PULLED)
-    activities.plan(pulled.app, {"job": first["job"], "started": "2027", "unit": 0, "work": {"feed": PULLED}})
+    work = {"kind": "feed", "feed": PULLED}
+    activities.run_activity(pulled.app, "plan", {"job": first["job"], "started": "2027", "unit": 0, "work": work})
     pulled.host.durable.instances[first["job"]].status = "Terminated"
 
     told = pulled.asks("GET", f"jobs/{first['job']}").body
@@ -489,11 +492,13 @@ def test_what_an_ended_job_left_is_not_shown_of_the_next(site):
     """Both have one id, and the first could not clear up."""
     site.opens()
     for started in ("2026-02-24T12:00:00.000000", "2026-02-25T12:00:00.000000"):
-        site.app.documents.put(f"jobs/sync:{PULLED}/{started}/0/outcome", json.dumps({"at": started}).encode())
+        outcome = {"status": "skipped", "place": started}
+        name = f"jobs/sync:{PULLED}/{started}/0/unit"
+        site.app.documents.put(name, json.dumps({"outcome": outcome}).encode())
 
-    told = summaries.view(site.app, f"sync:{PULLED}", {"state": "running"})
+    told = view(site.app.documents, f"sync:{PULLED}", {"state": "running"})
 
-    assert [{"at": "2026-02-25T12:00:00.000000"}] == told["units"]
+    assert ["2026-02-25T12:00:00.000000"] == [unit["place"] for unit in told["units"]]
 
 
 # -- health
@@ -537,7 +542,7 @@ def test_deep_health_says_which_part_is_away(site, part):
     answer = site.asks("GET", "health?deep=1")
 
     assert (503, "failed") == (answer.status, answer.body["status"])
-    by_part = {one["check"]: (one["status"], one["told"], one["fix"]) for one in answer.body["checks"]}
+    by_part = {one["check"]: (one["status"], one["message"], one["fix"]) for one in answer.body["checks"]}
     assert ("failed", "sql://host/db is asleep", "Wait for sql://host") == by_part.pop(part)
     assert {("ok", "it answers", "")} == set(by_part.values())
 
@@ -557,27 +562,29 @@ def test_deep_health_says_that_the_container_is_away(site, azurite):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "function"),
+    ("method", "path", "module", "function"),
     [
-        ("GET", "health", "health"),
-        ("GET", f"jobs/{NOBODY}", "job"),
-        ("POST", f"feeds/{FEED}/run", "run_action"),
-        ("POST", "webhooks/coolr", "accepted_response"),
+        ("GET", "health", api, "health"),
+        ("GET", f"jobs/{NOBODY}", api, "job"),
+        ("POST", f"feeds/{FEED}/run", api, "run_action"),
+        ("POST", "webhooks/coolr", responses, "accepted_response"),
     ],
 )
-def test_what_nobody_foresaw_is_for_the_log(site, monkeypatch, caplog, method, path, function):
+def test_the_traceback_of_an_unexpected_error_is_in_the_log_alone(
+    site, monkeypatch, caplog, method, path, module, function
+):  # fmt: skip
     """The answer is one sentence, the same for all."""
 
     def broken(*_, **__):
         raise RuntimeError("the canary died in C:/site")
 
-    monkeypatch.setattr(api, function, broken)
-    monkeypatch.setattr(triggers, "export_notified", lambda *_: triggers.sync_job(FEED))
+    monkeypatch.setattr(module, function, broken)
+    monkeypatch.setattr(receive, "export_notified", lambda *_: triggers.sync_job(FEED))
     site.opens()
 
     answer = site.asks(method, path)
 
-    assert (500, {"error": "something went wrong that nobody foresaw; the log has it"}) == (answer.status, answer.body)
+    assert (500, {"error": "internal error; see the log"}) == (answer.status, answer.body)
     assert ["the canary died in C:/site"] == [str(one.exc_info[1]) for one in caplog.records if one.exc_info]
 
 
