@@ -65,7 +65,7 @@ param eventSubscription bool = false
 @description('Name of the Durable task hub. A new one leaves the jobs of the old one behind: see docs/deploying.md.')
 @minLength(3)
 @maxLength(45)
-param taskHubName string = 'sluice'
+param taskHubName string = 'sluicejobs'
 
 @description('When to look which syncs are due. Six fields, seconds first, UTC.')
 param syncSchedule string = '0 */5 * * * *'
