@@ -70,7 +70,7 @@ async def coolr_webhook(req: func.HttpRequest, client: df.DurableOrchestrationCl
         signature = req.headers.get("X-CoolR-Signature")
         start = await asyncio.to_thread(lambda: receive.export_notified(_app(), req.get_body(), signature))
         await _start(client, start)
-        return responses.accepted_response(start.job, _app().job_link(start.job))
+        return responses.accepted_response(start.job, _app().settings)
 
     return await _http(respond)
 
@@ -110,7 +110,7 @@ async def watchdog(timer: func.TimerRequest, client: df.DurableOrchestrationClie
             await _restart(client, stuck, checks.children(stuck, listed))
         except Exception:  # noqa: BLE001 - one that cannot be restarted must not keep the others from being checked
             _log.exception("job %s is stuck and could not be restarted", stuck.instance.id)
-        await asyncio.to_thread(opened.alerts.tell, stuck.alert())
+        await asyncio.to_thread(checks.send, opened, stuck.alert())
     await _start_all(client, await asyncio.to_thread(lambda: checks.check_all(opened)))
     finished = [status for status in df.OrchestrationRuntimeStatus if status not in _UNFINISHED]
     await client.purge_instance_history_by(_EARLIEST, old, finished)
@@ -143,7 +143,7 @@ async def feed(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> 
         name, action = req.route_params["feed"], req.route_params["action"]
         starts = await asyncio.to_thread(lambda: api.run_action(_app(), name, action, req.get_body()))
         await _start_all(client, starts)
-        return responses.started_response(name, starts, _app().job_link)
+        return responses.started_response(name, starts, _app().settings)
 
     return await _http(respond)
 

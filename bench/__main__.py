@@ -71,7 +71,7 @@ class Bench:
         return turn
 
     def _verdict(self, who: Contestant, state: Path, after: str) -> str:
-        seen = _ask("bench.check", "found", str(state / who.database), who.schema, who.kind)
+        seen = _run_module("bench.check", "found", str(state / who.database), who.schema, who.kind)
         return check.verdict(after, self._expected[after], self._alive, seen)
 
 
@@ -79,27 +79,27 @@ def main() -> None:
     if sys.argv[1:2] == ["staging"]:
         staging.main(sys.argv[2:])
         return
-    told = _arguments()
-    names = told.only.split(",") if told.only else list(CONTESTANTS)
+    options = _arguments()
+    names = options.only.split(",") if options.only else list(CONTESTANTS)
     wanted = [CONTESTANTS[name] for name in names]
-    exports, states = told.work / f"{told.rows}", told.work / "states"
-    print(f"Making the exports in {told.work} (once) ...", flush=True)
-    alive = _made(exports, told.rows)
-    bench = Bench(exports.resolve(), states.resolve(), told.rows, alive)
+    exports, states = options.work / f"{options.rows}", options.work / "states"
+    print(f"Making the exports in {options.work} (once) ...", flush=True)
+    alive = _made(exports, options.rows)
+    bench = Bench(exports.resolve(), states.resolve(), options.rows, alive)
     rounds: list[report.Round] = []
-    for number in range(1, told.runs + 1):
-        print(f"Run {number} of {told.runs}", flush=True)
+    for number in range(1, options.runs + 1):
+        print(f"Run {number} of {options.runs}", flush=True)
         turns = {(step, who.name): bench.step(who, step) for step in STEPS for who in wanted if who.installed}
         if "sluice" in names:
-            # Dry runs and three times the rows take long and are for themselves: measured once, and told so.
+            # Dry runs and three times the rows take long and are for themselves: measured once, and marked so.
             for step in EXTRA:
                 first = rounds[0][step, "sluice"] if rounds else bench.step(CONTESTANTS["sluice"], step)
                 turns[step, "sluice"] = first
         rounds.append(turns)
     shutil.rmtree(states, ignore_errors=True)
-    text = report.text(told.rows, wanted, rounds, _start_up() if "sluice" in names else None)
-    told.results.write_text(text, encoding="utf-8")
-    print(f"Written: {told.results}")
+    text = report.text(options.rows, wanted, rounds, _start_up() if "sluice" in names else None)
+    options.results.write_text(text, encoding="utf-8")
+    print(f"Written: {options.results}")
     if any(turn.verdict.startswith("wrong") for turns in rounds for turn in turns.values()):
         raise SystemExit("a table is not what it should be: see above")
 
@@ -109,7 +109,7 @@ def _made(exports: Path, rows: int) -> dict[str, Any]:
     run([sys.executable, "-m", "bench.data", str(exports.resolve()), "--rows", str(rows)], quiet(), ROOT)
     known = exports / "expected.json"
     if not known.exists() or known.stat().st_mtime < (exports / data.DONE).stat().st_mtime:
-        known.write_text(json.dumps(_ask("bench.check", "expect", str(exports.resolve()))), encoding="utf-8")
+        known.write_text(json.dumps(_run_module("bench.check", "expect", str(exports.resolve()))), encoding="utf-8")
     return dict(json.loads(known.read_text(encoding="utf-8")))
 
 
@@ -122,7 +122,7 @@ def _start_up() -> dict[str, list[float]]:
     return {"import": imports, "help": helps}
 
 
-def _ask(module: str, *arguments: str) -> dict[str, Any]:
+def _run_module(module: str, *arguments: str) -> dict[str, Any]:
     return dict(json.loads(run([sys.executable, "-m", module, *arguments], quiet(), ROOT)[1]))
 
 
@@ -136,11 +136,11 @@ def _arguments() -> argparse.Namespace:
     arguments.add_argument("--only", metavar="A,B", help=f"of {', '.join(CONTESTANTS)}")
     arguments.add_argument("--work", type=Path, default=ROOT / ".bench", help="folder for exports and databases")
     arguments.add_argument("--results", type=Path, default=ROOT / "bench" / "RESULTS.md", help="file to write")
-    told = arguments.parse_args()
-    unknown = set(told.only.split(",")) - set(CONTESTANTS) if told.only else set()
+    options = arguments.parse_args()
+    unknown = set(options.only.split(",")) - set(CONTESTANTS) if options.only else set()
     if unknown:
         arguments.error(f"nobody is called {', '.join(sorted(unknown))}")
-    return told
+    return options
 
 
 if __name__ == "__main__":

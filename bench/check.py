@@ -47,16 +47,16 @@ def found(database: str, schema: str, kind: str) -> dict[str, object]:
     with duckdb.connect(database, read_only=True) as connection:
         table = f'"{schema}".orderitem'
         columns = _columns(connection, table)
-        told: dict[str, object] = {}
+        counts: dict[str, object] = {}
         if kind == "history":
             columns = [name for name in columns if name not in ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")]
             counted = connection.execute(
                 f"SELECT count(DeletedAt), count(*) FILTER (SyncedAt > FirstSyncAt) FROM {table}"
             ).fetchall()[0]
-            told = dict(zip(("dead", "touched"), counted, strict=True))
+            counts = dict(zip(("dead", "touched"), counted, strict=True))
             table = f"{table} WHERE DeletedAt IS NULL"
         alive = list(_contents(connection, columns, f"SELECT * FROM {table}"))
-        return {"alive": alive, **told}
+        return {"alive": alive, **counts}
 
 
 def verdict(step: str, rows: Mapping[str, int], alive: Mapping[str, list[object]], seen: Mapping[str, object]) -> str:

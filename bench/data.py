@@ -132,5 +132,5 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description="Make the exports that the benchmark loads.")
     arguments.add_argument("folder", type=Path)
     arguments.add_argument("--rows", type=int, default=5_000_000)
-    told = arguments.parse_args()
-    make(told.folder, told.rows)
+    options = arguments.parse_args()
+    make(options.folder, options.rows)

@@ -2,7 +2,7 @@
 
 ``with_file_import`` spares it the rewriting of every row, naming ``direct`` the renaming of columns, and
 delete-insert is the fastest of its merge strategies here (upsert, with ``skip_unchanged_rows`` or without, takes twice
-as long for the delta). Told the key, the deletion flag (``hard_delete``) and which of two rows with a key to keep
+as long for the delta). Given key, deletion flag (``hard_delete``) and which of two rows with a key to keep
 (``dedup_sort``), it does the nearest it can to the same job; it has no guard against older rows, no FirstSyncAt and no
 tombstones, and DuckDB has its own default for memory, not the limit that the others keep to.
 

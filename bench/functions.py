@@ -64,15 +64,15 @@ QUICK = Size(runs=1, seconds=1, warm_up=5, rate=20, jobs={5: 2, 10: 1}, starts=1
 
 
 def main(arguments: Sequence[str]) -> None:
-    told = _arguments(arguments)
-    size = QUICK if told.quick else FULL._replace(runs=told.runs, seconds=told.seconds)
+    options = _arguments(arguments)
+    size = QUICK if options.quick else FULL._replace(runs=options.runs, seconds=options.seconds)
     rounds: list[functions_report.Round] = []
     for number in range(1, size.runs + 1):
         print(f"Run {number} of {size.runs}", flush=True)
         rounds.append(_round(size))
     starts = _starts(size.starts)
-    told.results.write_text(functions_report.text(rounds, starts, size), encoding="utf-8")
-    print(f"Written: {told.results}")
+    options.results.write_text(functions_report.text(rounds, starts, size), encoding="utf-8")
+    print(f"Written: {options.results}")
 
 
 def _round(size: Size) -> functions_report.Round:
@@ -101,14 +101,14 @@ def _say(name: str, size: Size, found: Mapping[str, Any]) -> None:
 
 
 def _replay(files: int, jobs: int) -> dict[str, Any]:
-    return _told(["bench.functions_replay", str(files), str(jobs)])
+    return _output(["bench.functions_replay", str(files), str(jobs)])
 
 
 # -- the webhook
 
 
-class Place(NamedTuple):
-    """Where the app keeps what it is told."""
+class StorageAddress(NamedTuple):
+    """Where the app keeps its documents."""
 
     url: str
     settings: Mapping[str, str]
@@ -140,7 +140,7 @@ class Links:
 
 
 @contextlib.contextmanager
-def _azurite() -> Iterator[Place]:
+def _azurite() -> Iterator[StorageAddress]:
     """A fresh Azurite that keeps all in memory; SystemExit where there is none to be had."""
     import psutil
     import pytest
@@ -163,7 +163,7 @@ def _azurite() -> Iterator[Place]:
         settings = {
             "STATE_URL": f"{server.blob_url}/{_STATE}", "STORAGE_CONNECTION_STRING": server.connection_string
         }  # fmt: skip
-        yield Place(server.blob_url, settings, node, f"{server.blob_url}/{_BARE}?{_sas(server)}")
+        yield StorageAddress(server.blob_url, settings, node, f"{server.blob_url}/{_BARE}?{_sas(server)}")
 
 
 def _sas(server: Any) -> str:
@@ -178,11 +178,11 @@ def _sas(server: Any) -> str:
 
 
 @contextlib.contextmanager
-def _at_once() -> Iterator[Place]:
+def _at_once() -> Iterator[StorageAddress]:
     """A storage that answers at once and keeps nothing."""
     with _process("bench.functions_storage") as (port, process):
         url = f"http://127.0.0.1:{port}/devstoreaccount1"
-        yield Place(url, {"STATE_URL": f"{url}/{_STATE}?sv=2024-11-04&sp=rwdlc&sr=c&sig=x"}, process)
+        yield StorageAddress(url, {"STATE_URL": f"{url}/{_STATE}?sv=2024-11-04&sp=rwdlc&sr=c&sig=x"}, process)
 
 
 @contextlib.contextmanager
@@ -205,20 +205,20 @@ def _process(module: str) -> Iterator[tuple[str, int]]:
             process.communicate()
 
 
-def _load(size: Size, at_once: int, storage: Callable[[], AbstractContextManager[Place]]) -> dict[str, Any]:
+def _load(size: Size, at_once: int, storage: Callable[[], AbstractContextManager[StorageAddress]]) -> dict[str, Any]:
     """A stretch of load: so many callers, or (0) a fixed schedule. All processes are fresh, for Azurite slows down as
     blobs grow in number. Whatever is refused, lost or downloaded ends the benchmark; what is late is counted."""
     with (
         storage() as place, _hub() as (binding, hub), contextlib.closing(Links()) as links,
         tempfile.TemporaryDirectory() as folder,
     ):  # fmt: skip
-        asked = {
+        request = {
             "binding": binding, "pids": {"storage": place.process, "host": hub},
             "servers": {"storage": place.url, "host": json.loads(binding)["rpcBaseUrl"]}, "links": links.address,
             "warm_up": size.warm_up, "rate": size.rate, "seconds": size.seconds, "at_once": at_once,
         }  # fmt: skip
         env = {**_settings(Path(folder), links), **place.settings}
-        found = _told(["bench.functions_load", json.dumps(asked)], env)
+        found = _output(["bench.functions_load", json.dumps(request)], env)
         kept = _kept(place) if place.bare else found["jobs"]
     if found["other"].keys() - {"late"} or found["refused"] or links.visits:
         raise SystemExit(f"not accepted: {found['other']}; elsewhere: {found['refused']}, {links.visits}")
@@ -237,7 +237,7 @@ def _settings(folder: Path, links: Links) -> dict[str, str]:
     }
 
 
-def _kept(place: Place) -> int:
+def _kept(place: StorageAddress) -> int:
     """How many notifications lie in the app's container."""
     from azure.storage.blob import ContainerClient
 
@@ -255,11 +255,11 @@ def _wire(size: Size, kind: str, at_once: int) -> dict[str, Any]:
     notification = coolr.read(delivery.body, now=now, max_age_seconds=7e5, hosts=[host], client=CLIENT)
     size_of_document = len(json.dumps(asdict(notification)).encode())
     with _azurite() as place, _hub() as (binding, _):
-        asked = {
+        request = {
             "blob": place.bare, "rpc": json.loads(binding)["rpcBaseUrl"], "bytes": size_of_document,
             "kind": kind, "at_once": at_once, "warm_up": size.warm_up, "seconds": size.seconds,
         }  # fmt: skip
-        return _told(["bench.functions_wire", json.dumps(asked)])
+        return _output(["bench.functions_wire", json.dumps(request)])
 
 
 # -- starts
@@ -293,9 +293,9 @@ def _starts(times: int) -> functions_report.Starts:
 def _costly() -> dict[str, float]:
     """Seconds that each package takes to import, without what it imports in turn."""
     command = [sys.executable, "-X", "importtime", "-c", "import function_app"]
-    told = subprocess.run(command, env=quiet(), cwd=ROOT, check=True, capture_output=True, text=True).stderr
+    output = subprocess.run(command, env=quiet(), cwd=ROOT, check=True, capture_output=True, text=True).stderr
     found: dict[str, float] = {}
-    for line in told.splitlines():
+    for line in output.splitlines():
         alone, _, name = line.removeprefix("import time:").partition("|")
         if alone.strip().isdigit():
             parts = name.rpartition("|")[2].strip().split(".")
@@ -304,7 +304,7 @@ def _costly() -> dict[str, float]:
     return found
 
 
-def _told(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> dict[str, Any]:
+def _output(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What a process of this benchmark prints."""
     _, said = run([sys.executable, "-W", "ignore", "-m", *arguments], quiet(env), ROOT)
     return dict(json.loads(said))

@@ -38,5 +38,5 @@ def _body(moment: dt.datetime, host: str) -> bytes:
         }
         for table in _TABLES
     ]
-    told = {"clientName": CLIENT, "exportType": "Full", "exportDateTime": f"{moment:%Y-%m-%dT%H:%M:%SZ}"}
-    return json.dumps({**told, "files": files}).encode()
+    notification = {"clientName": CLIENT, "exportType": "Full", "exportDateTime": f"{moment:%Y-%m-%dT%H:%M:%SZ}"}
+    return json.dumps({**notification, "files": files}).encode()

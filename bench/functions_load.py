@@ -63,7 +63,7 @@ class Phase(NamedTuple):
     accepted: int
     """Of an open loop, within those."""
     other: dict[str, int]
-    """Deliveries that were not answered with 202, by status; ``late`` without an answer in time."""
+    """Deliveries that were not answered with 202, by status; ``late`` without a response in time."""
     latencies: list[float]
     """Milliseconds, sorted."""
     cpu: dict[str, float]
@@ -71,14 +71,14 @@ class Phase(NamedTuple):
 
 
 class Load:
-    """The webhook under load. *told* is what the benchmark asks for, see ``bench.functions``."""
+    """The webhook under load. *request* is what the benchmark asks for, see ``bench.functions``."""
 
-    def __init__(self, call: Call, told: Mapping[str, Any]) -> None:
-        self._call, self._binding = call, told["binding"]
-        self._processes = {name: psutil.Process(pid) for name, pid in {"app": os.getpid(), **told["pids"]}.items()}
-        seconds = told["seconds"]
-        count = 2 + told["warm_up"] + seconds * (_MOST_A_SECOND if told["at_once"] else told["rate"])
-        self._waiting: Iterator[Delivery] = iter(list(deliveries(count, told["links"], dt.datetime.now(dt.UTC))))
+    def __init__(self, call: Call, request: Mapping[str, Any]) -> None:
+        self._call, self._binding = call, request["binding"]
+        self._processes = {name: psutil.Process(pid) for name, pid in {"app": os.getpid(), **request["pids"]}.items()}
+        seconds = request["seconds"]
+        count = 2 + request["warm_up"] + seconds * (_MOST_A_SECOND if request["at_once"] else request["rate"])
+        self._waiting: Iterator[Delivery] = iter(list(deliveries(count, request["links"], dt.datetime.now(dt.UTC))))
         self.jobs: set[str] = set()
 
     async def one(self) -> float:
@@ -157,10 +157,10 @@ class Load:
             method="POST", url="https://sluice.test/api/webhooks/coolr", body=delivery.body,
             headers={"x-coolr-signature": delivery.signature, "content-type": "application/json"},
         )  # fmt: skip
-        answer = await self._call(req=request, client=self._binding)
-        if answer.status_code == 202:
-            self.jobs.add(json.loads(answer.get_body())["job"])
-        return answer.status_code
+        response = await self._call(req=request, client=self._binding)
+        if response.status_code == 202:
+            self.jobs.add(json.loads(response.get_body())["job"])
+        return response.status_code
 
     def _cpu(self) -> dict[str, float]:
         times = {name: process.cpu_times() for name, process in self._processes.items()}
@@ -173,16 +173,16 @@ def _webhook() -> Call:
     return found
 
 
-async def _run(told: Mapping[str, Any]) -> dict[str, Any]:
-    guard = Guard({urlsplit(url).port or 0: name for name, url in told["servers"].items()})
-    load = Load(_webhook(), told)
+async def _run(request: Mapping[str, Any]) -> dict[str, Any]:
+    guard = Guard({urlsplit(url).port or 0: name for name, url in request["servers"].items()})
+    load = Load(_webhook(), request)
     sys.addaudithook(guard)
     first, second = await load.one(), await load.one()
-    await load.warm_up(told["warm_up"])
-    if told["at_once"]:
-        phase = await load.closed(told["at_once"], told["seconds"])
+    await load.warm_up(request["warm_up"])
+    if request["at_once"]:
+        phase = await load.closed(request["at_once"], request["seconds"])
     else:
-        phase = await load.open(told["rate"], told["seconds"])
+        phase = await load.open(request["rate"], request["seconds"])
     return {
         **phase._asdict(), "first": first, "second": second, "jobs": len(load.jobs),
         "connections": guard.connections, "refused": sorted(guard.refused),

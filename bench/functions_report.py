@@ -125,10 +125,10 @@ def _targets(rounds: Sequence[Round], starts: Starts, size: Size) -> str:
         found = _growth(rounds, part)
         what = f"Replay, CPU a file at {max(size.jobs):,} files to {min(size.jobs):,}, {name}"
         line(what, f"at most {_GROWTH} x", f"{found:.2f} x", round(found, 2) <= _GROWTH)
-    for storage, told in _STORAGES.items():
+    for storage, label in _STORAGES.items():
         rate = _median(rounds, lambda one, storage=storage: _rate(one.webhook[storage]["open"]))
         last = _median(rounds, lambda one, storage=storage: percentile(one.webhook[storage]["open"]["latencies"], 99))
-        where = f"storage: {told}"
+        where = f"storage: {label}"
         line(f"Webhook, {where}, sustained", f"{size.rate}/s", f"{rate:.0f}/s", rate >= _SUSTAINED * size.rate)
         line(
             f"Webhook, {where}, p99 at {size.rate}/s", f"below {_LAST_MS:.0f} ms", f"{last:.1f} ms", last < _LAST_MS
@@ -145,14 +145,14 @@ def _targets(rounds: Sequence[Round], starts: Starts, size: Size) -> str:
 def _replay(rounds: Sequence[Round]) -> str:
     lines = []
     for files in rounds[0].replay:
-        told = [one.replay[files] for one in rounds]
-        inside = [1000 * one["inside"] / one["files"] for one in told]
-        total = [1000 * one["total"] / one["files"] for one in told]
-        size, what = max(one["largest"] for one in told)
+        replays = [one.replay[files] for one in rounds]
+        inside = [1000 * one["inside"] / one["files"] for one in replays]
+        total = [1000 * one["total"] / one["files"] for one in replays]
+        size, what = max(one["largest"] for one in replays)
         lines.append([
             f"{files:,}", _spread(inside), _spread(total),
-            f"{median(one['episodes'] / one['files'] for one in told):.2f}",
-            f"{median(one['events'] / one['files'] for one in told):.1f}", f"{size} bytes ({what})",
+            f"{median(one['episodes'] / one['files'] for one in replays):.2f}",
+            f"{median(one['events'] / one['files'] for one in replays):.1f}", f"{size} bytes ({what})",
         ])  # fmt: skip
     head = (
         "files of a job",
@@ -178,17 +178,17 @@ batches in orchestrations of their own (docs/decisions/0011).
 
 def _webhook(rounds: Sequence[Round], size: Size) -> str:
     lines = []
-    for storage, told in _STORAGES.items():
-        lines.append(_stretch(rounds, f"{told}, {size.rate}/s", lambda one, s=storage: one.webhook[s]["open"]))
+    for storage, label in _STORAGES.items():
+        lines.append(_stretch(rounds, f"{label}, {size.rate}/s", lambda one, s=storage: one.webhook[s]["open"]))
         for number in rounds[0].webhook[storage]["closed"]:
             phase = lambda one, s=storage, n=number: one.webhook[s]["closed"][n]  # noqa: E731
-            lines.append(_stretch(rounds, f"{told}, {number} at once", phase))
+            lines.append(_stretch(rounds, f"{label}, {number} at once", phase))
     bare = []
-    for kind, told in (("put", "a blob"), ("both", "a blob, then a job")):
+    for kind, label in (("put", "a blob"), ("both", "a blob, then a job")):
         for number in rounds[0].bare[kind]:
             phases = [one.bare[kind][number] for one in rounds]
             bare.append([
-                f"{told}, {number} at once", _spread([_rate(phase) for phase in phases], 0),
+                f"{label}, {number} at once", _spread([_rate(phase) for phase in phases], 0),
                 *(f"{median(percentile(phase['latencies'], p) for phase in phases):.1f}" for p in (50, 95, 99)),
             ])  # fmt: skip
     to_bare = _median(rounds, lambda one: most(one.webhook["azurite"]["closed"]) / most(one.bare["both"]))
@@ -272,7 +272,7 @@ def _start(rounds: Sequence[Round], starts: Starts) -> str:
     shares = ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in costly)
     present = [name for name in _HEAVY if name in starts.modules]
     absent = [name for name in _HEAVY if name not in starts.modules]
-    told = (
+    summary = (
         f"{len(starts.modules)} modules are imported; most of the time goes to {shares} (measured once, without what"
         " each imports in turn, and slowed down by the measuring)."
     )
@@ -282,7 +282,7 @@ def _start(rounds: Sequence[Round], starts: Starts) -> str:
 
 {heavy}Not imported: {", ".join(absent)}.
 
-{textwrap.fill(told, _WIDTH, break_on_hyphens=False)}
+{textwrap.fill(summary, _WIDTH, break_on_hyphens=False)}
 """
 
 

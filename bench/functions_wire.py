@@ -18,34 +18,34 @@ from urllib.parse import urlsplit
 
 
 def main() -> None:
-    told = json.loads(sys.argv[1])
+    request = json.loads(sys.argv[1])
     numbers = iter(range(sys.maxsize))
-    with Wire(told["blob"]) as blob:
-        for _ in range(told["warm_up"]):
-            blob.send(_put(told, next(numbers)), 201)
-    print(json.dumps(_measured(told, numbers)))
+    with Wire(request["blob"]) as blob:
+        for _ in range(request["warm_up"]):
+            blob.send(_put(request, next(numbers)), 201)
+    print(json.dumps(_measured(request, numbers)))
 
 
-def _measured(told: Mapping[str, Any], numbers: Iterator[int]) -> dict[str, Any]:
+def _measured(request: Mapping[str, Any], numbers: Iterator[int]) -> dict[str, Any]:
     """So many threads, each of which calls again as soon as it is answered."""
     latencies: list[float] = []
     failed: list[BaseException] = []
     since = time.perf_counter()
-    until = since + told["seconds"]
+    until = since + request["seconds"]
 
     def caller() -> None:
         try:
-            with Wire(told["blob"]) as blob, Wire(told["rpc"]) as rpc:
+            with Wire(request["blob"]) as blob, Wire(request["rpc"]) as rpc:
                 while (began := time.perf_counter()) < until:
                     number = next(numbers)
-                    blob.send(_put(told, number), 201)
-                    if told["kind"] == "both":
-                        rpc.send(_post(told, number), 202)
+                    blob.send(_put(request, number), 201)
+                    if request["kind"] == "both":
+                        rpc.send(_post(request, number), 202)
                     latencies.append(1000 * (time.perf_counter() - began))
         except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that waits
             failed.append(error)
 
-    threads = [threading.Thread(target=caller) for _ in range(told["at_once"])]
+    threads = [threading.Thread(target=caller) for _ in range(request["at_once"])]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -92,11 +92,11 @@ class Wire:
         return found
 
 
-def _put(told: Mapping[str, Any], number: int) -> bytes:
+def _put(request: Mapping[str, Any], number: int) -> bytes:
     """A blob as large as what is kept of a delivery."""
-    parts = urlsplit(told["blob"])
+    parts = urlsplit(request["blob"])
     target = f"{parts.path}/bare-{number:032d}?{parts.query}"
-    body = b"x" * told["bytes"]
+    body = b"x" * request["bytes"]
     head = (
         f"PUT {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nx-ms-blob-type: BlockBlob\r\nx-ms-version: 2024-11-04\r\n"
         f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -104,11 +104,11 @@ def _put(told: Mapping[str, Any], number: int) -> bytes:
     return head.encode() + body
 
 
-def _post(told: Mapping[str, Any], number: int) -> bytes:
-    parts = urlsplit(told["rpc"])
+def _post(request: Mapping[str, Any], number: int) -> bytes:
+    parts = urlsplit(request["rpc"])
     body = json.dumps(json.dumps({"work": {"notice": f"{number:032d}"}})).encode()
     head = (
-        f"POST {parts.path}orchestrators/export/bare:{number:032d} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        f"POST {parts.path}orchestrators/export_job/bare:{number:032d} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -36,7 +36,7 @@ def first_full(connection: duckdb.DuckDBPyConnection, file: str, now: str, kind:
         f"""CREATE TABLE {TABLE} AS SELECT *, {now} AS FirstSyncAt, {now} AS SyncedAt, 'first' AS SyncedBy,
         CASE WHEN {FLAG} THEN {CURSOR} END AS DeletedAt FROM read_parquet('{file}')"""
     )
-    _refuse_twins(connection, TABLE)
+    _refuse_duplicates(connection, TABLE)
 
 
 def second_full(connection: duckdb.DuckDBPyConnection, file: str, now: str, kind: str) -> None:
@@ -72,12 +72,12 @@ def delta(connection: duckdb.DuckDBPyConnection, file: str, now: str, kind: str)
 def _incoming(connection: duckdb.DuckDBPyConnection, file: str, kind: str) -> list[str]:
     """Make ``incoming``, a temporary VIEW of the file or TABLE with its rows; all its columns but the key."""
     connection.execute(f"CREATE TEMP {kind} incoming AS SELECT * FROM read_parquet('{file}')")
-    _refuse_twins(connection, "incoming")
+    _refuse_duplicates(connection, "incoming")
     described = connection.execute("DESCRIBE incoming").fetchall()
     return [f'"{name}"' for name, *_ in described if name != KEY]
 
 
-def _refuse_twins(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+def _refuse_duplicates(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     rows, keys = connection.execute(f"SELECT count(*), count(DISTINCT {KEY}) FROM {table}").fetchall()[0]
     if rows != keys:
         raise SystemExit(f"{rows} rows have only {keys} keys")

@@ -103,20 +103,20 @@ class Bench:
 
 
 def main(given: list[str]) -> None:
-    told = _arguments(given)
+    options = _arguments(given)
     from tests.servers.postgres import Postgres, postgres_programs
 
-    exports, states = told.work / f"{told.rows}", told.work / "postgres"
+    exports, states = options.work / f"{options.rows}", options.work / "postgres"
     shutil.rmtree(states, ignore_errors=True)
     states.mkdir(parents=True)
-    run([sys.executable, "-m", "bench.data", str(exports.resolve()), "--rows", str(told.rows)], quiet(), ROOT)
+    run([sys.executable, "-m", "bench.data", str(exports.resolve()), "--rows", str(options.rows)], quiet(), ROOT)
     turns: dict[tuple[str, str], list[Turn]] = {}
     loads: list[float] = []
     with Postgres(postgres_programs(), SETTINGS) as server:
         version = server.connect().execute("SHOW server_version").fetchone()[0]
-        bench = Bench(server, exports.resolve(), states.resolve(), told.rows)
-        for number in range(told.runs):
-            print(f"Run {number + 1} of {told.runs}", flush=True)
+        bench = Bench(server, exports.resolve(), states.resolve(), options.rows)
+        for number in range(options.runs):
+            print(f"Run {number + 1} of {options.runs}", flush=True)
             for step in STEPS:
                 for who in list(WHO)[:: 1 if number % 2 == 0 else -1]:
                     loads.append(os.getloadavg()[0])
@@ -124,8 +124,8 @@ def main(given: list[str]) -> None:
                 if not bench.right(step):
                     raise SystemExit(f"the tables differ after {step}: {[bench.contents(who, step) for who in WHO]}")
     shutil.rmtree(states)
-    told.results.write_text(_text(told.rows, turns, version, loads), encoding="utf-8")
-    print(f"Written: {told.results}")
+    options.results.write_text(_text(options.rows, turns, version, loads), encoding="utf-8")
+    print(f"Written: {options.results}")
 
 
 def _text(rows: int, turns: dict[tuple[str, str], list[Turn]], version: str, loads: list[float]) -> str:
@@ -151,9 +151,9 @@ def _text(rows: int, turns: dict[tuple[str, str], list[Turn]], version: str, loa
             values = [median(getattr(turn, name) for turn in mine) for name in Turn._fields]
             clock = median(a.wall / b.wall for a, b in zip(mine, plain, strict=True))
             cpu = median((a.client + a.server) / (b.client + b.server) for a, b in zip(mine, plain, strict=True))
-            told = [f"{value:.2f}" for value in (*values[:3], clock, cpu)]
-            told.insert(3, f"{values[3]:.0f}")
-            lines.append(f"| {step} | {label} | {' | '.join(told)} |")
+            cells = [f"{value:.2f}" for value in (*values[:3], clock, cpu)]
+            cells.insert(3, f"{values[3]:.0f}")
+            lines.append(f"| {step} | {label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

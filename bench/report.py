@@ -77,15 +77,15 @@ def _environment(wanted: Iterable[Contestant]) -> str:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as told:  # noqa: PTH123 - not a file of ours
-            return next(line.split(":")[1].strip() for line in told if line.startswith("model name"))
+        with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:  # noqa: PTH123 - not a file of ours
+            return next(line.split(":")[1].strip() for line in cpuinfo if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.machine()
 
 
 def _peer_version(who: Contestant) -> str:
-    ask = [str(who.python), "-c", "from importlib.metadata import version; print(version('dlt'))"]
-    return subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+    command = [str(who.python), "-c", "from importlib.metadata import version; print(version('dlt'))"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _step(step: str, rows: int, wanted: Sequence[Contestant], rounds: Sequence[Round]) -> str:

@@ -1,6 +1,6 @@
-"""Sluice as its user starts it: ``sluice load FOLDER --tables orderitem``, all settings but the places left alone.
+"""Sluice as its user starts it: ``sluice load FOLDER --tables orderitem``, all settings but the URLs at their defaults.
 
-Every check is on: the file is hashed, each batch goes through the contract, twins are looked for, outcomes must add
+Every check is on: the file is hashed, each batch goes through the contract, duplicate keys are found, outcomes must add
 up, the run is recorded in the warehouse and the work in the ledger.
 """
 
@@ -15,8 +15,8 @@ DATABASE = "warehouse.duckdb"
 
 def command(step: str, exports: Path) -> list[str]:
     """*step* may end in ``dry run`` or ``again``."""
-    asked = ["--dry-run"] if step.endswith("dry run") else ["--again"] if step.endswith("again") else []
-    return [sys.executable, "-m", "shared", "load", str(exports), "--tables", "orderitem", "--json", *asked]
+    flags = ["--dry-run"] if step.endswith("dry run") else ["--again"] if step.endswith("again") else []
+    return [sys.executable, "-m", "shared", "load", str(exports), "--tables", "orderitem", "--json", *flags]
 
 
 def settings(state: Path) -> dict[str, str]:

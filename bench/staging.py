@@ -49,14 +49,14 @@ Round = Mapping[str, Cost]
 
 
 def main(arguments: Sequence[str]) -> None:
-    told = _arguments(arguments)
-    exports = (told.work / f"{told.rows}").resolve()
-    run([sys.executable, "-m", "bench.data", str(exports), "--rows", str(told.rows)], quiet(), ROOT)
+    options = _arguments(arguments)
+    exports = (options.work / f"{options.rows}").resolve()
+    run([sys.executable, "-m", "bench.data", str(exports), "--rows", str(options.rows)], quiet(), ROOT)
     rounds: list[Round] = []
-    for number in range(1, told.runs + 1):
-        print(f"Run {number} of {told.runs}", flush=True)
+    for number in range(1, options.runs + 1):
+        print(f"Run {number} of {options.runs}", flush=True)
         rounds.append(_round(exports / data.FILES["first"]))
-    print(text(told.rows, rounds))
+    print(text(options.rows, rounds))
 
 
 def text(rows: int, rounds: Sequence[Round]) -> str:

@@ -2,17 +2,17 @@
 // Azure SQL database, a key vault and Application Insights. Nothing here has a password or a shared key: the app
 // signs in everywhere with its own identity.
 //
-// It is deployed twice, for events can only be sent to code that runs: without eventSubscription, then the code,
-// then with it. docs/deploying.md has the commands.
+// Deploy it twice, because Event Grid sends events only to code that runs: first without eventSubscription, then the
+// code, then with it. docs/deploying.md has the commands.
 
 targetScope = 'resourceGroup'
 
-@description('Short name of the installation: lower-case letters, digits, hyphens. Names of resources begin with it.')
+@description('Short name of the installation: lower-case letters, digits, hyphens. Resource names begin with it.')
 @minLength(2)
 @maxLength(20)
 param name string = 'sluice'
 
-@description('Region of all resources. It has to offer Flex Consumption.')
+@description('Region of all resources. It must offer Flex Consumption.')
 param location string = resourceGroup().location
 
 @description('Python version of the function app.')
@@ -23,16 +23,16 @@ param pythonVersion string = '3.13'
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
 
-@description('Most instances the function app may grow to.')
+@description('Maximum number of instances of the function app.')
 @minValue(40)
 @maxValue(1000)
 param maximumInstanceCount int = 40
 
-@description('Instances that wait for jobs all the time, so that none waits for a cold start. Each is billed for its memory every second, used or not. 0: none.')
+@description('Instances that are always ready, so that no job waits for a cold start. The memory of each is billed every second, used or not. 0: none.')
 @minValue(0)
 param alwaysReadyDurable int = 1
 
-@description('The same for what takes the events of arrived files. It only saves the cold start.')
+@description('The same for the function that receives events of arrived files. It only avoids the cold start.')
 @minValue(0)
 param alwaysReadyBlob int = 0
 
@@ -53,53 +53,53 @@ param sqlAdminType string = 'Group'
 @description('Name of the database that receives the tables.')
 param sqlDatabaseName string = 'sluice'
 
-@description('Most vCores of the serverless database. Its log rate, which bounds loading, grows with them up to 8.')
+@description('Maximum vCores of the serverless database. Its log rate, which limits loading, grows with them up to 8.')
 param sqlMaxVCores int = 4
 
-@description('Minutes without a query until the database pauses; -1 keeps it awake. The first call after a pause waits for it.')
+@description('Minutes without a query until the database pauses; -1 keeps it awake. The first call after a pause waits until the database has resumed.')
 param sqlAutoPauseMinutes int = 60
 
-@description('Whether events of arrived files are sent to the app. Its code has to run by then: false at first, true ever after.')
+@description('Whether events of arrived files are sent to the app. The code must run before: false for the first deployment, then true.')
 param eventSubscription bool = false
 
-@description('Name of the Durable task hub. A new one leaves the jobs of the old one behind: see docs/deploying.md.')
+@description('Name of the Durable task hub. Jobs of the old hub do not continue in a new one: see docs/deploying.md.')
 @minLength(3)
 @maxLength(45)
 param taskHubName string = 'sluicejobs'
 
-@description('When to look which syncs are due. Six fields, seconds first, UTC.')
+@description('When to start the syncs that are due. Six fields, seconds first, UTC.')
 param syncSchedule string = '0 */5 * * * *'
 
-@description('When to look for files that no event announced. Six fields, seconds first, UTC.')
+@description('When to search for files that no event announced. Six fields, seconds first, UTC.')
 param reconcileSchedule string = '0 10 * * * *'
 
-@description('When to look for what is late or stuck. Six fields, seconds first, UTC.')
+@description('When to search for late feeds and stuck jobs. Six fields, seconds first, UTC.')
 param watchdogSchedule string = '0 */15 * * * *'
 
 @description('Client of the CoolR system whose exports are loaded. Empty: the only one found.')
 param coolrClient string = ''
 
-@description('Hosts, with commas, that the links of a notification of CoolR may lead to. Empty: notifications are refused.')
+@description('Comma-separated hosts that links in CoolR notifications may point to. Empty: notifications are refused.')
 param coolrWebhookHosts string = ''
 
-@description('What is posted to ALERT_URL: for a Teams workflow, a Slack webhook, or JSON for a Logic App.')
+@description('Format of alerts for ALERT_URL: teams for a Teams workflow, slack for a Slack webhook, json for a Logic App.')
 @allowed(['teams', 'slack', 'json'])
 param alertFormat string = 'teams'
 
-@description('Whether flawless exports and syncs are told of too, or problems alone.')
+@description('Whether summaries are sent for all exports and syncs, or only for those with problems.')
 @allowed(['all', 'problems'])
 param alertOn string = 'all'
 
-@description('Address that Azure Monitor writes to when events do not reach the app, which cannot tell of that itself. Empty: nobody.')
+@description('E-mail address that Azure Monitor alerts when events do not reach the app; the app cannot detect that itself. Empty: nobody.')
 param alertEmail string = ''
 
-@description('Power BI dataset to refresh after an export: <workspace id>/<dataset id>. Empty: none.')
+@description('Power BI dataset that is refreshed after an export: <workspace id>/<dataset id>. Empty: none.')
 param powerBiDataset string = ''
 
-@description('Settings that are secret, such as COOLR_WEBHOOK_SECRET, ALERT_URL, DOWNSTREAM_URL, SFTP_PASSWORD: name of the setting to the name of its secret in the key vault. The secret has to be there first.')
+@description('Settings that are secret, such as COOLR_WEBHOOK_SECRET, ALERT_URL, DOWNSTREAM_URL, SFTP_PASSWORD: name of the setting to the name of its secret in the key vault. Create the secret first.')
 param secretSettings object = {}
 
-@description('Further settings by name, see README.md. They win over those that stand here.')
+@description('Further settings by name, see docs/settings.md. They override the settings in this template.')
 param extraSettings object = {}
 
 @description('Days that logs are kept.')
@@ -132,7 +132,7 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' 
   tags: tags
 }
 
-// ---- storage: exports in, staging for bulk loads, the app's state, the ledger, the host's own state ----------
+// ---- storage: exports in, staging for bulk loads, the app's documents, the ledger, the host's state -----------
 
 resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: 'st${plain}${unique}'
@@ -181,7 +181,7 @@ resource stagingContainer 'Microsoft.Storage/storageAccounts/blobServices/contai
   }
 }
 
-// Payloads of webhooks hold links with signatures, so nothing but the app may read them.
+// Payloads of webhooks contain links with signatures, so only the app may read them.
 resource stateContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
   parent: blobService
   name: 'state'
@@ -207,9 +207,9 @@ resource deploymentContainer 'Microsoft.Storage/storageAccounts/blobServices/con
   }
 }
 
-// What nobody needs any longer: dead letters, and parts for bulk loads that a run which died has left behind.
+// What is no longer needed: dead letters, and parts of bulk loads that a dead run left behind.
 var daysKept = {
-  'dead-letters': 21 // well before the app forgets that it told of them (KEEP_JOBS), or it would tell of them again
+  'dead-letters': 21 // well before the app forgets that it sent the alert (KEEP_JOBS), or it would send it again
   staging: 7
 }
 
@@ -455,7 +455,7 @@ resource functionApp 'Microsoft.Web/sites@2024-04-01' = {
       minTlsVersion: '1.2'
     }
   }
-  // The identity must be let in before the site is made.
+  // The identity needs its roles before the site is created.
   dependsOn: [
     storageAccess
     keyVaultAccess
@@ -463,7 +463,7 @@ resource functionApp 'Microsoft.Web/sites@2024-04-01' = {
   ]
 }
 
-// Runtime, version and scale stand in functionAppConfig; Flex Consumption refuses the settings that held them before.
+// Runtime, version and scale are in functionAppConfig; Flex Consumption refuses the app settings of the same purpose.
 var hostSettings = {
   AzureWebJobsStorage__credential: 'managedidentity'
   AzureWebJobsStorage__clientId: identity.properties.clientId
@@ -473,13 +473,13 @@ var hostSettings = {
   ExportsStorage__credential: 'managedidentity'
   ExportsStorage__clientId: identity.properties.clientId
   ExportsStorage__blobServiceUri: blobs
-  ExportsStorage__queueServiceUri: storage.properties.primaryEndpoints.queue // a blob trigger fails to start without
+  ExportsStorage__queueServiceUri: storage.properties.primaryEndpoints.queue // a blob trigger does not start without it
   APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
   AZURE_CLIENT_ID: identity.properties.clientId // which identity the app's own calls use
   PYTHON_THREADPOOL_THREAD_COUNT: string(threads)
   TASKHUB_NAME: taskHubName
-  BLOB_TRIGGER_SOURCE: 'EventGrid' // the only one that Flex Consumption knows
+  BLOB_TRIGGER_SOURCE: 'EventGrid' // the only source that Flex Consumption supports
   SYNC_SCHEDULE: syncSchedule
   RECONCILE_SCHEDULE: reconcileSchedule
   WATCHDOG_SCHEDULE: watchdogSchedule
@@ -505,7 +505,7 @@ var secretReferences = toObject(
   setting => '@Microsoft.KeyVault(VaultName=${keyVault.name};SecretName=${setting.value})'
 )
 
-// All there are: what was set by hand is gone after a deployment.
+// All settings: a deployment overwrites what was set by hand.
 resource functionSettings 'Microsoft.Web/sites/config@2024-04-01' = {
   parent: functionApp
   name: 'appsettings'
@@ -535,7 +535,7 @@ module events 'modules/events.bicep' = {
 @description('Name of the function app: the target of code deployment.')
 output functionAppName string = functionApp.name
 
-@description('Name of the identity to put into the database as a user.')
+@description('Name of the identity that becomes a user of the database.')
 output identityName string = identity.name
 
 @description('Address of the SQL server.')
@@ -550,16 +550,16 @@ output insightsName string = insights.name
 @description('Name of the storage account.')
 output storageName string = storage.name
 
-@description('Address of the container that exports are put into.')
+@description('URL of the container for exports.')
 output exportsUrl string = '${blobs}${exportsContainer.name}'
 
-@description('Address of the container for bulk loads.')
+@description('URL of the container for bulk loads.')
 output stagingUrl string = '${blobs}${stagingContainer.name}'
 
-@description('Address of the operations API; each call needs a key of the app.')
+@description('URL of the operations API; each call needs a function key.')
 output apiUrl string = 'https://${functionApp.properties.defaultHostName}/api'
 
-@description('Address that CoolR sends its notifications to; it needs a key of the function coolr_webhook.')
+@description('URL for notifications of CoolR; it needs a key of the function coolr_webhook.')
 output webhookUrl string = 'https://${functionApp.properties.defaultHostName}/api/webhooks/coolr'
 
 @description('Name of the key vault that holds the secrets of source systems.')

@@ -12,16 +12,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from shared import catalog
-from shared.alerts import Alerts
-from shared.azure import storage
 from shared.catalog import System
 from shared.documents import Documents, open_documents
-from shared.documents.throttle import AlertThrottle
 from shared.errors import ConfigError
-from shared.jobs.feed_state import FeedStates
 from shared.ledger import Ledger, open_ledger
 from shared.model import Feed, Finding, Json, Record, Run
 from shared.pipeline import folder
@@ -61,26 +56,6 @@ class App:
     def load(self, location: str, options: LoadOptions, watch: Progress | None = None) -> Iterator[Result]:
         """Take the exports at *location*, a result as each is done. See shared.pipeline.folder."""
         return folder.load(self, location, options, watch or Progress())
-
-    # -- what jobs need beside the verbs
-
-    @property
-    def feed_states(self) -> FeedStates:
-        return FeedStates(self.documents)
-
-    @property
-    def alerts(self) -> Alerts:
-        return Alerts(self.settings, AlertThrottle(self.documents, self.now))
-
-    def job_link(self, job: str) -> str:
-        """Where to look at a job."""
-        host = self.settings.website_hostname
-        scheme = "http" if storage.is_loopback(host.partition(":")[0]) else "https"
-        return f"{scheme}://{host}/api/jobs/{quote(job)}"
-
-    def token(self, scope: str) -> str:
-        """A token of this app's identity for *scope*."""
-        return storage.credential().get_token(scope).token
 
     # -- looking and mending
 

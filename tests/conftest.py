@@ -129,7 +129,7 @@ def tsql_problems() -> Callable[[str], list[parser.Problem]]:
 
 
 @pytest.fixture(params=BOTH)
-def house(request: pytest.FixtureRequest) -> Iterator[SourceTable]:
+def source_table(request: pytest.FixtureRequest) -> Iterator[SourceTable]:
     """A fresh, empty database on either server, for pull feeds to read."""
     server = request.getfixturevalue(request.param)
     name = server.create_database()

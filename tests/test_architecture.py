@@ -36,18 +36,13 @@ ENTRY_POINTS = {"shared.__main__"}
 """Scripts that only start a host."""
 
 STILL = {
-    "app imports alerts": "jobs",
-    "app imports jobs": "jobs",
-    "circle: app, jobs, pipeline": "jobs, pipeline",
+    "circle: app, pipeline": "pipeline",
     "circle: app, pipeline.checks, pipeline.folder": "pipeline",
     "circle: azure, remote, stores": "remote",
     "circle: warehouses.merge.ddl, warehouses.merge.session, warehouses.merge.shape": "warehouses",
     "cli.main imports sources.exports": "pipeline",
     "cli.sql_setup imports azure": "azuresql",
     "cli.sql_setup imports warehouses.azure_sql": "azuresql",
-    "jobs.summaries imports web.webhooks": "jobs",
-    "jobs.triggers imports web.webhooks": "jobs",
-    "jobs.work_items imports web.webhooks": "jobs",
     "pipeline.checks imports app": "pipeline",
     "pipeline.folder imports app": "pipeline",
     "remote imports stores": "remote",
@@ -248,6 +243,105 @@ def test_nothing_private_is_imported():
     assert [] == private
 
 
+# -- pictures: every node exists, every arrow is a call
+
+
+class Node(NamedTuple):
+    """What a box of a picture names: a module of shared (or function_app) and a function, class or method in it."""
+
+    module: str
+    name: str
+
+
+def pictures() -> list[list[tuple[Node, str, Node]]]:
+    """The arrows of each flowchart on the page whose boxes read ``module: name``."""
+    blocks = re.findall(r"```mermaid\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    return [_arrows(block) for block in blocks]
+
+
+def _arrows(block: str) -> list[tuple[Node, str, Node]]:
+    nodes = {id: Node(*label.split(": ")) for id, label in re.findall(r'(\w+)\["([^"]+)"\]', block)}
+    lines = [re.sub(r'\["[^"]+"\]', "", line).split() for line in block.splitlines()[1:] if line.strip()]
+    assert all(len(line) == 3 and line[1] in {"-->", "-.->"} for line in lines), "one arrow a line"
+    return [(nodes[start], arrow, nodes[end]) for start, arrow, end in lines]
+
+
+def module_of(node: Node) -> ast.Module:
+    path = ROOT / f"{node.module}.py"
+    if node.module != "function_app":
+        path = ROOT / "shared" / f"{node.module.replace('.', '/')}.py"
+        path = path if path.exists() else path.with_suffix("") / "__init__.py"
+    return parsed(path)
+
+
+def definition(node: Node) -> ast.AST | None:
+    """The function, class, method or constant that *node* names."""
+    found: ast.AST | None = module_of(node)
+    for part in node.name.split("."):
+        found = next((one for one in getattr(found, "body", ()) if part in _defined(one)), None)
+    return found
+
+
+def _defined(statement: ast.AST) -> set[str]:
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {statement.name}
+    targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def mentioned(node: Node) -> set[str]:
+    """Names and words that *node* uses, and what of its module it uses uses in turn."""
+    module = module_of(node)
+    here = {name: one for one in module.body for name in _defined(one)}
+    methods = {
+        method.name: method
+        for one in module.body
+        if isinstance(one, ast.ClassDef)
+        for method in one.body
+        if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    found: set[str] = set()
+    waiting = [definition(node)]
+    while waiting:
+        tree = waiting.pop()
+        new = (_words(tree) if tree else set()) - found
+        found |= new
+        waiting += [known[name] for known in (here, methods) for name in new if name in known]
+    return found
+
+
+def _words(tree: ast.AST) -> set[str]:
+    names = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)}
+    names |= {one.attr for one in ast.walk(tree) if isinstance(one, ast.Attribute)}
+    return names | {one.value for one in ast.walk(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+
+
+def untrue(start: Node, arrow: str, end: Node) -> str | None:
+    """Why an arrow is none. Solid: a call or an import. Dotted: found by name, or the port's method in an engine."""
+    last = end.name.rpartition(".")[2]
+    if arrow == "-.->" and last == start.name.rpartition(".")[2]:
+        return None
+    known = {module for one in imports() if short_name(one.importer) == start.module for module in [one.imported]}
+    reachable = {short_name(module) for module in known} | {start.module}
+    if arrow == "-->" and "." not in end.name and not {end.module, package_of(end.module)} & reachable:
+        return f"{start.module} does not import {end.module}"
+    return None if last in mentioned(start) else f"{start.module}: {start.name} does not use {last}"
+
+
+def test_pictures_name_what_exists():
+    """Every box is a function, class or method at that place."""
+    nodes = {node for picture in pictures() for start, _, end in picture for node in (start, end)}
+
+    assert [] == sorted(f"{node.module}: {node.name}" for node in nodes if definition(node) is None)
+
+
+def test_arrows_of_pictures_are_calls():
+    """Whoever follows a picture finds each next step in the code of the one before."""
+    arrows = [arrow for picture in pictures() for arrow in picture]
+
+    assert [] == [reason for arrow in arrows if (reason := untrue(*arrow))]
+
+
 # -- siblings
 
 
@@ -349,6 +443,41 @@ def test_start_needs_no_heavy_library(module):
 
 
 # -- the rules can fail
+
+
+@pytest.mark.parametrize(
+    ("arrow", "reason"),
+    [
+        ((Node("pipeline.verbs", "publish"), "-->", Node("ledger", "Ledger.commit")), None),
+        (
+            (
+                Node("warehouses", "Warehouse.merge"),
+                "-.->",
+                Node("warehouses.server.warehouse", "ServerWarehouse.merge"),
+            ),
+            None,
+        ),
+        (
+            (Node("pipeline.verbs", "plan"), "-->", Node("warehouses", "Warehouse.merge")),
+            "pipeline.verbs: plan does not use merge",
+        ),
+        (
+            (Node("contract.conform", "Contract"), "-->", Node("web.api", "health")),
+            "contract.conform does not import web.api",
+        ),
+    ],
+)
+def test_untrue_arrows_are_found(arrow, reason):
+    """A call that does not exist, and one into a module that is not imported."""
+    assert reason == untrue(*arrow)
+
+
+def test_missing_box_is_found():
+    """A function that was renamed, and a method of a class."""
+    assert definition(Node("pipeline.verbs", "plan"))
+    assert definition(Node("ledger", "Ledger.commit"))
+    assert definition(Node("pipeline.verbs", "planned")) is None
+    assert definition(Node("ledger", "Ledger.committed")) is None
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_host_signs_in_to_its_storage_and_that_of_the_exports():
     assert "storage.properties.primaryEndpoints.table" == deployed()["AzureWebJobsStorage__tableServiceUri"]
 
 
-def test_host_is_told_of_exports_by_events():
+def test_host_learns_of_exports_by_events():
     """Flex Consumption refuses an app that polls for blobs."""
     assert "'EventGrid'" == deployed()["BLOB_TRIGGER_SOURCE"]
 
@@ -122,7 +122,7 @@ def test_host_is_told_of_exports_by_events():
         ("DEAD_LETTER_URL", "dead-letters"),
     ],
 )
-def test_each_place_is_a_container_that_is_made(name, container):
+def test_each_url_is_a_container_that_is_made(name, container):
     """And is no one else's: no two settings share one."""
     symbol = re.fullmatch(r"'\$\{blobs\}\$\{(\w+)\.name\}'", deployed()[name])[1]
 
@@ -220,15 +220,15 @@ def test_subscription_waits_for_the_settings():
     assert "functionSettings" in lines(module[: module.index("\n}\n")])
 
 
-def test_operators_hear_of_events_that_do_not_arrive():
-    """The watchdog cannot tell that its app is down."""
+def test_operators_are_alerted_of_events_that_do_not_arrive():
+    """The watchdog cannot notice that its app is down."""
     assert {"DeliveryAttemptFailCount", "DeadLetteredCount"} == set(re.findall(r"metric: '(\w+)'", events()))
 
 
 # -- storage and access
 
 
-def test_nothing_is_let_in_with_a_key_or_a_password():
+def test_nothing_signs_in_with_a_key_or_a_password():
     """Identities alone: there is nothing to leak, and nothing to rotate."""
     text = main()
 
@@ -271,15 +271,15 @@ def test_app_may_use_blobs_queues_and_tables():
     assert ["blobDataOwner", "queueDataContributor", "tableDataContributor"] == granted
 
 
-def test_what_is_swept_is_in_containers_that_are_made():
-    """A rule for a name that is not there sweeps nothing."""
+def test_rules_that_delete_old_blobs_name_containers_that_are_made():
+    """A rule for a name that does not exist deletes nothing."""
     assert {"dead-letters", "staging"} == kept().keys()
     assert kept().keys() <= set(containers().values())
     assert "prefixMatch: ['${kept.key}/']" in main()
 
 
-def test_dead_letters_go_before_it_is_forgotten_that_they_were_told_of():
-    """Or the watchdog would tell of them again. Azure sweeps a day or two late."""
+def test_dead_letters_are_deleted_before_their_alert_is_forgotten():
+    """Or the watchdog would send it again. Azure deletes a day or two late."""
     assert (kept()["dead-letters"] + 3) * 86_400 <= Settings.from_env({}).keep_jobs
 
 
@@ -298,7 +298,7 @@ def test_container_of_the_code_is_made_before_the_app():
     assert "value: '${blobs}${deploymentContainer.name}'" in lines(resource(main(), "functionApp"))
 
 
-def test_identity_is_let_in_before_the_app_is_made():
+def test_identity_has_its_roles_before_the_app_is_made():
     """It reads its code and its secrets as soon as it exists."""
     assert {"storageAccess", "keyVaultAccess", "insightsAccess"} <= lines(resource(main(), "functionApp"))
 
@@ -326,7 +326,7 @@ def test_everything_with_a_name_is_used(template):
     assert [] == [name for name in names if len(re.findall(rf"\b{name}\b", text)) < 2]
 
 
-def test_modules_get_what_they_ask_for():
+def test_modules_get_every_parameter():
     """Nothing less, nothing else; and every module is used."""
     called = dict(re.findall(r"^module (\w+) '([\w/.]+)'", main(), re.MULTILINE))
 
@@ -369,7 +369,7 @@ def test_guide_gives_parameters_that_exist():
     assert wanted <= given.keys()
 
 
-def test_guide_asks_for_outputs_that_exist():
+def test_guide_reads_outputs_that_exist():
     """An output that does not exist is read as nothing."""
     read = set(re.findall(r"[(`]output (\w+)", GUIDE))
 
@@ -423,7 +423,7 @@ def containers():
 
 
 def kept():
-    """After how many days what a container holds is swept."""
+    """After how many days the content of a container is deleted."""
     found = re.findall(r"^  '?([\w-]+)'?: (\d+)", block(main(), "var daysKept = {"), re.MULTILINE)
     return {name: int(days) for name, days in found}
 

@@ -58,7 +58,7 @@ def test_every_supported_python_is_tried():
 
 
 def test_nothing_that_clashes_with_the_worker_is_deployed():
-    """It brings grpc and protobuf of its own, and logs go through the host: a second exporter tells all twice."""
+    """The worker has its own grpc and protobuf, and the host sends logs: a second exporter would send them twice."""
     wanted, seen = set(_pinned("requirements.txt", f"3.{sys.version_info.minor}")), set()
     while wanted - seen:
         name = (wanted - seen).pop()
@@ -83,7 +83,7 @@ def test_every_limit_of_the_host_is_the_thread_count():
 
 
 def test_host_knows_every_setting_of_durable():
-    """One that it does not know changes nothing, and nobody is told."""
+    """One that it does not know changes nothing, without an error."""
     durable = _json("host.json")["extensions"]["durableTask"]
     known = {"hubName", "maxConcurrentActivityFunctions", "maxConcurrentOrchestratorFunctions", "storageProvider"}
 
@@ -91,12 +91,12 @@ def test_host_knows_every_setting_of_durable():
     assert {"type", "partitionCount", "maxQueuePollingInterval"} == durable["storageProvider"].keys()
 
 
-def test_queues_are_looked_at_often_enough():
+def test_queues_are_polled_often_enough():
     """A job that starts on an idle app waits for this long."""
     assert "00:00:10" == _json("host.json")["extensions"]["durableTask"]["storageProvider"]["maxQueuePollingInterval"]
 
 
-def test_step_ends_before_its_job_counts_as_stuck():
+def test_activity_ends_before_its_job_counts_as_stuck():
     """One that hangs would run beside the next attempt. Half an hour, the host's default, is short for a merge."""
     hours, minutes, seconds = map(int, _json("host.json")["functionTimeout"].split(":"))
 
@@ -124,7 +124,7 @@ def test_event_of_a_blob_is_tried_a_few_times_at_most():
 
 
 def test_settings_that_bindings_read_have_a_sample():
-    """host.json and the triggers ask for nothing that the sample leaves out."""
+    """host.json and the triggers read nothing that the sample leaves out."""
     assert _bindings() <= _sample().keys()
 
 
@@ -180,7 +180,7 @@ def test_what_git_ignores_is_not_deployed_either():
 
 
 def test_help_lists_every_target():
-    """A target nobody can find is not there."""
+    """A target that is not listed is not found."""
     targets = re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     shown = subprocess.run(["make", "help"], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
@@ -191,7 +191,7 @@ def test_help_lists_every_target():
 def test_indexing_imports_little():
     """A cold start pays for the SDK and the names of the jobs; the app itself comes with its first call."""
     heavy = {"duckdb", "paramiko", "psycopg", "pyarrow", "pymysql", "pyodbc", "sqlalchemy"}
-    modules = _told("import function_app; print(json.dumps(list(sys.modules)))")
+    modules = _printed("import function_app; print(json.dumps(list(sys.modules)))")
 
     assert [] == sorted(heavy.intersection(modules))
     ours = {name for name in modules if name.partition(".")[0] == "shared"}
@@ -211,7 +211,7 @@ def python(request):
     return request.param
 
 
-def _told(code):
+def _printed(code):
     """What the code prints as JSON in an interpreter of its own."""
     command = [sys.executable, "-c", f"import json, sys; {code}"]
     return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)

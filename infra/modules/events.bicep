@@ -1,7 +1,7 @@
 // Events of arrived files: from the storage account, through a topic, to the app. What cannot be delivered within a day
 // becomes a dead letter.
 
-@description('Name of the system topic of the storage account; there can be one only.')
+@description('Name of the system topic of the storage account; an account can have only one.')
 param topicName string
 
 @description('Region of the storage account.')
@@ -22,10 +22,10 @@ param deadLettersContainerName string
 @description('Name of the function app.')
 param functionAppName string
 
-@description('Whether to send events to the app. It must have run once: only then is there the key to its endpoint.')
+@description('Whether to send events to the app. The app must have run once, because the key of its endpoint exists only then.')
 param subscribe bool
 
-@description('Address to write to when events cannot be delivered. Empty: nobody.')
+@description('E-mail address for alerts about events that cannot be delivered. Empty: nobody.')
 param alertEmail string
 
 var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe' // a built-in role, the same in every tenant
@@ -48,7 +48,7 @@ resource functionApp 'Microsoft.Web/sites@2024-04-01' existing = {
   name: functionAppName
 }
 
-// The topic has an identity of its own, which may write dead letters and nothing else: the account takes no keys.
+// The topic has its own identity, which may write dead letters and nothing else: the account accepts no keys.
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
   name: topicName
   location: location
@@ -72,7 +72,7 @@ resource topicWritesDeadLetters 'Microsoft.Authorization/roleAssignments@2022-04
   }
 }
 
-// The key is asked for only if it is needed: a list function is evaluated even where its resource is not deployed.
+// The key is listed only if it is needed: a list function is evaluated even if its resource is not deployed.
 var blobsKey = subscribe ? listKeys('${functionApp.id}/host/default', '2024-04-01').systemKeys.blobs_extension : ''
 
 resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = if (subscribe) {
@@ -119,7 +119,7 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
   ]
 }
 
-// ---- who hears of it when the app cannot tell ------------------------------------------------------------------
+// ---- alerts for operators when events do not reach the app -------------------------------------------------------
 
 var undelivered = [
   { name: 'failed', metric: 'DeliveryAttemptFailCount', above: 5, window: 'PT1H' } // one event, in an hour without the app

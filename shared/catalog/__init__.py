@@ -176,7 +176,7 @@ def _check_columns(where: _Where, options: Mapping[str, Any]) -> None:
         raise where.wrong(f"{flag!r} cannot be the deletion flag and a key or the cursor")
     kind = {name.casefold(): kind for name, kind in options["types"].items()}.get((cursor or "").casefold())
     if kind and kind.partition("(")[0] not in CURSOR_TYPES:
-        raise where.wrong(f"cursor {cursor!r} has type {kind}, which has no order to go by")
+        raise where.wrong(f"cursor {cursor!r} has type {kind}, which cannot be ordered")
 
 
 def _system_name(where: _Where, name: str) -> str:

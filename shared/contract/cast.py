@@ -1,7 +1,7 @@
-"""Turn one Arrow array into the values of a column type, and say which values do not fit. Pure.
+"""Casts one Arrow array to a column type, and finds the values that do not fit. Pure.
 
-A value that does not fit becomes NULL and is named by a ``Fault``; what that means for its row is decided in
-shared.contract. Everything is vectorised; only values at fault are looked at one by one.
+A value that does not fit becomes NULL and is marked by a ``Fault``; shared.contract.conform decides what that means for
+its row. Everything is vectorised; only faulty values are handled one by one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from shared.arrow import pc
 from shared.contract import types
+from shared.contract.codes import Code
 
 _TRUE = pa.array(["1", "true", "t", "yes", "y"])
 _FALSE = pa.array(["0", "false", "f", "no", "n"])
@@ -31,9 +32,9 @@ _Converter: TypeAlias = Callable[[Any, str, str], "Cast"]
 
 
 class Fault(NamedTuple):
-    """Values that cannot be stored: a stable code, a reason for people, and where (True = at fault)."""
+    """Values that cannot be stored: a stable code, a reason for people, and where (True = faulty)."""
 
-    code: str
+    code: Code
     reason: str
     where: pa.BooleanArray
 
@@ -49,18 +50,18 @@ def cast(array: pa.Array[Any], kind: str, timezone: str = "UTC") -> Cast:
     >>> cast(pa.array(["12", "twelve", None]), "bigint").values.to_pylist()
     [12, None, None]
     """
-    plain = _plainly(array)
+    plain = _decoded(array)
     converted = _converter(plain.type, kind)(plain, kind, timezone)
-    checked = _CHECKS.get(kind, _nothing)(converted.values)
+    checked = _CHECKS.get(kind, _ok)(converted.values)
     return Cast(checked.values, converted.faults + checked.faults)
 
 
-def _plainly(array: Any) -> pa.Array[Any]:
-    """*array* without what changes only how its values are kept: dictionaries, extensions, the kinds of text."""
+def _decoded(array: Any) -> pa.Array[Any]:
+    """*array* without dictionaries, extension types and large or view text: the same values, stored plainly."""
     if pa.types.is_dictionary(array.type):
-        return _plainly(array.dictionary_decode())
+        return _decoded(array.dictionary_decode())
     if isinstance(array, pa.ExtensionArray):
-        return _plainly(array.storage)
+        return _decoded(array.storage)
     if pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
         return array.cast(pa.string())  # type: ignore[no-any-return]  # of an array of Any
     return array  # type: ignore[no-any-return]  # likewise
@@ -69,7 +70,7 @@ def _plainly(array: Any) -> pa.Array[Any]:
 def _converter(source: pa.DataType, kind: str) -> _Converter:
     is_ = pa.types
     if is_.is_null(source):
-        return _nothing_known
+        return _nulls
     if is_.is_nested(source):
         return _json_text if kind == "text" else _generic
     if is_.is_string(source) and kind not in ("text", "binary"):
@@ -90,9 +91,9 @@ def _converter_of_time(source: pa.DataType, kind: str) -> _Converter:
     return _generic
 
 
-def _nothing_known(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
-    nothing: Any = pa.nulls(len(array))
-    return _ok(nothing.cast(types.to_arrow(kind)))
+def _nulls(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
+    nulls: Any = pa.nulls(len(array))
+    return _ok(nulls.cast(types.to_arrow(kind)))
 
 
 def _generic(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
@@ -102,9 +103,9 @@ def _generic(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
 def _from_text(array: pa.Array[Any], kind: str, zone: str) -> Cast:
     readers = {"boolean": _flags_in_text, "timestamp": _instants_in_text, "time": _times_in_text}
     read = readers.get(kind, _generic)
-    sound = _in_utf8(array)
-    converted = read(pc.utf8_trim_whitespace(sound.values), kind, zone)
-    return Cast(converted.values, sound.faults + converted.faults)
+    text = _in_utf8(array)
+    converted = read(pc.utf8_trim_whitespace(text.values), kind, zone)
+    return Cast(converted.values, text.faults + converted.faults)
 
 
 def _durations(array: pa.Array[Any], kind: str, zone: str) -> Cast:
@@ -115,25 +116,25 @@ def _durations(array: pa.Array[Any], kind: str, zone: str) -> Cast:
 
 
 def _cast_each(array: pa.Array[Any], target: pa.DataType) -> Cast:
-    """Cast all at once; if that fails, halve until the values that cannot be cast stand alone."""
+    """Cast all at once; if that fails, halve until each value that cannot be cast is alone."""
     if array.type.equals(target):
         return _ok(array)
     try:
         return _ok(array.cast(target))
     except pa.ArrowNotImplementedError:
-        return _all_at_fault(array, target)
+        return _all_faulty(array, target)
     except (pa.ArrowInvalid, UnicodeDecodeError):
         if len(array) == 1:
-            return _all_at_fault(array, target)
+            return _all_faulty(array, target)
     middle = len(array) // 2
     parts = [_cast_each(array[:middle], target), _cast_each(array[middle:], target)]
     bad = pa.concat_arrays([_or_false(part.faults, len(part.values)) for part in parts])
     return Cast(pa.concat_arrays([part.values for part in parts]), (_unfit(array.type, bad),))
 
 
-def _all_at_fault(array: pa.Array[Any], target: pa.DataType) -> Cast:
-    nothing: Any = pa.nulls(len(array))
-    return Cast(nothing.cast(target), (_unfit(array.type, array.is_valid()),))
+def _all_faulty(array: pa.Array[Any], target: pa.DataType) -> Cast:
+    nulls: Any = pa.nulls(len(array))
+    return Cast(nulls.cast(target), (_unfit(array.type, array.is_valid()),))
 
 
 def _or_false(faults: tuple[Fault, ...], rows: int) -> pa.BooleanArray:
@@ -142,27 +143,27 @@ def _or_false(faults: tuple[Fault, ...], rows: int) -> pa.BooleanArray:
 
 def _unfit(source: pa.DataType, where: pa.BooleanArray) -> Fault:
     if pa.types.is_string(source) or pa.types.is_large_string(source):
-        return Fault("unreadable", "text that cannot be read as {type}", where)
-    return Fault("out_of_range", "{source} value that does not fit {type}", where)
+        return Fault(Code.UNREADABLE, "text that cannot be read as {type}", where)
+    return Fault(Code.OUT_OF_RANGE, "{source} value that does not fit {type}", where)
 
 
 def _flags_in_text(array: pa.Array[Any], _kind: str, _zone: str) -> Cast:
-    said = pc.utf8_lower(array)
-    yes, known = pc.is_in(said, _TRUE), pc.is_in(said, pa.concat_arrays([_TRUE, _FALSE]))
+    text = pc.utf8_lower(array)
+    yes, known = pc.is_in(text, _TRUE), pc.is_in(text, pa.concat_arrays([_TRUE, _FALSE]))
     return _flags(array, yes, known)
 
 
 def _flags_in_numbers(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
     if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type) or pa.types.is_decimal(array.type)):
-        return _all_at_fault(array, types.to_arrow(kind))
-    number = array.cast(pa.float64(), safe=False)  # what loses digits is neither 0 nor 1
+        return _all_faulty(array, types.to_arrow(kind))
+    number = array.cast(pa.float64(), safe=False)  # a number that loses digits is neither 0 nor 1
     return _flags(array, pc.equal(number, 1.0), pc.or_(pc.equal(number, 0.0), pc.equal(number, 1.0)))
 
 
 def _flags(array: pa.Array[Any], yes: pa.BooleanArray, known: pa.BooleanArray) -> Cast:
-    odd = pc.and_(array.is_valid(), pc.invert(pc.fill_null(known, False)))
-    values = pc.if_else(pc.and_(array.is_valid(), pc.invert(odd)), yes, pa.scalar(None, pa.bool_()))
-    return _with(values, Fault("unreadable", "value that is neither yes nor no", odd))
+    faulty = pc.and_(array.is_valid(), pc.invert(pc.fill_null(known, False)))
+    values = pc.if_else(pc.and_(array.is_valid(), pc.invert(faulty)), yes, pa.scalar(None, pa.bool_()))
+    return _with(values, Fault(Code.UNREADABLE, "value that is neither yes nor no", faulty))
 
 
 def _instants(array: pa.Array[Any], _kind: str, timezone: str) -> Cast:
@@ -177,26 +178,26 @@ def _instants(array: pa.Array[Any], _kind: str, timezone: str) -> Cast:
 
 
 def _instants_in_text(array: pa.Array[Any], _kind: str, timezone: str) -> Cast:
-    said = pc.replace_substring_regex(pc.ascii_upper(array), _FINER, r"\1")
-    zoned = pc.fill_null(pc.match_substring_regex(said, _ZONE), False)
-    nothing = pa.scalar(None, pa.string())
-    with_zone = _cast_each(pc.if_else(zoned, said, nothing), pa.timestamp("us", "UTC"))
-    without = _cast_each(pc.if_else(zoned, nothing, said), pa.timestamp("us"))
+    text = pc.replace_substring_regex(pc.ascii_upper(array), _FINER, r"\1")
+    zoned = pc.fill_null(pc.match_substring_regex(text, _ZONE), False)
+    null = pa.scalar(None, pa.string())
+    with_zone = _cast_each(pc.if_else(zoned, text, null), pa.timestamp("us", "UTC"))
+    without = _cast_each(pc.if_else(zoned, null, text), pa.timestamp("us"))
     values = pc.coalesce(with_zone.values.view(pa.int64()).view(pa.timestamp("us")), _in_utc(without.values, timezone))
     return Cast(values, with_zone.faults + without.faults)
 
 
 def _times_in_text(array: pa.Array[Any], kind: str, _zone: str) -> Cast:
-    """Arrow reads no times of day from text; as part of an instant it does."""
-    whole = pc.binary_join_element_wise("1970-01-01T", array, "")
-    instants = _cast_each(whole, pa.timestamp("us"))
+    """Arrow does not parse times of day, but it parses instants."""
+    texts = pc.binary_join_element_wise("1970-01-01T", array, "")
+    instants = _cast_each(texts, pa.timestamp("us"))
     return Cast(instants.values.cast(types.to_arrow(kind)), instants.faults)
 
 
 def _in_utc(array: pa.Array[Any], timezone: str) -> pa.Array[Any]:
     if timezone == "UTC":
         return array
-    # An hour that a clock change repeats or skips has no right answer; these keep the order of rows.
+    # For an hour that a clock change repeats or skips there is no right answer; these keep the order of rows.
     aware: pa.Array[Any] = pc.assume_timezone(array, timezone, ambiguous="earliest", nonexistent="latest")
     return aware.view(pa.int64()).view(pa.timestamp("us"))
 
@@ -213,7 +214,7 @@ def _json_text(array: pa.Array[Any], _kind: str, _zone: str) -> Cast:
             bad.append(True)
     return _with(
         pa.array(texts, pa.string()),
-        Fault("not_json", "nested value that JSON cannot hold", pa.array(bad, pa.bool_())),
+        Fault(Code.NOT_JSON, "nested value that JSON cannot hold", pa.array(bad, pa.bool_())),
     )
 
 
@@ -236,25 +237,25 @@ def _plain(value: Any) -> str | int:
 
 
 def _finite(values: pa.Array[Any]) -> Cast:
-    odd = pc.fill_null(pc.invert(pc.is_finite(values)), False)
-    return _with(values, Fault("not_finite", "NaN or infinity", odd))
+    faulty = pc.fill_null(pc.invert(pc.is_finite(values)), False)
+    return _with(values, Fault(Code.NOT_FINITE, "NaN or infinity", faulty))
 
 
 def _within_calendar(values: pa.Array[Any]) -> Cast:
-    """Only years 1 to 9999: what datetime2 and Python hold, so that every engine gives the same answer."""
+    """Only years 1 to 9999, as datetime2 and Python hold, so that every engine gives the same result."""
     low, high = _LIMITS[str(values.type)]
     extremes = pc.min_max(values)
     inside = pc.and_(pc.greater_equal(extremes["min"], low), pc.less_equal(extremes["max"], high))
-    if inside.as_py() is not False:  # None: no value at all
+    if inside.as_py() is not False:  # None: there are no values
         return _ok(values)
-    odd = pc.fill_null(pc.or_(pc.less(values, low), pc.greater(values, high)), False)
-    return _with(values, Fault("out_of_range", "a moment outside the years 1 to 9999", odd))
+    faulty = pc.fill_null(pc.or_(pc.less(values, low), pc.greater(values, high)), False)
+    return _with(values, Fault(Code.OUT_OF_RANGE, "a date or time outside the years 1 to 9999", faulty))
 
 
 def _within_day(values: pa.Array[Any]) -> Cast:
     ticks = values.view(pa.int64())
-    odd = pc.fill_null(pc.or_(pc.less(ticks, 0), pc.greater_equal(ticks, _DAY)), False)
-    return _with(values, Fault("out_of_range", "a time outside the day", odd))
+    faulty = pc.fill_null(pc.or_(pc.less(ticks, 0), pc.greater_equal(ticks, _DAY)), False)
+    return _with(values, Fault(Code.OUT_OF_RANGE, "a time outside the day", faulty))
 
 
 _DAY = 86_400_000_000
@@ -276,12 +277,12 @@ _LIMITS = {
 
 
 def _storable_text(values: pa.Array[Any]) -> Cast:
-    sound = _in_utf8(values)
-    if not _may_hold_nul(sound.values):
-        return sound
-    odd = pc.fill_null(pc.match_substring(sound.values, "\0"), False)
-    clean = _with(sound.values, Fault("nul_in_text", "text with a NUL character", odd))
-    return Cast(clean.values, sound.faults + clean.faults)
+    text = _in_utf8(values)
+    if not _may_hold_nul(text.values):
+        return text
+    faulty = pc.fill_null(pc.match_substring(text.values, "\0"), False)
+    clean = _with(text.values, Fault(Code.NUL_IN_TEXT, "text with a NUL character", faulty))
+    return Cast(clean.values, text.faults + clean.faults)
 
 
 def _in_utf8(values: pa.Array[Any]) -> Cast:
@@ -293,20 +294,20 @@ def _in_utf8(values: pa.Array[Any]) -> Cast:
 
 
 def _may_hold_nul(values: pa.Array[Any]) -> bool:
-    """Search the buffer, which is far cheaper than each value. It may belong to more rows than these."""
+    """Searches the buffer, which is far cheaper than each value. It may hold other rows, too."""
     data = values.buffers()[-1]
     return data is not None and b"\0" in data.to_pybytes()
 
 
 def _not_utf8(values: pa.Array[Any]) -> Cast:
     raw = values.view(pa.binary()).to_pylist()
-    odd = pa.array([value is not None and not _decodes(value) for value in raw], pa.bool_())
-    clean = [None if bad else value for value, bad in zip(raw, odd.to_pylist(), strict=True)]
-    fault = Fault("not_utf8", "text that is not UTF-8", odd)
+    faulty = pa.array([value is not None and not _is_utf8(value) for value in raw], pa.bool_())
+    clean = [None if bad else value for value, bad in zip(raw, faulty.to_pylist(), strict=True)]
+    fault = Fault(Code.NOT_UTF8, "text that is not UTF-8", faulty)
     return Cast(pa.array(clean, pa.binary()).cast(pa.string()), (fault,))
 
 
-def _decodes(value: bytes) -> bool:
+def _is_utf8(value: bytes) -> bool:
     try:
         value.decode()
     except UnicodeDecodeError:
@@ -324,16 +325,12 @@ _CHECKS: dict[str, Callable[[pa.Array[Any]], Cast]] = {
 }
 
 
-def _nothing(values: pa.Array[Any]) -> Cast:
-    return _ok(values)
-
-
 def _ok(values: pa.Array[Any]) -> Cast:
     return Cast(values, ())
 
 
 def _with(values: pa.Array[Any], fault: Fault) -> Cast:
-    """*values* with those at fault set to NULL; no fault at all where none is."""
+    """*values* with the faulty ones set to NULL, and *fault* if there are any."""
     if not fault.where.true_count:
         return _ok(values)
     return Cast(pc.if_else(fault.where, pa.scalar(None, values.type), values), (fault,))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-_READ: Mapping[str, Callable[[str], Any]] = {
+_PARSERS: Mapping[str, Callable[[str], Any]] = {
     "smallint": Decimal,
     "integer": Decimal,
     "bigint": Decimal,
@@ -27,7 +27,7 @@ _READ: Mapping[str, Callable[[str], Any]] = {
     "timestamp": dt.datetime.fromisoformat,
     "text": str,
 }
-CURSOR_TYPES = tuple(_READ)
+CURSOR_TYPES = tuple(_PARSERS)
 """Column types (without precision) whose values have an order that survives being written as text."""
 
 
@@ -38,18 +38,18 @@ def later(kind: str, *texts: str | None) -> str | None:
 
 
 def text(value: Any) -> str:
-    """A value as it is kept: ISO 8601 with six decimals for instants (UTC, no zone), plain digits for numbers."""
+    """A value as it is stored: ISO 8601 with six decimals for instants (UTC, no zone), plain digits for numbers."""
     if isinstance(value, dt.datetime):
         return value.isoformat(timespec="microseconds")
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def family(kind: str) -> str:
-    """What values of *kind* compare with: all numbers with each other, the rest among themselves."""
+    """The kind of values that *kind* can be compared with: all numbers are one family, each other type is its own."""
     plain = kind.partition("(")[0]
-    return "number" if _READ[plain] is Decimal else plain
+    return "number" if _PARSERS[plain] is Decimal else plain
 
 
 def typed(kind: str, text: str) -> Any:
-    """What ``text`` wrote, as a value that compares the way the column does."""
-    return _READ[kind.partition("(")[0]](text)
+    """The value of a cursor text, which compares as the column does."""
+    return _PARSERS[kind.partition("(")[0]](text)

@@ -7,7 +7,7 @@
 | int32, uint16                           | integer       |                                                  |
 | int64, uint32                           | bigint        |                                                  |
 | uint64                                  | decimal(20,0) | no engine here has an unsigned 64 bit type       |
-| float16, float32                        | real          | NaN and infinity are set aside                   |
+| float16, float32                        | real          | NaN and infinity are rejected                   |
 | float64                                 | double        | likewise                                         |
 | decimal32 to decimal256, precision <= 38| decimal(p,s)  | more digits than 38: the file is refused         |
 | string, large_string, string_view       | text          | must be UTF-8 without NUL                        |
@@ -48,7 +48,7 @@ _MOST_DIGITS = 38
 
 
 def parse(text: str) -> str:
-    """*text* from a catalog as a column type in its one spelling; ConfigError names the choices.
+    """*text* from a catalog as a column type in its normal form; ConfigError names the choices.
 
     >>> parse("Decimal(18, 4)")
     'decimal(18,4)'
@@ -133,7 +133,7 @@ def to_arrow(kind: str) -> pa.DataType:
 def widened(stored: str, incoming: str) -> str | None:
     """The type that holds both, if *stored* may become it: equal, or wider within the rules of design section 4.
 
-    None means the two do not go together. Never to text, never from integer to floating point.
+    None: the two are incompatible. Never to text, never from integer to floating point.
 
     >>> widened("integer", "bigint"), widened("bigint", "smallint"), widened("bigint", "decimal(18,2)")
     ('bigint', 'bigint', 'decimal(21,2)')

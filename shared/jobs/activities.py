@@ -17,8 +17,10 @@ from shared import alerts, errors
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.jobs import summary
 from shared.jobs.documents import SliceResults, UnitDocuments, UnitState
+from shared.jobs.feed_state import FeedStates
 from shared.jobs.leases import Holder, Lease
 from shared.jobs.notifications import Notifications
+from shared.jobs.reports import alerts_of, job_link
 from shared.jobs.request import (
     FailedSlice,
     FailedUnit,
@@ -158,7 +160,7 @@ def tidy(app: App, request: UnitRequest) -> Answer:
 
 def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState:
     if isinstance(request.work, PullFeed):
-        app.feed_states.record_sync(request.work.feed, request.started)
+        FeedStates(app.documents).record_sync(request.work.feed, request.started)
     try:
         found = _open(app, request).find(request.unit, request.started)
         run = _run_for(app, request, found)
@@ -185,7 +187,7 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
 
 def _run_for(app: App, request: UnitRequest, found: FoundUnit) -> Run:
     """The run that loads what was found. Skipped if its feed is paused, or if all of it is loaded."""
-    if app.feed_states.paused(found.feed):
+    if FeedStates(app.documents).paused(found.feed):
         raise Skipped(found.feed, found.place, "its feed is paused", retryable=True)
     # Only for a person's request is the warehouse queried: a query resumes a paused database, which costs.
     run = app.runner.run_for(
@@ -251,7 +253,7 @@ def _merge(
     except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
         failed = app.runner.fail(plan.run, plan.unit, error, plan=plan)
         return UnitOutcome.of_run(failed), failed
-    app.feed_states.record_data(run)
+    FeedStates(app.documents).record_data(run)
     return UnitOutcome.of_run(run, more=_has_more(app, plan)), None
 
 
@@ -304,10 +306,10 @@ def _open(app: App, request: JobRequest) -> OpenWork:
 
 def _alert(app: App, request: JobRequest, outcome: UnitOutcome, run: Run | None) -> None:
     """Alert that a unit failed, at once."""
-    link = app.job_link(request.job)
+    link = job_link(app.settings, request.job)
     alert = alerts.alert_for_run(run, outcome.place, link) if run else alerts.alert_for_failure(outcome.to_json(), link)
     if alert is not None:
-        app.alerts.tell(alert)
+        alerts_of(app).tell(alert)
 
 
 def _fault(error: Exception) -> Fault:

@@ -64,7 +64,7 @@ def follow_notification(app: App, id: str, summary: Summary, *, started: str, re
     if summary.status != "done" or retryable or followed == now:
         return
     if summary.done or followed is None:
-        run_followups(app.settings, summary, app.token)
+        run_followups(app.settings, summary, _token)
         app.documents.put(name, now)
 
 
@@ -85,9 +85,14 @@ def run_pending(app: App) -> None:
     quiet = to_text(app.now() - dt.timedelta(seconds=_QUIET_SECONDS))
     overdue = to_text(app.now() - dt.timedelta(seconds=_MAX_WAIT_SECONDS))
     if pending.last <= quiet or pending.since <= overdue:
-        run_followups(app.settings, pending.summary, app.token)
+        run_followups(app.settings, pending.summary, _token)
         if _pending(app.documents) == pending:  # else another file was loaded meanwhile
             app.documents.delete(PENDING)
+
+
+def _token(scope: str) -> str:
+    """A token of this app's identity for *scope*."""
+    return storage.credential().get_token(scope).token
 
 
 def _pending(documents: Documents) -> PendingFollowup | None:

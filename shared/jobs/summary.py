@@ -13,6 +13,7 @@ from shared.alerts import Summary
 from shared.documents import Documents, to_json
 from shared.jobs import documents, followups
 from shared.jobs.notifications import Notifications
+from shared.jobs.reports import alerts_of, job_link
 from shared.jobs.request import FinishRequest, NotifiedFiles, PullFeed, UnitOutcome
 from shared.model import from_json, from_text, to_text
 
@@ -77,7 +78,7 @@ def _record(app: App, request: FinishRequest) -> JobRecord:
     assert ended is not None  # noqa: S101
     summary = alerts.summarize(
         request.job, request.what or request.work.title, [outcome.to_json() for outcome in outcomes],
-        max(0.0, (ended - began).total_seconds()), app.job_link(request.job),
+        max(0.0, (ended - began).total_seconds()), job_link(app.settings, request.job),
     )  # fmt: skip
     retryable = any(outcome.retryable for outcome in outcomes)
     return JobRecord(
@@ -101,7 +102,7 @@ def _alert(app: App, request: FinishRequest, summary: Summary) -> None:
         return
     # Each success is reported. A repeated job that fails in the same way as before is not.
     what = request.started if summary.status == "done" else "\n".join(summary.failures)
-    app.alerts.tell(replace(alert, key=alerts.alert_key("summary", f"{summary.job} {summary.status} {what}")))
+    alerts_of(app).tell(replace(alert, key=alerts.alert_key("summary", f"{summary.job} {summary.status} {what}")))
 
 
 def _name(job: str) -> str:

@@ -19,6 +19,7 @@ from shared.azure import storage
 from shared.catalog import System
 from shared.documents import Documents
 from shared.errors import ConfigError
+from shared.jobs.feed_state import FeedStates
 from shared.jobs.notifications import Notification, Notifications
 from shared.jobs.request import ExportedFile, NotifiedFiles, PartFiles, PullFeed, Start
 from shared.jobs.summary import JobRecord, read_record
@@ -104,7 +105,7 @@ def missed_files(app: App, wanted: Wanted = Wanted()) -> Iterator[Start]:
     store = open_store(app.settings.exports_url, app.settings)
     for system, export in _exports(app, store):
         feed = str(FeedName(system, export.table))
-        if wanted.feed == feed or (wanted.feed is None and not app.feed_states.paused(feed)):
+        if wanted.feed == feed or (wanted.feed is None and not FeedStates(app.documents).paused(feed)):
             start = _latest_attempt(app.documents, _job_for_export(root._replace(sas=None), export))
             if _is_missed(app, feed, export, store, start, failed=wanted.failed):
                 yield wanted.start(start)
@@ -227,9 +228,9 @@ def due_syncs(app: App) -> Iterator[Start]:
 
     now = app.now()
     for feed in app.feeds():
-        if feed.schedule is None or app.feed_states.paused(feed.name):
+        if feed.schedule is None or FeedStates(app.documents).paused(feed.name):
             continue
-        last = from_text(app.feed_states.last_sync(feed.name))
+        last = from_text(FeedStates(app.documents).last_sync(feed.name))
         due = next(CronSim(feed.schedule, now + dt.timedelta(microseconds=1), reverse=True))
         if last is None or last < due.replace(tzinfo=None):
             yield sync_job(feed.name)

@@ -18,7 +18,9 @@ from shared.alerts import Alert
 from shared.azure import storage
 from shared.errors import ConfigError, IngestError
 from shared.jobs import followups, triggers
+from shared.jobs.feed_state import FeedStates
 from shared.jobs.notifications import Notifications
+from shared.jobs.reports import alerts_of, job_link
 from shared.jobs.request import Start
 from shared.model import from_text, to_text
 
@@ -125,9 +127,14 @@ def check_all(app: App) -> list[Start]:
     return list(triggers.open_notifications(app))
 
 
+def send(app: App, alert: Alert) -> bool:
+    """Send an alert, unless it was sent lately, and say whether it was sent."""
+    return alerts_of(app).tell(alert)
+
+
 def _send_all(app: App, check: Callable[[App], Iterable[AlertAndThen]]) -> None:
     for alert, then in check(app):
-        if app.alerts.tell(alert) or not app.settings.alert_url:  # without one it is logged
+        if send(app, alert) or not app.settings.alert_url:  # without one it is logged
             then()
 
 
@@ -139,7 +146,7 @@ def _guarded(app: App, act: Callable[[], object]) -> None:
         _log.exception(title)
         text = str(error) if isinstance(error, IngestError) else type(error).__name__
         key = alerts.alert_key("failure", "watchdog", text)
-        app.alerts.tell(Alert(kind="failure", title=title, text=text, severity="error", key=key))
+        send(app, Alert(kind="failure", title=title, text=text, severity="error", key=key))
 
 
 AlertAndThen: TypeAlias = "tuple[Alert, Callable[[], object]]"
@@ -150,10 +157,10 @@ def stale(app: App) -> Iterator[AlertAndThen]:
     """Feeds whose last data came longer ago than the catalog allows."""
     now = app.now()
     for feed in app.feeds():
-        if feed.max_age_hours is None or app.feed_states.paused(feed.name):
+        if feed.max_age_hours is None or FeedStates(app.documents).paused(feed.name):
             continue
-        last = app.feed_states.last_run(feed.name)
-        since = from_text(last.finished if last else app.feed_states.expected_since(feed.name, to_text(now)))
+        last = FeedStates(app.documents).last_run(feed.name)
+        since = from_text(last.finished if last else FeedStates(app.documents).expected_since(feed.name, to_text(now)))
         assert since is not None  # noqa: S101 - both are times
         hours = (now.replace(tzinfo=None) - since).total_seconds() / 3600
         if hours > feed.max_age_hours:
@@ -230,7 +237,7 @@ def expired(app: App) -> Iterator[AlertAndThen]:
             text = f"{notification.title}: its links expired before all was loaded. Ask the sender for another."
             alert = Alert(
                 kind="failure", title="A notification expired", text=text, severity="error",
-                link=app.job_link(triggers.notification_job(id).job), key=alerts.alert_key("failure", id),
+                link=job_link(app.settings, triggers.notification_job(id).job), key=alerts.alert_key("failure", id),
             )  # fmt: skip
             yield alert, functools.partial(kept.remove, id)
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
+from shared.contract.codes import Code
 from shared.model import Change, Column, Feed, Finding, Json, Plan, Run, Staged
 from shared.settings import Settings, url_kind
 
@@ -26,7 +27,7 @@ class RefusedRow(NamedTuple):
     row: pa.RecordBatch
     """The one row, as it was to be staged."""
     column: str | None
-    code: str
+    code: Code
     reason: str
 
 

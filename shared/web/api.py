@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from shared.errors import ConfigError, RequestRefused
 from shared.jobs import triggers
+from shared.jobs.feed_state import FeedStates
 from shared.jobs.request import Start
 from shared.jobs.triggers import Wanted
 from shared.jobs.view import view
@@ -87,7 +88,6 @@ class BackfillBody(NoBody):
 
 
 _EXPECTED = {"max_delete_share": "a number from 0 to 1", "to": "a time such as 2026-02-24T00:00:00Z"}
-_PROBLEMS = {"json_invalid": "the body is not JSON", "dict_type": "the body is not a JSON object"}
 
 
 def _parse(kind: type[T], body: bytes) -> T:
@@ -101,9 +101,10 @@ def _parse(kind: type[T], body: bytes) -> T:
 
 
 def _problem(error: ValidationError, kind: type[BaseModel]) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     if not first["loc"]:
-        return _PROBLEMS.get(first["type"], "the body is not JSON")
+        return "the body is not a JSON object" if first["type"] == "model_type" else "the body is not JSON"
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         known = ", ".join(kind.model_fields) or "no fields"
@@ -135,13 +136,13 @@ def _backfill(app: App, feed: str, body: BackfillBody) -> list[Start]:
 
 def _pause(app: App, feed: str, _body: NoBody) -> list[Start]:
     """Load nothing of the feed until it is resumed. Jobs that are running go on."""
-    app.feed_states.pause(_known(app, feed), to_text(app.now()))
+    FeedStates(app.documents).pause(_known(app, feed), to_text(app.now()))
     return []
 
 
 def _resume(app: App, feed: str, _body: NoBody) -> list[Start]:
     """Resume the feed, and load what came meanwhile."""
-    app.feed_states.resume(_known(app, feed))
+    FeedStates(app.documents).resume(_known(app, feed))
     if _is_pulled(app, feed):
         return [triggers.sync_job(feed)]
     wanted = Wanted(feed=feed, requested_by=feed)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from shared.errors import ConfigError, ConflictError, IngestError, RequestRefused, TransientError
+from shared.jobs.reports import job_link
 from shared.jobs.request import Start
-from shared.model import Json
 from shared.redaction import redact
+from shared.settings import Settings
 
 _log = logging.getLogger("sluice")
 _RETRY_SECONDS = 30
@@ -24,14 +25,16 @@ class Response(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-def accepted_response(job: str, url: str, **more: Json) -> Response:
-    """The job is started, or was running already: *url* says how it stands."""
-    return Response(202, {"job": job, "url": url, **more}, {"Location": url, "Retry-After": str(_RETRY_SECONDS)})
+def accepted_response(job: str, settings: Settings) -> Response:
+    """The job is started, or was running already: its URL says how it stands."""
+    url = job_link(settings, job)
+    return Response(202, {"job": job, "url": url}, {"Location": url, "Retry-After": str(_RETRY_SECONDS)})
 
 
-def started_response(feed: str, starts: Sequence[Start], job_link: Callable[[str], str]) -> Response:
+def started_response(feed: str, starts: Sequence[Start], settings: Settings) -> Response:
     """The jobs that an action on a feed started, or found running already."""
-    return Response(202, {"feed": feed, "jobs": [{"job": one.job, "url": job_link(one.job)} for one in starts]})
+    jobs = [{"job": start.job, "url": job_link(settings, start.job)} for start in starts]
+    return Response(202, {"feed": feed, "jobs": jobs})
 
 
 def error_response(error: Exception) -> Response:

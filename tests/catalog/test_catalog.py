@@ -78,7 +78,7 @@ WRONG = {
     "type twice": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = "date", a = "text" } }', "column twice: A, a"),
     "cursor type": (
         HEAD + '[tables]\na = { keys = ["Id"], cursor = "M", types = { m = "binary" } }',
-        "feed crm.a: cursor 'M' has type binary, which has no order to go by",
+        "feed crm.a: cursor 'M' has type binary, which cannot be ordered",
     ),
     "timezone": (HEAD + '[tables]\na = { keys = ["Id"], timezone = "Mars" }', "there is no time zone 'Mars'"),
     "deletes": (HEAD + '[tables]\na = { keys = ["Id"], deletes = "no" }', "deletes must be 'soft' or 'hard', not 'no'"),

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def sluice(tmp_path, monkeypatch):
     """Run a command with a warehouse and a ledger of its own."""
-    monkeypatch.setenv("WAREHOUSE_URL", f"duckdb:///{tmp_path}/house.duckdb")
+    monkeypatch.setenv("WAREHOUSE_URL", f"duckdb:///{tmp_path}/warehouse.duckdb")
     monkeypatch.setenv("LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
     shared_app.opened.cache_clear()
     yield lambda *words: CliRunner().invoke(main, [str(word) for word in words])

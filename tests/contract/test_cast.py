@@ -1,4 +1,4 @@
-"""Casting: every value is stored, or named as one that cannot be."""
+"""Casting: every value is stored or marked as faulty."""
 # ruff: noqa: DTZ001 - naive is UTC inside, and local time where a zone is given
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from shared.contract import types
 from shared.contract.cast import Cast, cast, json_text
+from shared.contract.codes import Code
 
 KINDS = [*types.SIMPLE, "decimal(5,2)", "decimal(38,0)"]
-CODES = {"out_of_range", "unreadable", "not_finite", "nul_in_text", "not_utf8", "not_json"}
+CODES = {Code.OUT_OF_RANGE, Code.UNREADABLE, Code.NOT_FINITE, Code.NUL_IN_TEXT, Code.NOT_UTF8, Code.NOT_JSON}
 _LONG = st.integers(-(2**63), 2**63 - 1)
 
 
@@ -99,8 +100,8 @@ def _sound(array: pa.Array[Any]) -> bool:
     return True
 
 
-def at_fault(found: Cast) -> list[bool]:
-    """Which values any fault names."""
+def faulty(found: Cast) -> list[bool]:
+    """Which values any fault marks."""
     named = [fault.where.to_pylist() for fault in found.faults]
     return [any(one) for one in zip(*named, strict=True)] if named else [False] * len(found.values)
 
@@ -108,8 +109,8 @@ def at_fault(found: Cast) -> list[bool]:
 @pytest.mark.parametrize("source", ARRAYS)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data(), kind=st.sampled_from(KINDS), zone=st.sampled_from(["UTC", "Europe/Amsterdam"]))
-def test_every_value_is_kept_or_named_as_one_that_cannot_be(source, data, kind, zone):
-    """Whatever is cast to whatever: no row is lost, NULL stays NULL, and each other value is kept or at fault."""
+def test_every_value_is_kept_or_faulty(source, data, kind, zone):
+    """Whatever is cast to whatever: no row is lost, NULL stays NULL, and each other value is kept or faulty."""
     array = data.draw(ARRAYS[source])
 
     found = cast(array, kind, zone)
@@ -117,7 +118,7 @@ def test_every_value_is_kept_or_named_as_one_that_cannot_be(source, data, kind, 
     found.values.validate(full=True)
     assert types.to_arrow(kind) == found.values.type
     assert len(array) == len(found.values)
-    kept = zip(array.is_valid().to_pylist(), found.values.is_valid().to_pylist(), at_fault(found), strict=True)
+    kept = zip(array.is_valid().to_pylist(), found.values.is_valid().to_pylist(), faulty(found), strict=True)
     assert set(kept) <= {(False, False, False), (True, True, False), (True, False, True)}
     assert {fault.code for fault in found.faults} <= CODES
 
@@ -141,8 +142,8 @@ OWN: dict[str, st.SearchStrategy[Any]] = {
 @pytest.mark.parametrize("kind", OWN)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_what_has_its_type_already_stays_as_it_is(kind, data):
-    """A column in its own type has no faults, and every value is as it was."""
+def test_values_of_the_right_type_do_not_change(kind, data):
+    """A column in its own type has no faults, and no value changes."""
     values = data.draw(st.lists(st.none() | OWN[kind]))
 
     assert Cast(pa.array(values, types.to_arrow(kind)), ()) == cast(pa.array(values, types.to_arrow(kind)), kind)
@@ -153,7 +154,7 @@ def test_what_has_its_type_already_stays_as_it_is(kind, data):
 )
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_what_is_written_as_text_is_read_as_what_it_was(kind, data):
+def test_values_written_as_text_are_read_back(kind, data):
     """Numbers, dates, instants and flags, with blanks around them."""
     values = data.draw(st.lists(OWN[kind]))
     written = [f" {value.isoformat() if isinstance(value, dt.date) else value} " for value in values]
@@ -167,11 +168,11 @@ def test_what_is_written_as_text_is_read_as_what_it_was(kind, data):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(-(10**6), 10**6) | st.sampled_from(["x", "1.5.", None]), max_size=60))
 def test_exactly_the_bad_values_are_found(values):
-    """However they lie among the good ones."""
+    """Wherever they are among the good ones."""
     found = cast(pa.array([None if v is None else str(v) for v in values], pa.string()), "integer")
 
     assert [v if isinstance(v, int) else None for v in values] == found.values.to_pylist()
-    assert [isinstance(v, str) for v in values] == at_fault(found)
+    assert [isinstance(v, str) for v in values] == faulty(found)
 
 
 def test_one_bad_value_of_many_is_found_by_halving():
@@ -185,8 +186,8 @@ def test_one_bad_value_of_many_is_found_by_halving():
     assert ["out_of_range"] == [fault.code for fault in found.faults]
 
 
-def test_a_value_may_be_at_fault_in_two_ways_among_others():
-    """Bytes that are not UTF-8 and a NUL are told apart."""
+def test_a_batch_may_have_faults_of_several_kinds():
+    """Bytes that are not UTF-8 and a NUL have different codes."""
     found = cast(_text([b"a", b"\xff", b"\0", None]), "text")
 
     assert ["a", None, None, None] == found.values.to_pylist()
@@ -212,7 +213,7 @@ def test_a_value_may_be_at_fault_in_two_ways_among_others():
     ids=str,
 )
 def test_a_time_of_a_zone_becomes_utc(local, utc):
-    """As a timestamp and as text; what has a zone of its own keeps to that."""
+    """As a timestamp and as text; a value with its own zone keeps it."""
     for array in (pa.array([local]), pa.array([local.isoformat()])):
         assert [utc] == cast(array, "timestamp", "Europe/Amsterdam").values.to_pylist()
     zoned = pa.array([local], pa.timestamp("us", "UTC"))
@@ -260,7 +261,7 @@ def test_flags_in_text_are_read(yes, no):
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_durations_are_microseconds(unit):
-    """Finer is cut off; what does not fit 64 bits is at fault instead of wrapping around."""
+    """Finer is cut off; a value beyond 64 bits is faulty instead of wrapping around."""
     second = pa.array([dt.timedelta(seconds=1)], pa.duration("s")).cast(pa.duration(unit))
 
     assert [1_000_000] == cast(second, "bigint").values.to_pylist()
@@ -270,7 +271,7 @@ def test_durations_are_microseconds(unit):
 @settings(deadline=None)
 @given(st.lists(st.none() | st.dictionaries(st.sampled_from("ab"), st.none() | _LONG, min_size=2), max_size=3))
 def test_nested_values_are_json(value):
-    """What JSON reads back is what was there."""
+    """JSON reads the same value back."""
     kind = pa.list_(pa.struct([("a", pa.int64()), ("b", pa.int64())]))
 
     found = cast(pa.array([value], kind), "text")
@@ -291,24 +292,24 @@ def test_json_of_what_json_has_no_type_for():
     )
 
 
-def test_json_has_no_nan_unless_a_raw_row_is_told():
-    """Strict for what is stored, lenient for what people look at."""
+def test_json_has_no_nan_except_in_a_raw_row():
+    """Strict for what is stored, lenient for what people read."""
     with pytest.raises(ValueError, match="not JSON compliant"):
         json_text([float("nan")])
     assert "[NaN]" == json_text([float("nan")], lenient=True)
 
 
-def test_a_batch_cut_from_a_larger_one_is_judged_by_its_own_rows():
-    """Arrow slices share their buffers; a NUL in a row that is not in the slice is no fault of it."""
-    whole = pa.array(["a\0", "b", "c"])
+def test_a_batch_cut_from_a_larger_one_is_checked_by_its_own_rows():
+    """Arrow slices share their buffers; a NUL in another row of the buffer is not a fault of the slice."""
+    array = pa.array(["a\0", "b", "c"])
 
-    assert Cast(pa.array(["b", "c"]), ()) == cast(whole[1:], "text")
-    assert [True] == at_fault(cast(whole[:1], "text"))
+    assert Cast(pa.array(["b", "c"]), ()) == cast(array[1:], "text")
+    assert [True] == faulty(cast(array[:1], "text"))
 
 
 def test_a_number_too_large_for_floating_point_is_no_flag():
-    """It is named as unreadable like any other number that is neither 0 nor 1."""
+    """It is unreadable, like any other number that is neither 0 nor 1."""
     found = cast(pa.array([2**53 + 1, 1, 0]), "boolean")
 
     assert [None, True, False] == found.values.to_pylist()
-    assert [True, False, False] == at_fault(found)
+    assert [True, False, False] == faulty(found)

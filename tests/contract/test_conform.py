@@ -1,4 +1,4 @@
-"""A batch fits its contract, or it is said what does not: the file, a row, or a value."""
+"""A batch fits its contract, or a file, a row or a value is rejected."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_columns_are_stored_as_the_catalog_spells_them():
 
 @pytest.mark.parametrize("name", ["FirstSyncAt", "syncedat", "SYNCEDBY", "DeletedAt", ROW])
 def test_our_own_names_get_a_suffix(name):
-    """Without regard to case, for so are the databases."""
+    """Without regard to case, as in the databases."""
     assert Column(name, f"{name}_source", "bigint") == fit({"f": SCHEMA.append(pa.field(name, pa.int64()))}, FEED)[-1]
 
 
@@ -66,24 +66,24 @@ def test_the_longest_name_is_63_bytes():
     assert "x" * 63 == fit({"f": SCHEMA.append(pa.field("x" * 63, pa.int64()))}, FEED)[-1].name
 
 
-@pytest.mark.parametrize("twin", ["Id", "ID", "v"])
-def test_two_columns_of_one_name_are_refused(twin):
+@pytest.mark.parametrize("name", ["Id", "ID", "v"])
+def test_two_columns_of_one_name_are_refused(name):
     """The same name, or one that differs only in case."""
     with pytest.raises(DataError, match="two columns that differ only in case"):
-        fit({"f": SCHEMA.append(pa.field(twin, pa.int64()))}, FEED)
+        fit({"f": SCHEMA.append(pa.field(name, pa.int64()))}, FEED)
 
 
 @pytest.mark.parametrize("missing", ["Id", "M", "D"])
 def test_a_file_must_have_key_cursor_and_flag(missing):
-    """Without them no row can be judged."""
+    """Without them no row can be accepted."""
     schema = SCHEMA.remove(SCHEMA.get_field_index(missing))
 
     with pytest.raises(DataError, match=rf"^f lacks column '{missing}' of feed s\.t"):
         fit({"f": schema}, FEED)
 
 
-def test_a_type_that_nothing_holds_is_refused_unless_the_catalog_gives_one():
-    """The catalog may say what to make of it."""
+def test_a_type_that_cannot_be_stored_is_refused_unless_the_catalog_declares_one():
+    """The values are cast to the declared type."""
     schema = SCHEMA.append(pa.field("Wide", pa.decimal256(50, 0)))
     feed = Feed(system="s", table="t", source="exports", keys=("Id",), types={"Wide": "decimal(38,0)"})
 
@@ -109,7 +109,7 @@ def test_parts_of_a_table_have_the_wider_type():
         ([pa.field("V2", pa.string())], "b has column 'V2' as text, a has it as double"),
     ],
 )
-def test_parts_that_do_not_go_together_are_refused(extra, reason):
+def test_incompatible_parts_are_refused(extra, reason):
     """The error names both files and the column."""
     first = SCHEMA if extra[0].name == "X" else SCHEMA.append(pa.field("V2", pa.float64()))
 
@@ -129,7 +129,7 @@ def test_a_good_row_is_accepted_with_its_number():
 
 
 def test_a_row_without_a_key_is_rejected_and_no_key_is_present():
-    """Its number, code, reason and raw row are told."""
+    """The reject has its number, code, reason and raw row."""
     found = conformed([line(None, value=7.0), line(2)])
 
     assert [2] == found.accepted.column("Id").to_pylist()
@@ -138,7 +138,7 @@ def test_a_row_without_a_key_is_rejected_and_no_key_is_present():
     assert (1, 0) == (found.rejected, found.present.num_rows)
 
 
-def test_a_value_at_fault_is_set_aside_and_its_row_goes_on():
+def test_a_faulty_value_is_rejected_and_its_row_accepted():
     """NULL takes its place."""
     found = conformed([line(1, value=float("nan"))])
 
@@ -147,8 +147,8 @@ def test_a_value_at_fault_is_set_aside_and_its_row_goes_on():
     assert 0 == found.rejected
 
 
-def test_a_value_of_a_rejected_row_is_not_told_apart():
-    """The row is there as a whole."""
+def test_a_faulty_value_of_a_rejected_row_is_no_reject_of_its_own():
+    """The whole row is kept already."""
     found = conformed([line(None, value=float("nan"))])
 
     assert [("row", "key_null")] == [(reject.scope, reject.code) for reject in found.rejects]
@@ -162,7 +162,7 @@ def test_a_row_is_rejected_once_for_its_first_fault():
 
 
 def test_the_key_of_a_rejected_row_counts_as_present_if_it_can_be_read():
-    """So a full does not take it for absent."""
+    """So that a complete full does not count it as absent."""
     found = conformed([line(5, dt.datetime(9999, 1, 1)), line(None)], latest_cursor=NOON)  # noqa: DTZ001
 
     assert [5] == found.present.column("Id").to_pylist()
@@ -170,7 +170,7 @@ def test_the_key_of_a_rejected_row_counts_as_present_if_it_can_be_read():
 
 
 def test_a_cursor_may_be_as_late_as_is_allowed_but_no_later():
-    """The limit itself passes; NULL is no future."""
+    """The limit itself is accepted, and so is NULL."""
     late = NOON + dt.timedelta(microseconds=1)
 
     found = conformed([line(1, NOON), line(2, late), line(3, None)], latest_cursor=NOON)
@@ -181,7 +181,7 @@ def test_a_cursor_may_be_as_late_as_is_allowed_but_no_later():
 
 
 def test_a_key_that_cannot_be_cast_rejects_its_row_for_that_reason():
-    """Not as a missing key, which it is not."""
+    """Not as a missing key."""
     feed = Feed(system="s", table="t", source="exports", keys=("Id",), types={"Id": "smallint"})
     batch = pa.RecordBatch.from_pydict({"Id": [1, 70_000, None]})
 
@@ -218,13 +218,13 @@ def test_a_key_column_without_type_rejects_every_row():
     ],
     ids=lambda array: str(array.type),
 )
-def test_a_raw_row_can_be_told_whatever_is_in_it(array):
+def test_any_raw_row_can_be_written(array):
     """As JSON on one line that Python reads back."""
-    told = raw_row(pa.RecordBatch.from_arrays([array], ['x"']), 0)
+    text = raw_row(pa.RecordBatch.from_arrays([array], ['x"']), 0)
 
-    assert 'x"' in json.loads(told)
-    assert json.loads(told)['x"'] is not None
-    assert 1 == len(told.splitlines())
+    assert 'x"' in json.loads(text)
+    assert json.loads(text)['x"'] is not None
+    assert 1 == len(text.splitlines())
 
 
 KEYS = st.none() | st.integers(0, 9)
@@ -239,7 +239,7 @@ ROWS = st.lists(
 @settings(deadline=None)
 @given(rows=ROWS, first=st.integers(0, 2**40))
 def test_every_row_is_accepted_or_rejected_once(rows, first):
-    """They add up, in order, each with the number it came with; keys of rejects are those that could be read."""
+    """In order, each with its own number; ``present`` has the keys of rejected rows that could be read."""
     found = conformed(rows, first_row=first, latest_cursor=NOON)
 
     rejected = [reject.row for reject in found.rejects if reject.scope == "row"]

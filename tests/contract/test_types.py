@@ -56,7 +56,7 @@ def documented() -> dict[str, str]:
 
 
 def test_the_type_table_has_an_example_for_each_row():
-    """The documentation and these tests speak of the same types."""
+    """The documentation and these tests have the same types."""
     assert sorted(documented()) == sorted(EXAMPLES)
 
 
@@ -75,7 +75,7 @@ def test_every_arrow_type_becomes_what_the_table_says(words, arrow):
 
 
 @pytest.mark.parametrize("arrow", [pa.decimal256(39, 0), pa.decimal128(5, -2), pa.month_day_nano_interval()], ids=str)
-def test_an_arrow_type_that_nothing_holds_has_no_column_type(arrow):
+def test_an_arrow_type_that_cannot_be_stored_has_no_column_type(arrow):
     """More than 38 digits, a scale below zero, months and days."""
     assert of_arrow(arrow) is None
 
@@ -121,7 +121,7 @@ def test_a_widened_type_holds_both():
 
 
 def test_widening_ends_the_same_in_any_order():
-    """It is associative: which file came first does not show in the table."""
+    """It is associative: which file came first makes no difference."""
 
     def together(a: str | None, b: str | None) -> str | None:
         return widened(a, b) if a and b else None

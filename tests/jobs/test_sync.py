@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from shared.errors import TransientError
 from shared.model import Watermark
-from shared.sources.sql.tables import SqlSource
+from shared.pipeline.runner import Runner
+from shared.sources.sql.source import SqlSource
 from tests.exports import START, Clock, open_test_app
 from tests.servers.source_table import at, item
 from tests.standins.functions_host import functions_host
@@ -46,12 +47,12 @@ def clock():
 
 
 @pytest.fixture
-def app(house, tmp_path, clock):
+def app(source_table, tmp_path, clock):
     (tmp_path / "catalog").mkdir()
     (tmp_path / "catalog" / "shop.toml").write_text(CATALOG)
     return open_test_app(
         tmp_path, clock, STATE_URL=str(tmp_path / "state"), CATALOG_PATH=str(tmp_path / "catalog"),
-        SHOP_DATABASE_URL=house.url, SYNC_ROWS="10", SLICE_ROWS="4",
+        SHOP_DATABASE_URL=source_table.url, SYNC_ROWS="10", SLICE_ROWS="4",
     )  # fmt: skip
 
 
@@ -67,10 +68,10 @@ def stored(app, table="item"):
         return session.connection.execute(query).fetchall()
 
 
-def test_syncs_that_are_due_read_all_there_is_window_by_window(app, host, house):
+def test_syncs_that_are_due_read_all_there_is_window_by_window(app, host, source_table):
     """Each window is merged before the next is read; slices of one are staged side by side."""
-    house.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(25)))
-    house.create(kind(), {"Id": 1, "Name": "one"})
+    source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(25)))
+    source_table.create(kind(), {"Id": 1, "Name": "one"})
 
     host.timer("sync_due")
     told = host.finished("sync:shop.item")
@@ -82,14 +83,14 @@ def test_syncs_that_are_due_read_all_there_is_window_by_window(app, host, house)
     assert at(24).isoformat(timespec="microseconds") == app.ledger.watermark("shop.item").value
 
 
-def test_the_next_sync_goes_on_from_the_watermark(app, host, house, clock):
+def test_the_next_sync_goes_on_from_the_watermark(app, host, source_table, clock):
     """What changed since, what was committed late within the overlap, and nothing else."""
-    table = house.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(8)))
-    house.create(kind())
+    table = source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(8)))
+    source_table.create(kind())
     host.timer("sync_due")
     for feed in ("item", "kind"):
         host.finished(f"sync:shop.{feed}")
-    house.do(
+    source_table.do(
         table.update().where(table.c.Id == 3).values(At=at(9), Name="changed"),
         table.insert().values(Id=100, At=at(6.5), Name="late"),
         table.insert().values(Id=101, At=at(1), Name="too late"),
@@ -107,14 +108,14 @@ def test_the_next_sync_goes_on_from_the_watermark(app, host, house, clock):
     assert ("changed", "late", None) == (names[3], names[100], names.get(101))
 
 
-def test_a_table_that_is_read_whole_loses_what_it_lacks(app, host, house, clock):
+def test_a_table_that_is_read_whole_loses_what_it_lacks(app, host, source_table, clock):
     """It is a complete full each time."""
     table = kind()
-    house.create(table, *({"Id": n, "Name": "x"} for n in range(12)))
-    house.create(item(name()))
+    source_table.create(table, *({"Id": n, "Name": "x"} for n in range(12)))
+    source_table.create(item(name()))
     host.timer("sync_due")
     host.finished("sync:shop.kind")
-    house.do(table.delete().where(table.c.Id >= 10))
+    source_table.do(table.delete().where(table.c.Id >= 10))
     clock.forward(minutes=15)
 
     host.timer("sync_due")
@@ -124,10 +125,10 @@ def test_a_table_that_is_read_whole_loses_what_it_lacks(app, host, house, clock)
     assert 10 == sum(alive for _, _, alive in stored(app, "kind"))
 
 
-def test_a_database_that_goes_away_between_windows_costs_time_and_nothing_else(app, host, house, monkeypatch):
+def test_a_database_that_goes_away_between_windows_costs_time_and_nothing_else(app, host, source_table, monkeypatch):
     """The windows before are merged; the one that failed is tried again when it is back."""
-    house.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(25)))
-    house.create(kind())
+    source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(25)))
+    source_table.create(kind())
     describe, asked = SqlSource.describe, []
 
     def away(self, unit):
@@ -145,16 +146,16 @@ def test_a_database_that_goes_away_between_windows_costs_time_and_nothing_else(a
     assert asked[1] == asked[2] == asked[3]
 
 
-def test_a_watermark_that_another_run_moved_ends_the_sync_as_a_conflict(app, host, house, monkeypatch):
+def test_a_watermark_that_another_run_moved_ends_the_sync_as_a_conflict(app, host, source_table, monkeypatch):
     """Whoever moved it has read those rows; the next sync goes on from there."""
-    house.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(5)))
-    merge = type(app).merge
+    source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(5)))
+    merge = Runner.merge
 
     def overtaken(self, plan, staged, faults, options):
         self.ledger.rewind("shop.item", Watermark(at(2).isoformat(), "timestamp"))
         return merge(self, plan, staged, faults, options)
 
-    monkeypatch.setattr(type(app), "merge", overtaken)
+    monkeypatch.setattr(Runner, "merge", overtaken)
     host.request("POST", "feeds/shop.item/run")
     told = host.finished("sync:shop.item")
 
@@ -162,12 +163,12 @@ def test_a_watermark_that_another_run_moved_ends_the_sync_as_a_conflict(app, hos
     assert "was advanced by another run" in told["units"][0]["error"]
 
 
-def test_a_backfill_reads_again_from_a_time_on(app, host, house):
+def test_a_backfill_reads_again_from_a_time_on(app, host, source_table):
     """The watermark is set back; rows that are as they were are unchanged."""
-    table = house.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(8)))
+    table = source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(8)))
     host.request("POST", "feeds/shop.item/run")
     host.finished("sync:shop.item")
-    house.do(table.update().where(table.c.Id == 2).values(Name="mended without a new cursor"))
+    source_table.do(table.update().where(table.c.Id == 2).values(Name="mended without a new cursor"))
 
     to = at(2).isoformat()
     host.request("POST", "feeds/shop.item/backfill", f'{{"to": "{to}Z"}}'.encode())
@@ -177,7 +178,7 @@ def test_a_backfill_reads_again_from_a_time_on(app, host, house):
     assert "mended without a new cursor" == stored(app)[2][1]
 
 
-def test_a_feed_whose_database_is_not_set_says_which_setting_is_missing(house, tmp_path, monkeypatch):
+def test_a_feed_whose_database_is_not_set_says_which_setting_is_missing(source_table, tmp_path, monkeypatch):
     """The job fails with the name to set; no other feed is touched."""
     (tmp_path / "catalog").mkdir()
     (tmp_path / "catalog" / "shop.toml").write_text(CATALOG)

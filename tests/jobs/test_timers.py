@@ -17,6 +17,7 @@ from azure.storage.queue import QueueClient
 import function_app
 
 from shared.jobs import triggers, watchdog
+from shared.jobs.feed_state import FeedStates
 from shared.jobs.triggers import Wanted
 from shared.jobs.watchdog import Instance
 from shared.web.webhooks import receive
@@ -192,12 +193,12 @@ def test_notifications_that_were_kept_but_never_started_are_started(host, export
 
 def test_a_notification_that_left_something_to_be_done_is_taken_up_once_an_hour(host, exports, app, clock, notified):
     """Its feed was paused; as long as it is, nothing is told."""
-    app.feed_states.pause("coolr.location", "2026-02-24T12:00:00.000000")
+    FeedStates(app.documents).pause("coolr.location", "2026-02-24T12:00:00.000000")
     start = notified(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
     later(clock, minutes=30)
     host.timer("watchdog")
     paused = host.finished(start.job)
-    app.feed_states.resume("coolr.location")
+    FeedStates(app.documents).resume("coolr.location")
     host.timer("watchdog")
     early = host.finished(start.job)
     later(clock, minutes=95)
@@ -300,7 +301,7 @@ def test_a_feed_that_has_had_data_or_is_paused_is_not_stale(app, host, exports, 
     clock.forward(hours=23)
     host.blob_event(exports.container, exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
     host.finished(jobs(host)[0])
-    app.feed_states.pause("coolr.asset", "2026-02-24T12:00:00.000000")
+    FeedStates(app.documents).pause("coolr.asset", "2026-02-24T12:00:00.000000")
     clock.forward(hours=23)
     receiver.bodies.clear()
 
@@ -487,7 +488,7 @@ def test_a_sync_is_due_once_its_schedule_has_come(schedule, asked, is_due, tmp_p
     feed = replace(app.feeds()[0], schedule=schedule)
     monkeypatch.setattr(type(app), "feeds", lambda self: [feed, replace(feed, table="other", schedule=None)])
     if asked:
-        app.feed_states.record_sync(feed.name, f"{asked}.000000")
+        FeedStates(app.documents).record_sync(feed.name, f"{asked}.000000")
 
     assert ([f"sync:{feed.name}"] if is_due else []) == [start.job for start in triggers.due_syncs(app)]
 
@@ -498,9 +499,9 @@ def test_a_paused_feed_is_never_due(tmp_path, monkeypatch):
     feed = replace(app.feeds()[0], schedule="* * * * *")
     monkeypatch.setattr(type(app), "feeds", lambda self: [feed])
 
-    app.feed_states.pause(feed.name, "2026-02-24T12:00:00.000000")
+    FeedStates(app.documents).pause(feed.name, "2026-02-24T12:00:00.000000")
     paused = list(triggers.due_syncs(app))
-    app.feed_states.resume(feed.name)
+    FeedStates(app.documents).resume(feed.name)
 
     assert [] == paused
     assert 1 == len(list(triggers.due_syncs(app)))

@@ -61,7 +61,7 @@ class Row:
     case: str
     input: str
     outcome: str
-    said: str
+    message: str
     remedy: str
     held: bool = field(default=False)
 
@@ -69,14 +69,14 @@ class Row:
         """Assert that the page promises *outcome*, and that each of its `quoted` words stands in *text*."""
         self.held = True
         assert self.outcome == outcome
-        quoted = re.findall(r"``? ?(.+?) ?`?`", self.said)
+        quoted = re.findall(r"``? ?(.+?) ?`?`", self.message)
         assert quoted, f"{self.case} quotes nothing"
         for words in quoted:
             pattern = ".*?".join(re.escape(part) for part in words.split("…"))
             assert re.search(pattern, str(text)), f"{words!r} is not in {str(text)!r}"
 
 
-_HEAD = ["case", "input", "outcome", "what is said", "what to do"]
+_HEAD = ["case", "input", "outcome", "message", "what to do"]
 
 
 def page() -> dict[str, Row]:
@@ -813,7 +813,7 @@ def test_nan_and_infinity_are_set_aside(lab, row):
 
     assert {"values_rejected": 3, "inserted": 4} == lab.counts()
     assert [1.5, None, None, None] == lab.column("Value")
-    row.holds("value set aside", lab.rejects())
+    row.holds("value rejected", lab.rejects())
 
 
 @case("nul-in-text")
@@ -824,7 +824,7 @@ def test_text_with_a_nul_is_set_aside(lab, row):
     assert {"values_rejected": 1, "inserted": 2} == lab.counts()
     assert ["ab", None] == lab.column("Value")
     assert r"a\u0000b" in lab.rejects()[0]["raw"]
-    row.holds("value set aside", lab.rejects())
+    row.holds("value rejected", lab.rejects())
 
 
 @case("not-utf8")
@@ -836,7 +836,7 @@ def test_text_that_is_not_utf8_is_set_aside(lab, row, kind):
     assert {"values_rejected": 1, "inserted": 2} == lab.counts()
     assert ["café", None] == lab.column("Value")
     assert r"caf\\xe9" in lab.rejects()[0]["raw"]
-    row.holds("value set aside", lab.rejects())
+    row.holds("value rejected", lab.rejects())
 
 
 @case("not-utf8-key")
@@ -858,7 +858,7 @@ def test_a_value_too_large_for_the_type_the_catalog_gives_is_set_aside(lab, row)
 
     assert {"values_rejected": 1, "inserted": 2} == lab.counts()
     assert [7, None] == lab.column("Amount", "small")
-    row.holds("value set aside", lab.rejects("coolr.small"))
+    row.holds("value rejected", lab.rejects("coolr.small"))
 
 
 @case("unreadable")
@@ -869,7 +869,7 @@ def test_text_that_is_no_number_is_set_aside_where_the_catalog_wants_one(lab, ro
 
     assert {"values_rejected": 1, "inserted": 2} == lab.counts()
     assert [7, None] == lab.column("Amount", "small")
-    row.holds("value set aside", lab.rejects("coolr.small"))
+    row.holds("value rejected", lab.rejects("coolr.small"))
 
 
 @case("date-beyond-calendar")
@@ -879,7 +879,7 @@ def test_a_date_beyond_the_year_9999_is_set_aside(lab, row):
 
     assert {"values_rejected": 1, "inserted": 2} == lab.counts()
     assert [dt.date(1970, 1, 1), None] == lab.column("Value")
-    row.holds("value set aside", lab.rejects())
+    row.holds("value rejected", lab.rejects())
 
 
 @case("nested-not-json")
@@ -890,7 +890,7 @@ def test_a_nested_value_that_json_cannot_hold_is_set_aside(lab, row):
 
     assert {"values_rejected": 1, "inserted": 2} == lab.counts()
     assert ['["ok"]', None] == lab.column("Value")
-    row.holds("value set aside", lab.rejects())
+    row.holds("value rejected", lab.rejects())
 
 
 KEPT: Mapping[str, tuple[pa.Array[Any], str, Any]] = {
@@ -1064,7 +1064,7 @@ def test_a_part_found_faulty_while_it_is_read_is_left_out_whole(tmp_path, row):
     row.holds("loaded", run.note)
 
 
-@case("part-mended")
+@case("part-corrected")
 def test_a_faulty_part_that_was_sent_again_completes_the_dump(tmp_path, row):
     """The dump is not recorded done, so loading it again takes the mended part, and absences count."""
     lab = Lab(tmp_path, SETTLE="0")

@@ -42,7 +42,7 @@ def _no_waits():
 @pytest.fixture
 def sluice(tmp_path, monkeypatch):
     """Run a command with a warehouse and a ledger of its own; settings can be added."""
-    monkeypatch.setenv("WAREHOUSE_URL", f"duckdb:///{tmp_path}/house.duckdb")
+    monkeypatch.setenv("WAREHOUSE_URL", f"duckdb:///{tmp_path}/warehouse.duckdb")
     monkeypatch.setenv("LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
 
     def run(*words, **env):
@@ -77,7 +77,7 @@ def test_embedded_default_is_healthy(sluice):
 
 def test_findings_are_records_as_json(sluice, tmp_path):
     """A list, also of what failed."""
-    (tmp_path / "house.duckdb").write_bytes(b"no database" * 100)
+    (tmp_path / "warehouse.duckdb").write_bytes(b"no database" * 100)
 
     result = sluice("doctor", "--json")
 

@@ -122,8 +122,8 @@ def calm(tmp_path_factory):
     """What there is after two loads that nothing disturbs; the folder is the one with the exports."""
     root = tmp_path_factory.mktemp("calm")
     for export in (first(root), delta(root)):
-        list(open_test_app(root / "house", SLICE_ROWS="2").load(str(export), LoadOptions()))
-    return root, everything(root / "house")
+        list(open_test_app(root / "loaded", SLICE_ROWS="2").load(str(export), LoadOptions()))
+    return root, everything(root / "loaded")
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=" ".join)
@@ -143,16 +143,16 @@ def test_a_killed_load_is_completed_by_the_next(moment, calm, tmp_path):
 def test_what_a_killed_load_left_in_staging_goes_with_the_next(tmp_path):
     """Both loads are recorded done before they can tidy, so that nobody takes them up again."""
     export = _export(tmp_path / "last", "delta", "20260224122000", [_row(1, 3)])
-    house = tmp_path / "house"
+    home = tmp_path / "loaded"
     left = []
     for killed in (first(tmp_path), delta(tmp_path)):
-        load(house, killed, "commit", "after")
-        left.append(staged(house))
+        load(home, killed, "commit", "after")
+        left.append(staged(home))
 
-    list(open_test_app(house).load(str(export), LoadOptions()))
+    list(open_test_app(home).load(str(export), LoadOptions()))
 
     assert all(left)
-    assert [] == staged(house)
+    assert [] == staged(home)
 
 
 def staged(folder: Path) -> list[str]:
@@ -166,8 +166,8 @@ def staged(folder: Path) -> list[str]:
 def test_two_processes_load_into_one_warehouse_at_the_same_time(tmp_path):
     """They wait for each other, and both end well."""
     exports = [first(tmp_path), delta(tmp_path)]
-    house = tmp_path / "house"
-    with process(LOAD, house, exports[0], "", "") as one, process(LOAD, house, exports[1], "", "") as other:
+    home = tmp_path / "loaded"
+    with process(LOAD, home, exports[0], "", "") as one, process(LOAD, home, exports[1], "", "") as other:
         for started in (one, other):
             started.stdin.write("go\n")
             started.stdin.flush()
@@ -175,7 +175,7 @@ def test_two_processes_load_into_one_warehouse_at_the_same_time(tmp_path):
 
         assert [0, 0] == [one.returncode, other.returncode], complaints
 
-    rows = {row[0]: (row[1], row[7] is None) for row in everything(house)["coolr.location"]}
+    rows = {row[0]: (row[1], row[7] is None) for row in everything(home)["coolr.location"]}
 
     assert {*range(9), *range(20, 27)} == set(rows)
     assert EPOCH + dt.timedelta(minutes=2) == rows[1][0]
@@ -195,13 +195,13 @@ def test_who_waits_too_long_is_told_which_process_holds_the_warehouse(tmp_path):
 
 def test_processes_that_load_one_folder_do_not_break_each_other(tmp_path):
     """The run of each file is the same for all of them: whoever comes second waits, and finds it done."""
-    house = tmp_path / "house"
+    home = tmp_path / "loaded"
     folder = tmp_path / "all"
     for minute in range(3):
         _export(folder, "delta", f"202602241201{minute:02}", [_row(key, minute) for key in range(200)])
 
     with contextlib.ExitStack() as stack:
-        several = [stack.enter_context(process(LOAD, house, folder, "", "")) for _ in range(3)]
+        several = [stack.enter_context(process(LOAD, home, folder, "", "")) for _ in range(3)]
         for one in several:
             one.stdin.write("go\n")
             one.stdin.flush()
@@ -209,5 +209,5 @@ def test_processes_that_load_one_folder_do_not_break_each_other(tmp_path):
         codes = [one.returncode for one in several]
 
     assert [0, 0, 0] == codes, complaints
-    assert [] == staged(house)
-    assert 3 == len(open_test_app(house).warehouse.runs())
+    assert [] == staged(home)
+    assert 3 == len(open_test_app(home).warehouse.runs())

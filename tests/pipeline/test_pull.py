@@ -30,19 +30,19 @@ class Desk:
     """One feed and its verbs; what travels between them goes through JSON, as between machines."""
 
     def __init__(
-        self, folder: Path, house: SourceTable, options: dict[str, Any] | None = None, **settings: int
+        self, folder: Path, source_table: SourceTable, options: dict[str, Any] | None = None, **settings: int
     ) -> None:
         told = {"keys": ("Id",), "cursor": "At", "max_reject_share": 1.0, **(options or {})}
         self.system = System(
             name="shop", source="sql", client=None, tables={"item": told}, undeclared=None, file=Path("shop.toml")
         )
-        self.house, self.settings = house, settings
+        self.source_table, self.settings = source_table, settings
         self.warehouse = DuckDBWarehouse(folder / "warehouse.duckdb", "250MB", 5.0)
         self.ledger = SqliteLedger(folder / "ledger.db", 5.0)
         self.told = told
 
     def source(self) -> Any:
-        return self.house.source(**{**self.told, **self.settings})
+        return self.source_table.source(**{**self.told, **self.settings})
 
     def unit(self, now: str = NOW) -> Unit | None:
         feed = self.system.feed("item", ["Id", "At"])
@@ -99,12 +99,12 @@ def times(*minutes: int | None) -> list[dict[str, Any]]:
     return [{"Id": n, "At": None if minute is None else at(minute)} for n, minute in enumerate(minutes)]
 
 
-def test_a_second_sync_takes_what_is_new(house, tmp_path):
+def test_a_second_sync_takes_what_is_new(source_table, tmp_path):
     """And the row at the watermark once more, which is unchanged."""
-    table = house.create(item(), *times(1, 2, 3))
-    desk = Desk(tmp_path, house)
+    table = source_table.create(item(), *times(1, 2, 3))
+    desk = Desk(tmp_path, source_table)
     first = desk.sync()
-    house.do(table.update().where(table.c.Id == 0).values(At=at(4)), table.insert().values(Id=3, At=at(5)))
+    source_table.do(table.update().where(table.c.Id == 0).values(At=at(4)), table.insert().values(Id=3, At=at(5)))
     second = desk.sync()
 
     assert [{"inserted": 3}] == [counts(run) for run in first]
@@ -112,11 +112,11 @@ def test_a_second_sync_takes_what_is_new(house, tmp_path):
     assert to_text(at(5)) == desk.mark
 
 
-def test_a_row_committed_late_is_caught_within_the_overlap(house, tmp_path):
+def test_a_row_committed_late_is_caught_within_the_overlap(source_table, tmp_path):
     """Its cursor was set before the window was read, and it was not to be seen then."""
-    table = house.create(item(), *times(1, 10))
-    desk = Desk(tmp_path, house, {"overlap_seconds": 300})
-    with house.engine.connect() as slow:
+    table = source_table.create(item(), *times(1, 10))
+    desk = Desk(tmp_path, source_table, {"overlap_seconds": 300})
+    with source_table.engine.connect() as slow:
         slow.execute(table.insert().values(Id=8, At=at(6)))
         slow.execute(table.insert().values(Id=9, At=at(4)))
         early = desk.sync()
@@ -128,10 +128,10 @@ def test_a_row_committed_late_is_caught_within_the_overlap(house, tmp_path):
     assert to_text(at(10)) == desk.mark
 
 
-def test_windows_follow_each_other_until_all_is_there(house, tmp_path):
+def test_windows_follow_each_other_until_all_is_there(source_table, tmp_path):
     """Each is merged and moves the watermark before the next is planned."""
-    house.create(item(), *times(None, 1, 1, 1, 2, 3, 3, 4, 5))
-    desk = Desk(tmp_path, house, sync_rows=2, slice_rows=2, batch_rows=1)
+    source_table.create(item(), *times(None, 1, 1, 1, 2, 3, 3, 4, 5))
+    desk = Desk(tmp_path, source_table, sync_rows=2, slice_rows=2, batch_rows=1)
     runs = desk.sync()
 
     assert [{"inserted": 4}, {"inserted": 3, "unchanged": 3}, {"inserted": 2, "unchanged": 2}] == [*map(counts, runs)]
@@ -140,10 +140,10 @@ def test_windows_follow_each_other_until_all_is_there(house, tmp_path):
 
 
 @pytest.mark.parametrize("reached", ["nothing", "planned", "staged", "published"])
-def test_a_crash_between_or_within_windows_loses_nothing(house, tmp_path, reached):
+def test_a_crash_between_or_within_windows_loses_nothing(source_table, tmp_path, reached):
     """Whoever comes next goes on from the watermark."""
-    house.create(item(), *times(1, 2, 3, 4, 5))
-    first = Desk(tmp_path, house, sync_rows=2)
+    source_table.create(item(), *times(1, 2, 3, 4, 5))
+    first = Desk(tmp_path, source_table, sync_rows=2)
     unit = first.unit()
     assert unit is not None
     if reached != "nothing":
@@ -152,18 +152,18 @@ def test_a_crash_between_or_within_windows_loses_nothing(house, tmp_path, reache
         staged = first.stage(plan)
     if reached == "published":
         first.publish(plan, staged)
-    runs = Desk(tmp_path, house, sync_rows=2).sync()
+    runs = Desk(tmp_path, source_table, sync_rows=2).sync()
 
     assert dict.fromkeys(range(5), True) == first.stored()
     assert (2 if reached == "published" else 3) == len(runs)
 
 
-def test_a_row_that_changes_while_it_is_read_comes_with_the_next_window(house, tmp_path):
+def test_a_row_that_changes_while_it_is_read_comes_with_the_next_window(source_table, tmp_path):
     """It is beyond the ceiling then; the watermark does not pass what was planned."""
-    table = house.create(item(), *times(1, 2))
-    desk = Desk(tmp_path, house)
+    table = source_table.create(item(), *times(1, 2))
+    desk = Desk(tmp_path, source_table)
     plan = desk.plan(desk.unit())
-    house.do(table.update().where(table.c.Id == 0).values(At=at(7)))
+    source_table.do(table.update().where(table.c.Id == 0).values(At=at(7)))
     run = desk.publish(plan, desk.stage(plan))
     mark = desk.mark
     (later,) = desk.sync()
@@ -172,13 +172,13 @@ def test_a_row_that_changes_while_it_is_read_comes_with_the_next_window(house, t
     assert {"inserted": 1, "unchanged": 1} == counts(later)
 
 
-def test_of_two_runs_from_one_watermark_the_second_gives_up(house, tmp_path):
+def test_of_two_runs_from_one_watermark_the_second_gives_up(source_table, tmp_path):
     """It merges nothing, and the next one goes on."""
-    table = house.create(item(), *times(1))
-    desk = Desk(tmp_path, house)
+    table = source_table.create(item(), *times(1))
+    desk = Desk(tmp_path, source_table)
     slow = desk.plan(desk.unit())
     staged = desk.stage(slow)
-    house.do(table.insert().values(Id=5, At=at(5)))
+    source_table.do(table.insert().values(Id=5, At=at(5)))
     desk.sync()
 
     with pytest.raises(ConflictError, match="advanced by another run"):
@@ -186,10 +186,10 @@ def test_of_two_runs_from_one_watermark_the_second_gives_up(house, tmp_path):
     assert {0: True, 5: True} == desk.stored()
 
 
-def test_a_run_recognises_its_own_commit(house, tmp_path):
+def test_a_run_recognises_its_own_commit(source_table, tmp_path):
     """Its host did not hear that it was done, and asks once more."""
-    house.create(item(), *times(1, 2))
-    desk = Desk(tmp_path, house)
+    source_table.create(item(), *times(1, 2))
+    desk = Desk(tmp_path, source_table)
     plan = desk.plan(desk.unit())
     staged = desk.stage(plan)
     first, again = desk.publish(plan, staged), desk.publish(plan, staged)
@@ -200,9 +200,9 @@ def test_a_run_recognises_its_own_commit(house, tmp_path):
 
 def test_a_source_that_is_away_moves_nothing(private_postgres, tmp_path):
     """What was planned is staged when it is back."""
-    house = SourceTable(private_postgres, private_postgres.create_database())
-    house.create(item(), *times(1, 2))
-    desk = Desk(tmp_path, house)
+    source_table = SourceTable(private_postgres, private_postgres.create_database())
+    source_table.create(item(), *times(1, 2))
+    desk = Desk(tmp_path, source_table)
     plan = desk.plan(desk.unit())
     private_postgres.kill()
     with pytest.raises(TransientError):
@@ -214,25 +214,25 @@ def test_a_source_that_is_away_moves_nothing(private_postgres, tmp_path):
     assert (None, to_text(at(2))) == (away, desk.mark)
 
 
-def whole(change: Callable[[SourceTable, sa.Table], None], house: SourceTable, folder: Path) -> tuple[Desk, Run]:
+def whole(change: Callable[[SourceTable, sa.Table], None], source_table: SourceTable, folder: Path) -> tuple[Desk, Run]:
     """A table without cursor, read, changed and read again; the second run."""
     key = sa.Column("Id", sa.Integer, primary_key=True, autoincrement=False)
     table = sa.Table("item", sa.MetaData(), key, sa.Column("A", sa.Integer))
-    house.create(table, *({"Id": n, "A": n} for n in range(4)))
-    desk = Desk(folder, house, {"cursor": None}, slice_rows=2, batch_rows=1)
+    source_table.create(table, *({"Id": n, "A": n} for n in range(4)))
+    desk = Desk(folder, source_table, {"cursor": None}, slice_rows=2, batch_rows=1)
     desk.sync(to_text(at(0)))
-    change(house, table)
+    change(source_table, table)
     (run,) = desk.sync(to_text(at(1)))
     return desk, run
 
 
-def test_a_table_without_cursor_is_a_complete_full_each_time(house, tmp_path):
+def test_a_table_without_cursor_is_a_complete_full_each_time(source_table, tmp_path):
     """What it lacks is deleted at the time of the run; nothing keeps a watermark."""
 
-    def change(house, table):
-        house.do(table.delete().where(table.c.Id == 0), table.update().where(table.c.Id == 1).values(A=9))
+    def change(source_table, table):
+        source_table.do(table.delete().where(table.c.Id == 0), table.update().where(table.c.Id == 1).values(A=9))
 
-    desk, run = whole(change, house, tmp_path)
+    desk, run = whole(change, source_table, tmp_path)
 
     assert {"unchanged": 2, "updated": 1, "absent": 1} == counts(run)
     assert {0: False, 1: True, 2: True, 3: True} == desk.stored()
@@ -240,23 +240,23 @@ def test_a_table_without_cursor_is_a_complete_full_each_time(house, tmp_path):
     assert None is desk.mark
 
 
-def test_an_older_read_of_a_whole_table_does_not_undo_a_newer_one(house, tmp_path):
+def test_an_older_read_of_a_whole_table_does_not_undo_a_newer_one(source_table, tmp_path):
     """It was planned before, and is published after."""
     table = sa.Table("item", sa.MetaData(), sa.Column("Id", sa.Integer, primary_key=True))
-    house.create(table, {"Id": 1}, {"Id": 2})
-    desk = Desk(tmp_path, house, {"cursor": None})
+    source_table.create(table, {"Id": 1}, {"Id": 2})
+    desk = Desk(tmp_path, source_table, {"cursor": None})
     slow = desk.plan(desk.unit(to_text(at(1))), to_text(at(1)))
     staged = desk.stage(slow)
-    house.do(table.delete().where(table.c.Id == 1), table.insert().values(Id=3))
+    source_table.do(table.delete().where(table.c.Id == 1), table.insert().values(Id=3))
     desk.sync(to_text(at(2)))
     desk.publish(slow, staged)
 
     assert {1: False, 2: True, 3: True} == desk.stored()
 
 
-def test_a_whole_table_is_work_again_at_any_other_time_only(house, tmp_path):
+def test_a_whole_table_is_work_again_at_any_other_time_only(source_table, tmp_path):
     """A host that repeats a run that is done finds that nothing is to be done."""
-    desk, run = whole(lambda house, table: None, house, tmp_path)
+    desk, run = whole(lambda source_table, table: None, source_table, tmp_path)
     repeated, later = desk.unit(to_text(at(1))), desk.unit(to_text(at(2)))
 
     assert None is verbs.run_for("shop.item", repeated, desk.ledger, NOW)
@@ -265,13 +265,13 @@ def test_a_whole_table_is_work_again_at_any_other_time_only(house, tmp_path):
 
 def test_values_that_fit_nothing_are_set_aside_and_their_rows_go_on(mariadb, mariadb_database, tmp_path):
     """A date of zeros beside a good one; a cursor of zeros costs its row."""
-    house = SourceTable(mariadb, mariadb_database)
-    house.do(
+    source_table = SourceTable(mariadb, mariadb_database)
+    source_table.do(
         "CREATE TABLE item (Id INT PRIMARY KEY, At DATETIME(6) NOT NULL, d DATE, t TIME, n DECIMAL(50,2))",
         """INSERT INTO item VALUES (1, '2026-02-24', '0000-00-00', '838:59:59', 1.5),
         (2, '2026-02-25', '2026-02-24', '12:00:00', NULL), (3, '0000-00-00', '2026-02-24', '12:00:00', 2)""",
     )
-    desk = Desk(tmp_path, house, {"types": {"n": "decimal(38,2)"}})
+    desk = Desk(tmp_path, source_table, {"types": {"n": "decimal(38,2)"}})
     (run,) = desk.sync()
     with desk.warehouse._session() as session:
         found = session.connection.execute(
@@ -285,12 +285,12 @@ def test_values_that_fit_nothing_are_set_aside_and_their_rows_go_on(mariadb, mar
     }
 
 
-def test_rows_that_come_between_planning_and_reading_run_into_no_other_slice(house, tmp_path):
+def test_rows_that_come_between_planning_and_reading_run_into_no_other_slice(source_table, tmp_path):
     """Their numbers are apart, however many they are."""
-    table = house.create(item(), *times(2, 4, 6, 8))
-    desk = Desk(tmp_path, house, slice_rows=2, batch_rows=1)
+    table = source_table.create(item(), *times(2, 4, 6, 8))
+    desk = Desk(tmp_path, source_table, slice_rows=2, batch_rows=1)
     plan = desk.plan(desk.unit())
-    house.do(*(table.insert().values(Id=10 + n, At=at(1)) for n in range(5)))
+    source_table.do(*(table.insert().values(Id=10 + n, At=at(1)) for n in range(5)))
     run = desk.publish(plan, desk.stage(plan))
 
     assert {"inserted": 9} == counts(run)

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import mysql
 from shared.model import Feed, Slice, Unit, Window
 from shared.settings import Settings, SystemSettings
 from shared.sources.sql import open_source
-from shared.sources.sql.tables import SqlSource
+from shared.sources.sql.source import SqlSource
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
 

@@ -64,7 +64,7 @@ def logged():
 @pytest.fixture
 def sluice(tmp_path, monkeypatch):
     """Run a command with a warehouse and a ledger of its own."""
-    monkeypatch.setenv("WAREHOUSE_URL", f"duckdb:///{tmp_path}/house.duckdb")
+    monkeypatch.setenv("WAREHOUSE_URL", f"duckdb:///{tmp_path}/warehouse.duckdb")
     monkeypatch.setenv("LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
@@ -101,12 +101,12 @@ def _assert_nowhere(secret, result, logged, tmp_path):
 def _kept(folder):
     """All that the warehouse's own tables and the ledger hold, as text."""
     kept = {}
-    if (folder / "house.duckdb").exists():
-        with duckdb.connect(str(folder / "house.duckdb"), read_only=True) as house:
-            for (name,) in house.execute(
+    if (folder / "warehouse.duckdb").exists():
+        with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection:
+            for (name,) in connection.execute(
                 "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE schema_name = 'ingest'"
             ).fetchall():
-                kept[name] = json.dumps(house.execute(f"SELECT * FROM {name}").fetchall(), default=str)
+                kept[name] = json.dumps(connection.execute(f"SELECT * FROM {name}").fetchall(), default=str)
     if (folder / "ledger.db").exists():
         with sqlite3.connect(folder / "ledger.db") as ledger:
             kept["ledger"] = "\n".join(ledger.iterdump())

@@ -243,23 +243,23 @@ class WarehouseSuite:
         raise NotImplementedError
 
     @pytest.fixture
-    def open_house(self, tmp_path: Path, settings: dict[str, str], query: Query) -> Callable[..., WarehouseCase]:
+    def open_case(self, tmp_path: Path, settings: dict[str, str], query: Query) -> Callable[..., WarehouseCase]:
         """Each call makes another app over the same warehouse; settings of its own can be given."""
         return lambda **env: WarehouseCase(tmp_path, query, **{**settings, **env})
 
     @pytest.fixture
-    def house(self, open_house: Callable[..., WarehouseCase]) -> WarehouseCase:
-        return open_house()
+    def case(self, open_case: Callable[..., WarehouseCase]) -> WarehouseCase:
+        return open_case()
 
     @pytest.fixture
-    def full(self, house: WarehouseCase) -> Path:
-        return house.write("full", 5, [row(1, "Ada", 1), row(2, "Bob", 2), row(3, "Cy", 3, True)])
+    def full(self, case: WarehouseCase) -> Path:
+        return case.write("full", 5, [row(1, "Ada", 1), row(2, "Bob", 2), row(3, "Cy", 3, True)])
 
     @pytest.fixture
-    def filled(self, house: WarehouseCase, full: Path) -> WarehouseCase:
-        """A house in which three items are stored, the third of them dead."""
-        assert house.load(full).run.error is None
-        return house
+    def filled(self, case: WarehouseCase, full: Path) -> WarehouseCase:
+        """A warehouse in which three items are stored, the third of them dead."""
+        assert case.load(full).run.error is None
+        return case
 
     # -- first load and merge are one
 
@@ -273,53 +273,53 @@ class WarehouseSuite:
         ],
         ids=["full", "delta", "full with twins", "delta without rows"],
     )
-    def test_first_load_makes_the_table_that_a_merge_makes(self, house, kind, keys):
+    def test_first_load_makes_the_table_that_a_merge_makes(self, case, kind, keys):
         """Into no table or into an empty one: same columns, same rows, same view, same outcomes."""
         chance = random.Random(len(keys))
         rows = [
             row(key, chance.choice([None, "Ada"]), chance.choice([None, 1, 2, 3]), chance.choice([None, False, True]))
             for key in keys
         ]
-        house.loaded("delta", 4, table="merged")
+        case.loaded("delta", 4, table="merged")
         found = []
         for table in ("adopted", "merged"):
-            run = house.loaded(kind, 5, *rows, table=table)
+            run = case.loaded(kind, 5, *rows, table=table)
             names = ("Name", "ModifiedOn", "IsDeleted", "FirstSyncAt", "SyncedAt", "DeletedAt")
-            view = house.rows(*names, table=f"{table}_active", order=f"{table.capitalize()}Id")
-            types = [kind for name, kind in house.columns(table).items()]
-            found.append((counts(run), types, house.rows(*names, table=table), view))
+            view = case.rows(*names, table=f"{table}_active", order=f"{table.capitalize()}Id")
+            types = [kind for name, kind in case.columns(table).items()]
+            found.append((counts(run), types, case.rows(*names, table=table), view))
 
         assert found[0] == found[1]
 
-    def test_first_load_of_several_slices_is_one_table(self, open_house):
+    def test_first_load_of_several_slices_is_one_table(self, open_case):
         """The first slice becomes the table, the others join it."""
-        house = open_house(SLICE_ROWS="10")
+        case = open_case(SLICE_ROWS="10")
         rows = [row(n, f"n{n}", 1, n % 7 == 0) for n in range(40)]
 
-        run = house.loaded("full", 6, *rows, groups=10)
+        run = case.loaded("full", 6, *rows, groups=10)
 
         assert {"inserted": 40, "read": 40} == some(run)
         wanted = [(n, f"n{n}", day(1) if n % 7 == 0 else None, run.id) for n in range(40)]
-        assert wanted == house.rows("ItemId", "Name", "DeletedAt", "SyncedBy")
+        assert wanted == case.rows("ItemId", "Name", "DeletedAt", "SyncedBy")
 
-    def test_later_load_of_several_slices_is_one_merge(self, open_house):
+    def test_later_load_of_several_slices_is_one_merge(self, open_case):
         """A key may be in two of them: the highest cursor counts."""
-        house = open_house(SLICE_ROWS="10")
-        house.loaded("delta", 5, row(1, "Ada", 1))
+        case = open_case(SLICE_ROWS="10")
+        case.loaded("delta", 5, row(1, "Ada", 1))
         rows = [row(n % 15, f"n{n}", n / 100) for n in range(30)]
 
-        run = house.loaded("delta", 6, *rows, groups=10)
+        run = case.loaded("delta", 6, *rows, groups=10)
 
         assert {"superseded": 15, "inserted": 14, "stale": 1, "read": 30} == some(run)
-        assert [(0, "n15"), (1, "Ada"), (2, "n17")] == house.rows("ItemId", "Name")[:3]
+        assert [(0, "n15"), (1, "Ada"), (2, "n17")] == case.rows("ItemId", "Name")[:3]
 
-    def test_nothing_stays_in_staging(self, house, full):
+    def test_nothing_stays_in_staging(self, case, full):
         """After a load, after a second one, and after one that failed."""
-        house.load(full)
-        house.load(full, again=True)
-        house.refused("full", 6, *(row(None) for _ in range(9)))
+        case.load(full)
+        case.load(full, again=True)
+        case.refused("full", 6, *(row(None) for _ in range(9)))
 
-        tables = house.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES")
+        tables = case.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES")
         assert [] == [name for (name,) in tables if name.startswith("s_")]
 
     # -- newest wins
@@ -376,61 +376,61 @@ class WarehouseSuite:
         assert {"updated": 2, "superseded": 3, "read": 5} == some(run)
         assert [("a",), ("y",), ("Cy",)] == filled.rows("Name")
 
-    def test_without_a_cursor_the_later_export_wins(self, house):
+    def test_without_a_cursor_the_later_export_wins(self, case):
         """Of equal times, the one that comes last."""
         for number, name in ((5, "first"), (5, "same time"), (4, "earlier")):
-            house.loaded("delta", number, row(1, name), row(2, None if number == 4 else "stays"), table="undated")
+            case.loaded("delta", number, row(1, name), row(2, None if number == 4 else "stays"), table="undated")
 
-        assert [("same time",), ("stays",)] == house.rows("Name", table="undated")
+        assert [("same time",), ("stays",)] == case.rows("Name", table="undated")
 
-    def test_text_cursor_is_compared_letter_by_letter(self, house):
+    def test_text_cursor_is_compared_letter_by_letter(self, case):
         """As Python does: a is above B, z below é, and a blank at the end counts."""
         kinds = {"Version": pa.string()}
         steps = ["B", "a", "a ", "Z", "z", "é", "e", "🧊", "鍵"]
         for n, version in enumerate(steps):
-            house.loaded("delta", 5 + n, row(1, f"n{n}", Version=version), table="numbered", types=kinds)
+            case.loaded("delta", 5 + n, row(1, f"n{n}", Version=version), table="numbered", types=kinds)
         rows = [row(2, version, Version=version) for version in steps]
-        house.loaded("delta", 20, *rows, table="numbered", types=kinds)
+        case.loaded("delta", 20, *rows, table="numbered", types=kinds)
 
-        assert [("🧊", "n7"), ("🧊", "🧊")] == house.rows("Version", "Name", table="numbered")
+        assert [("🧊", "n7"), ("🧊", "🧊")] == case.rows("Version", "Name", table="numbered")
 
-    def test_span_of_a_text_cursor_is_told_letter_by_letter(self, house):
+    def test_span_of_a_text_cursor_is_told_letter_by_letter(self, case):
         """By the same order that decides which row is newer."""
         rows = [row(n, Version=version) for n, version in enumerate(("b", "A", "a", "B"))]
-        house.loaded("delta", 5, *rows, table="numbered", types={"Version": pa.string()})
+        case.loaded("delta", 5, *rows, table="numbered", types={"Version": pa.string()})
 
-        profile = house.app.warehouse.profile(house.feed("numbered"))
+        profile = case.app.warehouse.profile(case.feed("numbered"))
 
         assert ("A", "b") == (profile.lowest, profile.highest)
 
-    def test_number_as_cursor_is_compared_as_a_number(self, house):
+    def test_number_as_cursor_is_compared_as_a_number(self, case):
         """10 is above 9."""
         kinds = {"Version": pa.int32()}
         for number, version in ((5, 9), (6, 10), (7, 9)):
-            house.loaded("delta", number, row(1, f"v{version}", Version=version), table="numbered", types=kinds)
+            case.loaded("delta", number, row(1, f"v{version}", Version=version), table="numbered", types=kinds)
 
-        assert [("v10",)] == house.rows("Name", table="numbered")
+        assert [("v10",)] == case.rows("Name", table="numbered")
 
     @pytest.mark.parametrize(("before", "after"), DIFFERENT.values(), ids=DIFFERENT)
-    def test_any_difference_in_text_is_a_change(self, house, before, after):
+    def test_any_difference_in_text_is_a_change(self, case, before, after):
         """Though the cursor is the same, and the engine may call the texts equal."""
-        house.loaded("full", 5, row(1, before), row(2, after), row(3, "same"))
+        case.loaded("full", 5, row(1, before), row(2, after), row(3, "same"))
 
-        run = house.loaded("full", 6, row(1, after), row(2, before), row(3, "same"))
+        run = case.loaded("full", 6, row(1, after), row(2, before), row(3, "same"))
 
         assert {"updated": 2, "unchanged": 1, "read": 3} == some(run)
-        assert [(after,), (before,), ("same",)] == house.rows("Name")
+        assert [(after,), (before,), ("same",)] == case.rows("Name")
 
     # -- keys
 
-    def test_keys_that_only_look_alike_are_different(self, house):
+    def test_keys_that_only_look_alike_are_different(self, case):
         """Case, accents, trailing blanks, width, composition: each is a row of its own, and stays that."""
         rows = [row(key, f"{n}", 1) for n, key in enumerate(LOOKALIKES)]
-        first = house.loaded("full", 5, *rows, key=pa.string())
+        first = case.loaded("full", 5, *rows, key=pa.string())
         changed = [row(key, "new", 2) for key in LOOKALIKES[::2]]
 
-        second = house.loaded("delta", 6, *changed, key=pa.string())
-        third = house.loaded("full", 7, *changed[:1], *rows[1:], key=pa.string())
+        second = case.loaded("delta", 6, *changed, key=pa.string())
+        third = case.loaded("full", 7, *changed[:1], *rows[1:], key=pa.string())
 
         assert {"inserted": len(LOOKALIKES), "read": len(LOOKALIKES)} == some(first)
         assert {"updated": len(changed), "read": len(changed)} == some(second)
@@ -438,30 +438,30 @@ class WarehouseSuite:
             third
         )
         wanted = {key: "new" if key == LOOKALIKES[0] else f"{n}" for n, key in enumerate(LOOKALIKES)}
-        assert wanted == dict(house.rows("ItemId", "Name"))
+        assert wanted == dict(case.rows("ItemId", "Name"))
 
-    def test_absence_is_told_by_the_exact_key(self, house):
+    def test_absence_is_told_by_the_exact_key(self, case):
         """A key that differs in case or by a blank does not stand for another."""
-        house.loaded("full", 5, row("a"), row("A"), row("a "), key=pa.string())
+        case.loaded("full", 5, row("a"), row("A"), row("a "), key=pa.string())
 
-        run = house.loaded("full", 6, row("A"), key=pa.string())
+        run = case.loaded("full", 6, row("A"), key=pa.string())
 
         assert {"absent": 2, "unchanged": 1, "read": 1} == some(run)
-        assert {"A": None, "a": day(6), "a ": day(6)} == dict(house.rows("ItemId", "DeletedAt"))
+        assert {"A": None, "a": day(6), "a ": day(6)} == dict(case.rows("ItemId", "DeletedAt"))
 
-    def test_key_of_several_columns(self, house):
+    def test_key_of_several_columns(self, case):
         """All of them together are the key."""
         kinds = {"Line": pa.string()}
         rows = [row(1, "a", Line="x"), row(1, "b", Line="X"), row(2, "c", Line="x")]
-        house.loaded("full", 5, *rows, table="pair", types=kinds)
+        case.loaded("full", 5, *rows, table="pair", types=kinds)
 
-        run = house.loaded("full", 6, row(1, "new", 2, Line="X"), row(2, "c", Line="y"), table="pair", types=kinds)
+        run = case.loaded("full", 6, row(1, "new", 2, Line="X"), row(2, "c", Line="y"), table="pair", types=kinds)
 
         assert {"updated": 1, "inserted": 1, "absent": 2, "read": 2} == some(run)
-        found = set(house.rows("PairId", "Line", "Name", "DeletedAt", table="pair"))
+        found = set(case.rows("PairId", "Line", "Name", "DeletedAt", table="pair"))
         assert {(1, "x", "a", day(6)), (1, "X", "new", None), (2, "x", "c", day(6)), (2, "y", "c", None)} == found
 
-    def test_longest_key_is_stored_and_one_longer_is_rejected(self, house):
+    def test_longest_key_is_stored_and_one_longer_is_rejected(self, case):
         """With the row as it was; where any length will do, both are stored."""
         most = self.longest_key or 100_000
         rows = [
@@ -470,35 +470,35 @@ class WarehouseSuite:
             row("y" * most + "y", "longer", 1),
         ]
 
-        runs = [house.loaded("full", 5 + n, *rows, key=pa.string()) for n in range(2)]
+        runs = [case.loaded("full", 5 + n, *rows, key=pa.string()) for n in range(2)]
 
-        stored = dict(house.rows("ItemId", "Name"))
+        stored = dict(case.rows("ItemId", "Name"))
         assert "long" == stored["x" * most]
         assert (self.longest_key is None) == ("y" * most + "y" in stored)
         assert [0 if self.longest_key is None else 1] * 2 == [run.rejected for run in runs]
         told = [
-            (reject["code"], json.loads(reject["raw"])["Name"]) for reject in house.app.warehouse.rejects("shop.item")
+            (reject["code"], json.loads(reject["raw"])["Name"]) for reject in case.app.warehouse.rejects("shop.item")
         ]
         assert ([] if self.longest_key is None else [("key_too_long", "longer")] * 2) == told
 
-    def test_key_column_widens(self, house):
+    def test_key_column_widens(self, case):
         """Rows keep their identity, and those that are gone are found."""
-        house.loaded("full", 5, row(1), row(2), key=pa.int32())
+        case.loaded("full", 5, row(1), row(2), key=pa.int32())
 
-        run = house.loaded("full", 6, row(1, "Ida", 2), row(1 << 40), key=pa.int64())
-        again = house.loaded("full", 7, row(1, "Ida", 2), row(1 << 40), key=pa.int64())
+        run = case.loaded("full", 6, row(1, "Ida", 2), row(1 << 40), key=pa.int64())
+        again = case.loaded("full", 7, row(1, "Ida", 2), row(1 << 40), key=pa.int64())
 
         assert {"updated": 1, "inserted": 1, "absent": 1, "read": 2} == some(run)
         assert {"unchanged": 2, "read": 2} == some(again)
-        assert "bigint" == house.columns()["ItemId"]
-        assert [(1, "Ida", None), (2, "Ada", day(6)), (1 << 40, "Ada", None)] == house.rows(
+        assert "bigint" == case.columns()["ItemId"]
+        assert [(1, "Ida", None), (2, "Ada", day(6)), (1 << 40, "Ada", None)] == case.rows(
             "ItemId", "Name", "DeletedAt"
         )
 
     # -- values
 
     @pytest.mark.parametrize("kind", VALUES)
-    def test_values_come_through_to_the_bit(self, house, kind):
+    def test_values_come_through_to_the_bit(self, case, kind):
         """In a first load, in a merge that inserts and in one that updates; the same again is no change."""
         arrow, values = VALUES[kind]
         types = {"Value": arrow}
@@ -506,12 +506,12 @@ class WarehouseSuite:
         turned = [row(n, "Ada", 2, Value=value) for n, value in enumerate(reversed(values))]
         more = [row(n + 100, "Ada", 2, Value=value) for n, value in enumerate(values)]
 
-        house.loaded("full", 5, *first, types=types)
-        adopted = house.rows("Value")
-        same = house.loaded("full", 6, *first, types=types)
-        house.loaded("delta", 7, *turned, *more, types=types)
-        merged = house.rows("Value")
-        again = house.loaded("full", 8, *turned, *more, types=types)
+        case.loaded("full", 5, *first, types=types)
+        adopted = case.rows("Value")
+        same = case.loaded("full", 6, *first, types=types)
+        case.loaded("delta", 7, *turned, *more, types=types)
+        merged = case.rows("Value")
+        again = case.loaded("full", 8, *turned, *more, types=types)
 
         def told(found: Sequence[Any]) -> list[Any]:
             return [exactly(value, kind) for value in found]
@@ -521,17 +521,17 @@ class WarehouseSuite:
         assert {"unchanged": len(values), "read": len(values)} == some(same)
         assert {"unchanged": 2 * len(values), "read": 2 * len(values)} == some(again)
 
-    def test_negative_zero_is_zero(self, house):
+    def test_negative_zero_is_zero(self, case):
         """However the engine keeps it, it compares as that, and a file that has it again changes nothing."""
         types = {"Value": pa.float64()}
-        house.loaded("full", 5, row(1, Value=-0.0), types=types)
+        case.loaded("full", 5, row(1, Value=-0.0), types=types)
 
-        again = house.loaded("full", 6, row(1, Value=-0.0), types=types)
+        again = case.loaded("full", 6, row(1, Value=-0.0), types=types)
 
-        assert [(0.0,)] == house.rows("Value")
+        assert [(0.0,)] == case.rows("Value")
         assert {"unchanged": 1, "read": 1} == some(again)
 
-    def test_hundred_columns_in_one_table(self, house):
+    def test_hundred_columns_in_one_table(self, case):
         """Each with its own value, and a change in any one is seen."""
         types = {
             f"C{n}": [pa.int64(), pa.string(), pa.decimal128(18, 4), pa.timestamp("us")][n % 4] for n in range(100)
@@ -541,47 +541,47 @@ class WarehouseSuite:
             made = [int, str, lambda n: Decimal(n).scaleb(-4), day]
             return row(key, **{f"C{n}": made[n % 4](n + 1000 if n == changed else n) for n in range(100)})
 
-        house.loaded("full", 5, *(wide(key) for key in range(100)), types=types)
-        run = house.loaded("full", 6, *(wide(key, changed=key) for key in range(99)), wide(99), types=types)
+        case.loaded("full", 5, *(wide(key) for key in range(100)), types=types)
+        run = case.loaded("full", 6, *(wide(key, changed=key) for key in range(99)), wide(99), types=types)
 
         assert {"updated": 99, "unchanged": 1, "read": 100} == some(run)
-        stored = house.rows("C5", "C96")
+        stored = case.rows("C5", "C96")
         assert ("1005", 96) == stored[5]
         assert ("5", 1096) == stored[96]
 
     # -- columns come, go and widen
 
     @pytest.mark.parametrize(("one", "first", "other", "second", "wider"), WIDER.values(), ids=WIDER)
-    def test_column_widens(self, house, one, first, other, second, wider):
+    def test_column_widens(self, case, one, first, other, second, wider):
         """What is stored stays, what comes fits; and a file of the old type still fits."""
-        house.loaded("delta", 5, row(1, Value=first), types={"Value": one})
-        house.loaded("delta", 6, row(2, Value=second), types={"Value": other})
-        again = house.loaded("delta", 7, row(1, Value=first), row(2, "new", 2, Value=None), types={"Value": one})
+        case.loaded("delta", 5, row(1, Value=first), types={"Value": one})
+        case.loaded("delta", 6, row(2, Value=second), types={"Value": other})
+        again = case.loaded("delta", 7, row(1, Value=first), row(2, "new", 2, Value=None), types={"Value": one})
 
-        assert wider == house.columns()["Value"]
-        assert [(first,), (None,)] == house.rows("Value")
+        assert wider == case.columns()["Value"]
+        assert [(first,), (None,)] == case.rows("Value")
         assert {"unchanged": 1, "updated": 1, "read": 2} == some(again)
-        assert [(first,), (None,)] == house.rows("Value", table="item_active", order="ItemId")
+        assert [(first,), (None,)] == case.rows("Value", table="item_active", order="ItemId")
 
-    def test_widened_column_holds_the_wide_value(self, house):
+    def test_widened_column_holds_the_wide_value(self, case):
         """In the rows that were there, too."""
         for number, (one, first, other, second, _) in enumerate(WIDER.values()):
             table = f"wide{number}"
-            house.loaded("delta", 5, row(1, Value=first), table=table, types={"Value": one})
-            house.loaded("delta", 6, row(1, "Ada", 2, Value=second), row(2), table=table, types={"Value": other})
+            case.loaded("delta", 5, row(1, Value=first), table=table, types={"Value": one})
+            case.loaded("delta", 6, row(1, "Ada", 2, Value=second), row(2), table=table, types={"Value": other})
 
-            assert [(second,), (None,)] == house.rows("Value", table=table)
+            assert [(second,), (None,)] == case.rows("Value", table=table)
 
     @pytest.mark.parametrize(("one", "first", "other", "second", "said"), INCOMPATIBLE.values(), ids=INCOMPATIBLE)
-    def test_types_that_do_not_go_together_are_refused(self, house, one, first, other, second, said):
+    def test_types_that_do_not_go_together_are_refused(self, case, one, first, other, second, said):
         """With column, types and file; the table stays as it was."""
-        house.loaded("delta", 5, row(1, Value=first), types={"Value": one})
-        before = house.rows("Value", *OURS), house.columns()
+        case.loaded("delta", 5, row(1, Value=first), types={"Value": one})
+        before = case.rows("Value", *OURS), case.columns()
 
-        message = house.refused("delta", 6, row(1, "new", 2, Value=second), types={"Value": other})
+        message = case.refused("delta", 6, row(1, "new", 2, Value=second), types={"Value": other})
 
         assert re.search(f"column 'Value' of shop.item .*{said}.*item.parquet", message)
-        assert before == (house.rows("Value", *OURS), house.columns())
+        assert before == (case.rows("Value", *OURS), case.columns())
 
     def test_new_column_is_added_and_a_missing_one_keeps_its_values(self, filled):
         """In the table and in its view."""
@@ -603,27 +603,27 @@ class WarehouseSuite:
         assert (None,) == filled.rows("Name")[0]
         assert "Empty" not in filled.columns()
 
-    def test_column_may_be_called_anything(self, house):
+    def test_column_may_be_called_anything(self, case):
         """What looks like SQL, like a placeholder, or like a word of the engine's own is stored under its name."""
         types = dict.fromkeys(HOSTILE, pa.string())
         for number in range(3):
             given = dict(list(types.items())[: -1 if number == 2 else None])
             rows = [row(key, "x", number, **dict.fromkeys(given, f"{number}")) for key in (1, 2 + number)]
-            house.loaded("delta", 5 + number, *rows, types=given)
+            case.loaded("delta", 5 + number, *rows, types=given)
 
         last = HOSTILE[-1]
         assert {name: ["2", "0", "1", "2"] for name in HOSTILE[:-1]} | {last: ["1", "0", "1", None]} == {
-            name: [value for (value,) in house.rows(name)] for name in HOSTILE
+            name: [value for (value,) in case.rows(name)] for name in HOSTILE
         }
 
-    def test_table_may_be_called_anything(self, house):
+    def test_table_may_be_called_anything(self, case):
         """Also as long as a name may be, so that its indexes need other names."""
         for name in ('y"]; drop table thing; --', "50%s", "t" * 56, "user"):
             rows = [row(1, "Ada", 1)]
             for number in (5, 6):
-                house.loaded("full", number, *rows, table=name)
+                case.loaded("full", number, *rows, table=name)
 
-            assert [("Ada",)] == house.rows("Name", table=name)
+            assert [("Ada",)] == case.rows("Name", table=name)
 
     # -- what is beside the table, and what a feed may choose
 
@@ -635,34 +635,34 @@ class WarehouseSuite:
         assert [("Ada",), ("Bob",)] == first
         assert [("Bob",), ("Cy",)] == filled.rows("Name", table="item_active", order="ItemId")
 
-    def test_hard_deletes_remove_rows(self, house):
+    def test_hard_deletes_remove_rows(self, case):
         """Flagged ones, first load and later; a key that comes back is new."""
-        first = house.loaded("full", 5, row(1), row(2), row(3, "Cy", 3, True), table="hard")
-        gone = house.loaded("delta", 6, row(1, "Ada", 4, True), row(9, "Nobody", 4, True), table="hard")
-        back = house.loaded("delta", 7, row(1, "Ada", 5), table="hard")
+        first = case.loaded("full", 5, row(1), row(2), row(3, "Cy", 3, True), table="hard")
+        gone = case.loaded("delta", 6, row(1, "Ada", 4, True), row(9, "Nobody", 4, True), table="hard")
+        back = case.loaded("delta", 7, row(1, "Ada", 5), table="hard")
 
         assert {"inserted": 2, "unchanged": 1, "read": 3} == some(first)
         assert {"deleted": 1, "unchanged": 1, "read": 2} == some(gone)
         assert {"inserted": 1, "read": 1} == some(back)
-        assert [(1, back.id), (2, first.id)] == house.rows("HardId", "SyncedBy", table="hard")
+        assert [(1, back.id), (2, first.id)] == case.rows("HardId", "SyncedBy", table="hard")
 
-    def test_hard_deletes_remove_what_a_full_lacks(self, house):
+    def test_hard_deletes_remove_what_a_full_lacks(self, case):
         """Absences are counted apart, as ever."""
-        house.loaded("full", 5, row(1), row(2), row(3), table="hard")
+        case.loaded("full", 5, row(1), row(2), row(3), table="hard")
 
-        run = house.loaded("full", 6, row(2), table="hard")
+        run = case.loaded("full", 6, row(2), table="hard")
 
         assert {"absent": 2, "unchanged": 1, "read": 1} == some(run)
-        assert [(2,)] == house.rows("HardId", table="hard")
+        assert [(2,)] == case.rows("HardId", table="hard")
 
-    def test_hard_deletes_work_beside_a_column_the_file_lacks(self, house):
+    def test_hard_deletes_work_beside_a_column_the_file_lacks(self, case):
         """Where rows are updated in place instead of replaced."""
-        house.loaded("full", 5, *(row(n, Kept="here") for n in (1, 2)), table="hard", types={"Kept": pa.string()})
+        case.loaded("full", 5, *(row(n, Kept="here") for n in (1, 2)), table="hard", types={"Kept": pa.string()})
 
-        run = house.loaded("delta", 6, row(1, "Ada", 4, True), row(2, "Bo", 4), table="hard")
+        run = case.loaded("delta", 6, row(1, "Ada", 4, True), row(2, "Bo", 4), table="hard")
 
         assert {"deleted": 1, "updated": 1, "read": 2} == some(run)
-        assert [(2, "Bo", "here")] == house.rows("HardId", "Name", "Kept", table="hard")
+        assert [(2, "Bo", "here")] == case.rows("HardId", "Name", "Kept", table="hard")
 
     # -- fulls
 
@@ -714,14 +714,14 @@ class WarehouseSuite:
         assert {"inserted": 1, "read": 1} == some(run)
         assert [None, None, day(3), day(8)] == [since for (since,) in filled.rows("DeletedAt")]
 
-    def test_full_that_lacks_too_much_is_refused(self, house):
+    def test_full_that_lacks_too_much_is_refused(self, case):
         """Ten absences always pass; a larger share has to be allowed."""
-        house.loaded("full", 5, *(row(n) for n in range(30)))
-        before = house.rows("DeletedAt")
+        case.loaded("full", 5, *(row(n) for n in range(30)))
+        before = case.rows("DeletedAt")
 
-        said = house.refused("full", 6, *(row(n) for n in range(19)))
-        allowed = house.load(house.write("full", 6, [row(n) for n in range(19)]), max_delete_share=1.0)
-        ten = house.loaded("full", 7, *(row(n) for n in range(9)))
+        said = case.refused("full", 6, *(row(n) for n in range(19)))
+        allowed = case.load(case.write("full", 6, [row(n) for n in range(19)]), max_delete_share=1.0)
+        ten = case.loaded("full", 7, *(row(n) for n in range(9)))
 
         assert "the full lacks 11 of the 30 active rows of shop.item, more than the share of 0.3" in said
         assert "--max-delete-share 1" in said
@@ -729,14 +729,14 @@ class WarehouseSuite:
         assert 11 == allowed.run.absent
         assert 10 == ten.absent
 
-    def test_key_of_a_rejected_row_is_not_absent(self, house):
+    def test_key_of_a_rejected_row_is_not_absent(self, case):
         """It was there, though it could not be taken."""
-        house.loaded("full", 5, *(row(n) for n in range(20)))
+        case.loaded("full", 5, *(row(n) for n in range(20)))
 
-        run = house.loaded("full", 6, *(row(n) for n in range(18)), row(18, "future", 99))
+        run = case.loaded("full", 6, *(row(n) for n in range(18)), row(18, "future", 99))
 
         assert {"unchanged": 18, "rejected": 1, "absent": 1, "read": 19} == some(run)
-        assert [None, day(6)] == [since for (since,) in house.rows("DeletedAt")[18:]]
+        assert [None, day(6)] == [since for (since,) in case.rows("DeletedAt")[18:]]
 
     def test_other_client_is_refused(self, filled):
         """Two clients are two systems: the second would delete the rows of the first."""
@@ -750,29 +750,29 @@ class WarehouseSuite:
     @pytest.mark.parametrize(
         ("kind", "first"), [("full", True), ("full", False), ("delta", False)], ids=["no table yet", "full", "delta"]
     )
-    def test_dry_run_reports_the_real_run_and_changes_nothing(self, house, full, kind, first):
+    def test_dry_run_reports_the_real_run_and_changes_nothing(self, case, full, kind, first):
         """No row, no history, no reject, no ledger; then the run for real has the same counts."""
-        house.loaded("delta", 1, row(1), table="other") if first else house.load(full)
-        before = house.contents()
-        mixed = house.write(kind, 6, MIXED)
+        case.loaded("delta", 1, row(1), table="other") if first else case.load(full)
+        before = case.contents()
+        mixed = case.write(kind, 6, MIXED)
 
-        dry = house.load(mixed, dry_run=True)
-        after = house.contents()
-        real = house.load(mixed).run
+        dry = case.load(mixed, dry_run=True)
+        after = case.contents()
+        real = case.load(mixed).run
 
         assert before == after
         assert counts(real) == counts(dry.run)
         assert (1, 1) == (real.rejected, real.superseded)
         assert real.read == sum(getattr(real, name) for name in OUTCOMES)
 
-    def test_dry_run_of_a_first_load_leaves_no_schema(self, house, full):
+    def test_dry_run_of_a_first_load_leaves_no_schema(self, case, full):
         """In a warehouse that nothing was ever loaded into."""
-        dry = house.load(full, dry_run=True)
+        dry = case.load(full, dry_run=True)
 
         assert {"inserted": 3, "read": 3} == some(dry.run)
-        assert [] == house.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'shop'")
-        assert [] == house.query("SELECT SCHEMA_NAME FROM INFORMATION_SCHEMA.SCHEMATA WHERE SCHEMA_NAME = 'shop'")
-        assert [] == house.app.warehouse.runs()
+        assert [] == case.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'shop'")
+        assert [] == case.query("SELECT SCHEMA_NAME FROM INFORMATION_SCHEMA.SCHEMATA WHERE SCHEMA_NAME = 'shop'")
+        assert [] == case.app.warehouse.runs()
 
     def test_dry_run_shows_rows_before_and_after(self, filled):
         """A few of each outcome, as they would be."""
@@ -798,12 +798,12 @@ class WarehouseSuite:
         assert before == filled.contents()
 
     @pytest.mark.parametrize("first", [True, False], ids=["no table yet", "a table"])
-    def test_published_run_is_recognised(self, house, full, first):
+    def test_published_run_is_recognised(self, case, full, first):
         """Publishing it again merges nothing and returns the same counts, even when staging is gone."""
         if not first:
-            house.load(full)
-        app = house.app
-        store = open_store(str(house.write("full", 6, MIXED).parent))
+            case.load(full)
+        app = case.app
+        store = open_store(str(case.write("full", 6, MIXED).parent))
         source = ExportsSource(store, slice_rows=10, batch_rows=10)
         (offer,), _ = find_exports(store, FindOptions(kind="full"), START)
         asked = export_unit(offer, store)
@@ -819,12 +819,12 @@ class WarehouseSuite:
 
         once = publish("2026-02-24T12:00:01.000000")
         verbs.tidy(plan, app.warehouse)
-        before = house.contents()
+        before = case.contents()
         twice = publish("2026-02-24T13:00:00.000000")
         verbs.tidy(plan, app.warehouse)
 
         assert replace(once.run, log_rate=None) == replace(twice.run, log_rate=None)
-        assert before == house.contents()
+        assert before == case.contents()
 
     # -- history, rejects, profile
 
@@ -847,28 +847,28 @@ class WarehouseSuite:
         assert ("failed", failed.error) == (known.status, known.error)
         assert "done" == filled.app.warehouse.run(failed.id).status
 
-    def test_history_is_newest_first_and_by_feed(self, house, full):
+    def test_history_is_newest_first_and_by_feed(self, case, full):
         """And as long as asked for."""
-        first = house.load(full).run
-        house.clock.forward(hours=1)
-        second = house.load(full, again=True).run
-        history = house.app.warehouse
+        first = case.load(full).run
+        case.clock.forward(hours=1)
+        second = case.load(full, again=True).run
+        history = case.app.warehouse
 
         assert [second, first] == history.runs("shop.item")
         assert [second] == history.runs(limit=1)
         assert [] == history.runs("shop.other")
         assert None is history.run("0123456789abcdef")
 
-    def test_nothing_is_known_of_an_empty_warehouse(self, house):
+    def test_nothing_is_known_of_an_empty_warehouse(self, case):
         """Looking at it creates nothing either."""
-        history = house.app.warehouse
+        history = case.app.warehouse
 
         assert ([], None, [], {}) == (
-            history.runs(), history.run("x"), list(history.rejects("shop.item")), history.profile(house.feed()).columns,
+            history.runs(), history.run("x"), list(history.rejects("shop.item")), history.profile(case.feed()).columns,
         )  # fmt: skip
-        assert [] == house.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'shop'")
+        assert [] == case.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'shop'")
 
-    def test_rejected_rows_are_kept_as_they_were(self, house):
+    def test_rejected_rows_are_kept_as_they_were(self, case):
         """Place, code, reason and the row as JSON, also when the run fails; a value set aside leaves its row alone."""
         awkward = 'say "hi",\nlà \\ 🧊 %s \t'
         rows = [
@@ -877,9 +877,9 @@ class WarehouseSuite:
             row(18, "odd", Value=float("nan")),
         ]
 
-        run = house.loaded("delta", 5, *rows, types={"Value": pa.float64()})
+        run = case.loaded("delta", 5, *rows, types={"Value": pa.float64()})
 
-        rejects = sorted(house.app.warehouse.rejects("shop.item"), key=lambda reject: reject["scope"])
+        rejects = sorted(case.app.warehouse.rejects("shop.item"), key=lambda reject: reject["scope"])
         assert [("row", "ItemId", "key_null"), ("value", "Value", "not_finite")] == [
             (reject["scope"], reject["column"], reject["code"]) for reject in rejects
         ]
@@ -887,41 +887,41 @@ class WarehouseSuite:
         assert "item.parquet row 19" in rejects[0]["place"]
         assert awkward == json.loads(rejects[0]["raw"])["Name"]
         assert (1, 1) == (run.rejected, run.values_rejected)
-        assert (None,) == house.rows("Value")[18]
+        assert (None,) == case.rows("Value")[18]
 
-    def test_rejects_of_a_repeated_try_replace_the_earlier_ones(self, house):
+    def test_rejects_of_a_repeated_try_replace_the_earlier_ones(self, case):
         """Of the same run; they are not there twice."""
-        bad = house.write("delta", 5, [row(None, "x"), row(1)])
+        bad = case.write("delta", 5, [row(None, "x"), row(1)])
 
-        first, second = house.load(bad).run, house.load(bad).run
+        first, second = case.load(bad).run, case.load(bad).run
 
         assert first.id == second.id
-        assert 1 == len(list(house.app.warehouse.rejects("shop.item", second.id)))
+        assert 1 == len(list(case.app.warehouse.rejects("shop.item", second.id)))
 
-    def test_more_rejects_than_a_page_can_be_read(self, house):
+    def test_more_rejects_than_a_page_can_be_read(self, case):
         """One after the other, in order, with the newest run first."""
         rows = [row(None, f"n{n}") for n in range(2_500)]
-        house.load(house.write("delta", 5, rows))
+        case.load(case.write("delta", 5, rows))
 
-        names = [json.loads(reject["raw"])["Name"] for reject in house.app.warehouse.rejects("shop.item")]
+        names = [json.loads(reject["raw"])["Name"] for reject in case.app.warehouse.rejects("shop.item")]
 
         assert sorted(f"n{n}" for n in range(2_500)) == sorted(names)
 
-    def test_mended_rejects_are_loaded_as_if_they_had_been_right(self, house, tmp_path):
+    def test_mended_rejects_are_loaded_as_if_they_had_been_right(self, case, tmp_path):
         """With the export time they first came with, so that what came later stays."""
-        run = house.loaded("delta", 5, *(row(n) for n in range(20)), row(None, "mended", 3))
-        house.loaded("delta", 6, row(99, "later", 4))
+        run = case.loaded("delta", 5, *(row(n) for n in range(20)), row(None, "mended", 3))
+        case.loaded("delta", 6, row(99, "later", 4))
         out = io.BytesIO()
-        write_rejects(lambda: house.app.warehouse.rejects("shop.item"), out)
+        write_rejects(lambda: case.app.warehouse.rejects("shop.item"), out)
         mended = tmp_path / "mended.csv"
         for key, outcome in (("99", "stale"), ("98", "inserted")):
             mended.write_text(out.getvalue().decode().replace('no key",,', f'no key","{key}",'), newline="")
 
-            (result,) = house.app.replay("shop.item", mended)
+            (result,) = case.app.replay("shop.item", mended)
 
             assert {outcome: 1, "read": 1} == some(result.run)
             assert run.exported_at == result.run.exported_at
-        assert [("mended",), ("later",)] == house.rows("Name")[-2:]
+        assert [("mended",), ("later",)] == case.rows("Name")[-2:]
 
     def test_profile_tells_what_is_stored(self, filled):
         """Columns in their order, counts, and the span of cursors."""
@@ -934,25 +934,25 @@ class WarehouseSuite:
         assert (3, 2, 1) == (profile.rows, profile.active, profile.deleted)
         assert ("2026-02-02T00:00:00.000000", "2026-02-04T00:00:00.000000") == (profile.lowest, profile.highest)
 
-    def test_doctor_finds_nothing_wrong(self, house):
+    def test_doctor_finds_nothing_wrong(self, case):
         """Sign-in, rights and whatever else the engine looks at."""
-        findings = list(house.app.warehouse.examine())
+        findings = list(case.app.warehouse.examine())
 
         assert findings
         assert [] == [finding for finding in findings if finding.status == "failed"]
 
-    def test_table_the_size_of_several_batches(self, open_house):
+    def test_table_the_size_of_several_batches(self, open_case):
         """Nothing is lost or doubled where one batch ends and the next begins."""
-        house = open_house(BATCH_ROWS="1000", SLICE_ROWS="4000")
+        case = open_case(BATCH_ROWS="1000", SLICE_ROWS="4000")
         rows = [row(n, f"n{n}", n / 100_000) for n in range(10_000)]
-        first = house.loaded("full", 5, *rows, groups=2_000)
+        first = case.loaded("full", 5, *rows, groups=2_000)
         changed = [row(n, f"x{n}" if n % 3 == 0 else f"n{n}", n / 100_000) for n in range(9_900)]
 
-        second = house.loaded("full", 6, *changed, groups=2_000)
+        second = case.loaded("full", 6, *changed, groups=2_000)
 
         assert {"inserted": 10_000, "read": 10_000} == some(first)
         assert {"updated": 3_300, "unchanged": 6_600, "absent": 100, "read": 9_900} == some(second)
-        assert [f"x{n}" if n % 3 == 0 else f"n{n}" for n in range(9_900)] == [n for (n,) in house.rows("Name")[:9_900]]
+        assert [f"x{n}" if n % 3 == 0 else f"n{n}" for n in range(9_900)] == [n for (n,) in case.rows("Name")[:9_900]]
 
 
 def exactly(value: Any, kind: str = "") -> Any:

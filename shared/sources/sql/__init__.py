@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from shared.sources.sql.tables import open_source
+from shared.sources.sql.source import open_source
 
 __all__ = ["open_source"]

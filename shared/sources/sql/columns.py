@@ -1,4 +1,4 @@
-"""Columns of a database: as what they are read, how they are compared, and how values become Arrow arrays.
+"""Columns of a database: the types they are read as, how they are compared, and how values become Arrow arrays.
 
 | MariaDB, MySQL               | PostgreSQL                      | read as                                     |
 |------------------------------|---------------------------------|---------------------------------------------|
@@ -16,8 +16,8 @@
 | GEOMETRY                     |                                 | binary                                      |
 | all others                   | all others                      | text as the server writes it                |
 
-A numeric behind a domain counts as one without (p,s), which SQLAlchemy does not find there. A feed's ``types`` say it
-if such a text holds something else, such as decimal(38,9).
+A numeric behind a domain counts as one without (p,s): SQLAlchemy does not find them there. Declare its type under
+``types`` in the catalog, such as decimal(38,9).
 """
 
 from __future__ import annotations
@@ -55,48 +55,47 @@ _BY_CLASS: tuple[tuple[type[Any], pa.DataType], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """One column as it is read."""
+class SourceColumn:
+    """One column: its type, and the expressions that select and order it."""
 
     name: str
     type: pa.DataType
     nullable: bool
-    asked: Expression
-    """What is selected."""
+    selected: Expression
     ordered: Expression
-    """What it is compared and put in order by."""
+    """What rows are compared and ordered by."""
     compared: pa.DataType
-    """What values it is compared with: those of its type, but numbers where their type is text for want of digits."""
+    """The type of the values it is compared with: numbers, too, where ``type`` is text because they are too long."""
 
 
-def named(table: str, schema: str | None, names: Sequence[str]) -> sa.TableClause:
+def quoted_table(table: str, schema: str | None, names: Sequence[str]) -> sa.TableClause:
     """A table and its columns, always quoted."""
     quoted = [sa.quoted_name(name, quote=True) for name in (table, schema) if name]
     columns: list[Any] = [sa.column(sa.quoted_name(name, quote=True)) for name in names]
     return sa.table(quoted[0], *columns, schema=quoted[1] if schema else None)
 
 
-def columns(
+def of_table(
     clause: sa.TableClause, types: Mapping[str, Any], dialect: str, *, nullable: Collection[str], cursor: str | None
-) -> dict[str, Read]:
-    """The columns of *clause*, whose types SQLAlchemy found, by name. A *cursor* that is text goes by its bytes.
+) -> dict[str, SourceColumn]:
+    """The columns of *clause* by name; *types* are as SQLAlchemy reflected them. A text *cursor* is ordered by bytes.
 
-    They stand with their table's name wherever they stand: ORDER BY "At" would go by what is selected as "At".
+    They are always qualified by their table: ORDER BY "At" would mean the selected expression "At".
     """
     found = {}
     for name, reflected in types.items():
-        kind, column = _undomained(reflected), clause.c[name]
+        kind, column = _base_type(reflected), clause.c[name]
         arrow = _arrow(kind, dialect)
-        asked = _asked(column, kind, arrow, dialect)
+        selected = _selected(column, kind, arrow, dialect)
         compared = _ANY_NUMBER if isinstance(kind, sa.Numeric) and pa.types.is_string(arrow) else arrow
         by_bytes = name == cursor and pa.types.is_string(compared)
-        ordered = _by_bytes(column, dialect) if by_bytes else _ordered(column, asked, kind, arrow)
-        found[name] = Read(name, arrow, name in nullable, asked, ordered, compared)
+        ordered = _by_bytes(column, dialect) if by_bytes else _ordered(column, selected, kind, arrow)
+        found[name] = SourceColumn(name, arrow, name in nullable, selected, ordered, compared)
     return found
 
 
-def _undomained(kind: Any) -> Any:
-    return _undomained(kind.data_type) if isinstance(kind, postgresql.DOMAIN) else kind
+def _base_type(kind: Any) -> Any:
+    return _base_type(kind.data_type) if isinstance(kind, postgresql.DOMAIN) else kind
 
 
 def _arrow(kind: Any, dialect: str) -> pa.DataType:
@@ -106,16 +105,16 @@ def _arrow(kind: Any, dialect: str) -> pa.DataType:
     if isinstance(kind, mysql.BIT):
         return pa.bool_() if kind.length in (None, 1) else pa.uint64()
     if isinstance(kind, sa.DateTime | sa.Time):
-        return _moment(kind)
+        return _temporal(kind)
     for known, arrow in _BY_CLASS:
         if isinstance(kind, known):
             return arrow
     if isinstance(kind, sqltypes.NullType) and dialect == "mysql":
-        return pa.binary()  # geometry; PostgreSQL writes all it has as text
+        return pa.binary()  # geometry; PostgreSQL casts all its types to text
     return _decimal(kind) if isinstance(kind, sa.Numeric) else pa.string()
 
 
-def _moment(kind: sa.DateTime | sa.Time) -> pa.DataType:
+def _temporal(kind: sa.DateTime | sa.Time) -> pa.DataType:
     if isinstance(kind, sa.Time):
         return pa.string() if kind.timezone else pa.time64("us")
     return INSTANT if isinstance(kind, mysql.TIMESTAMP) or kind.timezone else pa.timestamp("us")
@@ -128,9 +127,9 @@ def _decimal(kind: Any) -> pa.DataType:
     return pa.decimal128(precision, scale)
 
 
-def _asked(column: Expression, kind: Any, arrow: pa.DataType, dialect: str) -> Expression:
+def _selected(column: Expression, kind: Any, arrow: pa.DataType, dialect: str) -> Expression:
     if pa.types.is_float32(arrow):
-        # As it is: MariaDB writes six digits of it, and neither server finds it equal to what it wrote.
+        # As a double: MariaDB prints six digits of a float, and neither server finds it equal to what it printed.
         return column * sa.literal_column("1e0")
     if isinstance(kind, mysql.BIT):
         return column + sa.literal_column("0")
@@ -140,18 +139,18 @@ def _asked(column: Expression, kind: Any, arrow: pa.DataType, dialect: str) -> E
 
 
 def _is_plain(kind: Any, arrow: pa.DataType) -> bool:
-    """Whether psycopg hands its values over as they are, and not as objects of its own."""
+    """Whether psycopg returns its values as plain Python values, not as classes of its own."""
     return not _is_temporal(arrow) and (not pa.types.is_string(arrow) or isinstance(kind, sa.String))
 
 
-def _ordered(column: Expression, asked: Expression, kind: Any, arrow: pa.DataType) -> Expression:
+def _ordered(column: Expression, selected: Expression, kind: Any, arrow: pa.DataType) -> Expression:
     if isinstance(kind, mysql.ENUM | mysql.SET):
-        return sa.cast(column, mysql.CHAR)  # it would be in the order of its numbers, and be compared as text
-    return asked if pa.types.is_float32(arrow) or isinstance(kind, mysql.BIT) else column
+        return sa.cast(column, mysql.CHAR)  # otherwise ordered by number, but compared as text
+    return selected if pa.types.is_float32(arrow) or isinstance(kind, mysql.BIT) else column
 
 
 def _by_bytes(column: Expression, dialect: str) -> Expression:
-    """In the order of code points, in which watermarks are compared. No index serves it."""
+    """In the order of code points, as watermarks are compared. No index serves it."""
     if dialect == "mysql":
         return sa.cast(sa.cast(column, mysql.CHAR(charset="utf8mb4")), sa.BINARY)
     return sa.cast(column, sa.Text).collate("C")
@@ -165,15 +164,15 @@ def _is_temporal(kind: pa.DataType) -> bool:
 
 
 def array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
-    """*values* of a column of type *kind*; all as text if one of them is nothing that type can hold."""
+    """*values* of a column of type *kind*; all as text if the type cannot hold one of them."""
     try:
-        return _moments(values, kind) if _is_temporal(kind) else pa.array(_plain(values, kind), kind)
+        return _temporal_array(values, kind) if _is_temporal(kind) else pa.array(_plain(values, kind), kind)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         zoned = kind.equals(INSTANT)
-        return pa.array([None if value is None else _told(value, zoned=zoned) for value in values], pa.string())
+        return pa.array([None if value is None else _as_text(value, zoned=zoned) for value in values], pa.string())
 
 
-def _moments(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
+def _temporal_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
     texts: pa.Array[Any] = pa.array(values, pa.string())
     if pa.types.is_time(kind):
         return texts  # Arrow reads no times of day from text
@@ -189,7 +188,7 @@ def _plain(values: Sequence[Any], kind: pa.DataType) -> Sequence[Any]:
     return values
 
 
-def _told(value: Any, *, zoned: bool) -> str:
+def _as_text(value: Any, *, zoned: bool) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
     if isinstance(value, list | dict):
@@ -198,10 +197,10 @@ def _told(value: Any, *, zoned: bool) -> str:
     return f"{text.removesuffix('+00')}+00:00" if zoned else text
 
 
-def kept(value: Any) -> str | None:
-    """A value of a key or cursor as a slice keeps it; ``known`` reads it back.
+def value_to_text(value: Any) -> str | None:
+    """A value of a key or cursor as a slice carries it; ``value_from_text`` reads it back.
 
-    >>> kept(Decimal("1.50")), kept(b"\\x00a"), kept(None)
+    >>> value_to_text(Decimal("1.50")), value_to_text(b"\\x00a"), value_to_text(None)
     ('1.50', '0061', None)
     """
     if value is None:
@@ -211,19 +210,19 @@ def kept(value: Any) -> str | None:
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
-def known(text: str | None, kind: pa.DataType) -> Any:
-    """What ``kept`` was given. Moments stay text, for the server knows best what it wrote."""
+def value_from_text(text: str | None, kind: pa.DataType) -> Any:
+    """What ``value_to_text`` was given. Dates and times stay text, which the server parses as it printed them."""
     if text is None:
         return None
-    return next((read(text) for test, read in _READ if test(kind)), text)
+    return next((read(text) for test, read in _READERS if test(kind)), text)
 
 
 def _number(text: str) -> int | Decimal:
-    """A whole number stays one, for an index on whole numbers serves no other."""
+    """A whole number stays an int: an index on integers is not used for a decimal."""
     return int(text) if re.fullmatch(r"-?\d+", text) else Decimal(text)
 
 
-_READ: tuple[tuple[Callable[[pa.DataType], bool], Callable[[str], Any]], ...] = (
+_READERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[str], Any]], ...] = (
     (pa.types.is_boolean, lambda text: text in ("True", "1")),
     (pa.types.is_integer, _number),
     (pa.types.is_decimal, Decimal),

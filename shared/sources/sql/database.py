@@ -1,4 +1,4 @@
-"""A database that is only read: how it is reached, and what goes wrong there in our words."""
+"""A database that is only read: how to connect, and its errors as ours."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from shared.settings import url_kind
 T = TypeVar("T")
 
 QUERY_SECONDS = 300
-"""How long a query may take: each reads one page, counts one slice, or finds one border."""
+"""How long a query may take: each reads one page, counts one slice, or finds one boundary."""
 
 _DRIVERS = {"mysql": "mysql+pymysql", "mariadb": "mysql+pymysql", "postgresql": "postgresql+psycopg"}
 _OPTIONS = {
     "mysql+pymysql": {"ssl_ca", "ssl_cert", "ssl_key", "ssl_check_hostname"},
     "postgresql+psycopg": {"sslmode", "sslrootcert", "sslcert", "sslkey"},
 }
-"""What a URL may say beside ``schema``: how the connection is encrypted."""
+"""Options of a URL beside ``schema``: how the connection is encrypted."""
 
-# Moments and times of day come as text: Python holds no zero date, no time beyond a day, no infinity.
+# Dates and times come as text: Python has no zero date, no time beyond a day, no infinity.
 _AS_TEXT = (FIELD_TYPE.DATE, FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP, FIELD_TYPE.TIME)
 _CONNECT: dict[str, dict[str, Any]] = {
     "mysql+pymysql": {
@@ -63,19 +63,19 @@ _FIRST = {
     ),
 }
 
-_LOGIN, _RIGHTS, _MISSING, _UNFIT, _PASSING = "login", "rights", "missing", "unfit", "passing"
+_LOGIN, _RIGHTS, _MISSING, _UNFIT, _RETRYABLE = "login", "rights", "missing", "unfit", "retryable"
 _MARIADB = {
     **dict.fromkeys((1044, 1045, 1049, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159, 4151), _LOGIN),
     **dict.fromkeys((1142, 1143, 1227, 1345, 1370), _RIGHTS),
     **dict.fromkeys((1054, 1146, 1356), _MISSING),
-    **dict.fromkeys((1040, 1053, 1077, 1152, 1203, 1205, 1213, 1226, 1317, 1969, 3024), _PASSING),
-    **dict.fromkeys((*range(1158, 1162), *range(2000, 3000)), _PASSING),
+    **dict.fromkeys((1040, 1053, 1077, 1152, 1203, 1205, 1213, 1226, 1317, 1969, 3024), _RETRYABLE),
+    **dict.fromkeys((*range(1158, 1162), *range(2000, 3000)), _RETRYABLE),
 }  # fmt: skip
-"""By error number: what the server says from 1000 on, the client's own from 2000 on."""
+"""By error number: the server's from 1000 on, the client's own from 2000 on."""
 _POSTGRES = {
     "28": _LOGIN, "3D": _LOGIN, "42501": _RIGHTS, "42P01": _MISSING, "42703": _MISSING, "3F000": _MISSING,
     "42883": _UNFIT, "42804": _UNFIT,
-    "08": _PASSING, "40": _PASSING, "53": _PASSING, "55": _PASSING, "57": _PASSING, "58": _PASSING,
+    "08": _RETRYABLE, "40": _RETRYABLE, "53": _RETRYABLE, "55": _RETRYABLE, "57": _RETRYABLE, "58": _RETRYABLE,
 }  # fmt: skip
 """By the beginning of SQLSTATE."""
 _REFUSED = re.compile(
@@ -87,7 +87,7 @@ _NO_HOST = re.compile(r"not known|could not translate host name|failed to resolv
 
 
 class Database:
-    """Where the tables of one system are. Every call has a connection of its own, which is closed after it."""
+    """The database of one system. Every call opens a connection of its own and closes it."""
 
     def __init__(self, setting: str, url: str | None) -> None:
         self._setting = setting
@@ -109,15 +109,15 @@ class Database:
         """``mysql`` (and MariaDB) or ``postgresql``."""
         return self._engine.dialect.name
 
-    def called(self, table: str) -> str:
-        """A table as people know it."""
+    def qualified(self, table: str) -> str:
+        """A table's name with its schema or database, for people."""
         return f"{self.schema or self._name}.{table}"
 
     def rows(self, statement: sa.Select[Any]) -> Sequence[Sequence[Any]]:
         return self.do(lambda connection: connection.execute(statement).fetchall())
 
     def do(self, work: Callable[[sa.Connection], T]) -> T:
-        """What *work* says; asked again if what went wrong may pass, and a TransientError in the end."""
+        """The result of *work* with a connection; tried again while the error is retryable, then TransientError."""
 
         def call() -> T:
             with self._engine.connect() as connection:
@@ -126,7 +126,7 @@ class Database:
         return call_with_retry(call, (sa.exc.DBAPIError, pymysql.Error, psycopg.Error, OSError), self._explained)
 
     def reflected(self, table: str) -> tuple[list[dict[str, Any]], list[list[str]]]:
-        """The columns of a table or view, and the sets of them that tell its rows apart."""
+        """The columns of a table or view as SQLAlchemy reflects them, and the names of each unique set of them."""
 
         def look(connection: sa.Connection) -> tuple[list[dict[str, Any]], list[list[str]]]:
             found = sa.inspect(connection)
@@ -141,7 +141,7 @@ class Database:
         try:
             return self.do(look)
         except sa.exc.NoSuchTableError:
-            raise self.missing(self.called(table)) from None
+            raise self.missing(self.qualified(table)) from None
 
     def _spelled(self, name: str) -> str:
         """SQLAlchemy reads MariaDB's names as they are quoted: a backtick in one comes twice."""
@@ -154,30 +154,30 @@ class Database:
         )
 
     def _explained(self, error: Exception) -> IngestError:
-        found = getattr(error, "orig", None) or error
-        said, kind = _line(found), _kind(found)
+        cause = getattr(error, "orig", None) or error
+        message, kind = _line(cause), _kind(cause)
         if kind is None:
             raise error  # a bug of ours
-        return self._away(found, said) if kind == _PASSING else self._refusal(kind, said)
+        return self._unavailable(cause, message) if kind == _RETRYABLE else self._refusal(kind, message)
 
-    def _refusal(self, kind: str, said: str) -> ConfigError:
+    def _refusal(self, kind: str, message: str) -> ConfigError:
         if kind == _LOGIN:
             return ConfigError(
-                f"the database on {self._host} refuses the sign-in: {said}",
+                f"the database on {self._host} refuses to sign in: {message}",
                 fix=f"Check user, password and database in {self._setting}, and that the server lets this machine in",
             )
         if kind == _RIGHTS:
-            return ConfigError(f"the user of {self._setting} may not read there: {said}", fix="Grant it SELECT")
+            return ConfigError(f"the user of {self._setting} may not read there: {message}", fix="Grant it SELECT")
         if kind == _UNFIT:
-            return ConfigError(f"the rows cannot be put in order: {said}", fix="Choose other keys or another cursor")
-        return self.missing(f"what the feed names ({said})")
+            return ConfigError(f"the rows cannot be ordered: {message}", fix="Choose other keys or another cursor")
+        return self.missing(f"what the feed names ({message})")
 
-    def _away(self, error: BaseException, said: str) -> IngestError:
-        if _NO_HOST.search(said):
+    def _unavailable(self, error: BaseException, message: str) -> IngestError:
+        if _NO_HOST.search(message):
             return ConfigError(f"there is no host {self._host}", fix=f"Check {self._setting}, and this machine's DNS")
-        if isinstance(error, OSError) or "connect" in said.lower():
+        if isinstance(error, OSError) or "connect" in message.lower():
             return unreachable(error, self._host)
-        return RetryLater(f"the database on {self._host} is away or busy: {said}", fix="Try again later")
+        return RetryLater(f"the database on {self._host} is unavailable or busy: {message}", fix="Try again later")
 
 
 def _parsed(setting: str, url: str | None) -> sa.URL:
@@ -195,19 +195,19 @@ def _parsed(setting: str, url: str | None) -> sa.URL:
             f"{setting} names no host or no database",
             fix=f"Write {kind}://user:password@host:port/database, with % codes for what is special in a password",
         )
-    strange = sorted(set(known.query) - {"schema", *_OPTIONS[known.drivername]})
-    if strange:
+    unknown = sorted(set(known.query) - {"schema", *_OPTIONS[known.drivername]})
+    if unknown:
         raise ConfigError(
-            f"{setting} has options that are not known here: {', '.join(map(repr, strange))}",
-            fix=f"Known are schema, {', '.join(sorted(_OPTIONS[known.drivername]))}",
+            f"{setting} has unknown options: {', '.join(map(repr, unknown))}",
+            fix=f"Use only schema, {', '.join(sorted(_OPTIONS[known.drivername]))}",
         )
     return known
 
 
 def _prepare(raw: Any, statements: Sequence[str]) -> None:
-    """What holds for a session: moments in UTC, and nothing is written."""
+    """Settings of a session: instants in UTC, read only."""
     if not isinstance(raw, pymysql.Connection):
-        raw.autocommit = True  # a rollback would take back what is set
+        raw.autocommit = True  # a rollback would undo the settings
     with raw.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
@@ -215,20 +215,20 @@ def _prepare(raw: Any, statements: Sequence[str]) -> None:
 
 def _kind(error: BaseException) -> str | None:
     if isinstance(error, OSError):
-        return _PASSING
+        return _RETRYABLE
     if isinstance(error, pymysql.Error):
         number = error.args[0] if error.args else 0
-        return _PASSING if isinstance(error, pymysql.InterfaceError) else _MARIADB.get(number)
+        return _RETRYABLE if isinstance(error, pymysql.InterfaceError) else _MARIADB.get(number)
     if isinstance(error, psycopg.Error) and error.sqlstate:
         starts = (error.sqlstate, error.sqlstate[:2])
         return next((_POSTGRES[start] for start in starts if start in _POSTGRES), None)
     if not isinstance(error, psycopg.OperationalError):
         return None
-    return _LOGIN if _REFUSED.search(str(error)) else _PASSING
+    return _LOGIN if _REFUSED.search(str(error)) else _RETRYABLE
 
 
 def _line(error: BaseException) -> str:
-    """What the server or the driver said, in one line and without the full stop."""
+    """The message of the server or the driver, in one line and without the full stop."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         return _flat(error.diag.message_primary)
     if isinstance(error, pymysql.Error) and len(error.args) > 1:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from shared.arrow import pc
+from shared.contract.codes import Code
 from shared.contract.conform import ROW
 from shared.errors import DataError, TransientError
 from shared.warehouses import Loaded, RefusedRow
@@ -135,7 +136,7 @@ class StagingLoader:
         over = pc.fill_null(pc.greater(utf16_units(column) if is_text else pc.binary_length(column), most), False)
         reason = f"more than {most} {'characters' if is_text else 'bytes'}, which no key on SQL Server holds"
         for row in pc.indices_nonzero(over).to_pylist():
-            self.refuse(RefusedRow(batch.slice(row, 1), name, "key_too_long", reason))
+            self.refuse(RefusedRow(batch.slice(row, 1), name, Code.KEY_TOO_LONG, reason))
         return batch.filter(pc.invert(over))
 
     def refuse(self, one: RefusedRow) -> None:
@@ -176,7 +177,7 @@ class StagingLoader:
         except DataError as error:
             self.units.unit(functools.partial(self.clear, batch=batch))
             if batch.num_rows == 1:
-                self.refuse(RefusedRow(batch, None, "refused_by_server", error.problem))
+                self.refuse(RefusedRow(batch, None, Code.REFUSED_BY_SERVER, error.problem))
                 return
             half = batch.num_rows // 2
             self.put(batch.slice(0, half))

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from shared.arrow import pc
+from shared.contract.codes import Code
 from shared.warehouses import RefusedRow
 from shared.warehouses.server import csv
 
@@ -38,7 +39,9 @@ def fitting(batch: pa.RecordBatch, keys: Sequence[str]) -> tuple[pa.RecordBatch,
     over = pc.greater(sizes, _LONGEST_KEY)
     reason = f"key of more than {_LONGEST_KEY} bytes, which no index of PostgreSQL holds"
     odd = pc.indices_nonzero(over).to_pylist()
-    return batch.filter(pc.invert(over)), [RefusedRow(batch.slice(n, 1), long[0], "key_too_long", reason) for n in odd]
+    return batch.filter(pc.invert(over)), [
+        RefusedRow(batch.slice(n, 1), long[0], Code.KEY_TOO_LONG, reason) for n in odd
+    ]
 
 
 def _has_length(kind: pa.DataType) -> bool:

@@ -444,25 +444,25 @@ def opened(folder: Path, server: Server, **env: str) -> WarehouseCase:
 
 
 @pytest.fixture
-def house(tmp_path: Path, server: Server) -> WarehouseCase:
+def case(tmp_path: Path, server: Server) -> WarehouseCase:
     """Three items are stored, the third of them dead."""
-    house = opened(tmp_path, server)
-    house.loaded("full", 5, row(1, "Ada", 1), row(2, "Bob", 2), row(3, "Cy", 3, True))
-    return house
+    case = opened(tmp_path, server)
+    case.loaded("full", 5, row(1, "Ada", 1), row(2, "Bob", 2), row(3, "Cy", 3, True))
+    return case
 
 
 class Publishing:
     """An export that is staged, and that can be published."""
 
     def __init__(
-        self, house: WarehouseCase, *rows: dict[str, Any], number: float = 6, kind: Any = "delta", **how: Any
+        self, case: WarehouseCase, *rows: dict[str, Any], number: float = 6, kind: Any = "delta", **how: Any
     ) -> None:
         from shared.pipeline import verbs
         from shared.sources.exports.listing import FindOptions, export_unit, find_exports
         from shared.stores import open_store
 
-        self.app = house.app
-        file = house.write(kind, number, rows, **how)
+        self.app = case.app
+        file = case.write(kind, number, rows, **how)
         store = open_store(str(file.parent), self.app.settings)
         told = FindOptions(
             kind=kind, client=None, exported_at=None, tables=(file.stem,), settle_seconds=0, ahead_seconds=86_400
@@ -494,26 +494,26 @@ TWENTY = (row(1, "Ida", 4), row(2, "Bob", 2), row(3, "Cy", 4), row(2, "Old", 1),
 OF_TWENTY = {"superseded": 1, "unchanged": 1, "inserted": 16, "undeleted": 1, "updated": 1, "read": 20}
 
 
-def test_twenty_rows_take_one_batch_to_read_and_one_to_write(house, server):
+def test_twenty_rows_take_one_batch_to_read_and_one_to_write(case, server):
     """And nothing else: neither a transaction's beginning nor its end, nor anything when a connection is opened."""
-    publish = Publishing(house, *TWENTY)
-    house.app.warehouse._engine.rest()
+    publish = Publishing(case, *TWENTY)
+    case.app.warehouse._engine.rest()
     before = len(server.statements)
 
-    merged = house.app.warehouse.merge(publish.plan, publish.staged, replace(
+    merged = case.app.warehouse.merge(publish.plan, publish.staged, replace(
         publish.plan.run, finished=publish.plan.run.started, read=20, exported_at=publish.plan.unit.exported_at
     ), Limits(max_delete_share=1.0))  # fmt: skip
 
     assert 2 == len(server.statements) - before
     assert OF_TWENTY == some(merged.run)
-    house.app.warehouse._engine.rest()
+    case.app.warehouse._engine.rest()
 
 
-def test_few_rows_are_staged_nowhere(house, server):
+def test_few_rows_are_staged_nowhere(case, server):
     """All that staging does is forget what an earlier try of it rejected."""
     before = len(server.statements)
 
-    publish = Publishing(house, *TWENTY)
+    publish = Publishing(case, *TWENTY)
 
     assert 3 == len(server.statements) - before
     assert ["DELETE FROM [ingest].[rejected]"] == [s[:31] for s in server.statements[before:] if "TRANSACTION" not in s]
@@ -521,45 +521,45 @@ def test_few_rows_are_staged_nowhere(house, server):
     assert [] == tables_made(server.statements[before:])
 
 
-def test_what_changes_nothing_is_history_too(house, server):
+def test_what_changes_nothing_is_history_too(case, server):
     """A run of rows that are all there is written down, and no row is touched."""
-    before = house.rows("SyncedAt", "SyncedBy")
+    before = case.rows("SyncedAt", "SyncedBy")
 
-    run = house.loaded("delta", 6, row(1, "Ada", 1), row(2, "Old", 1))
+    run = case.loaded("delta", 6, row(1, "Ada", 1), row(2, "Old", 1))
 
     assert {"unchanged": 1, "stale": 1, "read": 2} == some(run)
-    assert before == house.rows("SyncedAt", "SyncedBy")
-    assert run == house.app.warehouse.run(run.id)
+    assert before == case.rows("SyncedAt", "SyncedBy")
+    assert run == case.app.warehouse.run(run.id)
 
 
-def test_a_delta_without_rows_is_merged(house):
+def test_a_delta_without_rows_is_merged(case):
     """There is nothing to look for."""
-    assert {} == some(house.loaded("delta", 6))
+    assert {} == some(case.loaded("delta", 6))
 
 
-def test_published_again_a_run_finds_itself(house):
+def test_published_again_a_run_finds_itself(case):
     """The same counts, and nothing is done."""
-    publish = Publishing(house, *TWENTY)
+    publish = Publishing(case, *TWENTY)
     first = publish()
-    before = house.contents()
+    before = case.contents()
 
     assert first.run == publish().run
-    assert before == house.contents()
+    assert before == case.contents()
 
 
 def test_hard_deletions_and_numbers_as_cursors(tmp_path, server):
     """Directly as well."""
-    house = opened(tmp_path, server)
-    house.loaded("full", 5, row(1), row(2), table="hard")
-    house.loaded("full", 5, row(1, Version=9), row(2, Version=10), table="numbered", types={"Version": pa.int64()})
+    case = opened(tmp_path, server)
+    case.loaded("full", 5, row(1), row(2), table="hard")
+    case.loaded("full", 5, row(1, Version=9), row(2, Version=10), table="numbered", types={"Version": pa.int64()})
 
-    hard = house.loaded("delta", 6, row(1, "Ada", 3, True), row(7, "Eve", 3, True), table="hard")
-    numbered = house.loaded(
+    hard = case.loaded("delta", 6, row(1, "Ada", 3, True), row(7, "Eve", 3, True), table="hard")
+    numbered = case.loaded(
         "delta", 6, row(1, "Bob", Version=10), row(2, "Bob", Version=9), table="numbered", types={"Version": pa.int64()}
     )
 
     assert {"deleted": 1, "unchanged": 1, "read": 2} == some(hard)
-    assert [("Ada",)] == house.rows("Name", table="hard")
+    assert [("Ada",)] == case.rows("Name", table="hard")
     assert {"updated": 1, "stale": 1, "read": 2} == some(numbered)
     assert [] == [s for s in server.statements if "CREATE TABLE [#changes]" in s][2:]
 
@@ -568,63 +568,63 @@ def test_hard_deletions_and_numbers_as_cursors(tmp_path, server):
 def test_every_value_arrives_as_it_is(tmp_path, server, kind):
     """Inserted, found unchanged, and put in the place of others, NULL among them."""
     arrow, values = VALUES[kind]
-    house = opened(tmp_path, server)
+    case = opened(tmp_path, server)
     short = [value for value in values if not isinstance(value, str) or len(value) < 1_000]
     # Rows of a full come by a staging table; it makes the columns that the others find.
-    house.loaded("full", 5, row(0, Value=values[0]), types={"Value": arrow})
+    case.loaded("full", 5, row(0, Value=values[0]), types={"Value": arrow})
     before = len(server.statements)
-    inserted = house.loaded("delta", 6, *(row(n, Value=v) for n, v in enumerate(short, 1)), types={"Value": arrow})
-    again = house.loaded("delta", 7, *(row(n, Value=v) for n, v in enumerate(short, 1)), types={"Value": arrow})
+    inserted = case.loaded("delta", 6, *(row(n, Value=v) for n, v in enumerate(short, 1)), types={"Value": arrow})
+    again = case.loaded("delta", 7, *(row(n, Value=v) for n, v in enumerate(short, 1)), types={"Value": arrow})
     turned = short[1:] + short[:1]
-    updated = house.loaded(
+    updated = case.loaded(
         "delta", 8, *(row(n, Value=v, modified=2) for n, v in enumerate(turned, 1)), types={"Value": arrow}
     )
 
     assert [len(short)] * 3 == [inserted.inserted, again.unchanged, updated.updated]
-    assert turned == [value for (value,) in house.rows("Value")[1:]]
+    assert turned == [value for (value,) in case.rows("Value")[1:]]
     assert [] == tables_made(server.statements[before:])
 
 
 def test_columns_and_keys_may_be_called_anything(tmp_path, server):
     """What looks like SQL or a parameter is a name."""
-    house = opened(tmp_path, server)
+    case = opened(tmp_path, server)
     names = [name for name in HOSTILE if name.strip()]
     types = {name: pa.string() for name in names}
-    house.loaded("full", 5, row(1, **dict.fromkeys(names, "x")), types=types)
+    case.loaded("full", 5, row(1, **dict.fromkeys(names, "x")), types=types)
     before = len(server.statements)
 
-    run = house.loaded("delta", 6, row(1, "Bob", 3, **dict.fromkeys(names, "?")), row(2), types=types)
+    run = case.loaded("delta", 6, row(1, "Bob", 3, **dict.fromkeys(names, "?")), row(2), types=types)
 
     assert {"updated": 1, "inserted": 1, "read": 2} == some(run)
-    assert [("?",) * len(names), (None,) * len(names)] == house.rows(*names)
+    assert [("?",) * len(names), (None,) * len(names)] == case.rows(*names)
     assert [] == tables_made(server.statements[before:])
 
 
 def test_keys_that_look_alike_are_told_apart(tmp_path, server):
     """The server takes some of them for equal."""
-    house = opened(tmp_path, server)
-    house.loaded("full", 5, *(row(key, f"old {key}") for key in LOOKALIKES), key=pa.string())
+    case = opened(tmp_path, server)
+    case.loaded("full", 5, *(row(key, f"old {key}") for key in LOOKALIKES), key=pa.string())
     before = len(server.statements)
 
-    run = house.loaded("delta", 6, row("a ", "new", 3), row("ß", "new", 3), row("A\t", "new", 3), key=pa.string())
+    run = case.loaded("delta", 6, row("a ", "new", 3), row("ß", "new", 3), row("A\t", "new", 3), key=pa.string())
 
     assert {"updated": 2, "inserted": 1, "read": 3} == some(run)
-    found = dict(house.query('SELECT "ItemId", "Name" FROM "shop"."item"'))
+    found = dict(case.query('SELECT "ItemId", "Name" FROM "shop"."item"'))
     assert {**{key: f"old {key}" for key in LOOKALIKES}, "a ": "new", "ß": "new", "A\t": "new"} == found
     assert [] == tables_made(server.statements[before:])
 
 
 def test_keys_of_several_columns(tmp_path, server):
     """Each part counts."""
-    house, line = opened(tmp_path, server), {"Line": pa.time64("us")}
+    case, line = opened(tmp_path, server), {"Line": pa.time64("us")}
     first, second = dt.time(1, 2, 3, 4), dt.time(1, 2, 3, 5)
-    house.loaded("full", 5, row("x", Line=first), row("x", Line=second), table="pair", key=pa.string(), types=line)
+    case.loaded("full", 5, row("x", Line=first), row("x", Line=second), table="pair", key=pa.string(), types=line)
     before = len(server.statements)
 
-    run = house.loaded("delta", 6, row("x", "Bob", 3, Line=second), table="pair", key=pa.string(), types=line)
+    run = case.loaded("delta", 6, row("x", "Bob", 3, Line=second), table="pair", key=pa.string(), types=line)
 
     assert {"updated": 1, "read": 1} == some(run)
-    assert {(first, "Ada"), (second, "Bob")} == set(house.query('SELECT "Line", "Name" FROM "shop"."pair"'))
+    assert {(first, "Ada"), (second, "Bob")} == set(case.query('SELECT "Line", "Name" FROM "shop"."pair"'))
     assert [] == tables_made(server.statements[before:])
 
 
@@ -633,13 +633,13 @@ def test_keys_of_several_columns(tmp_path, server):
 
 def test_first_load_makes_the_table(tmp_path, server):
     """Rows that came inline are staged when there is no table to compare them with."""
-    house = opened(tmp_path, server)
+    case = opened(tmp_path, server)
 
-    run = house.loaded("delta", 5, row(1), row(2))
+    run = case.loaded("delta", 5, row(1), row(2))
 
     assert {"inserted": 2, "read": 2} == some(run)
     assert 1 == len(tables_made(server.statements))
-    assert [] == house.query("SELECT t.name FROM sys.tables AS t JOIN sys.schemas AS s ON s.schema_id = t.schema_id"
+    assert [] == case.query("SELECT t.name FROM sys.tables AS t JOIN sys.schemas AS s ON s.schema_id = t.schema_id"
                              " WHERE s.name = N'staging'")  # fmt: skip
 
 
@@ -653,92 +653,92 @@ def test_first_load_makes_the_table(tmp_path, server):
 )
 def test_table_that_has_to_grow_is_merged_into_the_ordinary_way(tmp_path, server, more, kind, expected):
     """A new column, a wider one, a text too long for its column."""
-    house = opened(tmp_path, server)
-    house.loaded("full", 5, row(1, Size=1), types={"Size": pa.int32()})
+    case = opened(tmp_path, server)
+    case.loaded("full", 5, row(1, Size=1), types={"Size": pa.int32()})
     before = len(server.statements)
     types = {name: kind for name in more if name != "Name"}
     (name,) = more
 
-    run = house.loaded("delta", 6, {**row(1, "Bob", 3), **more}, types=types)
+    run = case.loaded("delta", 6, {**row(1, "Bob", 3), **more}, types=types)
 
     assert {"updated": 1, "read": 1} == some(run)
-    assert expected == house.columns()[name]
-    assert [(more[name],)] == house.rows(name)
+    assert expected == case.columns()[name]
+    assert [(more[name],)] == case.rows(name)
     assert 1 == len(tables_made(server.statements[before:]))
 
 
-def test_types_that_do_not_go_together_are_refused_as_ever(house):
+def test_types_that_do_not_go_together_are_refused_as_ever(case):
     """By the ordinary merge, which names column and file."""
-    house.loaded("delta", 6, row(1, Size=1), types={"Size": pa.int64()})
+    case.loaded("delta", 6, row(1, Size=1), types={"Size": pa.int64()})
 
-    assert "is bigint, but text in" in house.refused("delta", 7, row(1, Size="x"), types={"Size": pa.string()})
+    assert "is bigint, but text in" in case.refused("delta", 7, row(1, Size="x"), types={"Size": pa.string()})
 
 
 @pytest.mark.parametrize("name", ["ItemId", "SyncedAt"])
-def test_foreign_table_is_left_to_the_ordinary_merge(house, server, name):
+def test_foreign_table_is_left_to_the_ordinary_merge(case, server, name):
     """A table that lacks the key or our columns."""
     change(server, f"EXEC sp_rename N'shop.item.{name}', N'Other', N'COLUMN'")
-    publish = Publishing(house, row(1, "Bob", 3))
+    publish = Publishing(case, row(1, "Bob", 3))
 
-    assert house.app.warehouse._engine.direct(publish.plan, publish.staged, publish.plan.run) is None
-    house.app.warehouse._engine.rest()
+    assert case.app.warehouse._engine.direct(publish.plan, publish.staged, publish.plan.run) is None
+    case.app.warehouse._engine.rest()
 
 
-def test_two_stored_rows_with_one_key_are_refused(house, server):
+def test_two_stored_rows_with_one_key_are_refused(case, server):
     """As in the ordinary way, whose business it is."""
     change(server, "INSERT INTO [shop].[item] SELECT * FROM [shop].[item] WHERE [ItemId] = 1")
 
-    assert "have a key that another row has" in house.refused("delta", 6, row(1, "Bob", 3))
+    assert "have a key that another row has" in case.refused("delta", 6, row(1, "Bob", 3))
 
 
-def test_row_that_goes_meanwhile_is_noticed(house, server, monkeypatch):
+def test_row_that_goes_meanwhile_is_noticed(case, server, monkeypatch):
     """Somebody else's hand in the table: nothing of the run is written."""
-    publish = Publishing(house, row(2, "Bea", 3), row(1, "Bob", 3))
+    publish = Publishing(case, row(2, "Bea", 3), row(1, "Bob", 3))
     interrupted(monkeypatch, lambda: change(server, "DELETE FROM [shop].[item] WHERE [ItemId] = 1"))
 
     with pytest.raises(DataError, match="is not there just once"):
         publish()
-    assert [("Bob",), ("Cy",)] == house.rows("Name")
-    assert 1 == len(house.app.warehouse.runs("shop.item"))
+    assert [("Bob",), ("Cy",)] == case.rows("Name")
+    assert 1 == len(case.app.warehouse.runs("shop.item"))
 
 
-def test_complete_full_is_never_merged_in_memory(house):
+def test_complete_full_is_never_merged_in_memory(case):
     """What it lacks is absent: that needs the whole table, even if its rows came inline."""
-    publish = Publishing(house, row(1, "Ada", 1))
+    publish = Publishing(case, row(1, "Ada", 1))
     run = replace(publish.plan.run, kind="full", complete=True, read=1)
 
-    merged = house.app.warehouse.merge(publish.plan, publish.staged, run, Limits(max_delete_share=1.0))
+    merged = case.app.warehouse.merge(publish.plan, publish.staged, run, Limits(max_delete_share=1.0))
 
     assert {"unchanged": 1, "absent": 1, "read": 1} == some(merged.run)
-    house.app.runner.tidy(publish.plan)
+    case.app.runner.tidy(publish.plan)
 
 
-def test_rows_of_a_complete_full_are_staged_at_once(house, server):
+def test_rows_of_a_complete_full_are_staged_at_once(case, server):
     """They will need their table anyway."""
     before = len(server.statements)
 
-    publish = Publishing(house, row(1, "Ada", 1), row(2, "Bob", 2), kind="full")
+    publish = Publishing(case, row(1, "Ada", 1), row(2, "Bob", 2), kind="full")
 
     assert [None] == [part.inline for part in publish.staged]
     assert 1 == len(tables_made(server.statements[before:]))
     assert {"unchanged": 2, "read": 2} == some(publish().run)
 
 
-def test_dry_run_shows_its_changes(house):
+def test_dry_run_shows_its_changes(case):
     """Which are those of the ordinary merge, and stay nowhere."""
-    before = house.contents()
+    before = case.contents()
 
-    merged = Publishing(house, row(1, "Bob", 3))(dry_run=True)
+    merged = Publishing(case, row(1, "Bob", 3))(dry_run=True)
 
     assert [("updated", "Ada", "Bob")] == [(c.outcome, c.before["Name"], c.after["Name"]) for c in merged.changes]
-    assert before == house.contents()
+    assert before == case.contents()
 
 
 def test_slices_that_are_not_all_inline_are_merged_together(tmp_path, server):
     """What came inline gets the staging table it was spared."""
-    house = opened(tmp_path, server, SLICE_ROWS="21")
-    house.loaded("full", 5, row(1))
-    publish = Publishing(house, *(row(n, f"n{n}", 3) for n in range(1, 23)), groups=1)
+    case = opened(tmp_path, server, SLICE_ROWS="21")
+    case.loaded("full", 5, row(1))
+    publish = Publishing(case, *(row(n, f"n{n}", 3) for n in range(1, 23)), groups=1)
 
     merged = publish()
 
@@ -748,10 +748,10 @@ def test_slices_that_are_not_all_inline_are_merged_together(tmp_path, server):
 
 def test_several_slices_that_are_all_inline_are_merged_in_memory(tmp_path, server):
     """As one run."""
-    house = opened(tmp_path, server, SLICE_ROWS="2")
-    house.loaded("full", 5, row(1))
+    case = opened(tmp_path, server, SLICE_ROWS="2")
+    case.loaded("full", 5, row(1))
     before = len(server.statements)
-    publish = Publishing(house, row(1, "Bob", 3), row(2), row(2, "Bea", 3), groups=1)
+    publish = Publishing(case, row(1, "Bob", 3), row(2), row(2, "Bea", 3), groups=1)
 
     merged = publish()
 
@@ -761,24 +761,24 @@ def test_several_slices_that_are_all_inline_are_merged_in_memory(tmp_path, serve
 
 
 @pytest.mark.parametrize("most", [7, 30])
-def test_more_parameters_than_a_statement_takes(house, server, monkeypatch, most):
+def test_more_parameters_than_a_statement_takes(case, server, monkeypatch, most):
     """Too many keys to ask for, or too many values to write: the server would refuse the batch."""
     monkeypatch.setattr(direct, "_MOST_PARAMETERS", most)
     before = len(server.statements)
 
-    run = house.loaded("delta", 6, row(1, "Bob", 3), row(4))
+    run = case.loaded("delta", 6, row(1, "Bob", 3), row(4))
 
     assert {"updated": 1, "inserted": 1, "read": 2} == some(run)
     assert 1 == len(tables_made(server.statements[before:]))
     assert [most > 7] == [any("IF OBJECT_ID(N'[shop].[item]')" in text for text in server.statements[before:])]
 
 
-def test_row_the_server_refuses_says_how_to_set_it_aside(house, monkeypatch):
+def test_row_the_server_refuses_says_how_to_set_it_aside(case, monkeypatch):
     """It cannot be rejected any more once the slice is staged."""
-    publish = Publishing(house, row(1, "Bob", 3, Extra="x"), types={"Extra": pa.string()})
-    loaded = house.app.warehouse._engine.load
+    publish = Publishing(case, row(1, "Bob", 3, Extra="x"), types={"Extra": pa.string()})
+    loaded = case.app.warehouse._engine.load
     refused = [type("One", (), {"reason": "an odd value"})()]
-    monkeypatch.setattr(house.app.warehouse._engine, "load", lambda *a: loaded(*a)._replace(refused=refused))
+    monkeypatch.setattr(case.app.warehouse._engine, "load", lambda *a: loaded(*a)._replace(refused=refused))
 
     with pytest.raises(DataError, match=r"an odd value.*WAREHOUSE_LOADER=array"):
         publish()
@@ -806,58 +806,58 @@ READ, WRITE = r"^SET LOCK_TIMEOUT", r"sp_getapplock.*UPDATE"
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("which", [READ, WRITE])
-def test_lost_answer_changes_nothing(house, server, which, after):
+def test_lost_answer_changes_nothing(case, server, which, after):
     """The unit is done again as a whole, and finds itself if it was done: rows, history and counts are as ever."""
-    publish = Publishing(house, row(1, "Bob", 3), row(4))
+    publish = Publishing(case, row(1, "Bob", 3), row(4))
     server.fail_next(which, 0, after=after)
 
     merged = publish()
 
     assert {"updated": 1, "inserted": 1, "read": 2} == some(merged.run)
-    assert [("Bob",), ("Bob",), ("Cy",), ("Ada",)] == house.rows("Name")
-    assert [merged.run, 2] == [house.app.warehouse.run(merged.run.id), len(house.app.warehouse.runs("shop.item"))]
+    assert [("Bob",), ("Bob",), ("Cy",), ("Ada",)] == case.rows("Name")
+    assert [merged.run, 2] == [case.app.warehouse.run(merged.run.id), len(case.app.warehouse.runs("shop.item"))]
 
 
 @pytest.mark.parametrize("number", [1205, 40613, 1222])
-def test_what_passes_is_tried_again(house, server, number):
+def test_what_passes_is_tried_again(case, server, number):
     """A deadlock, a failover, a lock that others held too long: nothing of the first try stays."""
-    publish = Publishing(house, row(1, "Bob", 3), row(4))
+    publish = Publishing(case, row(1, "Bob", 3), row(4))
     server.fail_next(WRITE, number)
 
     assert {"updated": 1, "inserted": 1, "read": 2} == some(publish().run)
 
 
-def test_failure_in_the_middle_takes_all_back(house, server):
+def test_failure_in_the_middle_takes_all_back(case, server):
     """One transaction: what was updated before is as it was."""
-    publish = Publishing(house, row(1, "Bob", 3), row(4))
-    before = house.contents()
+    publish = Publishing(case, row(1, "Bob", 3), row(4))
+    before = case.contents()
     server.fail_next(WRITE, 547, after=False)
 
     with pytest.raises(ConfigError):
         publish()
     publish.app.warehouse._engine.rest()
-    assert before == house.contents()
+    assert before == case.contents()
 
 
 @pytest.mark.parametrize(("taken", "error"), [(-1, TransientError), (-999, ConfigError), (-3, TransientError)])
-def test_lock_that_is_not_granted_ends_the_run(house, server, taken, error):
+def test_lock_that_is_not_granted_ends_the_run(case, server, taken, error):
     """Nothing is written; what the lock's answer means is the same as for every merge."""
-    publish = Publishing(house, row(1, "Bob", 3))
-    before = house.contents()
+    publish = Publishing(case, row(1, "Bob", 3))
+    before = case.contents()
     server.applock_result = taken
 
     with pytest.raises(error, match=r"lock|another merge"):
         publish()
     server.applock_result = None
-    assert before == house.contents()
+    assert before == case.contents()
 
 
 def test_merge_of_somebody_else_is_waited_for_until_time_is_up(tmp_path, server):
     """The lock is the one that every merge into the table takes."""
-    house = opened(tmp_path, server, WAREHOUSE_LOCK_TIMEOUT="0.05")
-    house.loaded("full", 5, row(1))
-    publish = Publishing(house, row(1, "Bob", 3))
-    engine = house.app.warehouse._engine
+    case = opened(tmp_path, server, WAREHOUSE_LOCK_TIMEOUT="0.05")
+    case.loaded("full", 5, row(1))
+    publish = Publishing(case, row(1, "Bob", 3))
+    engine = case.app.warehouse._engine
 
     def unit(session: Any) -> None:
         engine.lock(session, "shop.item")
@@ -868,21 +868,21 @@ def test_merge_of_somebody_else_is_waited_for_until_time_is_up(tmp_path, server)
     assert {"updated": 1, "read": 1} == some(publish().run)
 
 
-def test_run_that_comes_between_is_seen(tmp_path, house, server, monkeypatch):
+def test_run_that_comes_between_is_seen(tmp_path, case, server, monkeypatch):
     """What was read is old by then: all is done again, on what is stored now."""
-    publish = Publishing(house, row(1, "Bob", 3))
+    publish = Publishing(case, row(1, "Bob", 3))
     other = opened(tmp_path, server)
     interrupted(monkeypatch, lambda: other.loaded("delta", 7, row(1, "Zoe", 4)))
 
     merged = publish()
 
     assert {"stale": 1, "read": 1} == some(merged.run)
-    assert [("Zoe",), ("Bob",), ("Cy",)] == house.rows("Name")
+    assert [("Zoe",), ("Bob",), ("Cy",)] == case.rows("Name")
 
 
-def test_too_many_runs_between_are_waited_for_in_the_ordinary_way(tmp_path, house, server, monkeypatch):
+def test_too_many_runs_between_are_waited_for_in_the_ordinary_way(tmp_path, case, server, monkeypatch):
     """Whoever looks without a lock might look for ever."""
-    publish = Publishing(house, row(1, "Bob", 15), number=15)
+    publish = Publishing(case, row(1, "Bob", 15), number=15)
     days = iter(range(7, 15))
     runs = direct._LOOKS
     other = opened(tmp_path, server, WAREHOUSE_LOADER="array")
@@ -895,18 +895,18 @@ def test_too_many_runs_between_are_waited_for_in_the_ordinary_way(tmp_path, hous
     assert runs + 1 == len(tables_made(server.statements[before:]))
 
 
-def test_second_client_is_refused(house):
+def test_second_client_is_refused(case):
     """With the same words as ever."""
-    publish = Publishing(house, row(1, "Bob", 3))
+    publish = Publishing(case, row(1, "Bob", 3))
     plan = replace(publish.plan, run=replace(publish.plan.run, client="Other"))
 
     with pytest.raises(ConfigError, match="holds the data of client 'Acme', this is of 'Other'"):
         publish.merge(plan)
 
 
-def test_rows_that_got_lost_on_the_way_are_missed(house):
+def test_rows_that_got_lost_on_the_way_are_missed(case):
     """As many have to come as were read."""
-    publish = Publishing(house, row(1, "Bob", 3))
+    publish = Publishing(case, row(1, "Bob", 3))
 
     with pytest.raises(DataError, match=r"2 rows of shop.item were handed on, but 1 are there"):
         publish([replace(publish.staged[0], rows=2)])
@@ -915,9 +915,9 @@ def test_rows_that_got_lost_on_the_way_are_missed(house):
 # -- what travels
 
 
-def test_staged_rows_travel_as_json(house):
+def test_staged_rows_travel_as_json(case):
     """What another machine publishes is what this one read."""
-    publish = Publishing(house, *TWENTY)
+    publish = Publishing(case, *TWENTY)
     told = [from_json(Staged, json.loads(json.dumps(asdict(part)))) for part in publish.staged]
 
     assert publish.staged == told
@@ -934,12 +934,12 @@ def test_inline_rows_are_read_back_as_they_were(kind):
     assert [] == list(inline.read(inline.written([])))
 
 
-def test_rows_that_take_too_much_room_are_staged(house, server):
+def test_rows_that_take_too_much_room_are_staged(case, server):
     """What travels stays small, however long the texts are."""
     chance = random.Random(1)
     before = len(server.statements)
     text = "".join(chr(chance.randint(0x4E00, 0x9FFF)) for _ in range(3_900))
-    publish = Publishing(house, row(1, text, 3), row(2, text[::-1], 3))
+    publish = Publishing(case, row(1, text, 3), row(2, text[::-1], 3))
 
     assert [None] == [part.inline for part in publish.staged]
     assert 1 == len(tables_made(server.statements[before:]))
@@ -948,9 +948,9 @@ def test_rows_that_take_too_much_room_are_staged(house, server):
 
 def test_slices_share_the_room(tmp_path, server):
     """All of them travel to publish together."""
-    house = opened(tmp_path, server, SLICE_ROWS="1")
+    case = opened(tmp_path, server, SLICE_ROWS="1")
 
-    publish = Publishing(house, *(row(n) for n in range(40)), groups=1)
+    publish = Publishing(case, *(row(n) for n in range(40)), groups=1)
 
     assert 40 == len(publish.staged)
     assert 12_000 >= sum(len(part.inline or "") for part in publish.staged)
@@ -958,20 +958,20 @@ def test_slices_share_the_room(tmp_path, server):
 
 def test_long_key_is_rejected_before_it_travels(tmp_path, server):
     """As in every other way; the rest goes on."""
-    house = opened(tmp_path, server)
-    house.loaded("full", 5, row("a"), key=pa.string())
+    case = opened(tmp_path, server)
+    case.loaded("full", 5, row("a"), key=pa.string())
     many = [row(f"k{n}") for n in range(15)]
 
-    run = house.loaded("delta", 6, row("k" * 451), *many, key=pa.string())
+    run = case.loaded("delta", 6, row("k" * 451), *many, key=pa.string())
 
     assert {"rejected": 1, "inserted": 15, "read": 16} == some(run)
-    assert ["key_too_long"] == [reject["code"] for reject in house.app.warehouse.rejects("shop.item")]
+    assert ["key_too_long"] == [reject["code"] for reject in case.app.warehouse.rejects("shop.item")]
 
 
-def test_rows_that_travel_are_neither_logged_nor_kept(house, caplog):
+def test_rows_that_travel_are_neither_logged_nor_kept(case, caplog):
     """They are data, and belong in the table alone."""
     caplog.set_level(logging.DEBUG)
-    publish = Publishing(house, row(1, "Bob", 3))
+    publish = Publishing(case, row(1, "Bob", 3))
 
     publish()
 
@@ -979,4 +979,4 @@ def test_rows_that_travel_are_neither_logged_nor_kept(house, caplog):
     assert inline
     assert inline not in repr(publish.staged)
     assert inline not in caplog.text
-    assert inline not in repr(house.query("SELECT * FROM [ingest].[run]"))
+    assert inline not in repr(case.query("SELECT * FROM [ingest].[run]"))

@@ -335,7 +335,7 @@ def test_streams_are_tried_once(engine, server):
 
 
 @pytest.fixture
-def house(tmp_path, server):
+def case(tmp_path, server):
     return WarehouseCase(tmp_path, server.query, instead={"warehouse": _warehouse(engine_of(server))})
 
 
@@ -346,18 +346,18 @@ def _warehouse(engine):
 
 
 @pytest.mark.parametrize("code", [0, 10054, 40197])
-def test_commit_whose_answer_was_lost_is_recognised(house, server, code):
+def test_commit_whose_answer_was_lost_is_recognised(case, server, code):
     """The second try finds the run done: no row is counted, or written, twice."""
-    file = house.write("full", 5, [row(1, "Ada", 1), row(2, "Bob", 2)])
-    house.loaded("full", 4, row(1, "Ada", 0.5), table="other")  # schemas and tables are there
+    file = case.write("full", 5, [row(1, "Ada", 1), row(2, "Bob", 2)])
+    case.loaded("full", 4, row(1, "Ada", 0.5), table="other")  # schemas and tables are there
     server.fail_next("INSERT INTO .*ingest.*run.*", 1205)  # one deadlock before, for good measure
     lost = _lose_commit_of_merge(server, code)
 
-    run = house.load(file).run
+    run = case.load(file).run
 
     assert lost
     assert (None, {"inserted": 2, "read": 2}) == (run.error, some(run))
-    assert [("Ada",), ("Bob",)] == house.rows("Name")
+    assert [("Ada",), ("Bob",)] == case.rows("Name")
     assert [(1,)] == server.query(f"SELECT COUNT(*) FROM [ingest].[run] WHERE [id] = '{run.id}'")
 
 
@@ -435,11 +435,11 @@ def test_settings_of_a_transaction_are_said_each_time(engine, server):
     assert "SET XACT_ABORT ON; SET LOCK_TIMEOUT 200; BEGIN TRANSACTION" == tsql.begin(0.2)
 
 
-def test_every_error_of_a_load_is_ours(house, server):
+def test_every_error_of_a_load_is_ours(case, server):
     """Whatever goes wrong on the way, the run is recorded as failed with one line."""
     server.fail_next("CREATE TABLE .staging", 40552)
 
-    told = house.refused("full", 5, row(1))
+    told = case.refused("full", 5, row(1))
 
     assert "SLICE_ROWS" in told
     assert issubclass(ConfigError, IngestError)

@@ -75,7 +75,7 @@ class Bay:
         told = Settings.from_env({**self.env, **env})
         return AzureSQL(told, our_odbc.address(URL), self.server)
 
-    def house(self, folder, **env):
+    def case(self, folder, **env):
         return WarehouseCase(folder, self.server.query, instead={"warehouse": ServerWarehouse(self.engine(**env))})
 
     def blobs(self):
@@ -462,28 +462,28 @@ def test_too_many_refused_rows_end_the_load(plain, monkeypatch):
 @pytest.mark.usefixtures("picky")
 def test_refused_rows_are_kept_as_rejects(plain, server, tmp_path):
     """With their place in the file, and the row as it was, to be mended and loaded again."""
-    house = WarehouseCase(
+    case = WarehouseCase(
         tmp_path, server.query, instead={"warehouse": ServerWarehouse(plain)}, WAREHOUSE_LOADER="array"
     )
     rows = [row(n, "no" if n == 17 else f"n{n}", 1) for n in range(40)]
 
-    run = house.loaded("full", 5, *rows, options={"max_delete_share": 1.0})
+    run = case.loaded("full", 5, *rows, options={"max_delete_share": 1.0})
 
     assert {"inserted": 39, "rejected": 1, "read": 40} == some(run)
-    (kept,) = house.app.warehouse.rejects("shop.item")
+    (kept,) = case.app.warehouse.rejects("shop.item")
     assert ("refused_by_server", 17) == (kept["code"], json.loads(kept["raw"])["ItemId"])
     assert kept["place"].endswith("item.parquet row 18")
 
 
 def test_keys_that_no_index_holds_are_rejected(plain, server, tmp_path):
     """At 450 units of UTF-16; in halves where the key has two columns."""
-    house = WarehouseCase(tmp_path, server.query, instead={"warehouse": ServerWarehouse(plain)})
+    case = WarehouseCase(tmp_path, server.query, instead={"warehouse": ServerWarehouse(plain)})
     keys = ["k" * 450, "k" * 451, "🔑" * 225, "🔑" * 226, *(f"k{n}" for n in range(36))]
 
-    run = house.loaded("full", 5, *[row(key) for key in keys], key=pa.string())
+    run = case.loaded("full", 5, *[row(key) for key in keys], key=pa.string())
 
     assert {"inserted": 38, "rejected": 2, "read": 40} == some(run)
-    kept = list(house.app.warehouse.rejects("shop.item"))
+    kept = list(case.app.warehouse.rejects("shop.item"))
     assert [("key_too_long", "ItemId")] * 2 == [(one["code"], one["column"]) for one in kept]
     assert ["k" * 451, "🔑" * 226] == [json.loads(one["raw"])["ItemId"] for one in kept]
     assert all("450 characters" in one["reason"] for one in kept)
@@ -491,15 +491,15 @@ def test_keys_that_no_index_holds_are_rejected(plain, server, tmp_path):
 
 def test_long_text_widens_the_table(plain, server, tmp_path):
     """Ordinary columns first; the one that needs it becomes one without a limit, and no other."""
-    house = WarehouseCase(tmp_path, server.query, instead={"warehouse": ServerWarehouse(plain)})
-    house.loaded("full", 5, *[row(n, "short", Other="x") for n in range(30)], types={"Other": pa.string()})
-    house.loaded("delta", 6, *[row(n, "é" * 5_000, 2, Other="y") for n in range(30)], types={"Other": pa.string()})
+    case = WarehouseCase(tmp_path, server.query, instead={"warehouse": ServerWarehouse(plain)})
+    case.loaded("full", 5, *[row(n, "short", Other="x") for n in range(30)], types={"Other": pa.string()})
+    case.loaded("delta", 6, *[row(n, "é" * 5_000, 2, Other="y") for n in range(30)], types={"Other": pa.string()})
 
     lengths = dict(server.query(
         "SELECT COLUMN_NAME, CHARACTER_MAXIMUM_LENGTH FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'item'"
     ))  # fmt: skip
     assert (-1, 4_000) == (lengths["Name"], lengths["Other"])
-    assert [("é" * 5_000,)] * 30 == house.rows("Name")
+    assert [("é" * 5_000,)] * 30 == case.rows("Name")
 
 
 # -- lost answers
@@ -617,16 +617,16 @@ def test_real_bulk_copy_tells_of_a_closed_port():
 @pytest.mark.parametrize("fails", [False, True])
 def test_tidy_leaves_neither_tables_nor_blobs(bay, server, tmp_path, monkeypatch, fails):
     """After success, and after a failure in the middle of it."""
-    house = bay.house(tmp_path, WAREHOUSE_LOADER="bulk")
-    house.loaded("full", 4, *[row(n, "a", 1) for n in range(30)])
+    case = bay.case(tmp_path, WAREHOUSE_LOADER="bulk")
+    case.loaded("full", 4, *[row(n, "a", 1) for n in range(30)])
     if fails:
         monkeypatch.setattr(loader, "remove", lambda *_: None)
         server.fail_next("BULK INSERT", 4861)
-        told = house.write("delta", 5, [row(n, "b", 2) for n in range(30)])
+        told = case.write("delta", 5, [row(n, "b", 2) for n in range(30)])
         monkeypatch.undo()
-        assert "4861" in house.load(told).run.error
+        assert "4861" in case.load(told).run.error
     else:
-        house.loaded("delta", 5, *[row(n, "b", 2) for n in range(30)])
+        case.loaded("delta", 5, *[row(n, "b", 2) for n in range(30)])
 
     assert [] == bay.blobs()
     assert [] == server.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'staging'")
@@ -635,8 +635,8 @@ def test_tidy_leaves_neither_tables_nor_blobs(bay, server, tmp_path, monkeypatch
 
 def test_leftovers_of_others_go_after_a_day(bay, server, tmp_path):
     """A process that died leaves tables and blobs; one that still works on them is not a day old."""
-    house = bay.house(tmp_path, WAREHOUSE_LOADER="bulk")
-    house.loaded("full", 4, row(1))
+    case = bay.case(tmp_path, WAREHOUSE_LOADER="bulk")
+    case.loaded("full", 4, row(1))
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     for age, run in ((25, "a"), (23, "b")):
         server.now = lambda age=age: now - dt.timedelta(hours=age)
@@ -647,10 +647,10 @@ def test_leftovers_of_others_go_after_a_day(bay, server, tmp_path):
     bay.container.upload_blob("elsewhere/s_dddddddddddddddd_0/0.csv", b"")
 
     server.now = lambda: now
-    house.loaded("delta", 5, row(2))
+    case.loaded("delta", 5, row(2))
     soon = bay.blobs(), server.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'staging'")
     server.now = lambda: now + dt.timedelta(hours=25)
-    house.loaded("delta", 6, row(3))
+    case.loaded("delta", 6, row(3))
     later = bay.blobs(), server.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'staging'")
 
     kept = [("mine_a",), ("mine_b",)]
@@ -684,10 +684,10 @@ def most(server, monkeypatch):
 def test_connections_are_no_more_than_allowed(bay, server, most, tmp_path, monkeypatch, connections):
     """However many parts there are; one is enough for everything, and none stays open."""
     monkeypatch.setattr(loader, "_PART_BYTES", 200)
-    house = bay.house(tmp_path, WAREHOUSE_LOADER="bulk", WAREHOUSE_CONNECTIONS=str(connections))
-    file = house.write("full", 5, [row(n, f"n{n}", 1) for n in range(200)], groups=20)
+    case = bay.case(tmp_path, WAREHOUSE_LOADER="bulk", WAREHOUSE_CONNECTIONS=str(connections))
+    file = case.write("full", 5, [row(n, f"n{n}", 1) for n in range(200)], groups=20)
 
-    result = house.load(file)
+    result = case.load(file)
     open_after = server.open_connections
 
     assert (None, 200) == (result.run.error, result.run.inserted)
@@ -710,18 +710,18 @@ def test_who_finds_all_connections_taken_waits_for_one(bay, server):
 
 def test_looking_leaves_no_connection_open(bay, server, tmp_path):
     """A serverless database sleeps only when nobody is connected."""
-    house = bay.house(tmp_path)
-    house.loaded("full", 5, *[row(n) for n in range(20)], row(None))
+    case = bay.case(tmp_path)
+    case.loaded("full", 5, *[row(n) for n in range(20)], row(None))
     left = {}
 
     looks = {
-        "runs": house.app.warehouse.runs,
-        "run": lambda: house.app.warehouse.run("x"),
-        "rejects": lambda: list(house.app.warehouse.rejects("shop.item")),
-        "the first reject alone": lambda: next(iter(house.app.warehouse.rejects("shop.item"))),
-        "profile": lambda: house.app.warehouse.profile(house.feed()),
-        "doctor": lambda: list(house.app.examine(None)),
-        "the first check alone": lambda: next(iter(house.app.examine(None))),
+        "runs": case.app.warehouse.runs,
+        "run": lambda: case.app.warehouse.run("x"),
+        "rejects": lambda: list(case.app.warehouse.rejects("shop.item")),
+        "the first reject alone": lambda: next(iter(case.app.warehouse.rejects("shop.item"))),
+        "profile": lambda: case.app.warehouse.profile(case.feed()),
+        "doctor": lambda: list(case.app.examine(None)),
+        "the first check alone": lambda: next(iter(case.app.examine(None))),
     }
     for name, look in looks.items():
         look()
@@ -735,9 +735,9 @@ def test_looking_leaves_no_connection_open(bay, server, tmp_path):
 
 def test_history_has_size_seconds_and_log_rate(bay, server, tmp_path, monkeypatch):
     """What a load reached beside what the tier allows; by hand and as JSON."""
-    house = bay.house(tmp_path, WAREHOUSE_LOADER="bulk")
-    house.loaded("full", 5, *[row(n) for n in range(30)])
-    monkeypatch.setattr("shared.app.current", lambda: house.app)
+    case = bay.case(tmp_path, WAREHOUSE_LOADER="bulk")
+    case.loaded("full", 5, *[row(n) for n in range(30)])
+    monkeypatch.setattr("shared.app.current", lambda: case.app)
 
     (told,) = json.loads(CliRunner().invoke(main, ["history", "--json"], catch_exceptions=False).stdout)
 
@@ -750,8 +750,8 @@ def test_history_has_size_seconds_and_log_rate(bay, server, tmp_path, monkeypatc
 def test_log_rate_that_may_not_be_read_is_left_open(bay, server, tmp_path):
     """The right to see it is a comfort, not a need: the load goes on."""
     server.log_rate = None
-    house = bay.house(tmp_path)
+    case = bay.case(tmp_path)
 
-    run = house.loaded("full", 5, *[row(n) for n in range(30)])
+    run = case.loaded("full", 5, *[row(n) for n in range(30)])
 
     assert (None, 30) == (run.log_rate, run.inserted)

@@ -55,12 +55,12 @@ class TestPostgres(WarehouseSuite):
 
         assert [(0,)] == query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice'")
 
-    def test_table_has_its_indexes(self, house):
+    def test_table_has_its_indexes(self, case):
         """Each key once; and the active ones for counting them by FirstSyncAt. Whatever the table is called."""
         for table in ("item", "t" * 56):
-            house.loaded("full", 5, row(1), table=table)
+            case.loaded("full", 5, row(1), table=table)
 
-            found = house.query(f"SELECT indexdef FROM pg_indexes WHERE tablename = '{table}' ORDER BY 1")
+            found = case.query(f"SELECT indexdef FROM pg_indexes WHERE tablename = '{table}' ORDER BY 1")
 
             key = f'"{table.capitalize()}Id"'
             assert 2 == len(found)
@@ -68,13 +68,13 @@ class TestPostgres(WarehouseSuite):
             assert found[1][0].startswith("CREATE UNIQUE INDEX")
             assert found[1][0].endswith(f" ({key})")
 
-    def test_index_serves_a_text_key(self, house, query):
+    def test_index_serves_a_text_key(self, case, query):
         """Keys are compared in the collation C: in another one, the index would be of no use."""
         for table in ("adopted", "created"):
             if table == "created":
-                house.loaded("delta", 4, table=table, key=pa.string())
-            house.loaded("delta", 5, row("a"), table=table, key=pa.string())
-            house.loaded("delta", 6, row("a", "Ada", 2), table=table, key=pa.string())
+                case.loaded("delta", 4, table=table, key=pa.string())
+            case.loaded("delta", 5, row("a"), table=table, key=pa.string())
+            case.loaded("delta", 6, row("a", "Ada", 2), table=table, key=pa.string())
 
         found = query(
             "SELECT DISTINCT c.collname FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation"
@@ -83,12 +83,12 @@ class TestPostgres(WarehouseSuite):
 
         assert [("C",)] == found
 
-    def test_tables_survive_a_crash(self, house, query):
+    def test_tables_survive_a_crash(self, case, query):
         """They are logged, whether they were staged or made empty; what is staged later is not."""
         kinds = []
         for number in (5, 6):
-            house.loaded("delta", number, row(1), table="adopted")
-            house.loaded("delta", number, *([row(1)] if number == 6 else []), table="created")
+            case.loaded("delta", number, row(1), table="adopted")
+            case.loaded("delta", number, *([row(1)] if number == 6 else []), table="created")
             kinds += query("SELECT DISTINCT relpersistence::text FROM pg_class WHERE relname IN ('adopted', 'created')")
 
         adopted = "SELECT attnum FROM pg_attribute WHERE attname = 'AdoptedId' AND attrelid = 'shop.adopted'::regclass"
@@ -116,34 +116,34 @@ class TestPostgres(WarehouseSuite):
         assert "Look for rows with the same key in its table" in said
         assert before == filled.contents()["shop.item"]
 
-    def test_who_may_read_the_view_may_still_do_so_after_a_column_has_widened(self, house, query, postgres):
+    def test_who_may_read_the_view_may_still_do_so_after_a_column_has_widened(self, case, query, postgres):
         """The view has to be made again for that."""
         reader = f"reader {uuid.uuid4().hex}"
-        house.loaded("delta", 5, row(1, Value=1), types={"Value": pa.int32()})
+        case.loaded("delta", 5, row(1, Value=1), types={"Value": pa.int32()})
         query(f'CREATE ROLE "{reader}"')
         try:
             query(f'GRANT SELECT ON shop.item_active TO "{reader}" WITH GRANT OPTION')
             query("GRANT SELECT ON shop.item_active TO PUBLIC")
             before = query("SELECT relacl::text FROM pg_class WHERE relname = 'item_active'")
 
-            house.loaded("delta", 6, row(1, "Ada", 2, Value=1 << 40), types={"Value": pa.int64()})
+            case.loaded("delta", 6, row(1, "Ada", 2, Value=1 << 40), types={"Value": pa.int64()})
 
             assert before == query("SELECT relacl::text FROM pg_class WHERE relname = 'item_active'")
         finally:
             query(f'DROP OWNED BY "{reader}"')
             query(f'DROP ROLE "{reader}"')
 
-    def test_view_of_others_that_keeps_a_column_from_widening_is_named(self, house, query):
+    def test_view_of_others_that_keeps_a_column_from_widening_is_named(self, case, query):
         """It is not ours to drop; what is ours stays as it was."""
-        house.loaded("delta", 5, row(1, Value=1), types={"Value": pa.int32()})
+        case.loaded("delta", 5, row(1, Value=1), types={"Value": pa.int32()})
         query('CREATE VIEW shop.theirs AS SELECT "Value" FROM shop.item_active')
-        before = house.contents()["shop.item"]
+        before = case.contents()["shop.item"]
 
-        said = house.refused("delta", 6, row(1, "Ada", 2, Value=1 << 40), types={"Value": pa.int64()})
+        said = case.refused("delta", 6, row(1, "Ada", 2, Value=1 << 40), types={"Value": pa.int64()})
 
         assert "view shop.theirs depends on view shop.item_active" in said
         assert "Drop what depends on" in said
-        assert before == house.contents()["shop.item"]
+        assert before == case.contents()["shop.item"]
 
     def test_column_type_that_is_not_ours_is_refused(self, filled, query, full):
         """By name and type."""
@@ -153,7 +153,7 @@ class TestPostgres(WarehouseSuite):
 
         assert "column 'Odd' of shop.item has type inet, which Sluice does not write" in result.run.error
 
-    def test_settings_of_the_database_do_not_matter(self, house, query, database, monkeypatch):
+    def test_settings_of_the_database_do_not_matter(self, case, query, database, monkeypatch):
         """Time zone, order of dates, how long a statement may take: a load brings its own."""
         seen, find = set(), ingest.find
 
@@ -173,9 +173,9 @@ class TestPostgres(WarehouseSuite):
         moment = dt.datetime(2026, 3, 8, 2, 30, 0, 1, tzinfo=dt.UTC)
         rows = [row(n, At=moment, Value=0.1, Raw=b"\\\0\xff", Text="\\n") for n in range(1_000)]
         for number in (5, 6):
-            house.loaded("full", number, *rows, types=types)
+            case.loaded("full", number, *rows, types=types)
 
-        assert [(moment.replace(tzinfo=None), b"\\\0\xff", "\\n", START.replace(tzinfo=None))] * 1_000 == house.rows(
+        assert [(moment.replace(tzinfo=None), b"\\\0\xff", "\\n", START.replace(tzinfo=None))] * 1_000 == case.rows(
             "At", "Raw", "Text", "SyncedAt"
         )
         assert {("0", "64MB")} == seen
@@ -213,10 +213,10 @@ class TestPostgres(WarehouseSuite):
         query("CREATE ROLE guest LOGIN PASSWORD 'guest'")
         try:
             url = f"postgresql://guest:guest@127.0.0.1:{postgres.port}/{database}"
-            house = WarehouseCase(tmp_path, query, WAREHOUSE_URL=url)
+            case = WarehouseCase(tmp_path, query, WAREHOUSE_URL=url)
             with pytest.raises(ConfigError, match=r"may not do that: permission denied .* Grant it CREATE on the data"):
-                house.load(house.write("full", 5, [row(1)]))
-            findings = {finding.check: finding for finding in house.app.warehouse.examine()}
+                case.load(case.write("full", 5, [row(1)]))
+            findings = {finding.check: finding for finding in case.app.warehouse.examine()}
 
             assert "failed" == findings["warehouse: rights"].status
             assert "the user lacks CREATE" == findings["warehouse: rights"].message

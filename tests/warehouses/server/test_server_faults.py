@@ -38,8 +38,8 @@ def query(postgres: Postgres, database: str):
 
 
 @pytest.fixture
-def house(postgres: Postgres, database: str, query, tmp_path, monkeypatch) -> WarehouseCase:
-    """A house with three items, in a database of the shared server."""
+def case(postgres: Postgres, database: str, query, tmp_path, monkeypatch) -> WarehouseCase:
+    """A table of three items, in a database of the shared server."""
     stamina_waits_not(monkeypatch)
     return filled(tmp_path, query, postgres.url(database))
 
@@ -54,9 +54,9 @@ def asking(server: Postgres, database: str) -> Callable[[str], list[tuple[Any, .
 
 
 def filled(folder: Path, query: Any, url: str, **env: str) -> WarehouseCase:
-    house = WarehouseCase(folder, query, WAREHOUSE_URL=url, **env)
-    house.loaded("full", 5, row(1, "Ada", 1), row(2, "Bob", 2), row(3, "Cy", 3, True))
-    return house
+    case = WarehouseCase(folder, query, WAREHOUSE_URL=url, **env)
+    case.loaded("full", 5, row(1, "Ada", 1), row(2, "Bob", 2), row(3, "Cy", 3, True))
+    return case
 
 
 @pytest.fixture
@@ -92,27 +92,27 @@ AFTER_DELTA = [(1, "Ida", None), (2, "Bob", day(4)), (3, "Cy", day(3)), (4, "Di"
 OUTCOMES_OF_DELTA = {"updated": 1, "deleted": 1, "inserted": 1, "read": 3}
 
 
-def stored(house: WarehouseCase) -> list[tuple[Any, ...]]:
-    return house.rows("ItemId", "Name", "DeletedAt")
+def stored(case: WarehouseCase) -> list[tuple[Any, ...]]:
+    return case.rows("ItemId", "Name", "DeletedAt")
 
 
 # -- one connection breaks
 
 
-def test_connection_killed_in_mid_merge_is_replaced(house, query, monkeypatch, states):
+def test_connection_killed_in_mid_merge_is_replaced(case, query, monkeypatch, states):
     """An administrator, or a pooler, ends it: the whole merge is done again, once."""
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sluice'"
     just_before_commit(monkeypatch, lambda: query(kill))
 
-    run = house.loaded("delta", 6, *DELTA)
+    run = case.loaded("delta", 6, *DELTA)
 
     assert OUTCOMES_OF_DELTA == some(run)
-    assert AFTER_DELTA == stored(house)
-    assert 2 == len(house.app.warehouse.runs("shop.item"))
+    assert AFTER_DELTA == stored(case)
+    assert 2 == len(case.app.warehouse.runs("shop.item"))
     assert states
 
 
-def test_connection_killed_in_mid_stage_fails_clean(house, query, monkeypatch):
+def test_connection_killed_in_mid_stage_fails_clean(case, query, monkeypatch):
     """The batches are gone and cannot be sent again: the load fails, nothing is merged, and the next one works."""
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sluice'"
     conform, times = Contract.conform, iter([True])
@@ -123,27 +123,27 @@ def test_connection_killed_in_mid_stage_fails_clean(house, query, monkeypatch):
         return conform(*given)
 
     monkeypatch.setattr(Contract, "conform", conformed)
-    file = house.write("delta", 6, DELTA)
-    before = stored(house)
+    file = case.write("delta", 6, DELTA)
+    before = stored(case)
 
-    failed = house.load(file)
-    unharmed = stored(house)
-    again = house.load(file)
+    failed = case.load(file)
+    unharmed = stored(case)
+    again = case.load(file)
 
     assert failed.failed
     assert "the warehouse is away or busy" in failed.run.error
     assert before == unharmed
     assert OUTCOMES_OF_DELTA == some(again.run)
-    assert AFTER_DELTA == stored(house)
+    assert AFTER_DELTA == stored(case)
     assert [] == query("SELECT tablename FROM pg_tables WHERE schemaname = 'staging'")
 
 
 def test_idle_connections_that_died_are_replaced(postgres, database, query, tmp_path, monkeypatch, states):
     """Between two verbs the server may have closed them, and more of them than there are tries."""
     stamina_waits_not(monkeypatch)
-    house = filled(tmp_path, query, postgres.url(database), WAREHOUSE_CONNECTIONS="8")
+    case = filled(tmp_path, query, postgres.url(database), WAREHOUSE_CONNECTIONS="8")
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sluice'"
-    unit = house.app.warehouse._engine.unit
+    unit = case.app.warehouse._engine.unit
 
     def opened(more: int) -> None:
         unit(lambda session: opened(more - 1) if more else session.execute("SELECT 1"))
@@ -151,7 +151,7 @@ def test_idle_connections_that_died_are_replaced(postgres, database, query, tmp_
     opened(7)
     assert [(True,)] * 8 == query(kill)
 
-    assert OUTCOMES_OF_DELTA == some(house.loaded("delta", 6, *DELTA))
+    assert OUTCOMES_OF_DELTA == some(case.loaded("delta", 6, *DELTA))
     assert states
 
 
@@ -283,7 +283,7 @@ def proxy(postgres: Postgres) -> Iterator[Proxy]:
 
 @pytest.fixture
 def remote(postgres: Postgres, database: str, query, proxy: Proxy, tmp_path, monkeypatch) -> WarehouseCase:
-    """A house behind the proxy."""
+    """A table of three items, reached through the proxy."""
     stamina_waits_not(monkeypatch)
     return filled(tmp_path, query, postgres.url(database, port=proxy.port))
 
@@ -337,29 +337,29 @@ def test_lost_answer_to_the_commit_of_a_stage_is_repaired_by_the_next_load(remot
 
 def test_who_waits_too_long_is_told_for_what(postgres, database, query, tmp_path):
     """Another session is merging into the same table."""
-    house = filled(tmp_path, query, postgres.url(database), WAREHOUSE_LOCK_TIMEOUT="0.2")
-    file = house.write("delta", 6, DELTA)
+    case = filled(tmp_path, query, postgres.url(database), WAREHOUSE_LOCK_TIMEOUT="0.2")
+    file = case.write("delta", 6, DELTA)
     with postgres.connect(database) as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", [engine._lock_number("shop.item")])
-        failed = house.load(file)
+        failed = case.load(file)
 
     assert failed.run.error.startswith("another session has been busy with shop.item for 0.2 s. Try again when it is")
-    assert OUTCOMES_OF_DELTA == some(house.load(file).run)
+    assert OUTCOMES_OF_DELTA == some(case.load(file).run)
 
 
 def test_table_that_others_hold_is_told(postgres, database, query, tmp_path):
     """A report in a transaction that is still open keeps a column from being added."""
-    house = filled(tmp_path, query, postgres.url(database), WAREHOUSE_LOCK_TIMEOUT="0.2")
-    file = house.write("delta", 6, DELTA)
+    case = filled(tmp_path, query, postgres.url(database), WAREHOUSE_LOCK_TIMEOUT="0.2")
+    file = case.write("delta", 6, DELTA)
     with postgres.connect(database) as holder, holder.transaction():
         holder.execute("LOCK TABLE shop.item IN SHARE MODE")
-        failed = house.load(file)
+        failed = case.load(file)
 
     assert "another session has held what this one needs for 0.2 s" in failed.run.error
-    assert OUTCOMES_OF_DELTA == some(house.load(file).run)
+    assert OUTCOMES_OF_DELTA == some(case.load(file).run)
 
 
-def test_deadlock_is_tried_again(house, postgres, database, query, monkeypatch, states):
+def test_deadlock_is_tried_again(case, postgres, database, query, monkeypatch, states):
     """A real one: the other has locked the history, and wants a row that the merge has changed."""
     query(f"ALTER DATABASE \"{database}\" SET deadlock_timeout = '20ms'")
     other = psycopg.connect(postgres.url(database))
@@ -387,11 +387,11 @@ def test_deadlock_is_tried_again(house, postgres, database, query, monkeypatch, 
     write = ingest.write
     monkeypatch.setattr(ingest, "write", written)
     with other:
-        run = house.loaded("delta", 6, *DELTA)
+        run = case.loaded("delta", 6, *DELTA)
 
     assert ["40P01"] == states[:1]
     assert OUTCOMES_OF_DELTA == some(run)
-    assert AFTER_DELTA == stored(house)
+    assert AFTER_DELTA == stored(case)
 
 
 def test_second_merge_waits_for_the_first(postgres, database, query, tmp_path, monkeypatch):
@@ -443,7 +443,7 @@ def test_one_staging_table_is_filled_by_one_at_a_time(postgres, database, query,
 
 def test_no_more_connections_than_allowed(postgres, database, query, tmp_path, monkeypatch):
     """Six tables are loaded at once by one process that may have two."""
-    house = filled(tmp_path, query, postgres.url(database), WAREHOUSE_CONNECTIONS="2")
+    case = filled(tmp_path, query, postgres.url(database), WAREHOUSE_CONNECTIONS="2")
     seen: list[int] = []
 
     def encoded(batch: Any) -> Any:
@@ -452,9 +452,9 @@ def test_no_more_connections_than_allowed(postgres, database, query, tmp_path, m
 
     original = engine.encoded
     monkeypatch.setattr(engine, "encoded", encoded)
-    files = [house.write("full", 6 + n, [row(1)], table=f"t{n}") for n in range(6)]
+    files = [case.write("full", 6 + n, [row(1)], table=f"t{n}") for n in range(6)]
     results: list[Any] = []
-    threads = [threading.Thread(target=lambda file=file: results.append(house.load(file))) for file in files]
+    threads = [threading.Thread(target=lambda file=file: results.append(case.load(file))) for file in files]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -504,12 +504,12 @@ from tests.suites.warehouse_suite import WarehouseCase
 
 folder, file, moment, place = sys.argv[1:]
 
-house = WarehouseCase(Path(folder), None, WAREHOUSE_URL=os.environ["URL"], SLICE_ROWS="5", BATCH_ROWS="2")
+case = WarehouseCase(Path(folder), None, WAREHOUSE_URL=os.environ["URL"], SLICE_ROWS="5", BATCH_ROWS="2")
 print("ready", flush=True)
 sys.stdin.readline()
 calls = Fatal(moment, place)
-house.app = replace(house.app, warehouse=Watched(house.app.warehouse, calls), ledger=Watched(house.app.ledger, calls))
-for result in house.app.load(file, LoadOptions(system="shop")):
+case.app = replace(case.app, warehouse=Watched(case.app.warehouse, calls), ledger=Watched(case.app.ledger, calls))
+for result in case.app.load(file, LoadOptions(system="shop")):
     assert not result.failed, result
 """
 
@@ -542,14 +542,14 @@ def at_once(url: str, *loads: tuple[Path, Path]) -> None:
 
 def test_two_processes_merge_into_one_table_at_once(postgres, database, query, tmp_path):
     """They wait for each other; both are right, whoever comes first, and their outcomes add up."""
-    house = WarehouseCase(tmp_path / "house", query, WAREHOUSE_URL=postgres.url(database))
-    one = house.write("delta", 6, [row(n, "six", 6) for n in range(60)])
-    other = house.write("delta", 7, [row(n, "seven", 7) for n in range(40, 100)])
+    case = WarehouseCase(tmp_path / "case", query, WAREHOUSE_URL=postgres.url(database))
+    one = case.write("delta", 6, [row(n, "six", 6) for n in range(60)])
+    other = case.write("delta", 7, [row(n, "seven", 7) for n in range(40, 100)])
 
-    at_once(postgres.url(database), (house.folder, one.parent), (house.folder, other.parent))
+    at_once(postgres.url(database), (case.folder, one.parent), (case.folder, other.parent))
 
-    runs = house.app.warehouse.runs("shop.item")
-    assert [("six",)] * 40 + [("seven",)] * 60 == house.rows("Name")
+    runs = case.app.warehouse.runs("shop.item")
+    assert [("six",)] * 40 + [("seven",)] * 60 == case.rows("Name")
     assert [60, 60] == [run.read for run in runs]
     assert 100 == sum(run.inserted for run in runs)
     assert 20 == sum(run.updated + run.stale for run in runs)
@@ -557,14 +557,14 @@ def test_two_processes_merge_into_one_table_at_once(postgres, database, query, t
 
 def test_processes_that_load_the_same_file_do_not_break_each_other(postgres, database, query, tmp_path):
     """The run is the same for all: one merges, the others find it done. Each has a ledger of its own."""
-    houses = [WarehouseCase(tmp_path / f"{n}", query, WAREHOUSE_URL=postgres.url(database)) for n in range(3)]
-    file = houses[0].write("full", 6, [row(n) for n in range(60)])
+    cases = [WarehouseCase(tmp_path / f"{n}", query, WAREHOUSE_URL=postgres.url(database)) for n in range(3)]
+    file = cases[0].write("full", 6, [row(n) for n in range(60)])
 
-    at_once(postgres.url(database), *((house.folder, file.parent) for house in houses))
+    at_once(postgres.url(database), *((case.folder, file.parent) for case in cases))
 
-    (run,) = houses[0].app.warehouse.runs("shop.item")
+    (run,) = cases[0].app.warehouse.runs("shop.item")
     assert {"inserted": 60, "read": 60} == some(run)
-    assert 60 == len(houses[0].rows("Name"))
+    assert 60 == len(cases[0].rows("Name"))
 
 
 MOMENTS = [
@@ -577,21 +577,21 @@ MOMENTS = [
 def test_a_killed_load_is_completed_by_the_next(postgres, database, query, tmp_path, moment):
     """A first load is killed and repeated, and then a delta is: as if nothing had happened."""
     url = postgres.url(database)
-    house = WarehouseCase(tmp_path, query, WAREHOUSE_URL=url, SLICE_ROWS="5")
-    first = house.write("full", 5, [*(row(n) for n in range(12)), row(12, "future", 99)], groups=5)
-    delta = house.write("delta", 6, [row(1, "Ida", 2), row(2, "Bob", 2, True), row(20, "Di", 2)] * 3, groups=5)
+    case = WarehouseCase(tmp_path, query, WAREHOUSE_URL=url, SLICE_ROWS="5")
+    first = case.write("full", 5, [*(row(n) for n in range(12)), row(12, "future", 99)], groups=5)
+    delta = case.write("delta", 6, [row(1, "Ida", 2), row(2, "Bob", 2, True), row(20, "Di", 2)] * 3, groups=5)
     for file in (first, delta):
-        with process(url, house.folder, file.parent, *moment) as started:
+        with process(url, case.folder, file.parent, *moment) as started:
             complaint = started.communicate("go\n")[1]
             assert -signal.SIGKILL == started.returncode, complaint
-        (result,) = house.app.load(str(file.parent), LoadOptions(system="shop"))
+        (result,) = case.app.load(str(file.parent), LoadOptions(system="shop"))
         assert not result.failed
 
-    runs = {run.kind: some(run) for run in house.app.warehouse.runs("shop.item")}
+    runs = {run.kind: some(run) for run in case.app.warehouse.runs("shop.item")}
     assert {
         "full": {"inserted": 12, "rejected": 1, "read": 13},
         "delta": {"superseded": 6, "updated": 1, "deleted": 1, "inserted": 1, "read": 9},
     } == runs
-    assert 13 == len(house.rows("Name"))
-    assert [("Ada", None), ("Ida", None), ("Bob", day(2))] == house.rows("Name", "DeletedAt")[:3]
-    assert 1 == len(list(house.app.warehouse.rejects("shop.item")))
+    assert 13 == len(case.rows("Name"))
+    assert [("Ada", None), ("Ida", None), ("Bob", day(2))] == case.rows("Name", "DeletedAt")[:3]
+    assert 1 == len(list(case.app.warehouse.rejects("shop.item")))

@@ -1,0 +1,28 @@
+"""Every code of a rejected row or value. They are stable: reports and filters rely on them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Stored in ``ingest.rejected`` as its text; ``docs/bad-input.md`` lists all of them with their meaning."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Code:
+        code = str.__new__(cls, value)
+        code._value_ = value
+        code.meaning = meaning
+        return code
+
+    KEY_NULL = "key_null", "the row has no key"
+    CURSOR_IN_FUTURE = "cursor_in_future", "the cursor is later than the export, by more than CURSOR_AHEAD"
+    UNREADABLE = "unreadable", "the text cannot be read as the column's type"
+    OUT_OF_RANGE = "out_of_range", "the value does not fit the column's type"
+    NOT_FINITE = "not_finite", "NaN or infinity"
+    NUL_IN_TEXT = "nul_in_text", "the text has a NUL character"
+    NOT_UTF8 = "not_utf8", "the text is not UTF-8"
+    NOT_JSON = "not_json", "a nested value has something that JSON cannot hold"
+    KEY_TOO_LONG = "key_too_long", "the key is longer than an index of the warehouse can hold"
+    REFUSED_BY_SERVER = "refused_by_server", "the database refused the row; the reason has its message"
