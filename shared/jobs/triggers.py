@@ -23,10 +23,13 @@ from shared.jobs.feed_state import FeedStates
 from shared.jobs.notifications import Notification, Notifications
 from shared.jobs.request import ExportedFile, NotifiedFiles, PartFiles, PullFeed, Start
 from shared.jobs.summary import JobRecord, read_record
+from shared.ledger import Ledger
 from shared.model import FeedName, from_text, to_text
-from shared.pipeline.folder import exporting_system
+from shared.pipeline.feeds import declared
+from shared.pipeline.folder import exporting_system, exports_to_load, is_other_client
+from shared.pipeline.verbs import recorded
 from shared.sources.exports import listing
-from shared.sources.exports.choice import Export, load_plans
+from shared.sources.exports.choice import Export, LoadPlan, SkippedExport, load_plans
 from shared.sources.exports.layout import export_path
 from shared.sources.exports.listing import FindOptions
 from shared.stores import Store, open_store
@@ -103,21 +106,28 @@ def missed_files(app: App, wanted: Wanted = Wanted()) -> Iterator[Start]:
             "EXPORTS_URL is container %s, but events are sent for container %s only", root.container, CONTAINER
         )
     store = open_store(app.settings.exports_url, app.settings)
-    for system, export in _exports(app, store):
-        feed = str(FeedName(system, export.table))
+    for system, plan in _plans(app, store):
+        feed = str(FeedName(system, plan.table))
         if wanted.feed == feed or (wanted.feed is None and not FeedStates(app.documents).paused(feed)):
-            start = _latest_attempt(app.documents, _job_for_export(root._replace(sas=None), export))
-            if _is_missed(app, feed, export, store, start, failed=wanted.failed):
-                yield wanted.start(start)
+            for export in _unloaded(app.ledger, feed, plan, store, retry=wanted.failed):
+                start = _latest_attempt(app.documents, _job_for_export(root._replace(sas=None), export))
+                record = None if wanted.failed else read_record(app.documents, start.job)
+                if record is None or record.retryable or record.summary.done:
+                    yield wanted.start(start)
 
 
-def _is_missed(app: App, feed: str, export: Export, store: Store, start: Start, *, failed: bool) -> bool:
-    ids = [work.id for work in listing.export_unit(export, store).works]
-    known, enough = app.ledger.known(feed, ids), ("done",) if failed else ("done", "failed")
-    if all(id in known and known[id].status in enough for id in ids):
-        return False
-    before = None if failed else read_record(app.documents, start.job)
-    return before is None or before.retryable or before.summary.done > 0
+def _unloaded(ledger: Ledger, feed: str, plan: LoadPlan, store: Store, *, retry: bool) -> Iterator[Export]:
+    """The exports of a table to load that are not loaded yet; those that failed only with *retry*."""
+    failed: set[Export] = set()
+    for export in exports_to_load([plan], failed):
+        if isinstance(export, SkippedExport):
+            continue
+        works = listing.export_unit(export, store).works
+        status = recorded(works, ledger.known(feed, [work.id for work in works]))
+        if status.failed and not retry:
+            failed.add(export)
+        if not (status.done if retry else status.settled):
+            yield export
 
 
 def _ignored(systems: Mapping[str, System], path: str) -> str | None:
@@ -127,34 +137,23 @@ def _ignored(systems: Mapping[str, System], path: str) -> str | None:
         return "its name is not that of a Parquet file, or it is a temporary file"
     if found.kind is None:
         return "its path does not say whether it is a full or a delta"
-    return _other_client(systems, found.client)
+    return f"it is of client {found.client!r}" if is_other_client(systems, found.client) else None
 
 
-def _other_client(systems: Mapping[str, System], client: str | None) -> str | None:
-    """Why the files of a client are not loaded, if they are not."""
-    clients = {system.client for system in systems.values() if not system.pulled}
-    if client is None or None in clients or client in clients:
-        return None
-    return f"it is of client {client!r}"
-
-
-def _exports(app: App, store: Store) -> Iterator[tuple[str, Export]]:
-    """The exports to load, by system, in no order: merging them in any order has the same result."""
+def _plans(app: App, store: Store) -> Iterator[tuple[str, LoadPlan]]:
+    """What the exports container has for each table, by system."""
     options = FindOptions(settle_seconds=app.settings.settle, ahead_seconds=app.settings.cursor_ahead)
     by_client: dict[str | None, list[Export]] = {}
     for export in listing.valid_exports(store, options, app.now(), _log_skipped):
-        if not _other_client(app.systems, export.client):
+        if not is_other_client(app.systems, export.client):
             by_client.setdefault(export.client, []).append(export)
-    for client, several in by_client.items():
+    for client, exports in by_client.items():
         try:
             system = exporting_system(app.systems, None, client)
         except ConfigError as error:
             _log.warning("skipped the exports of client %s: %s", client, error)
             continue
-        for plan in load_plans(several, everything=False):
-            base = plan.fulls[0] if plan.fulls else None
-            for export in (*plan.fulls[:1], *plan.after(base)[0]):
-                yield system.name, export
+        yield from ((system.name, plan) for plan in load_plans(exports, everything=False))
 
 
 def _log_skipped(error: ConfigError) -> None:
@@ -227,7 +226,7 @@ def due_syncs(app: App) -> Iterator[Start]:
     from cronsim import CronSim
 
     now = app.now()
-    for feed in app.feeds():
+    for feed in declared(app.systems):
         if feed.schedule is None or FeedStates(app.documents).paused(feed.name):
             continue
         last = from_text(FeedStates(app.documents).last_sync(feed.name))

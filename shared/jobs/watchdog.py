@@ -23,6 +23,7 @@ from shared.jobs.notifications import Notifications
 from shared.jobs.reports import alerts_of, job_link
 from shared.jobs.request import Start
 from shared.model import from_text, to_text
+from shared.pipeline.feeds import declared
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -156,7 +157,7 @@ AlertAndThen: TypeAlias = "tuple[Alert, Callable[[], object]]"
 def stale(app: App) -> Iterator[AlertAndThen]:
     """Feeds whose last data came longer ago than the catalog allows."""
     now = app.now()
-    for feed in app.feeds():
+    for feed in declared(app.systems):
         if feed.max_age_hours is None or FeedStates(app.documents).paused(feed.name):
             continue
         last = FeedStates(app.documents).last_run(feed.name)

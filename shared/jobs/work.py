@@ -19,13 +19,12 @@ from shared.jobs.request import ExportedFile, NotifiedFiles, PartFiles, PullFeed
 from shared.ledger import Ledger
 from shared.model import FeedName, Unit, WorkItem
 from shared.pipeline import verbs
-from shared.pipeline.folder import exporting_system
+from shared.pipeline.folder import exporting_system, exports_source
 from shared.settings import Settings
 from shared.sources import PullSource, Source, open_pull_source
 from shared.sources.exports import listing
 from shared.sources.exports.choice import Export
 from shared.sources.exports.listing import FindOptions
-from shared.sources.exports.parquet import ExportsSource
 from shared.stores import Store, open_store
 
 _MAX_NAMES = 200
@@ -115,8 +114,8 @@ class Exports(NamedTuple):
             return open_store(f"{url}?{own.sas}", self.settings)
         return open_store(url, self.settings)
 
-    def source(self, store: Store) -> ExportsSource:
-        return ExportsSource(store, slice_rows=self.settings.slice_rows, batch_rows=self.settings.batch_rows)
+    def source(self, store: Store) -> Source:
+        return exports_source(store, self.settings)
 
     def find(self, store: Store, *, settle_seconds: float, tables: Sequence[str] = ()) -> Export:
         """The one export of a table that is in *store*."""

@@ -18,6 +18,8 @@ from shared.jobs.request import Start
 from shared.jobs.triggers import Wanted
 from shared.jobs.view import view
 from shared.model import FeedName, to_text
+from shared.pipeline.checks import health as health_checks
+from shared.pipeline.feeds import backfill, declared, known_feed
 from shared.redaction import redact
 from shared.web.responses import Response
 
@@ -45,11 +47,12 @@ def job(app: App, id: str, host: Mapping[str, Any] | None) -> Response:
 def health(app: App, *, deep: str | None) -> Response:
     """That the app is up; *deep*, if not empty or false, queries all it needs: 503 if something does not answer."""
     if deep is None or deep.lower() in ("", "0", "false"):
-        return Response(200, {"status": "ok", "feeds": len(app.feeds())})
-    found = [replace(one, message=redact(one.message), fix=redact(one.fix)) for one in app.health()]
+        return Response(200, {"status": "ok", "feeds": len(declared(app.systems))})
+    checks = health_checks(settings=app.settings, documents=app.documents, ledger=app.ledger, warehouse=app.warehouse)
+    found = [replace(one, message=redact(one.message), fix=redact(one.fix)) for one in checks]
     failed = any(one.status == "failed" for one in found)
-    checks = [asdict(one) for one in found]
-    return Response(503 if failed else 200, {"status": "failed" if failed else "ok", "checks": checks})
+    body = {"status": "failed" if failed else "ok", "checks": [asdict(one) for one in found]}
+    return Response(503 if failed else 200, body)
 
 
 def run_action(app: App, feed: str, action: str, body: bytes) -> list[Start]:
@@ -128,7 +131,7 @@ def _backfill(app: App, feed: str, body: BackfillBody) -> list[Start]:
     """Forget what was exported, or read, since ``to``, and load it again."""
     _known(app, feed)
     try:
-        app.backfill(feed, body.to)
+        backfill(feed, body.to, systems=app.systems, history=app.warehouse, ledger=app.ledger)
     except ConfigError as error:
         raise RequestRefused(400, str(error)) from error
     return _run(app, feed, RunBody())
@@ -171,7 +174,7 @@ def _known(app: App, feed: str) -> str:
     if "\0" in feed:  # some databases cannot even be queried for it
         raise RequestRefused(404, "there is no such feed")
     try:
-        return app.known_feed(feed)
+        return known_feed(feed, app.systems, app.warehouse)
     except ConfigError as error:
         raise RequestRefused(404, str(error)) from error
 

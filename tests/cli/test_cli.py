@@ -131,7 +131,7 @@ def test_failed_table_ends_with_1_and_says_why(sluice, exports):
         (["load", "gopher://x/y"], 1, "there is no store for gopher://"),
         (["backfill", "coolr.location"], 2, "Missing option '--to'"),
         (["backfill", "elsewhere.location", "--to", "20260224"], 1, "there is no feed 'elsewhere.location'"),
-        (["rejects", "coolr.location", "--replay", "x", "--csv"], 2, "--replay goes with neither"),
+        (["rejects", "coolr.location", "--replay", "x", "--csv"], 2, "--replay cannot be combined"),
         (["rejects", "coolr.location", "--replay", "no-such.csv"], 1, "does not exist"),
         (["load", "x", "--system", "sap"], 1, "there is no system 'sap'"),
     ],

@@ -20,6 +20,7 @@ from shared.jobs import triggers, watchdog
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.triggers import Wanted
 from shared.jobs.watchdog import Instance
+from shared.pipeline.feeds import declared
 from shared.web.webhooks import receive
 from tests.exports import START, Clock, open_test_app
 from tests.standins.durable_host import DurableHost
@@ -279,8 +280,7 @@ def _webhook(exports):
 
 def test_a_feed_without_data_is_told_of_once(app, host, clock, receiver, monkeypatch):
     """After as many hours as the catalog allows, since it was first looked at or last had data."""
-    feeds = [replace(feed, max_age_hours=24 if feed.table == "location" else None) for feed in app.feeds()]
-    monkeypatch.setattr(type(app), "feeds", lambda self: feeds)
+    monkeypatch.setitem(app.systems["coolr"].tables["location"], "max_age_hours", 24)
 
     host.timer("watchdog")
     quiet = list(receiver.bodies)
@@ -295,8 +295,8 @@ def test_a_feed_without_data_is_told_of_once(app, host, clock, receiver, monkeyp
 
 def test_a_feed_that_has_had_data_or_is_paused_is_not_stale(app, host, exports, clock, receiver, monkeypatch):
     """A run that was done is data; who pauses a feed knows that none will come."""
-    feeds = [replace(feed, max_age_hours=24) for feed in app.feeds() if feed.table in ("location", "asset")]
-    monkeypatch.setattr(type(app), "feeds", lambda self: feeds)
+    for table, options in app.systems["coolr"].tables.items():
+        monkeypatch.setitem(options, "max_age_hours", 24 if table in ("location", "asset") else None)
     host.timer("watchdog")
     clock.forward(hours=23)
     host.blob_event(exports.container, exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
@@ -485,8 +485,8 @@ CRON = [
 def test_a_sync_is_due_once_its_schedule_has_come(schedule, asked, is_due, tmp_path, monkeypatch):
     """By when the last one began; a feed that was never synced is due at once."""
     app = open_test_app(tmp_path, STATE_URL=str(tmp_path / "state"))
-    feed = replace(app.feeds()[0], schedule=schedule)
-    monkeypatch.setattr(type(app), "feeds", lambda self: [feed, replace(feed, table="other", schedule=None)])
+    feed = declared(app.systems)[0]
+    monkeypatch.setitem(app.systems["coolr"].tables[feed.table], "schedule", schedule)
     if asked:
         FeedStates(app.documents).record_sync(feed.name, f"{asked}.000000")
 
@@ -496,8 +496,8 @@ def test_a_sync_is_due_once_its_schedule_has_come(schedule, asked, is_due, tmp_p
 def test_a_paused_feed_is_never_due(tmp_path, monkeypatch):
     """Until it is resumed."""
     app = open_test_app(tmp_path, STATE_URL=str(tmp_path / "state"))
-    feed = replace(app.feeds()[0], schedule="* * * * *")
-    monkeypatch.setattr(type(app), "feeds", lambda self: [feed])
+    feed = declared(app.systems)[0]
+    monkeypatch.setitem(app.systems["coolr"].tables[feed.table], "schedule", "* * * * *")
 
     FeedStates(app.documents).pause(feed.name, "2026-02-24T12:00:00.000000")
     paused = list(triggers.due_syncs(app))

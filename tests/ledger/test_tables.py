@@ -35,7 +35,7 @@ from shared.ledger.tables import account, rows
 from shared.ledger.tables.table_ledger import TablesLedger
 from shared.model import Record, Watermark
 from shared.pipeline.folder import LoadOptions
-from tests.exports import export_path, open_test_app, write_parquet
+from tests.exports import export_path, load_exports, open_test_app, write_parquet
 from tests.servers import free_port
 from tests.suites.ledger_suite import FEED, JANUARY, MARCH, LedgerSuite, done, failed
 
@@ -544,7 +544,7 @@ def test_export_is_loaded_once(azurite, table, tmp_path):
 
     def load():
         app = open_test_app(tmp_path, LEDGER_URL=f"{azurite.table_url}/{table}")
-        return list(app.load(str(tmp_path / "exports"), LoadOptions()))
+        return list(load_exports(app, str(tmp_path / "exports"), LoadOptions()))
 
     (first,), (second,) = load(), load()
 

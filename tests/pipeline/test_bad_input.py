@@ -24,7 +24,7 @@ from shared.app import App
 from shared.errors import ConfigError
 from shared.pipeline.folder import LoadOptions
 from shared.pipeline.runner import Progress, Result
-from tests.exports import START, Clock, export_path, open_test_app, write_parquet
+from tests.exports import START, Clock, export_path, load_exports, open_test_app, write_parquet
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "bad-input.md"
@@ -145,7 +145,7 @@ class Lab:
 
     def load(self, place: Path | None = None, watch: Progress | None = None, **options: Any) -> list[Result]:
         self.clock.forward(hours=1)
-        return list(self.app.load(str(place or self.exports), LoadOptions(**options), watch))
+        return list(load_exports(self.app, str(place or self.exports), LoadOptions(**options), watch))
 
     def one(self, place: Path | None = None, watch: Progress | None = None, **options: Any) -> Result:
         (result,) = [result for result in self.load(place, watch, **options) if result.run]
@@ -306,7 +306,7 @@ def test_a_flipped_bit_is_found_by_the_checksum_of_its_page(tmp_path, row):
 _LOAD_AND_MEASURE = """
 import re, resource, sys
 from pathlib import Path
-from tests.exports import open_test_app
+from tests.exports import load_exports, open_test_app
 from shared.pipeline.folder import LoadOptions
 folder, exports = sys.argv[1:]
 (result,) = open_test_app(Path(folder), CATALOG_PATH=f"{folder}/catalog").load(exports, LoadOptions())
@@ -1171,12 +1171,12 @@ def test_a_file_removed_before_it_is_read_is_not_merged(lab, row):
 _LOAD_ON_A_SMALL_DISK = """
 import resource, sys
 from pathlib import Path
-from tests.exports import open_test_app
+from tests.exports import load_exports, open_test_app
 from shared.pipeline.folder import LoadOptions
 folder, exports, most = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), int(most)))
 app = open_test_app(Path(folder), CATALOG_PATH=f"{folder}/catalog")
-for result in app.load(exports, LoadOptions()):
+for result in load_exports(app, exports, LoadOptions()):
     print(result.skipped or result.run.error)
 """
 

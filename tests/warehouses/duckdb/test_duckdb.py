@@ -20,7 +20,7 @@ from shared.model import OUTCOMES, Column
 from shared.pipeline.folder import LoadOptions
 from shared.settings import Settings
 from shared.warehouses import open_warehouse
-from tests.exports import export_path, open_test_app, write_parquet
+from tests.exports import export_path, load_exports, open_test_app, write_parquet
 from tests.suites.warehouse_suite import WarehouseSuite
 
 SCHEMA = pa.schema(
@@ -47,7 +47,7 @@ def export(folder, kind, number, *rows):
 
 
 def load(app, file, **options):
-    (result,) = app.load(str(file.parent), LoadOptions(system="coolr", kind=_kind(file), **options))
+    (result,) = load_exports(app, str(file.parent), LoadOptions(system="coolr", kind=_kind(file), **options))
     return result
 
 

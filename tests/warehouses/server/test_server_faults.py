@@ -23,6 +23,7 @@ from shared.contract.conform import Contract
 from shared.pipeline.folder import LoadOptions
 from shared.warehouses.merge import ingest
 from shared.warehouses.postgres import engine
+from tests.exports import load_exports
 from tests.servers import free_port
 from tests.servers.postgres import Postgres
 from tests.suites.warehouse_suite import WarehouseCase, day, row, some
@@ -212,10 +213,10 @@ def test_server_that_stops_in_mid_stage_leaves_all_as_it_was(private, private_po
     monkeypatch.setattr(Contract, "conform", conformed)
     app = WarehouseCase(private.folder, private.query, WAREHOUSE_URL=private.app.settings.warehouse_url, BATCH_ROWS="2")
     file = app.write("delta", 6, DELTA, table=table)
-    failed = app.load(file)
+    failed = load_exports(app, file)
     private_postgres.start()
 
-    again = app.load(file)
+    again = load_exports(app, file)
 
     assert "the warehouse is away or busy" in failed.run.error
     assert "done" == again.run.status
@@ -499,6 +500,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from shared.pipeline.folder import LoadOptions
+from tests.exports import load_exports
 from tests.standins.fakes import Fatal, Watched
 from tests.suites.warehouse_suite import WarehouseCase
 
@@ -509,7 +511,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 calls = Fatal(moment, place)
 case.app = replace(case.app, warehouse=Watched(case.app.warehouse, calls), ledger=Watched(case.app.ledger, calls))
-for result in case.app.load(file, LoadOptions(system="shop")):
+for result in load_exports(case.app, file, LoadOptions(system="shop")):
     assert not result.failed, result
 """
 
@@ -584,7 +586,7 @@ def test_a_killed_load_is_completed_by_the_next(postgres, database, query, tmp_p
         with process(url, case.folder, file.parent, *moment) as started:
             complaint = started.communicate("go\n")[1]
             assert -signal.SIGKILL == started.returncode, complaint
-        (result,) = case.app.load(str(file.parent), LoadOptions(system="shop"))
+        (result,) = load_exports(case.app, str(file.parent), LoadOptions(system="shop"))
         assert not result.failed
 
     runs = {run.kind: some(run) for run in case.app.warehouse.runs("shop.item")}
