@@ -96,6 +96,22 @@ def test_reconciling_again_starts_nothing(host, exports):
     assert calls == len(host.durable.calls)
 
 
+def test_a_full_that_failed_is_replaced_by_the_next_older_one(host, exports, app):
+    """As `sluice load` does it, with the deltas after the older full; the newer one is not tried again."""
+    exports.upload("Full/Acme/20260223120000/location.parquet", rows(3))
+    exports.upload("Delta/Acme/20260223180000/location.parquet", rows(1, 3))
+    exports.container.upload_blob("Full/Acme/20260224110000/location.parquet", b"rubbish")
+    reconciled = []
+
+    for _ in range(3):
+        before = set(jobs(host))
+        host.timer("reconcile")
+        reconciled.append([units(host.finished(job)) for job in jobs(host) if job not in before])
+
+    assert [[["failed"]], [["done"], ["done"]], []] == reconciled
+    assert [(0, "0 at 3", True), (1, "1 at 0", True), (2, "2 at 0", True)] == stored(app)
+
+
 def test_a_job_for_a_file_has_the_id_that_its_event_has(host, exports, app):
     """So an event that comes while it runs is refused."""
     name = exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(3))

@@ -259,7 +259,7 @@ def stand_in_engine(settings, server):
     return AzureSQL(settings, odbc.address(settings.warehouse_url), server)
 
 
-ODD = f"{len(canary.CASES)} odd rows came back as they went"
+ODD = f"{len(canary.CASES)} odd rows came back unchanged"
 
 
 def test_healthy_database_without_a_container(examined, plain):
@@ -269,7 +269,7 @@ def test_healthy_database_without_a_container(examined, plain):
         "warehouse: sign-in": ("ok", "app in sluice, SQL Server 12.0.2000.8"),
         "warehouse: rights": ("ok", "create table, create view, create schema"),
         "warehouse: log rate": ("ok", "the tier allows 4.7 MB/s"),
-        "warehouse: staging": ("skipped", "STAGING_URL is not set: rows go by bulk copy or in arrays"),
+        "warehouse: staging": ("skipped", "STAGING_URL is not set: rows are loaded with bulk copy or in arrays"),
         "warehouse: canary (array)": ("ok", ODD),
     } == told(examined(plain))
 
@@ -440,7 +440,7 @@ def test_canary_notices_rows_that_outlive_a_rollback(examined, bay, server, monk
 
     (found,) = of(examined(bay.engine()), "warehouse: canary, rollback")
 
-    assert ("failed", "1 rows stayed after a rollback") == (found.status, found.message)
+    assert ("failed", "1 rows remained after a rollback") == (found.status, found.message)
 
 
 def test_canary_of_arrays_notices_what_comes_back_wrong(examined, plain, monkeypatch):
@@ -469,7 +469,9 @@ def test_bulk_copy_that_cannot_be_used_is_a_warning(examined, server, monkeypatc
 
     found = told(examined(stand_in_engine(settings, server)))
 
-    assert ("warning", "bulk copy: no libltdl; rows go in arrays, slowly") == found["warehouse: bulk copy"]
+    assert ("warning", "bulk copy: no libltdl; rows are loaded in arrays, which is slow") == found[
+        "warehouse: bulk copy"
+    ]
     assert ("ok", ODD) == found["warehouse: canary (array)"]
 
 
