@@ -148,7 +148,7 @@ def container_client(place: StorageUrl, settings: Settings) -> ContainerClient:
             return own
     if proof is None and place.account_url.startswith("http:"):
         raise ConfigError(
-            f"{place.account_url} would get our token unencrypted",
+            f"{place.account_url} would receive our token unencrypted",
             fix="Use https, a URL with a SAS, or STORAGE_CONNECTION_STRING",
         )
     return ContainerClient(
@@ -225,7 +225,8 @@ def _sas(parts: SplitResult, account_url: str) -> str | None:
         return "&".join(fields)
     if names & {"sv", "se", "sp", "sr", "ss", "st", "skoid"}:
         raise ConfigError(
-            f"the SAS for {account_url} is cut off: it has no sig", fix="Put the URL in quotes: a shell stops at each &"
+            f"the SAS for {account_url} is truncated: it has no sig",
+            fix="Put the URL in quotes: a shell stops at each &",
         )
     return None
 

@@ -34,7 +34,7 @@ def replay(runner: Runner, feed: str, file: Path, progress: Progress | None = No
             raise ConfigError(f"{file} has rows of run {rejected_by}, which {feed} does not have", fix="Check the feed")
         run = runs[rejected_by]
         dated = replace(unit, exported_at=unit.exported_at or run.exported_at, client=run.client)
-        typed = system.typed(name.table, CorrectedRows.types(run))
+        typed = system.with_types(name.table, CorrectedRows.types(run))
         yield replace(runner, systems={**runner.systems, system.name: typed}).run_unit(
             feed,
             dated,

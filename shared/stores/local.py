@@ -37,7 +37,7 @@ class LocalStore:
             yield _file(self._root)
             return
         if not self._root.is_dir():
-            raise ConfigError(f"{self._root} does not exist", fix="Give a folder or a file that does")
+            raise ConfigError(f"{self._root} does not exist", fix="Give a folder or a file that exists")
         for path in sorted(self._root.rglob("*")):
             with contextlib.suppress(FileNotFoundError):  # gone since the folder was read
                 if path.is_file():
@@ -57,7 +57,9 @@ class LocalStore:
         except FileNotFoundError as error:
             raise _changed(file) from error
         except OSError as error:
-            raise DataError(f"{file.name} cannot be opened: {error.strerror}", fix="Mend its rights or path") from error
+            raise DataError(
+                f"{file.name} cannot be opened: {error.strerror}", fix="Correct its rights or path"
+            ) from error
 
 
 class _Unchanged(io.FileIO):
@@ -92,7 +94,9 @@ class _Unchanged(io.FileIO):
 
 
 def _changed(file: File) -> ConflictError:
-    return ConflictError(f"{file.name} changed while it was read", fix="Load it again; its new content is new work")
+    return ConflictError(
+        f"{file.name} changed while it was read", fix="Load it again; its new content is a new work item"
+    )
 
 
 def _file(path: Path) -> File:

@@ -65,7 +65,7 @@ def parse_url(url: str) -> TableUrl:
 def _sas(query: str, endpoint: str) -> str | None:
     if query and "sig" not in parse_qs(query):
         raise ConfigError(
-            f"the SAS for {endpoint} is cut off: it has no sig",
+            f"the SAS for {endpoint} is truncated: it has no sig",
             fix="Put LEDGER_URL in quotes: a shell stops at each &",
         )
     return query or None
@@ -104,7 +104,7 @@ class Access:
         if status in (401, 403):
             return self._refused(said or str(status))
         return ConfigError(
-            f"{self.endpoint} does not answer as Table Storage does ({status} {said})".replace(" )", ")"),
+            f"{self.endpoint} does not respond like Table Storage ({status} {said})".replace(" )", ")"),
             fix="Check LEDGER_URL",
         )
 
@@ -113,7 +113,7 @@ class Access:
         if code in ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"):
             return ConfigError(f"{self.endpoint} does not accept our sign-in ({code})", fix=_SIGN_IN.get(self.by, _KEY))
         if code == "KeyBasedAuthenticationNotPermitted":
-            return ConfigError(f"{self.endpoint} takes no keys, nor a SAS made with one", fix=_ROLE.format("the app"))
+            return ConfigError(f"{self.endpoint} accepts no keys and no SAS made with one", fix=_ROLE.format("the app"))
         if code == "AuthorizationFailure" and self.by != "SAS":
             cause = "this network" if self.by == "identity" else f"the key in {self.by}, or this network"
             return ConfigError(
@@ -129,11 +129,11 @@ class Access:
         )
 
 
-_ROLE = "Give {} the role Storage Table Data Contributor on the account; it may take ten minutes"
-_KEY = "Copy the connection string again from the storage account's access keys"
+_ROLE = "Give {} the role Storage Table Data Contributor on the account; this can take ten minutes to take effect"
+_KEY = "Copy the connection string again from the access keys of the storage account"
 _SIGN_IN = {
     "identity": "Check that the identity is of the account's own tenant",
-    "SAS": "Check that the SAS has not expired and is copied whole, or ask for a new one",
+    "SAS": "Check that the SAS has not expired and is complete, or ask for a new one",
 }
 
 

@@ -207,7 +207,7 @@ class TablesLedger:
             if error.status_code not in (404, 409, 412) or account.code(error) == "TableNotFound":
                 raise
             raise TransientError(
-                f"others keep changing the same rows of feed {feed} in the ledger", fix="Try again when they are done"
+                f"other processes keep changing the same rows of feed {feed} in the ledger", fix="Try again later"
             ) from error
 
     # -- the client
@@ -258,7 +258,7 @@ def _moved(feed: str, mark: Watermark, seen: TableEntity | None) -> Operation:
     if _as_mark(seen).etag != mark.etag:
         raise ConflictError(
             f"feed {feed} was advanced by another run since this one began",
-            fix="Nothing to do; the next run goes on",
+            fix="Nothing to do; the next run continues",
         )
     return _put(rows.mark_row(mark), seen)
 

@@ -65,7 +65,7 @@ def _schema(schema: str) -> Statement:
 def _way_to_the_container(setup: Setup, location: str) -> list[Statement]:
     if not location.startswith("https://"):
         raise ConfigError(
-            "the staging container has no https address, and the database reads from no other",
+            "the staging container has no https address, and the database reads only from https",
             fix="Set STAGING_URL to a container in Azure, or leave it empty to load without one",
         )
     credential = f"{setup.data_source}_credential"
@@ -84,7 +84,7 @@ def _way_to_the_container(setup: Setup, location: str) -> list[Statement]:
     return [
         *found,
         Statement(
-            "Data source of another place or kind: it can only be made anew",
+            "Data source with another location or type: it has to be created again",
             run_unless_there(wrong, f"DROP EXTERNAL DATA SOURCE {name(setup.data_source)}"),
         ),
         Statement(

@@ -261,7 +261,7 @@ def test_key_that_is_there_twice_is_refused(app, full, file, tmp_path, twin, bes
     result = load(app, export(tmp_path, "delta", 6, *rows))
 
     assert result.failed
-    assert "Look for rows with the same key in its table" in result.run.error
+    assert "Find rows with the same key in its table" in result.run.error
     assert before == select(file, "FROM coolr.location ORDER BY ALL")
 
 

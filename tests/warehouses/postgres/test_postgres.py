@@ -115,7 +115,7 @@ class TestPostgres(WarehouseSuite):
 
         said = filled.refused("delta", 6, row(1, "Ida", 4), *beside)
 
-        assert "Look for rows with the same key in its table" in said
+        assert "Find rows with the same key in its table" in said
         assert before == filled.contents()["shop.item"]
 
     def test_who_may_read_the_view_may_still_do_so_after_a_column_has_widened(self, case, query, postgres):
@@ -221,7 +221,7 @@ class TestPostgres(WarehouseSuite):
             findings = {finding.check: finding for finding in case.app.warehouse.examine()}
 
             assert "failed" == findings["warehouse: rights"].status
-            assert "the user lacks CREATE" == findings["warehouse: rights"].told
+            assert "the user lacks CREATE" == findings["warehouse: rights"].message
         finally:
             query("DROP ROLE guest")
 

@@ -135,7 +135,7 @@ def test_connection_killed_in_mid_stage_fails_clean(case, query, monkeypatch):
     again = case.load(file)
 
     assert failed.failed
-    assert "the warehouse is away or busy" in failed.run.error
+    assert "the warehouse is unavailable or busy" in failed.run.error
     assert before == unharmed
     assert OUTCOMES_OF_DELTA == some(again.run)
     assert AFTER_DELTA == stored(case)
@@ -179,7 +179,7 @@ def test_server_that_stops_in_mid_merge_leaves_all_as_it_was(private, private_po
 
     again = private.load(file)
 
-    assert "Try again; if it stays, check that the server runs" in failed.run.error
+    assert "Try again; if it fails again, check that the server runs" in failed.run.error
     assert [(1, "Ada", None), (2, "Bob", None), (3, "Cy", day(3))] == unharmed
     assert OUTCOMES_OF_DELTA == some(again.run)
     assert AFTER_DELTA == stored(private)
@@ -221,7 +221,7 @@ def test_server_that_stops_in_mid_stage_leaves_all_as_it_was(private, private_po
 
     again = load_exports(app, file)
 
-    assert "the warehouse is away or busy" in failed.run.error
+    assert "the warehouse is unavailable or busy" in failed.run.error
     assert "done" == again.run.status
     assert 3 == again.run.read
     assert [] == private.query("SELECT tablename FROM pg_tables WHERE schemaname = 'staging'")
@@ -347,7 +347,7 @@ def test_who_waits_too_long_is_told_for_what(postgres, database, query, tmp_path
         holder.execute("SELECT pg_advisory_lock(%s)", [engine._lock_number("shop.item")])
         failed = case.load(file)
 
-    assert failed.run.error.startswith("another session has been busy with shop.item for 0.2 s. Try again when it is")
+    assert failed.run.error.startswith("another session has held shop.item for 0.2 s. Try again when it is")
     assert OUTCOMES_OF_DELTA == some(case.load(file).run)
 
 
@@ -359,7 +359,7 @@ def test_table_that_others_hold_is_told(postgres, database, query, tmp_path):
         holder.execute("LOCK TABLE shop.item IN SHARE MODE")
         failed = case.load(file)
 
-    assert "another session has held what this one needs for 0.2 s" in failed.run.error
+    assert "another session has held a lock that this one needs for 0.2 s" in failed.run.error
     assert OUTCOMES_OF_DELTA == some(case.load(file).run)
 
 
