@@ -216,10 +216,10 @@ def test_server_that_stops_in_mid_stage_leaves_all_as_it_was(private, private_po
     monkeypatch.setattr(Contract, "conform", conformed)
     app = WarehouseCase(private.folder, private.query, WAREHOUSE_URL=private.app.settings.warehouse_url, BATCH_ROWS="2")
     file = app.write("delta", 6, DELTA, table=table)
-    failed = load_exports(app, file)
+    failed = app.load(file)
     private_postgres.start()
 
-    again = load_exports(app, file)
+    again = app.load(file)
 
     assert "the warehouse is unavailable or busy" in failed.run.error
     assert "done" == again.run.status
