@@ -156,7 +156,7 @@ def print_json(values: Iterable[Any]) -> None:
 def print_finding(one: Finding) -> None:
     """A finding of the doctor in one line, and below it what to do."""
     color = {"ok": "green", "warning": "yellow", "failed": "red"}.get(one.status)
-    click.echo(f"{click.style(f'{one.status:8}', fg=color)} {one.check}: {one.told}")
+    click.echo(f"{click.style(f'{one.status:8}', fg=color)} {one.check}: {one.message}")
     if one.fix:
         click.echo(f"         {one.fix}.")
 
