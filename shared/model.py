@@ -254,7 +254,7 @@ class Finding:
 
     check: str
     status: Literal["ok", "warning", "failed", "skipped"]
-    told: str
+    message: str
     fix: str = ""
     """What to do, where there is something."""
 

@@ -184,7 +184,7 @@ def _error_record(error: IngestError | click.UsageError) -> dict[str, str]:
 def print_finding(one: Finding) -> None:
     """A finding of the doctor in one line, and below it what to do."""
     color = {"ok": "green", "warning": "yellow", "failed": "red"}.get(one.status)
-    click.echo(f"{click.style(f'{one.status:8}', fg=color)} {one.check}: {one.told}")
+    click.echo(f"{click.style(f'{one.status:8}', fg=color)} {one.check}: {one.message}")
     if one.fix:
         click.echo(f"         {one.fix}.")
 

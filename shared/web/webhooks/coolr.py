@@ -1,30 +1,29 @@
-"""CoolR's word that an export is ready: whether it is genuine, then what work it means. Pure.
+"""Verify and parse a CoolR export notification. Pure.
 
     {"clientName": "Contoso", "exportType": "Full", "exportDateTime": "2026-02-24T12:00:00Z",
      "files": [{"fileName": "location.parquet", "downloadUrl": "https://..."}]}
 
-Whoever signs may be mistaken or have lost the secret, so nothing in a notification is believed further than it has to
-be: above all its links lead nowhere but to the hosts that an operator has listed.
+The sender may be mistaken, or may have lost the secret, so nothing in a notification is trusted further than is needed:
+above all, links may only point to hosts that an operator has listed.
 """
 
 from __future__ import annotations
 
 import codecs
 import datetime as dt
-import hashlib
 import hmac
 import json
 import math
 import re
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from shared.azure import storage
 from shared.errors import RequestRefused
-from shared.model import Kind, from_json, to_text
+from shared.jobs.notifications import Link, Notification
+from shared.model import Kind, to_text
 
 MOST_BYTES = 1 << 20
 """Bytes of a notification."""
@@ -32,8 +31,6 @@ MOST_FILES = 10_000
 SIGNATURE_HEADER = "X-CoolR-Signature"
 
 _MOST_CLIENT, _MOST_URL, _MOST_TEXT, _MOST_DIGITS = 100, 4096, 200, 40
-_AHEAD_SECONDS = 86_400.0
-"""How far in the future an export may be: clocks differ."""
 _KINDS: Mapping[str, Kind] = {"Full": "full", "Delta": "delta"}
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _STAMPS = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}
@@ -54,42 +51,10 @@ _HIDDEN = re.compile(r"%(?:25)*(?:2e|2f|5c)", re.IGNORECASE)
 """A dot, slash or backslash that somebody encoded, however often."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """Where to get one file."""
-
-    name: str
-    """What the notification calls the file. It is part of no path."""
-    url: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
-    """What a notification says: one export, and where its files are."""
-
-    client: str
-    kind: Kind
-    exported_at: str
-    """Text of records (shared.model.instant)."""
-    links: tuple[Link, ...]
-    """In the order of their names."""
-
-    @property
-    def id(self) -> str:
-        """32 hex digits: the same for each notification of the same files of the same export, however it is signed."""
-        parts = ["notice", self.client, self.kind, self.exported_at, *(link.name for link in self.links)]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-    @property
-    def expires(self) -> dt.datetime | None:
-        """When the last of the links ends (aware, UTC); None if none says so."""
-        return max((end for link in self.links if (end := storage.link_expiry(link.url))), default=None)
-
-
 def verify(body: bytes, signature: str | None, secrets: Sequence[str]) -> None:
-    """Refused (401) unless *signature* is the HMAC-SHA256 of *body*, as it came, by one of *secrets*.
+    """RequestRefused (401) unless *signature* is the HMAC-SHA256 of *body*, as received, with one of *secrets*.
 
-    It is 64 lower-case hex digits. The time this takes tells nothing of what it should be, nor by which secret.
+    It is 64 lower-case hex digits. The time this takes reveals neither the right signature nor which secret it needs.
     """
     _refuse_large(body)
     if signature is None or not _SIGNATURE.fullmatch(signature):
@@ -100,33 +65,24 @@ def verify(body: bytes, signature: str | None, secrets: Sequence[str]) -> None:
 
 
 def read(
-    body: bytes, *, now: dt.datetime, max_age_seconds: float, hosts: Sequence[str], client: str | None
-) -> Notification:
-    """What *body* says; Refused (400) with the field that is wrong, whatever the body is. Unknown fields are ignored.
+    body: bytes, *, now: dt.datetime, max_age_seconds: float, ahead_seconds: float, hosts: Sequence[str],
+    client: str | None,
+) -> Notification:  # fmt: skip
+    """The notification in *body*. RequestRefused (400) names the field that is wrong; unknown fields are ignored.
 
-    The export may be *max_age_seconds* older than *now* (aware), and a day newer. *client*, if given, is the only one
-    taken. Links lead over https to one of *hosts* (``host``, or ``host:port`` for another port than 443), each listed
-    as it is written in the link: no patterns, and no addresses but those listed. A listed host that is this machine
-    (localhost, 127.0.0.1, [::1]) may be spoken to over http as well: that is for Azurite on a laptop.
+    The export may be *max_age_seconds* older and *ahead_seconds* newer than *now* (aware), as clocks differ. *client*,
+    if given, is the only one accepted. Links lead over https to one of *hosts* (``host``, or ``host:port`` for another
+    port than 443), spelled as in the link: no patterns, and no addresses but those listed. A listed host that is this
+    machine (localhost, 127.0.0.1, [::1]) may be reached over http as well, for Azurite on a laptop.
     """
     _refuse_large(body)
-    told = _object(body)
+    fields = _object(body)
     return Notification(
-        client=_client(told, client),
-        kind=_kind(told),
-        exported_at=_exported_at(told, now, max_age_seconds),
-        links=_links(told.get("files"), hosts),
+        client=_client(fields, client),
+        kind=_kind(fields),
+        exported_at=_exported_at(fields, now, max_age_seconds, ahead_seconds),
+        links=_links(fields.get("files"), hosts),
     )
-
-
-def stored(notice: Notification) -> bytes:
-    """*notice* as JSON, with all that signs in: for a place of our own."""
-    return json.dumps(asdict(notice)).encode()
-
-
-def restored(data: bytes) -> Notification:
-    """What ``stored`` wrote."""
-    return from_json(Notification, json.loads(data))
 
 
 def _refuse_large(body: bytes) -> None:
@@ -135,12 +91,12 @@ def _refuse_large(body: bytes) -> None:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    told: Any = None
+    parsed: Any = None
     try:
-        told = json.loads(
+        parsed = json.loads(
             body.decode(), object_pairs_hook=_unique, parse_int=_number, parse_float=_number, parse_constant=_number
         )
-        wrong = "" if isinstance(told, dict) else "the body is not a JSON object"
+        wrong = "" if isinstance(parsed, dict) else "the body is not a JSON object"
     except UnicodeDecodeError:
         wrong = "the body is not UTF-8"
     except RecursionError:
@@ -149,7 +105,7 @@ def _object(body: bytes) -> dict[str, Any]:
         wrong = "the body has a byte order mark" if body.startswith(codecs.BOM_UTF8) else "the body is not JSON"
     if wrong:  # out here, as the parser's own error, which repeats the body, would be its context in there
         raise RequestRefused(400, wrong)
-    return told  # type: ignore[no-any-return]  # a dict, by the above
+    return parsed  # type: ignore[no-any-return]  # a dict, by the above
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -177,24 +133,26 @@ def _text(fields: Mapping[str, Any], name: str, most: int, *, under: str = "") -
     return text
 
 
-def _client(told: Mapping[str, Any], wanted: str | None) -> str:
-    client = _text(told, "clientName", _MOST_CLIENT)
+def _client(fields: Mapping[str, Any], expected: str | None) -> str:
+    client = _text(fields, "clientName", _MOST_CLIENT)
     if client != client.strip():
         raise RequestRefused(400, "clientName begins or ends with a blank")
-    if wanted is not None and client != wanted:
+    if expected is not None and client != expected:
         raise RequestRefused(400, "clientName is not the client whose exports are taken here")
     return client
 
 
-def _kind(told: Mapping[str, Any]) -> Kind:
-    kind = _KINDS.get(_text(told, "exportType", _MOST_TEXT))
+def _kind(fields: Mapping[str, Any]) -> Kind:
+    kind = _KINDS.get(_text(fields, "exportType", _MOST_TEXT))
     if kind is None:
         raise RequestRefused(400, f"exportType is not {' or '.join(_KINDS)}")
     return kind
 
 
-def _exported_at(told: Mapping[str, Any], now: dt.datetime, max_age_seconds: float) -> str:
-    text = _text(told, "exportDateTime", _MOST_TEXT)
+def _exported_at(
+    fields: Mapping[str, Any], now: dt.datetime, max_age_seconds: float, ahead_seconds: float
+) -> str:  # fmt: skip
+    text = _text(fields, "exportDateTime", _MOST_TEXT)
     try:
         moment = _moment(text)
     except (ValueError, OverflowError):  # no such day, or one that is in year 0 by UTC
@@ -204,7 +162,7 @@ def _exported_at(told: Mapping[str, Any], now: dt.datetime, max_age_seconds: flo
     age = (now - moment).total_seconds()
     if age > max_age_seconds:
         raise RequestRefused(400, f"exportDateTime is more than {max_age_seconds:.0f} seconds ago")
-    if age < -_AHEAD_SECONDS:
+    if age < -ahead_seconds:
         raise RequestRefused(400, "exportDateTime is in the future")
     return to_text(moment)
 
