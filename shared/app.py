@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from shared import catalog
 from shared.alerts import Alerts
-from shared.azure import storage
+from shared.azure import identity, urls
 from shared.catalog import System
 from shared.documents import Documents, open_documents
 from shared.documents.throttle import AlertThrottle
@@ -75,12 +75,12 @@ class App:
     def job_link(self, job: str) -> str:
         """Where to look at a job."""
         host = self.settings.website_hostname
-        scheme = "http" if storage.is_loopback(host.partition(":")[0]) else "https"
+        scheme = "http" if urls.is_loopback(host.partition(":")[0]) else "https"
         return f"{scheme}://{host}/api/jobs/{quote(job)}"
 
     def token(self, scope: str) -> str:
         """A token of this app's identity for *scope*."""
-        return storage.credential().get_token(scope).token
+        return identity.credential().get_token(scope).token
 
     # -- looking and mending
 

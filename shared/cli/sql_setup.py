@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from shared.azure.storage import parse_url
+from shared.azure.urls import parse_url
 from shared.errors import ConfigError
 from shared.settings import Settings
 from shared.warehouses.azure_sql.setup import Setup, Statement, statements
@@ -41,7 +41,7 @@ def apply(settings: Settings, found: Sequence[Statement]) -> Iterator[Statement]
             engine.run_alone(one.sql)
             yield one
     finally:
-        engine.rest()
+        engine.units.close_idle()
 
 
 def _refuse_others(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from shared.alerts import Summary, record_of
-from shared.azure import storage
+from shared.azure import identity
 from shared.errors import IngestError
 from shared.rest.post import PostResult, post_json
 from shared.settings import Settings
@@ -98,7 +98,7 @@ def _refreshed(dataset: str, token: Callable[[str], str], session: requests.Sess
         headers={"Authorization": f"Bearer {proof}"},
         session=session,
     )
-    return _of_refresh(answer, storage.identity_of(proof))
+    return _of_refresh(answer, identity.identity_of(proof))
 
 
 def _of_refresh(answer: PostResult, who: str) -> str:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from shared.azure import storage
+from shared.azure import urls
 from shared.catalog import System
 from shared.errors import ConfigError, RequestRefused
 from shared.jobs import summaries, work_items
@@ -69,7 +69,7 @@ def job_for_file(app: App, url: str, etag: str) -> Start | None:
 
     *url* is percent-encoded; what signs in to it does not count.
     """
-    spot = storage.parse_url(url)._replace(sas=None)
+    spot = urls.parse_url(url)._replace(sas=None)
     found = export_path(spot.path)
     reason = None
     if found is None:
@@ -151,9 +151,9 @@ def missed_files(app: App, feed: str | None = None, *, failed: bool = False, **m
     """
     if not app.settings.exports_url:
         return
-    if storage.parse_url(app.settings.exports_url).container != CONTAINER:
+    if urls.parse_url(app.settings.exports_url).container != CONTAINER:
         _log.warning("EXPORTS_URL is not of container %s, which alone announces its files", CONTAINER)
-    root, store = storage.parse_url(app.settings.exports_url), open_store(app.settings.exports_url, app.settings)
+    root, store = urls.parse_url(app.settings.exports_url), open_store(app.settings.exports_url, app.settings)
     enough = ("done",) if failed else ("done", "failed")
     for system, offer in _offers(app, store):
         name = f"{system}.{offer.table}"
@@ -245,7 +245,7 @@ def _offers(app: App, store: Store) -> Iterator[tuple[str, Export]]:
                 yield system.name, offer
 
 
-def _of_offer(root: storage.StorageUrl, offer: Export, more: Mapping[str, Json]) -> Start:
+def _of_offer(root: urls.StorageUrl, offer: Export, more: Mapping[str, Json]) -> Start:
     """The job that an event for the file would start; for a folder of part files one of their versions."""
     places = [(root.within(file.name) or root, file.version) for file in offer.files]
     first, etag = places[0]

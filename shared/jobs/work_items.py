@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from shared.azure import storage
+from shared.azure import urls
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.ids import work_id
 from shared.jobs import job_documents
@@ -153,8 +153,8 @@ def _folder(app: App, work: Json) -> Found:
 
 def _store(app: App, location: str) -> Store:
     """The store of a URL without what signs in; a SAS in EXPORTS_URL signs in to its own container."""
-    own = storage.parse_url(app.settings.exports_url) if app.settings.exports_url else None
-    place = storage.parse_url(location)
+    own = urls.parse_url(app.settings.exports_url) if app.settings.exports_url else None
+    place = urls.parse_url(location)
     if own and own.sas and own[:2] == place[:2]:
         return open_store(f"{location}?{own.sas}", app.settings)
     return open_store(location, app.settings)

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from shared.azure import storage
+from shared.azure import sas, urls
 from shared.errors import RequestRefused
 from shared.model import Kind, from_json, to_text
 
@@ -83,7 +83,7 @@ class Notification:
     @property
     def expires(self) -> dt.datetime | None:
         """When the last of the links ends (aware, UTC); None if none says so."""
-        return max((end for link in self.links if (end := storage.link_expiry(link.url))), default=None)
+        return max((end for link in self.links if (end := sas.link_expiry(link.url))), default=None)
 
 
 def verify(body: bytes, signature: str | None, secrets: Sequence[str]) -> None:
@@ -260,7 +260,7 @@ def _download_url(file: Mapping[str, Any], under: str, allowed: set[str]) -> tup
     address = host if parts["port"] in (None, usual) else f"{host}:{parts['port']}"
     if address not in allowed:
         raise RequestRefused(400, f"{name} leads to {address[:100]}, which is not one of the hosts allowed")
-    if parts["scheme"] == "http" and not storage.is_loopback(host.strip("[]")):
+    if parts["scheme"] == "http" and not urls.is_loopback(host.strip("[]")):
         raise RequestRefused(400, f"{name} is not encrypted: it does not start with https://")
     path = _path(parts["path"])
     if path is None:

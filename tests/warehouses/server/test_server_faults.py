@@ -143,7 +143,7 @@ def test_idle_connections_that_died_are_replaced(postgres, database, query, tmp_
     stamina_waits_not(monkeypatch)
     case = filled(tmp_path, query, postgres.url(database), WAREHOUSE_CONNECTIONS="8")
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sluice'"
-    unit = case.app.warehouse._engine.unit
+    unit = case.app.warehouse._engine.units.run
 
     def opened(more: int) -> None:
         unit(lambda session: opened(more - 1) if more else session.execute("SELECT 1"))
