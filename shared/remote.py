@@ -135,10 +135,14 @@ def unreachable(error: BaseException, host: str) -> IngestError:
                 fix="Check the host, and this machine's clock and certificates",
             )
     if any(isinstance(reason, ConnectionRefusedError) for reason in reasons):
-        return RetryLater(f"{host} refuses connections", fix="Check that it is up and the port right, then try again")
+        return RetryLater(
+            f"{host} refuses connections", fix="Check that it runs and that the port is right, then try again"
+        )
     if any(isinstance(reason, TimeoutError) or "timed out" in str(reason).lower() for reason in reasons):
-        return RetryLater(f"{host} does not answer in time", fix="Check the network and firewalls, then try again")
-    return RetryLater(f"the connection to {host} broke", fix="Try again; if it stays, check the network and proxies")
+        return RetryLater(f"{host} did not respond in time", fix="Check the network and firewalls, then try again")
+    return RetryLater(
+        f"the connection to {host} was lost", fix="Try again; if it fails again, check the network and proxies"
+    )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shared.app import App, open_app
+from shared.model import Finding
+from shared.pipeline import checks, folder
+from shared.pipeline.folder import LoadOptions
+from shared.pipeline.runner import Progress, Result
 
 START = dt.datetime(2026, 2, 24, 12, tzinfo=dt.UTC)
 
@@ -58,3 +62,18 @@ def open_test_app(
         "LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db",
     }
     return open_app({**places, **env}, now=clock or Clock(), **(instead or {}))
+
+
+def load_exports(
+    app: App, location: Path | str, options: LoadOptions | None = None, progress: Progress | None = None
+) -> Iterator[Result]:
+    """What `sluice load` does, over the ports of *app*."""
+    return folder.load(app.runner, app.settings, str(location), options or LoadOptions(), progress)
+
+
+def doctor_findings(app: App, location: Path | str | None = None) -> Iterator[Finding]:
+    """What `sluice doctor` does, over the ports of *app*."""
+    return checks.doctor(
+        None if location is None else str(location), settings=app.settings, systems=app.systems,
+        warehouse=app.warehouse, ledger=app.ledger, now=app.now(),
+    )  # fmt: skip

@@ -28,7 +28,7 @@ def container_client(place: StorageUrl, settings: Settings) -> ContainerClient:
             return own
     if proof is None and place.account_url.startswith("http:"):
         raise ConfigError(
-            f"{place.account_url} would get our token unencrypted",
+            f"{place.account_url} would receive our token unencrypted",
             fix="Use https, a URL with a SAS, or STORAGE_CONNECTION_STRING",
         )
     return ContainerClient(

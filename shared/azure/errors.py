@@ -83,7 +83,7 @@ def _forbidden(refusal: Refusal, identity: Callable[[], str]) -> IngestError:
         return ConfigError(
             f"{place.url} may not be {_PAST[refusal.right]} by {identity()}",
             fix=f"Give {identity()} the role Storage Blob Data {_ROLE[refusal.right]} on {_scope(place)}; "
-            "it may take ten minutes",
+            "this can take ten minutes to take effect",
         )
     if refusal.code in ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"):
         return ConfigError(
@@ -98,7 +98,7 @@ _ROLE = {"read": "Reader", "list": "Reader", "write": "Contributor", "delete": "
 _PLAIN = {
     "PublicAccessNotPermitted": ("public access is off", "Use a link with a SAS, or sign in"),
     "KeyBasedAuthenticationNotPermitted": (
-        "the account takes no keys, nor a SAS made with one",
+        "the account accepts no keys and no SAS made with one",
         "Ask for a user delegation SAS, or give the app's identity the role Storage Blob Data Reader",
     ),
     "BlobArchived": ("it is in the archive tier", "Rehydrate it to the hot or cool tier first"),
@@ -132,13 +132,13 @@ def _sas_refused(refusal: Refusal, sas: str) -> IngestError:
     if refusal.code == "AuthenticationFailed":
         return ConfigError(
             f"{url}: the signature of the SAS does not match",
-            fix="Copy the whole link again, in quotes; if its account's key was changed since, ask for a new link",
+            fix="Copy the complete link again, in quotes; if the account key was rotated, ask for a new link",
         )
     if refusal.code == "AuthorizationFailure":
         return _firewall(refusal.place)
     return ConfigError(
         f"{url}: the SAS does not allow to {refusal.right} this ({refusal.code or refusal.status})",
-        fix="Ask for a link for this very folder; a SAS with sr=b is for one blob, with sr=d for one directory",
+        fix="Ask for a link for exactly this folder; a SAS with sr=b is for one blob, with sr=d for one directory",
     )
 
 

@@ -133,7 +133,7 @@ def parse_table_url(url: str) -> TableUrl:
 def _table_sas(query: str, endpoint: str) -> str | None:
     if query and not sas_field(query, "sig"):
         raise ConfigError(
-            f"the SAS for {endpoint} is cut off: it has no sig",
+            f"the SAS for {endpoint} is truncated: it has no sig",
             fix="Put LEDGER_URL in quotes: a shell stops at each &",
         )
     return query or None
@@ -176,7 +176,8 @@ def _sas(parts: SplitResult, account_url: str) -> str | None:
         return "&".join(fields)
     if names & {"sv", "se", "sp", "sr", "ss", "st", "skoid"}:
         raise ConfigError(
-            f"the SAS for {account_url} is cut off: it has no sig", fix="Put the URL in quotes: a shell stops at each &"
+            f"the SAS for {account_url} is truncated: it has no sig",
+            fix="Put the URL in quotes: a shell stops at each &",
         )
     return None
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from shared.app import App, open_app
 from shared.errors import ConfigError
-from shared.pipeline.folder import LoadOptions
+from shared.pipeline.folder import LoadOptions, load
 from shared.pipeline.runner import Result
 
 Row: TypeAlias = "dict[str, Any]"
@@ -102,7 +102,7 @@ _QUESTION = (
 
 
 def _load(app: App, folder: Path, title: str, text: str) -> Step:
-    return Step(title=title, text=text, results=list(app.load(str(folder), LoadOptions())))
+    return Step(title=title, text=text, results=list(load(app.runner, app.settings, str(folder), LoadOptions())))
 
 
 def _ask(warehouse: Path, question: str) -> list[Row]:

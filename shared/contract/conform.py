@@ -67,7 +67,7 @@ def _fit_one(file: str, schema: pa.Schema, feed: Feed) -> dict[str, Column]:
         duplicate = fitted.setdefault(folded(column.name), column)
         if duplicate is not column:
             raise DataError(
-                f"{file} has two columns that differ only in case, trailing blanks or our suffix: "
+                f"{file} has two columns that differ only in case, trailing blanks or the suffix _source: "
                 f"{duplicate.source!r} and {field.name!r}",
                 fix="Rename one of them at the source",
             )

@@ -72,7 +72,8 @@ class LocalDocuments:
             file.write_bytes(content)
         except OSError as error:
             raise ConfigError(
-                f"{self._root} cannot be written to: {error.strerror}", fix="Set STATE_URL to a place that can"
+                f"{self._root} cannot be written to: {error.strerror}",
+                fix="Set STATE_URL to a folder that can be written",
             ) from error
         try:
             yield file

@@ -19,9 +19,11 @@ from shared.catalog import System
 from shared.errors import ConfigError, RequestRefused
 from shared.jobs import summaries, work_items
 from shared.model import Json, from_text, to_text
-from shared.pipeline.folder import exporting_system
+from shared.pipeline.feeds import declared
+from shared.pipeline.folder import exporting_system, exports_to_load, is_other_client
+from shared.pipeline.verbs import recorded
 from shared.sources.exports import listing
-from shared.sources.exports.choice import Export, load_plans
+from shared.sources.exports.choice import Export, LoadPlan, SkippedExport, load_plans
 from shared.sources.exports.layout import export_path
 from shared.sources.exports.listing import FindOptions
 from shared.stores import Store, open_store
@@ -76,8 +78,8 @@ def job_for_file(app: App, url: str, etag: str) -> Start | None:
         reason = "it is not Parquet by its name, or a temporary file"
     elif found.kind is None:
         reason = "its path does not say whether it is a full or a delta"
-    elif other := _other_client(app, found.client):
-        reason = other
+    elif is_other_client(app.systems, found.client):
+        reason = f"it is of client {found.client!r}"
     if reason:
         _log.info("ignored %s: %s", spot.url, reason)
         return None
@@ -154,17 +156,28 @@ def missed_files(app: App, feed: str | None = None, *, failed: bool = False, **m
     if urls.parse_url(app.settings.exports_url).container != CONTAINER:
         _log.warning("EXPORTS_URL is not of container %s, which alone announces its files", CONTAINER)
     root, store = urls.parse_url(app.settings.exports_url), open_store(app.settings.exports_url, app.settings)
-    enough = ("done",) if failed else ("done", "failed")
-    for system, offer in _offers(app, store):
-        name = f"{system}.{offer.table}"
+    for system, plan in _plans(app, store):
+        name = f"{system}.{plan.table}"
         if name == feed or (feed is None and not app.feed_states.paused(name)):
-            ids = [work.id for work in listing.export_unit(offer, store).works]
-            known = app.ledger.known(name, ids)
-            if not all(id in known and known[id].status in enough for id in ids):
-                start = _last_attempt(app, _of_offer(root._replace(sas=None), offer, more))
+            for export in _unloaded(app, name, plan, store, retry=failed):
+                start = _last_attempt(app, _of_offer(root._replace(sas=None), export, more))
                 before = None if failed else summaries.concluded(app, start.job)
                 if before is None or before["again"] or before["summary"]["done"]:
                     yield start
+
+
+def _unloaded(app: App, feed: str, plan: LoadPlan, store: Store, *, retry: bool) -> Iterator[Export]:
+    """The exports of a table to load that are not loaded yet; those that failed only with *retry*."""
+    failed: set[Export] = set()
+    for export in exports_to_load([plan], failed):
+        if isinstance(export, SkippedExport):
+            continue
+        works = listing.export_unit(export, store).works
+        status = recorded(works, app.ledger.known(feed, [work.id for work in works]))
+        if status.failed and not retry:
+            failed.add(export)
+        if not (status.done if retry else status.settled):
+            yield export
 
 
 def due_syncs(app: App) -> Iterator[Start]:
@@ -172,7 +185,7 @@ def due_syncs(app: App) -> Iterator[Start]:
     from cronsim import CronSim
 
     now = app.now()
-    for feed in app.feeds():
+    for feed in declared(app.systems):
         if feed.schedule is None or app.feed_states.paused(feed.name):
             continue
         last = from_text(app.feed_states.asked(feed.name))
@@ -216,33 +229,22 @@ def _id(kind: str, *parts: str) -> str:
     return f"{kind}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-def _other_client(app: App, client: str | None) -> str | None:
-    """Why a file of that client is none of ours, if so."""
-    clients = {system.client for system in app.systems.values() if not system.pulled}
-    if client is None or None in clients or client in clients:
-        return None
-    return f"it is of client {client!r}"
-
-
-def _offers(app: App, store: Store) -> Iterator[tuple[str, Export]]:
-    """What of the exports container is to be taken, by system, in no order: merging it in any comes to the same."""
-    told = FindOptions(settle_seconds=app.settings.settle, ahead_seconds=app.settings.cursor_ahead)
+def _plans(app: App, store: Store) -> Iterator[tuple[str, LoadPlan]]:
+    """What the exports container has for each table, by system."""
+    options = FindOptions(settle_seconds=app.settings.settle, ahead_seconds=app.settings.cursor_ahead)
     by_client: dict[str | None, list[Export]] = {}
-    for offer in listing.valid_exports(
-        store, told, app.now(), on_error=lambda error: _log.warning("passed over: %s", error)
+    for export in listing.valid_exports(
+        store, options, app.now(), on_error=lambda error: _log.warning("skipped: %s", error)
     ):
-        if not _other_client(app, offer.client):
-            by_client.setdefault(offer.client, []).append(offer)
-    for client, several in by_client.items():
+        if not is_other_client(app.systems, export.client):
+            by_client.setdefault(export.client, []).append(export)
+    for client, exports in by_client.items():
         try:
-            system = exporting_system(app, None, client)
+            system = exporting_system(app.systems, None, client)
         except ConfigError as error:
-            _log.warning("passed over the exports of client %s: %s", client, error)
+            _log.warning("skipped the exports of client %s: %s", client, error)
             continue
-        for queue in load_plans(several, everything=False):
-            base = queue.fulls[0] if queue.fulls else None
-            for offer in (*queue.fulls[:1], *queue.after(base)[0]):
-                yield system.name, offer
+        yield from ((system.name, plan) for plan in load_plans(exports, everything=False))
 
 
 def _of_offer(root: urls.StorageUrl, offer: Export, more: Mapping[str, Json]) -> Start:

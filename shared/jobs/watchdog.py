@@ -20,6 +20,7 @@ from shared.errors import ConfigError, IngestError
 from shared.jobs import summaries, triggers, work_items
 from shared.jobs.triggers import Start
 from shared.model import Json, from_text, to_text
+from shared.pipeline.feeds import declared
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -138,7 +139,7 @@ AlertAndThen: TypeAlias = "tuple[Alert, Callable[[], object]]"
 def stale(app: App) -> Iterator[AlertAndThen]:
     """Feeds whose last data came longer ago than the catalog allows."""
     now = app.now()
-    for feed in app.feeds():
+    for feed in declared(app.systems):
         if feed.max_age_hours is None or app.feed_states.paused(feed.name):
             continue
         last = app.feed_states.last(feed.name)

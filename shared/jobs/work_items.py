@@ -22,7 +22,7 @@ from shared.ids import work_id
 from shared.jobs import job_documents
 from shared.model import Feed, Json, Run, Unit, WorkItem
 from shared.pipeline import verbs
-from shared.pipeline.folder import exporting_system
+from shared.pipeline.folder import exporting_system, exports_source
 from shared.pipeline.runner import RunOptions
 from shared.sources import PullSource, Source, open_pull_source
 from shared.sources.exports import listing
@@ -87,7 +87,7 @@ def about(app: App, ask: Json) -> dict[str, Json]:
     try:
         noticed = notification(app, work["notice"])
         table, links = _tables(noticed)[int(ask["unit"])]
-        system = exporting_system(app, None, noticed.client).name
+        system = exporting_system(app.systems, None, noticed.client).name
     except (IngestError, LookupError):
         return {"feed": None, "place": f"notification {work['notice']}"}
     return {"feed": f"{system}.{table}", "place": ", ".join(link.name for link in links)[:200]}
@@ -120,8 +120,8 @@ def source(app: App, work: Json, number: int) -> Source:
     if "feed" in work:
         return pull_source(app, work["feed"])
     if "notice" in work:
-        return app.source(_links(app, _tables(notification(app, work["notice"]))[number][1]))
-    return app.source(_store(app, work.get("file") or work["folder"]))
+        return exports_source(_links(app, _tables(notification(app, work["notice"]))[number][1]), app.settings)
+    return exports_source(_store(app, work.get("file") or work["folder"]), app.settings)
 
 
 # -- files of the container that exports arrive in
@@ -132,11 +132,11 @@ def _file(app: App, work: Json) -> Found:
     # A part file that comes alone says nothing of the others, however old it is: `reconcile` takes the whole folder.
     told = FindOptions(settle_seconds=math.inf, ahead_seconds=app.settings.cursor_ahead)
     (offer,), _ = listing.find_exports(store, told, app.now())
-    system = exporting_system(app, None, offer.client)
+    system = exporting_system(app.systems, None, offer.client)
     feed = f"{system.name}.{offer.table}"
     if offer.files[0].version != work["etag"]:
         raise Skipped(feed, offer.files[0].name, "overwritten since; its new content is work of its own")
-    return Found(feed, listing.export_unit(offer, store), app.source(store), offer.files[0].name)
+    return Found(feed, listing.export_unit(offer, store), exports_source(store, app.settings), offer.files[0].name)
 
 
 def _folder(app: App, work: Json) -> Found:
@@ -145,10 +145,9 @@ def _folder(app: App, work: Json) -> Found:
         tables=(work["table"],), settle_seconds=app.settings.settle, ahead_seconds=app.settings.cursor_ahead
     )  # fmt: skip
     offers, _ = listing.find_exports(store, told, app.now())
-    system = exporting_system(app, None, offers[0].client)
-    return Found(
-        f"{system.name}.{work['table']}", listing.export_unit(offers[0], store), app.source(store), offers[0].folder
-    )
+    system = exporting_system(app.systems, None, offers[0].client)
+    feed = f"{system.name}.{work['table']}"
+    return Found(feed, listing.export_unit(offers[0], store), exports_source(store, app.settings), offers[0].folder)
 
 
 def _store(app: App, location: str) -> Store:
@@ -190,7 +189,7 @@ def _tables(noticed: Notification) -> list[tuple[str, list[Link]]]:
 
 def _noticed(app: App, noticed: Notification, number: int) -> Found:
     table, links = _tables(noticed)[number]
-    system = exporting_system(app, None, noticed.client)
+    system = exporting_system(app.systems, None, noticed.client)
     feed = f"{system.name}.{table}"
     try:
         store = _links(app, links)
@@ -207,7 +206,7 @@ def _noticed(app: App, noticed: Notification, number: int) -> Found:
         works = tuple(WorkItem(work_id(name, "unreadable"), name) for name in names)
         unit = Unit(kind=noticed.kind, works=works, exported_at=noticed.exported_at, client=noticed.client)
         raise Unreadable(feed, unit, ", ".join(names)[:200], error) from error
-    return Found(feed, unit, app.source(store), ", ".join(work.name for work in unit.works)[:500])
+    return Found(feed, unit, exports_source(store, app.settings), ", ".join(work.name for work in unit.works)[:500])
 
 
 def _links(app: App, links: Sequence[Link]) -> Store:

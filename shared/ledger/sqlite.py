@@ -107,7 +107,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 def _translated(error: sqlite3.OperationalError, path: Path) -> ConfigError | TransientError:
     if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return TransientError(f"another process holds the ledger {path}", fix="Try again when it is done")
+        return TransientError(f"another process has the ledger open: {path}", fix="Try again when it is done")
     if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return TransientError(
             f"the ledger {path} cannot be written: {error}", fix="Free some disk space, then try again"
@@ -125,7 +125,7 @@ def _move(db: sqlite3.Connection, feed: str, mark: Watermark) -> None:
     if seen.etag != mark.etag:
         raise ConflictError(
             f"feed {feed} was advanced by another run since this one began",
-            fix="Nothing to do; the next run goes on",
+            fix="Nothing to do; the next run continues",
         )
     db.execute(
         "INSERT INTO watermark VALUES (?, ?, ?, 1) ON CONFLICT (feed)"

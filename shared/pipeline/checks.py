@@ -5,54 +5,64 @@ from __future__ import annotations
 import datetime as dt
 import logging
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from shared.catalog import System
+from shared.documents import Documents
 from shared.errors import IngestError
+from shared.ledger import Ledger
 from shared.model import Finding
+from shared.pipeline.feeds import declared
+from shared.settings import Settings
 from shared.stores import open_store
-
-if TYPE_CHECKING:
-    from shared.app import App
+from shared.warehouses import History
 
 _log = logging.getLogger("sluice")
 _SOON = dt.timedelta(days=2)
 
 
-def examine(app: App, location: str | None) -> Iterator[Finding]:
-    """Settings, the place of exports at *location* if one is given, ledger, warehouse; a finding as each is known.
+def doctor(
+    location: str | None,
+    *,
+    settings: Settings,
+    systems: Mapping[str, System],
+    warehouse: History,
+    ledger: Ledger,
+    now: dt.datetime,
+) -> Iterator[Finding]:
+    """Settings, the exports at *location* if one is given, ledger, warehouse: a finding as each check is done.
 
-    Each check stands alone: what is wrong with one does not keep the next from being tried.
+    Each check stands alone: a failure does not keep the others from being made. *now* is aware.
     """
-    yield Finding("settings", "ok", f"{len(app.systems)} systems with {len(app.feeds())} feeds in the catalog")
+    yield Finding("settings", "ok", f"{len(systems)} systems with {len(declared(systems))} feeds in the catalog")
     if location is not None:
-        yield from run_check("storage", lambda: _storage(app, location))
-    yield from run_check("ledger", lambda: _ledger(app))
-    yield from run_check("warehouse", app.warehouse.examine)
+        yield from run_check("storage", lambda: _storage(location, settings, now))
+    yield from run_check("ledger", lambda: _ledger(ledger))
+    yield from run_check("warehouse", warehouse.examine)
 
 
-def health(app: App) -> Iterator[Finding]:
-    """Whether what jobs need answers, each asked one cheap question."""
+def health(*, settings: Settings, documents: Documents, ledger: Ledger, warehouse: History) -> Iterator[Finding]:
+    """Whether what jobs need can be reached: documents, ledger, warehouse and the container that exports arrive in."""
+    yield from _reachable("state", lambda: documents.get("health"))
+    yield from _reachable("ledger", lambda: ledger.watermark("sluice.health"))
+    yield from _reachable("warehouse", lambda: warehouse.runs(limit=1))
+    if url := settings.exports_url:
+        yield from _reachable("exports", lambda: next(open_store(url, settings).list(), None))
 
-    def asked(name: str, question: Callable[[], object]) -> Iterator[Finding]:
-        def ask() -> Iterator[Finding]:
-            try:
-                question()
-            except IngestError:
-                raise
-            except Exception as error:  # noqa: BLE001 - which part it is has to be told
-                yield Finding(name, "failed", f"it fails: {type(error).__name__}", "Look into the log")
-                _log.exception("%s fails", name)
-                return
-            yield Finding(name, "ok", "it answers")
 
-        return run_check(name, ask)
+def _reachable(name: str, call: Callable[[], object]) -> Iterator[Finding]:
+    def check() -> Iterator[Finding]:
+        try:
+            call()
+        except IngestError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it must be known which part fails
+            yield Finding(name, "failed", f"it fails: {type(error).__name__}", "Look into the log")
+            _log.exception("%s fails", name)
+            return
+        yield Finding(name, "ok", "it answers")
 
-    yield from asked("state", lambda: app.documents.get("health"))
-    yield from asked("ledger", lambda: app.ledger.watermark("sluice.health"))
-    yield from asked("warehouse", lambda: app.warehouse.runs(limit=1))
-    if url := app.settings.exports_url:
-        yield from asked("exports", lambda: next(open_store(url, app.settings).list(), None))
+    return run_check(name, check)
 
 
 def run_check(name: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
@@ -63,9 +73,9 @@ def run_check(name: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Fin
         yield Finding(name, "failed", error.problem, error.fix)
 
 
-def _storage(app: App, location: str) -> Iterator[Finding]:
-    store = open_store(location, app.settings)
-    yield from _expiry(store.expires, app.now())
+def _storage(location: str, settings: Settings, now: dt.datetime) -> Iterator[Finding]:
+    store = open_store(location, settings)
+    yield from _expiry(store.expires, now)
     files = store.list()
     first = next(files, None)
     if first is None:
@@ -79,13 +89,13 @@ def _storage(app: App, location: str) -> Iterator[Finding]:
 def _expiry(ends: dt.datetime | None, now: dt.datetime) -> Iterator[Finding]:
     if ends is None:
         return
-    told = f"the SAS ends {ends:%Y-%m-%d %H:%M} UTC, {_duration(ends - now)}"
+    text = f"the SAS ends {ends:%Y-%m-%d %H:%M} UTC, {_duration(ends - now)}"
     if ends <= now:
-        yield Finding("storage: SAS", "failed", told, "Ask for a new link")
+        yield Finding("storage: SAS", "failed", text, "Ask for a new link")
     elif ends - now < _SOON:
-        yield Finding("storage: SAS", "warning", told, "Ask for a new link in time")
+        yield Finding("storage: SAS", "warning", text, "Ask for a new link in time")
     else:
-        yield Finding("storage: SAS", "ok", told)
+        yield Finding("storage: SAS", "ok", text)
 
 
 def _duration(left: dt.timedelta) -> str:
@@ -94,6 +104,6 @@ def _duration(left: dt.timedelta) -> str:
     return f"in {amount}" if left > dt.timedelta() else f"{amount} ago"
 
 
-def _ledger(app: App) -> Iterator[Finding]:
-    app.ledger.watermark("sluice.doctor")
-    yield Finding("ledger", "ok", f"{type(app.ledger).__name__} answers")
+def _ledger(ledger: Ledger) -> Iterator[Finding]:
+    ledger.watermark("sluice.doctor")
+    yield Finding("ledger", "ok", f"{type(ledger).__name__} answers")

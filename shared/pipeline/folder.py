@@ -1,29 +1,28 @@
-"""Load the exports in a folder: which of them, in which order, and what stands in for a full that cannot be taken."""
+"""Load the exports in a folder: which of them, in which order, and which one replaces a full that cannot be loaded."""
 
 from __future__ import annotations
 
-import logging
+import datetime as dt
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
 
 from shared.catalog import System
 from shared.errors import ConfigError, IngestError
 from shared.ids import work_id
-from shared.model import Kind, Unit, WorkItem, with_note
+from shared.ledger import Ledger
+from shared.model import FeedName, Kind, Unit, WorkItem, to_text, with_note
 from shared.pipeline.audit import Audit, audit
-from shared.pipeline.runner import Progress, Result, RunOptions
-from shared.pipeline.verbs import Allowance
+from shared.pipeline.runner import Progress, Result, Runner, RunOptions
+from shared.pipeline.verbs import latest_cursor, recorded
+from shared.settings import Settings
 from shared.sources.exports.choice import Export, LoadPlan, SkippedExport, load_plans, one_client
+from shared.sources.exports.layout import timestamp
 from shared.sources.exports.listing import FindOptions, export_unit, find_exports
+from shared.sources.exports.parquet import ExportsSource
 from shared.stores import Store, open_store
 from shared.stores.expiry import bytes_per_second, expected_seconds, expiry_warning, refuse_expired
-
-if TYPE_CHECKING:
-    from shared.app import App
-
-_log = logging.getLogger("sluice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,114 +39,80 @@ class LoadOptions(RunOptions):
     """Exports older than the newest full, too."""
 
 
-def load(app: App, location: str, options: LoadOptions, watch: Progress) -> Iterator[Result]:
-    """Take the exports at *location* (see shared.sources.exports.choice for which); a result as each is done.
+def exports_to_load(plans: Sequence[LoadPlan], failed: Collection[Export]) -> Iterator[Export | SkippedExport]:
+    """Which exports to load, table by table, and why the others are skipped. The command line and jobs decide by this.
 
-    ConfigError, before anything is read, if it cannot be told what to take.
+    A full that is in *failed* when the iteration goes on is not a base for deltas: the next older full follows. So a
+    caller adds to *failed* whatever could not be merged, before it takes the next one.
     """
-    store, system = _opened(app, location), exporting_system(app, options.system, options.client)
-    offers, passed = _offers(app, store, system, options)
-    todo = load_plans(offers, everything=options.everything)
-    text = _too_late(app, store, system, offers, todo, again=options.again)
-    if text:
-        watch.warn(text)
-    yield from map(_passed, passed)
-    for queue in todo:
-        taken = 0
+    for plan in plans:
         base: Export | None = None
-        for offer in queue.fulls:
+        for full in plan.fulls:
             if base is not None:
-                yield _passed(SkippedExport(offer, f"older than the full of {str(base.exported_at)[:19]}"))
+                yield SkippedExport(full, f"older than the full of {str(base.exported_at)[:19]}")
                 continue
-            result = _take(app, store, system, offer, options, watch, compared=taken)
-            yield result
-            taken += 1
-            # What could not be merged stands for nothing: the next older full takes its place.
-            base = None if result.failed else offer
-        fresh, older = queue.after(base)
-        yield from map(_passed, older)
-        for number, offer in enumerate(fresh):
-            yield _take(app, store, system, offer, options, watch, compared=taken + number)
+            yield full
+            base = None if full in failed else full
+        fresh, superseded = plan.after(base)
+        yield from superseded
+        yield from fresh
 
 
-def audits(app: App, location: str, options: LoadOptions) -> Iterator[Audit]:
-    """What each table of each export at *location* holds; what cannot be read is told as such, and the rest goes on."""
-    store, system = _opened(app, location), exporting_system(app, options.system, options.client)
-    offers, _ = _offers(app, store, system, replace(options, kind=options.kind or "delta"))
-    for offer in offers:
-        work = Unit(kind=offer.kind, files=tuple(asdict(file) for file in offer.files), exported_at=offer.exported_at)
-        latest = Allowance(app.settings.cursor_ahead).latest(offer.exported_at)
+def load(
+    runner: Runner, settings: Settings, location: str, options: LoadOptions, progress: Progress | None = None
+) -> Iterator[Result]:  # fmt: skip
+    """Load the exports at *location*, a result as each is done, those that are skipped included.
+
+    ConfigError, before anything is read, if it is not clear what to load.
+    """
+    folder = _Folder.open(runner, settings, location, options)
+    progress = progress or Progress()
+    exports, unknown = folder.find(options)
+    plans = load_plans(exports, everything=options.everything)
+    if warning := folder.expiry_warning(exports, plans, again=options.again):
+        progress.warn(warning)
+    yield from map(_skipped, unknown)
+    failed: set[Export] = set()
+    taken: Counter[str] = Counter()
+    for export in exports_to_load(plans, failed):
+        if isinstance(export, SkippedExport):
+            yield _skipped(export)
+            continue
+        first = not (options.dry_run and taken[export.table])
+        result = folder.load(export if first else _compared_alone(export), options, progress)
+        taken[export.table] += 1
+        if result.failed:
+            failed.add(export)
+        yield result
+
+
+def audits(runner: Runner, settings: Settings, location: str, options: LoadOptions) -> Iterator[Audit]:
+    """What each table of each export at *location* holds, beside what the warehouse holds of it.
+
+    An export that cannot be read has the reason in its audit.
+    """
+    folder = _Folder.open(runner, settings, location, options)
+    for export in folder.find(replace(options, kind=options.kind or "delta"))[0]:
+        unit = Unit(
+            kind=export.kind, files=tuple(asdict(file) for file in export.files), exported_at=export.exported_at
+        )
+        latest = latest_cursor(export.exported_at, runner.cursor_ahead)
         try:
-            yield audit(offer.table, work, app.source(store), system, app.warehouse, latest_cursor=latest)
+            yield audit(export.table, unit, folder.source, folder.system, runner.warehouse, latest_cursor=latest)
         except IngestError as error:
-            yield Audit.failed(f"{system.name}.{offer.table}", [file.name for file in offer.files], error)
+            yield Audit.failed(folder.feed(export), [file.name for file in export.files], error)
 
 
-def _opened(app: App, location: str) -> Store:
-    store = open_store(location, app.settings)
-    refuse_expired(store.expires, app.now())
-    return store
+# -- whose exports they are
 
 
-def _too_late(
-    app: App, store: Store, system: System, offers: Sequence[Export], todo: Sequence[LoadPlan], *, again: bool
-) -> str | None:
-    """A warning if the right to read is likely to end before all is read that is not loaded yet."""
-    if store.expires is None:
-        return None
-    sizes = {file.name: file.size for offer in offers for file in offer.files}
-    seconds = 0.0
-    for queue in todo:
-        feed = f"{system.name}.{queue.table}"
-        base = queue.fulls[0] if queue.fulls else None
-        chosen = [file for offer in (*queue.fulls[:1], *queue.after(base)[0]) for file in offer.files]
-        works = {work_id(file.name, store.etag(file)): file for file in chosen}
-        known = {} if again else app.ledger.known(feed, list(works))
-        done = {work for work, record in known.items() if record.status == "done"}
-        fresh = {file.name: file.size for work, file in works.items() if work not in done}
-        seconds += expected_seconds(fresh, bytes_per_second(app.warehouse.runs(feed), sizes))
-    return expiry_warning(store.expires, app.now(), seconds)
-
-
-def _offers(app: App, store: Store, system: System, options: LoadOptions) -> tuple[list[Export], list[SkippedExport]]:
-    client = options.client or system.client
-    told = FindOptions(
-        kind=options.kind, client=client, exported_at=options.exported_at, tables=options.tables,
-        settle_seconds=app.settings.settle, ahead_seconds=app.settings.cursor_ahead,
-    )  # fmt: skip
-    offers, passed = find_exports(store, told, app.now())
-    return one_client(offers, client), passed
-
-
-def _take(
-    app: App, store: Store, system: System, offer: Export, options: LoadOptions, watch: Progress, *, compared: int
-) -> Result:  # fmt: skip
-    feed = f"{system.name}.{offer.table}"
-    watch.phase(f"{feed}: looking")
-    told = offer
-    if options.dry_run and compared:
-        note = "compared with the warehouse as it is, without the exports that would come before"
-        told = replace(offer, note=with_note(offer.note, note))
-    try:
-        work = export_unit(told, store)
-    except IngestError as error:
-        works = tuple(WorkItem(work_id(file.name, file.version), file.name) for file in offer.files)
-        work = Unit(kind=offer.kind, works=works, exported_at=offer.exported_at, client=offer.client)
-        run = app.runner.refuse(feed, work, error, dry_run=options.dry_run)
-        result = Result(table=offer.table, place=offer.folder, run=run)
-    else:
-        result = app.runner.run_unit(feed, work, app.source(store), options, place=offer.folder, progress=watch)
-    watch.end(result)
-    return result
-
-
-def exporting_system(app: App, name: str | None, client: str | None) -> System:
-    """The system that exports: the one of that name, else the one of the client, else the only one."""
+def exporting_system(systems: Mapping[str, System], name: str | None, client: str | None) -> System:
+    """The system that exports: the one of that *name*, else the one of the *client*, else the only one."""
     if name:
-        if name not in app.systems:
-            raise ConfigError(f"there is no system {name!r}", fix=f"Choose one of {', '.join(app.systems)}")
-        return app.systems[name]
-    exporting = [system for system in app.systems.values() if not system.pulled]
+        if name not in systems:
+            raise ConfigError(f"there is no system {name!r}", fix=f"Choose one of {', '.join(systems)}")
+        return systems[name]
+    exporting = _exporting(systems)
     of_client = [system for system in exporting if client and system.client == client]
     chosen = of_client or exporting
     if len(chosen) != 1:
@@ -155,5 +120,106 @@ def exporting_system(app: App, name: str | None, client: str | None) -> System:
     return chosen[0]
 
 
-def _passed(passed: SkippedExport) -> Result:
-    return Result(table=passed.export.table, place=passed.export.folder, skipped=passed.reason)
+def is_other_client(systems: Mapping[str, System], client: str | None) -> bool:
+    """Whether exports of *client* belong to none of the systems. Those of an unknown client may be anyone's."""
+    return client is not None and all(system.client not in (None, client) for system in _exporting(systems))
+
+
+def _exporting(systems: Mapping[str, System]) -> list[System]:
+    return [system for system in systems.values() if not system.pulled]
+
+
+def parse_time(text: str) -> str:
+    """A time in ISO 8601, or in the 8 or 14 digits of an export folder, as text of records. UTC if it has no zone.
+
+    ValueError if it is neither.
+
+    >>> parse_time("20260224"), parse_time("2026-02-24T13:00+01:00")
+    ('2026-02-24T00:00:00.000000', '2026-02-24T12:00:00.000000')
+    """
+    return timestamp(text) or to_text(dt.datetime.fromisoformat(text))
+
+
+# -- one folder
+
+
+def exports_source(store: Store, settings: Settings) -> ExportsSource:
+    """Reads the exports in *store*, in slices and batches as the settings say."""
+    return ExportsSource(store, slice_rows=settings.slice_rows, batch_rows=settings.batch_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A location with exports of one system."""
+
+    runner: Runner
+    settings: Settings
+    store: Store
+    system: System
+    source: ExportsSource
+
+    @classmethod
+    def open(cls, runner: Runner, settings: Settings, location: str, options: LoadOptions) -> _Folder:
+        store = open_store(location, settings)
+        refuse_expired(store.expires, runner.now())
+        system = exporting_system(runner.systems, options.system, options.client)
+        return cls(runner, settings, store, system, exports_source(store, settings))
+
+    def feed(self, export: Export) -> str:
+        return str(FeedName(self.system.name, export.table))
+
+    def find(self, options: LoadOptions) -> tuple[list[Export], list[SkippedExport]]:
+        client = options.client or self.system.client
+        find_options = FindOptions(
+            kind=options.kind, client=client, exported_at=options.exported_at, tables=options.tables,
+            settle_seconds=self.settings.settle, ahead_seconds=self.settings.cursor_ahead,
+        )  # fmt: skip
+        exports, unknown = find_exports(self.store, find_options, self.runner.now())
+        return one_client(exports, client), unknown
+
+    def load(self, export: Export, options: LoadOptions, progress: Progress) -> Result:
+        feed = self.feed(export)
+        progress.phase(f"{feed}: looking")
+        try:
+            unit = export_unit(export, self.store)
+        except IngestError as error:
+            run = self.runner.refuse(feed, _unnamed_unit(export), error, dry_run=options.dry_run)
+            result = Result(table=export.table, place=export.folder, run=run)
+        else:
+            result = self.runner.run_unit(feed, unit, self.source, options, place=export.folder, progress=progress)
+        progress.end(result)
+        return result
+
+    def expiry_warning(self, exports: Sequence[Export], plans: Sequence[LoadPlan], *, again: bool) -> str | None:
+        """A warning if the right to read is likely to end before everything that is not loaded yet is read."""
+        if self.store.expires is None:
+            return None
+        sizes = {file.name: file.size for export in exports for file in export.files}
+        seconds = 0.0
+        for plan in plans:
+            fresh = {name: sizes[name] for name in self._to_read(plan, again=again)}
+            runs = self.runner.warehouse.runs(str(FeedName(self.system.name, plan.table)))
+            seconds += expected_seconds(fresh, bytes_per_second(runs, sizes))
+        return expiry_warning(self.store.expires, self.runner.now(), seconds)
+
+    def _to_read(self, plan: LoadPlan, *, again: bool) -> list[str]:
+        """Names of the files of a table that a load will read if none fails."""
+        chosen = [export for export in exports_to_load([plan], ()) if isinstance(export, Export)]
+        works = [work for export in chosen for work in export_unit(export, self.store).works]
+        ledger: Ledger = self.runner.ledger
+        known = {} if again else ledger.known(str(FeedName(self.system.name, plan.table)), [work.id for work in works])
+        return [work.name for work in works if not recorded([work], known).done]
+
+
+def _unnamed_unit(export: Export) -> Unit:
+    works = tuple(WorkItem(work_id(file.name, file.version), file.name) for file in export.files)
+    return Unit(kind=export.kind, works=works, exported_at=export.exported_at, client=export.client)
+
+
+def _compared_alone(export: Export) -> Export:
+    note = "compared with the warehouse as it is, without the exports that would come before"
+    return replace(export, note=with_note(export.note, note))
+
+
+def _skipped(skipped: SkippedExport) -> Result:
+    return Result(table=skipped.export.table, place=skipped.export.folder, skipped=skipped.reason)

@@ -130,10 +130,9 @@ class Runner:
         self, plan: Plan, part: Slice, source: Source, on_rows: Callable[[int], None] = lambda rows: None
     ) -> Staged:
         """Read one slice into its staging table, replacing any earlier try. *on_rows* gets the rows of each batch."""
-        allowance = verbs.Allowance(self.cursor_ahead)
         since = self.timer()
         with self._logged("stage", plan.run) as details:
-            staged = verbs.stage(plan, part, source, self.warehouse, allowance=allowance, progress=on_rows)
+            staged = verbs.stage(plan, part, source, self.warehouse, cursor_ahead=self.cursor_ahead, on_rows=on_rows)
             details.update(slice=part.number, rows=staged.rows, rejected=staged.rejected)
         return replace(staged, seconds=self.timer() - since)
 

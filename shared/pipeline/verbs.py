@@ -1,7 +1,6 @@
-"""Plan, stage, publish, tidy: the one way data moves through this app.
+"""Plan, stage, publish, tidy: the four verbs that move data.
 
-Each verb can be repeated. A verb that runs twice leaves warehouse and ledger as if it had run once, so every
-host may retry it without asking.
+Each verb can be repeated: run twice, it leaves warehouse and ledger as if it had run once. So every host may retry it.
 """
 
 from __future__ import annotations
@@ -9,16 +8,13 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
-import pyarrow as pa
-
-from shared.arrow import arange, pc
 from shared.catalog import System
 from shared.contract import cursor
-from shared.contract.conform import ROW, Contract, Reject, fit, raw_row
+from shared.contract.conform import Contract, fit
 from shared.errors import ConflictError, DataError, IngestError
 from shared.ids import run_id, staging_name, work_id
 from shared.ledger import Ledger
@@ -37,14 +33,14 @@ from shared.model import (
     from_text,
     with_note,
 )
+from shared.pipeline.tally import REJECTS_SCHEMA, Spool, StageCounter
 from shared.redaction import redact
 from shared.sources import PullSource, Source
-from shared.warehouses import REJECT_COLUMNS, Limits, Merged, RefusedRow, Warehouse
+from shared.warehouses import Limits, Merged, Warehouse
 
-_REJECTS = pa.schema([(name, pa.string()) for name in REJECT_COLUMNS])
 _SPOOL_BYTES = 4 << 20
 _INLINE = 12_000
-"""Characters: a good quarter of the 45 KB up to which a Durable Functions app keeps what it hands on in a table."""
+"""Characters: a quarter of the 45 KB up to which Durable Functions keeps what activities pass on in a table."""
 
 
 def window(feed: Feed, source: PullSource, ledger: Ledger, *, now: str) -> Unit | None:
@@ -74,15 +70,32 @@ def _floor(feed: Feed, seen: Watermark) -> str | None:
     return cursor.text(since - dt.timedelta(seconds=feed.overlap_seconds))
 
 
+class Recorded(NamedTuple):
+    """What the ledger says of some works together."""
+
+    done: bool
+    """All were loaded."""
+    failed: bool
+    """All failed for good: none was loaded."""
+    settled: bool
+    """Each was loaded or failed for good. None is new, or to be taken again."""
+
+
+def recorded(works: Sequence[WorkItem], known: Mapping[str, Record]) -> Recorded:
+    """Whether *works* are loaded, by what a ledger has of them (``Ledger.known``)."""
+    statuses = {known[work.id].status if work.id in known else None for work in works}
+    return Recorded(statuses <= {"done"}, statuses == {"failed"}, statuses <= {"done", "failed"})
+
+
 def run_for(
     feed: str, unit: Unit, ledger: Ledger, started: str, *, again: bool = False, dry: bool = False
 ) -> Run | None:
-    """The run that would do *unit*, or None if all of it is recorded done and it is not wished *again*.
+    """The run that would load *unit*, or None if all of it is recorded done and it is not to be done *again*.
 
     A window is never done: what was committed late, at a cursor already read, is in it the next time.
     """
     known = ledger.known(feed, [work.id for work in unit.works])
-    if not again and unit.window is None and all(w.id in known and known[w.id].status == "done" for w in unit.works):
+    if not again and unit.window is None and recorded(unit.works, known).done:
         return None
     return Run(
         id=run_id(feed, [(w.id, known[w.id].times if w.id in known else 0) for w in unit.works], dry=dry),
@@ -100,7 +113,7 @@ def run_for(
 def plan(run: Run, unit: Unit, source: Source, system: System) -> Plan:
     """Decide what *run* will read: feed, columns, slices. Writes nothing.
 
-    DataError or ConfigError if nothing of the unit can be taken.
+    DataError or ConfigError if nothing of the unit can be read.
     """
     table = FeedName.parse(run.feed).table
     described = source.describe(unit)
@@ -113,16 +126,10 @@ def plan(run: Run, unit: Unit, source: Source, system: System) -> Plan:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """How far ahead of its export a cursor may be."""
-
-    cursor_ahead_seconds: float
-
-    def latest(self, exported_at: str | None) -> dt.datetime | None:
-        """The last acceptable cursor of an export at that time (text of records)."""
-        known = from_text(exported_at)
-        return known + dt.timedelta(seconds=self.cursor_ahead_seconds) if known else None
+def latest_cursor(exported_at: str | None, cursor_ahead: float) -> dt.datetime | None:
+    """The last cursor to accept of an export at that time (text of records), *cursor_ahead* seconds after it."""
+    known = from_text(exported_at)
+    return known + dt.timedelta(seconds=cursor_ahead) if known else None
 
 
 def stage(
@@ -131,41 +138,44 @@ def stage(
     source: Source,
     warehouse: Warehouse,
     *,
-    allowance: Allowance,
-    progress: Callable[[int], None] = lambda rows: None,
+    cursor_ahead: float,
+    on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Staged:
-    """Read one slice into its own staging table, and keep what was rejected of it; replaces any earlier try.
+    """Read one slice into its own staging table, and keep what was rejected of it. Replaces any earlier try.
 
-    *progress* hears of the rows of each batch.
+    A cursor more than *cursor_ahead* seconds after the export is rejected. *on_rows* gets the rows of each batch.
     """
-    contract = Contract(
-        plan.feed, plan.columns, latest_cursor=allowance.latest(plan.run.exported_at or plan.run.started)
-    )
+    latest = latest_cursor(plan.run.exported_at or plan.run.started, cursor_ahead)
+    contract = Contract(plan.feed, plan.columns, latest_cursor=latest)
     table = staging_name(plan.run.id, part.number)
     stored = [column for column in plan.columns if column.name in contract.schema.names]
     with (
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as rejects,
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as keys,
     ):
-        tally = _Tally(contract, part, plan.feed, _Spool(rejects, _REJECTS), _Spool(keys, contract.keys_schema))
-        loaded = warehouse.stage(plan.feed, table, stored, tally.accepted(source.read(part), progress), _room(plan))
-        tally.refuse(loaded.refused)
-        warehouse.reject(plan, part.number, tally.rejects)
+        counter = StageCounter(
+            contract, part, plan.feed, Spool(rejects, REJECTS_SCHEMA), Spool(keys, contract.keys_schema)
+        )
+        accepted = counter.accepted(source.read(part), on_rows)
+        loaded = warehouse.stage(plan.feed, table, stored, accepted, _inline_limit(plan))
+        counter.refuse(loaded.refused)
+        warehouse.reject(plan, part.number, counter.rejects)
         present = None
-        if tally.keys.rows:
+        if counter.keys.rows:
             present = f"{table}_keys"
-            warehouse.stage(plan.feed, present, [c for c in stored if c.name in plan.feed.keys], _numbered(tally.keys))
+            keyed = [column for column in stored if column.name in plan.feed.keys]
+            warehouse.stage(plan.feed, present, keyed, counter.keys.numbered())
     return Staged(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
-        rejected=tally.rejected, values_rejected=tally.values_rejected,
-        keyless=tally.rejected - tally.keys.rows, present=present, high=tally.high, inline=loaded.inline,
+        rejected=counter.rejected, values_rejected=counter.values_rejected,
+        keyless=counter.rejected - counter.keys.rows, present=present, high=counter.high, inline=loaded.inline,
     )  # fmt: skip
 
 
-def _room(plan: Plan) -> int:
-    """Characters of rows that a slice may hand on: little, for all of a run's slices travel to publish together.
+def _inline_limit(plan: Plan) -> int:
+    """Characters of rows that a slice may return inline: few, as all slices of a run are passed to publish together.
 
-    None of a complete full, whose merge needs to see all rows at once.
+    None of a complete full, whose merge needs all rows in staging.
     """
     return 0 if plan.unit.complete else _INLINE // max(1, len(plan.slices))
 
@@ -173,7 +183,7 @@ def _room(plan: Plan) -> int:
 def without_faulty_parts(
     plan: Plan, staged: Mapping[int, Staged], faults: Mapping[int, DataError]
 ) -> tuple[list[Staged], dict[str, str]]:
-    """What was staged of part files without fault, and what is wrong with the others; both come by number of slice.
+    """What was staged of sound part files, and what is wrong with the others. Both are given by slice number.
 
     The first fault is raised if it leaves no part file.
     """
@@ -195,12 +205,12 @@ def publish(
 ) -> Merged:
     """Merge what was staged, then move the watermark. The order is the guarantee.
 
-    *faulty* are part files that failed while they were staged: the rest is merged without them.
+    *faulty* are part files that could not be staged, with the reason: the rest is merged without them.
     """
     run = _summed(plan, staged, {**plan.faulty, **(faulty or {})}, finished)
     if plan.unit.seen is not None and ledger.watermark(run.feed).etag != plan.unit.seen.etag:
         _recognise(run, plan, ledger)
-    _brake(run, plan.feed)
+    _check_reject_share(run, plan.feed)
     merged = warehouse.merge(plan, staged, run, limits)
     if limits.dry_run:
         return merged._replace(run=replace(merged.run, status="dry"))
@@ -232,9 +242,9 @@ def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> N
 
 
 def fail(run: Run, unit: Unit, error: IngestError | str, warehouse: Warehouse, ledger: Ledger, finished: str) -> Run:
-    """Write down that *run* came to nothing, and why: its works stay to be done.
+    """Record that *run* failed, and why. Its works remain to be done.
 
-    *run* should have its columns if they are known: what it rejected can be mended by them.
+    *run* should have its columns if they are known: corrected rejects are read by them.
     """
     failed = replace(run, status="failed", error=redact(str(error)), finished=finished, complete=False)
     warehouse.record(failed)
@@ -247,7 +257,7 @@ def fail(run: Run, unit: Unit, error: IngestError | str, warehouse: Warehouse, l
 
 
 def tidy(plan: Plan, warehouse: Warehouse, *, dry_run: bool = False) -> None:
-    """Drop the staging tables, whether or not the run came to anything."""
+    """Drop the staging tables, whatever became of the run."""
     warehouse.tidy(plan, rejects=dry_run)
 
 
@@ -278,16 +288,16 @@ def _summed(plan: Plan, staged: Sequence[Staged], faulty: Mapping[str, str], fin
 
 
 def _recognise(run: Run, plan: Plan, ledger: Ledger) -> None:
-    """The watermark of a pull feed has moved. By this very run, then all is well; by another, then give up."""
+    """The watermark of a pull feed has moved. ConflictError unless this very run moved it, at an earlier try."""
     known = ledger.known(run.feed, [work.id for work in plan.unit.works])
     if not all(work.id in known and known[work.id].run == run.id for work in plan.unit.works):
         raise ConflictError(
             f"feed {run.feed} was advanced by another run since this one began",
-            fix="Nothing to do; the next run goes on",
+            fix="Nothing to do: the next run continues from there",
         )
 
 
-def _brake(run: Run, feed: Feed) -> None:
+def _check_reject_share(run: Run, feed: Feed) -> None:
     if run.rejected > feed.max_reject_share * run.read:
         raise DataError(
             f"{run.rejected:,} of {run.read:,} rows were rejected, more than the share of {feed.max_reject_share:g}",
@@ -303,88 +313,9 @@ def _raised(plan: Plan, run: Run, seen: Watermark) -> Watermark:
     if plan.unit.window is not None:
         high = min(high, plan.unit.window.ceiling, key=lambda text: cursor.typed(kind, text))
     if seen.type is not None and cursor.family(seen.type) != cursor.family(kind):
-        return Watermark(high, kind, seen.etag)  # the cursor became another column: its old value says nothing
+        return Watermark(high, kind, seen.etag)  # the cursor is another column now, so its old value means nothing
     return Watermark(cursor.later(kind, seen.value, high), kind, seen.etag)
 
 
 def _cursor_type(plan: Plan) -> str | None:
     return next((c.type for c in plan.columns if c.name == plan.feed.cursor and c.type != "null"), None)
-
-
-class _Tally:
-    """Conforms batches on their way through and remembers what it saw."""
-
-    def __init__(self, contract: Contract, part: Slice, feed: Feed, rejects: _Spool, keys: _Spool) -> None:
-        self._contract, self._part, self._feed = contract, part, feed
-        self.rejects, self.keys = rejects, keys
-        self.rejected = self.values_rejected = 0
-        self.high: str | None = None
-
-    def accepted(self, batches: Iterable[pa.RecordBatch], progress: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
-        before = 0
-        for batch in batches:
-            conformed = self._contract.conform(batch, self._part.first_row + before)
-            self._keep(conformed.rejects, before)
-            self.keys.add(conformed.present)
-            self.rejected += conformed.rejected
-            self._rise(conformed.accepted)
-            before += batch.num_rows
-            progress(batch.num_rows)
-            yield conformed.accepted
-
-    def refuse(self, refused: Sequence[RefusedRow]) -> None:
-        """Set aside what the contract let pass, but the warehouse does not hold."""
-        for one in refused:
-            number = one.row.column(ROW)[0].as_py() - self._part.first_row
-            content = one.row.drop_columns([ROW])
-            self._keep([Reject(number, "row", one.column, one.code, one.reason, raw_row(content, 0))], 0)
-            self.keys.add(content.select(self.keys.schema.names))
-            self.rejected += 1
-
-    def _keep(self, rejects: Sequence[Reject], before: int) -> None:
-        if not rejects:
-            return
-        first = self._part.origin_row + before + 1
-        self.values_rejected += sum(reject.scope == "value" for reject in rejects)
-        rows = [
-            (f"{self._part.origin} row {first + r.row}", r.scope, r.column, r.code, r.reason, r.raw) for r in rejects
-        ]
-        columns: list[pa.Array[Any]] = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
-        self.rejects.add(pa.RecordBatch.from_arrays(columns, schema=_REJECTS))
-
-    def _rise(self, batch: pa.RecordBatch) -> None:
-        name = self._feed.cursor
-        if name is None or name not in batch.schema.names or not batch.num_rows:
-            return
-        top = pc.max(batch.column(batch.schema.get_field_index(name))).as_py()
-        if top is not None:
-            kind = next(c for c in self._contract.columns if c.name == name).type
-            self.high = cursor.later(kind, self.high, cursor.text(top))
-
-
-class _Spool:
-    """Batches kept aside in bounded memory: beyond it they wait on disk."""
-
-    def __init__(self, file: Any, schema: pa.Schema) -> None:
-        self._file, self.schema = file, schema
-        self._writer = pa.ipc.new_stream(file, schema) if len(schema) else None
-        self.rows = 0
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        if self._writer is not None and batch.num_rows:
-            self._writer.write_batch(batch)
-            self.rows += batch.num_rows
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        if self._writer is not None:
-            self._writer.close()
-            self._file.seek(0)
-            yield from pa.ipc.open_stream(self._file)
-
-
-def _numbered(keys: _Spool) -> Iterator[pa.RecordBatch]:
-    rows = 0
-    for batch in keys:
-        numbers = arange(rows, rows + batch.num_rows)
-        yield pa.RecordBatch.from_arrays([numbers, *batch.columns], names=[ROW, *batch.schema.names])
-        rows += batch.num_rows

@@ -81,7 +81,7 @@ def _host(url: str, setting: str) -> str:
     except ValueError:
         parts, host = urlsplit(""), ""
     if not host or parts.scheme not in ("https", "http"):
-        raise ConfigError(f"{setting} is no https link", fix="Copy the whole link again")
+        raise ConfigError(f"{setting} is no https link", fix="Copy the complete link again")
     if parts.scheme == "http" and not urls.is_loopback(host):
         raise ConfigError(f"{setting} is not encrypted", fix="Use the https link")
     return host
@@ -137,7 +137,7 @@ def _answer(response: requests.Response, url: str) -> PostResult:
     if response.status_code < 300:
         return PostResult(response.status_code, "", after)
     if response.status_code < 400:
-        return PostResult(response.status_code, "it leads elsewhere", after)
+        return PostResult(response.status_code, "it redirects, which is not followed", after)
     start = next(response.iter_content(_MOST_READ), b"").decode("utf-8", "replace")
     return PostResult(response.status_code, one_line(_without(_reason(start), url))[:_MOST_SAID].rstrip(". "), after)
 
@@ -169,7 +169,7 @@ def _unanswered(error: Exception, host: str) -> IngestError:
     import requests
 
     if isinstance(error, ValueError):  # InvalidURL, InvalidHeader and their like
-        return ConfigError(f"{host} cannot be asked: {type(error).__name__}", fix="Copy the whole link again")
+        return ConfigError(f"{host} cannot be reached: {type(error).__name__}", fix="Copy the complete link again")
     if isinstance(error, requests.exceptions.ReadTimeout):
-        return remote.RetryLater(f"{host} does not answer in time")
+        return remote.RetryLater(f"{host} did not respond in time")
     return remote.unreachable(error, host)

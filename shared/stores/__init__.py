@@ -72,7 +72,9 @@ def expect(opened: BinaryIO, ranges: Iterable[tuple[int, int]], streams: int) ->
 
 def changed(file: File) -> ConflictError:
     """The error of a file whose content is not the one that was listed."""
-    return ConflictError(f"{file.name} changed while it was read", fix="Load it again; its new content is new work")
+    return ConflictError(
+        f"{file.name} changed while it was read", fix="Load it again; its new content is a new work item"
+    )
 
 
 def open_store(location: str, settings: Settings = _DEFAULTS) -> Store:

@@ -28,7 +28,7 @@ def expiry_warning(expires: dt.datetime | None, now: dt.datetime, seconds: float
         return None
     return (
         f"the SAS of the URL expires at {_told(expires)}, and this load is likely to take until {_told(until)}: "
-        "ask for a link that lasts longer; what is loaded by then is kept, and a new link takes the rest"
+        "ask for a link that lasts longer; what is loaded by then is kept, and a load with a new link does the rest"
     )
 
 

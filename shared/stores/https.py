@@ -153,16 +153,18 @@ class HttpsStore:
         import requests
 
         if isinstance(error, (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)):
-            return ConfigError(f"{self._name} leads to what is no https link", fix="Ask for a direct https link")
+            return ConfigError(
+                f"{self._name} redirects to something that is not an https link", fix="Ask for a direct https link"
+            )
         if isinstance(error, requests.exceptions.TooManyRedirects):
-            return ConfigError(f"{self._name} leads round in circles", fix="Ask for a direct link")
+            return ConfigError(f"{self._name} redirects too many times", fix="Ask for a direct link")
         return remote.unreachable(error, self._host)
 
     def _why_refused(self, response: requests.Response) -> str:
         now, end = _seconds(response.headers.get("Date")), self.expires
         if now and end and now >= end.timestamp():
             return f"The SAS expired at {end:%Y-%m-%d %H:%M:%S} UTC: ask for a new link"
-        return "Ask for a new link: this one has expired, is cut off (put it in quotes), or is for somebody else"
+        return "Ask for a new link: this one has expired, is truncated (put it in quotes), or is for another client"
 
 
 def name(link: str) -> str:

@@ -66,8 +66,8 @@ class LinkStore:
             file = self._of(name).file()
             if file.size > self._most_bytes:
                 raise DataError(
-                    f"{name} has {file.size} bytes, more than the {self._most_bytes} that are taken",
-                    fix="Look into it, then raise WEBHOOK_MAX_BYTES if it is to be loaded",
+                    f"{name} has {file.size} bytes, more than the limit of {self._most_bytes}",
+                    fix="Inspect it, then raise WEBHOOK_MAX_BYTES if it should be loaded",
                 )
             yield file
 
@@ -94,8 +94,8 @@ class LinkStore:
         inside = [text for text in found if not _is_public(text)]
         if inside or not found:
             raise ConfigError(
-                f"{host} leads into a network that is not public ({', '.join(inside) or 'no address'})",
-                fix="Check the link and this machine's DNS; what lies in a private network can be loaded by its URL",
+                f"{host} resolves to an address that is not public ({', '.join(inside) or 'no address'})",
+                fix="Check the link and this machine's DNS. Files in a private network: use sluice load and their URL",
             )
         self._public.add(host)
 
@@ -114,7 +114,7 @@ def _name(link: str) -> str:
     return place.url
 
 
-_ASK = "Ask for links to files, with all that signs in"
+_ASK = "Ask for complete links to files, with their SAS"
 
 
 def _scheme_and_host(link: str) -> tuple[str, str]:

@@ -37,7 +37,7 @@ class LocalStore:
             yield _file(self._root)
             return
         if not self._root.is_dir():
-            raise ConfigError(f"{self._root} does not exist", fix="Give a folder or a file that does")
+            raise ConfigError(f"{self._root} does not exist", fix="Give a folder or a file that exists")
         for path in sorted(self._root.rglob("*")):
             with contextlib.suppress(FileNotFoundError):  # gone since the folder was read
                 if path.is_file():
@@ -57,7 +57,9 @@ class LocalStore:
         except FileNotFoundError as error:
             raise changed(file) from error
         except OSError as error:
-            raise DataError(f"{file.name} cannot be opened: {error.strerror}", fix="Mend its rights or path") from error
+            raise DataError(
+                f"{file.name} cannot be opened: {error.strerror}", fix="Correct its rights or path"
+            ) from error
 
 
 class _Unchanged(io.FileIO):

@@ -48,9 +48,7 @@ def connected(login: Login) -> SFTPClient:
 
     key = _key(login)
     if key is None and login.password is None:
-        raise ConfigError(
-            f"there is nothing to sign in to {login.address} with", fix="Set SFTP_KEY_FILE, or SFTP_PASSWORD"
-        )
+        raise ConfigError(f"no credentials for {login.address}", fix="Set SFTP_KEY_FILE, or SFTP_PASSWORD")
     client = paramiko.SSHClient()
     _load_known(client, login)
     client.set_missing_host_key_policy(_refusing(login))
@@ -104,7 +102,7 @@ def _key(login: Login) -> PKey | None:
             continue  # of another kind, or with another passphrase; their words may hold parts of the key
     raise ConfigError(
         f"the key in {path} cannot be read",
-        fix="Give an unencrypted or rightly unlocked (SFTP_KEY_PASSPHRASE) private key: ed25519, ecdsa or rsa",
+        fix="Use an ed25519, ecdsa or rsa key that is not encrypted, or set SFTP_KEY_PASSPHRASE",
     )
 
 
@@ -136,7 +134,7 @@ def _refusing(login: Login) -> MissingHostKeyPolicy:
 def _changed_key(login: Login, shown: PKey, known: PKey) -> ConfigError:
     return ConfigError(
         f"THE HOST KEY OF {login.address} HAS CHANGED: it shows {shown.fingerprint}, known is {known.fingerprint}; "
-        "somebody may be listening in",
+        "somebody may intercept the connection",
         fix=f"Nothing was sent. Ask its owner; only if the change was meant, replace its line in {login.known_hosts}",
     )
 
@@ -145,7 +143,7 @@ def _rejected(login: Login, error: Exception) -> IngestError:
     import paramiko
 
     if "timeout" in str(error).lower() or "transport shut down" in str(error).lower():
-        return remote.RetryLater(f"{login.address} does not answer the sign-in")
+        return remote.RetryLater(f"{login.address} did not respond to the sign-in")
     used = " and ".join(
         name for name, value in (("SFTP_KEY_FILE", login.key_file), ("the password", login.password)) if value
     )

@@ -15,6 +15,8 @@ from shared.errors import ConfigError, ConflictError, IngestError, RequestRefuse
 from shared.jobs import summaries, triggers
 from shared.jobs.triggers import Start
 from shared.model import Json, to_text
+from shared.pipeline.checks import health as health_checks
+from shared.pipeline.feeds import backfill, declared, known_feed
 from shared.redaction import redact
 
 if TYPE_CHECKING:
@@ -75,8 +77,9 @@ def job(app: App, id: str, host: Json | None) -> Response:
 def health(app: App, *, deep: str | None) -> Response:
     """That the app is up; *deep*, if not empty or false, asks all it needs: 503 if something does not answer."""
     if deep is None or deep.lower() in ("", "0", "false"):
-        return Response(200, {"status": "ok", "feeds": len(app.feeds())})
-    found = [replace(one, told=redact(one.told), fix=redact(one.fix)) for one in app.health()]
+        return Response(200, {"status": "ok", "feeds": len(declared(app.systems))})
+    checks = health_checks(settings=app.settings, documents=app.documents, ledger=app.ledger, warehouse=app.warehouse)
+    found = [replace(one, told=redact(one.told), fix=redact(one.fix)) for one in checks]
     failed = any(one.status == "failed" for one in found)
     return Response(
         503 if failed else 200, {"status": "failed" if failed else "ok", "checks": list(map(asdict, found))}
@@ -108,7 +111,7 @@ def _backfill(app: App, feed: str, body: bytes) -> list[Start]:
         )
     _known(app, feed)
     try:
-        app.backfill(feed, told["to"])
+        backfill(feed, told["to"], systems=app.systems, history=app.warehouse, ledger=app.ledger)
     except ConfigError as error:
         raise RequestRefused(400, str(error)) from error
     return _run(app, feed, b"")
@@ -142,7 +145,7 @@ def _known(app: App, feed: str) -> str:
     if "\0" in feed:  # which not every database can even be asked for
         raise RequestRefused(404, "there is no such feed")
     try:
-        return app.known_feed(feed)
+        return known_feed(feed, app.systems, app.warehouse)
     except ConfigError as error:
         raise RequestRefused(404, str(error)) from error
 

@@ -664,10 +664,10 @@ def test_nothing_raises_even_if_everything_is_broken(caplog):
     ("url", "said"),
     [
         ("http://hooks.example.test/canary", "ALERT_URL is not encrypted. Use the https link."),
-        ("hooks.example.test/canary", "ALERT_URL is no https link. Copy the whole link again."),
-        ("https://[half/canary", "ALERT_URL is no https link. Copy the whole link again."),
-        ("https://", "ALERT_URL is no https link. Copy the whole link again."),
-        ("https://a..b/canary", "a..b cannot be asked"),
+        ("hooks.example.test/canary", "ALERT_URL is no https link. Copy the complete link again."),
+        ("https://[half/canary", "ALERT_URL is no https link. Copy the complete link again."),
+        ("https://", "ALERT_URL is no https link. Copy the complete link again."),
+        ("https://a..b/canary", "a..b cannot be reached"),
     ],
 )
 def test_address_that_cannot_be_asked_is_said(url, said, caplog):

@@ -43,44 +43,64 @@ def test_every_packaged_catalog_can_be_read():
     assert len(list(PACKAGED.glob("*.toml"))) == len(read(PACKAGED))
 
 
+KEYS = "keys must be a list of column names, each once; {table} is the only placeholder, not "
+TYPES = "types must be a table of columns, each once, with their types (boolean, smallint, "
+NAME = "crm.toml, system: name must be a text that can name a schema: "
 WRONG = {
     "not TOML": ("[system", "crm.toml is not TOML: "),
-    "unknown section": (HEAD + "[table]\n", "crm.toml, system: 'table' is not known here"),
-    "no system": ("[tables]\n", "crm.toml, system: name must be a text, not None"),
-    "system no table": ("system = 1", "crm.toml, system: system must be a table, not 1"),
-    "unknown in system": (HEAD + "colour = 1", "crm.toml, system: 'colour' is not known here"),
-    "name no text": ('[system]\nname = 1\nsource = "exports"', "name must be a text, not 1"),
-    "name no schema": ('[system]\nname = "a.b"\nsource = "exports"', "name 'a.b' cannot name a schema"),
-    "name upper case": ('[system]\nname = "CRM"\nsource = "exports"', "name 'CRM' cannot name a schema"),
-    "name of our schema": ('[system]\nname = "ingest"\nsource = "exports"', "name 'ingest' cannot name a schema"),
-    "no source": ('[system]\nname = "crm"', "source must be a text, not None"),
-    "unknown source": ('[system]\nname = "crm"\nsource = "fax"', "there is no source 'fax'; known are "),
+    "unknown section": (
+        HEAD + "[table]\n",
+        "crm.toml, file: 'table' is not known here; known are defaults, system, tab",
+    ),
+    "no system": ("[tables]\n", "crm.toml, file: system must be a table, not None"),
+    "system no table": ("system = 1", "crm.toml, file: system must be a table, not 1"),
+    "unknown in system": (
+        HEAD + "colour = 1",
+        "crm.toml, system: 'colour' is not known here; known are client, name, ",
+    ),
+    "no name": ('[system]\nsource = "exports"', NAME),
+    "name no text": ('[system]\nname = 1\nsource = "exports"', NAME),
+    "name no schema": ('[system]\nname = "a.b"\nsource = "exports"', NAME),
+    "name upper case": ('[system]\nname = "CRM"\nsource = "exports"', NAME),
+    "name reserved": (
+        '[system]\nname = "ingest"\nsource = "exports"',
+        "and none of information_schema, ingest, temp, not",
+    ),
+    "no source": ('[system]\nname = "crm"', "system: source must be one of exports, sql, not None"),
+    "unknown source": ('[system]\nname = "crm"\nsource = "fax"', "source must be one of exports, sql, not 'fax'"),
     "client no text": (HEAD + "client = 7", "client must be a text, not 7"),
     "tables no table": ("tables = 1\n" + HEAD, "tables must be a table, not 1"),
-    "feed no table": (HEAD + "[tables]\na = 1", "crm.toml, feed crm.a: the feed must be a table, not 1"),
-    "unknown option": (HEAD + '[tables]\na = { key = ["Id"] }', "crm.toml, feed crm.a: 'key' is not known here"),
+    "feed no table": (HEAD + "[tables]\na = 1", "crm.toml, feed crm.a must be a table, not 1"),
+    "unknown option": (
+        HEAD + '[tables]\na = { key = ["Id"] }',
+        "crm.toml, feed crm.a: 'key' is not known here; known ar",
+    ),
     "no keys": (HEAD + '[tables]\na = { cursor = "M" }', "crm.toml, feed crm.a: it has no keys"),
-    "empty keys": (HEAD + "[tables]\na = { keys = [] }", "feed crm.a: keys must be a list of column names, not []"),
-    "keys no list": (HEAD + '[tables]\na = { keys = "Id" }', "keys must be a list of column names, not 'Id'"),
-    "key no text": (HEAD + "[tables]\na = { keys = [1] }", "keys must be a list of column names, not [1]"),
-    "key empty": (HEAD + '[tables]\na = { keys = [""] }', "keys must be a list of column names, not ['']"),
-    "key twice": (HEAD + '[tables]\na = { keys = ["Id", "ID"] }', "feed crm.a: keys has a column twice"),
-    "key with braces": (HEAD + '[undeclared]\nkeys = ["{x}Id"]', "undeclared: keys may hold {table} and no other"),
-    "key with a brace": (HEAD + '[undeclared]\nkeys = ["{Id"]', "undeclared: keys may hold {table} and no other"),
+    "empty keys": (HEAD + "[tables]\na = { keys = [] }", f"feed crm.a: {KEYS}[]"),
+    "keys no list": (HEAD + '[tables]\na = { keys = "Id" }', f"{KEYS}'Id'"),
+    "key no text": (HEAD + "[tables]\na = { keys = [1] }", f"{KEYS}[1]"),
+    "key empty": (HEAD + '[tables]\na = { keys = [""] }', f"{KEYS}['']"),
+    "key twice": (HEAD + '[tables]\na = { keys = ["Id", "ID"] }', f"{KEYS}['Id', 'ID']"),
+    "key with braces": (HEAD + '[undeclared]\nkeys = ["{x}Id"]', f"undeclared: {KEYS}['{{x}}Id']"),
+    "key with a brace": (HEAD + '[undeclared]\nkeys = ["{Id"]', f"undeclared: {KEYS}['{{Id']"),
     "cursor true": (HEAD + '[tables]\na = { keys = ["Id"], cursor = true }', "cursor must be a column name, or false"),
+    "cursor zero": (HEAD + '[tables]\na = { keys = ["Id"], cursor = 0 }', "cursor must be a column name, or false"),
     "cursor empty": (HEAD + '[tables]\na = { keys = ["Id"], cursor = "" }', "cursor must be a column name, or false"),
     "deleted a number": (HEAD + '[tables]\na = { keys = ["Id"], deleted = 1 }', "deleted must be a column name, or"),
     "flag is key": (HEAD + '[tables]\na = { keys = ["Id"], deleted = "ID" }', "'ID' cannot be the deletion flag and"),
-    "types no table": (HEAD + '[tables]\na = { keys = ["Id"], types = 1 }', "types must be a table, not 1"),
-    "unknown type": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = "money" } }', "no column type 'money'"),
-    "type no text": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = 5 } }', "there is no column type '5'"),
+    "types no table": (HEAD + '[tables]\na = { keys = ["Id"], types = 1 }', TYPES),
+    "unknown type": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = "money" } }', "not {'A': 'money'}"),
+    "type no text": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = 5 } }', "not {'A': 5}"),
     "decimal of 39": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = "decimal(39,0)" } }', "'decimal(39,0)'"),
-    "type twice": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = "date", a = "text" } }', "column twice: A, a"),
+    "type twice": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = "date", a = "text" } }', TYPES),
     "cursor type": (
         HEAD + '[tables]\na = { keys = ["Id"], cursor = "M", types = { m = "binary" } }',
         "feed crm.a: cursor 'M' has type binary, which cannot be ordered",
     ),
-    "timezone": (HEAD + '[tables]\na = { keys = ["Id"], timezone = "Mars" }', "there is no time zone 'Mars'"),
+    "timezone": (
+        HEAD + '[tables]\na = { keys = ["Id"], timezone = "Mars" }',
+        "timezone must be an IANA name such as Europe",
+    ),
     "deletes": (HEAD + '[tables]\na = { keys = ["Id"], deletes = "no" }', "deletes must be 'soft' or 'hard', not 'no'"),
     "share above 1": (
         HEAD + '[tables]\na = { keys = ["Id"], max_reject_share = 1.1 }',
@@ -94,11 +114,16 @@ WRONG = {
         HEAD + '[tables]\na = { keys = ["Id"], overlap_seconds = -1 }',
         "whole number of seconds, not -1",
     ),
+    "schedule": (HEAD + '[tables]\na = { keys = ["Id"], schedule = "daily" }', "such as '*/15 * * * *', not 'daily'"),
+    "age zero": (
+        HEAD + '[tables]\na = { keys = ["Id"], max_age_hours = 0 }',
+        "hours above 0, or false for none, not 0",
+    ),
     "wrong default": (HEAD + '[defaults]\ndeletes = "no"', "crm.toml, defaults: deletes must be"),
     "wrong rule": (HEAD + '[undeclared]\ncursor = "M"', "crm.toml, undeclared: it has no keys"),
     "table _active": (
         HEAD + '[tables]\na_active = { keys = ["Id"] }',
-        "feed crm.a_active: 'a_active' has the name of a",
+        "feed crm.a_active: 'a_active' is named like the view",
     ),
     "table too long": (HEAD + f'[tables]\n{"a" * 57} = {{ keys = ["Id"] }}', "(57 bytes) cannot name a table"),
     "table empty": (HEAD + '[tables]\n" " = { keys = ["Id"] }', "' ' (1 bytes) cannot name a table"),
@@ -109,7 +134,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("content", "reason"), WRONG.values(), ids=WRONG)
 def test_a_wrong_entry_is_refused_with_file_feed_and_reason(tmp_path, content, reason):
-    """At load, in one line that says where to mend it."""
+    """At load, in one line."""
     with pytest.raises(ConfigError) as refused:
         system(tmp_path, content)
 
@@ -118,8 +143,38 @@ def test_a_wrong_entry_is_refused_with_file_feed_and_reason(tmp_path, content, r
     assert 1 == len(str(refused.value).splitlines())
 
 
+def test_everything_that_is_wrong_is_reported_at_once(tmp_path):
+    """Nobody has to correct a file one error at a time; a value that is wrong in two ways is reported once."""
+    with pytest.raises(ConfigError) as refused:
+        system(
+            tmp_path,
+            '[system]\nname = "A"\nsource = "fax"\n[defaults]\ndeletes = "no"\n'
+            "[tables]\na = { keys = [1, 2], colour = 1 }\nb = 1\n",
+        )
+
+    problems = refused.value.problem.split("; ")
+    entries = [
+        "system: name",
+        "system: source",
+        "defaults: deletes",
+        "feed A.a: keys",
+        "feed A.a: 'colour'",
+        "feed A.b",
+    ]
+    assert [True] * 6 == [any(entry in problem for problem in problems) for entry in entries]
+    assert 1 == str(refused.value).count("keys must be")
+
+
+def test_feeds_that_do_not_hold_together_are_reported_at_once(tmp_path):
+    """Which shows only when the defaults are added."""
+    with pytest.raises(
+        ConfigError, match=r"^crm\.toml, feed crm\.a: it has no keys; feed crm\.B: write the table's name"
+    ):
+        system(tmp_path, HEAD + '[tables]\na = { cursor = "M" }\nB = { keys = ["Id"] }\n')
+
+
 def test_bytes_that_are_not_utf8_are_refused_with_the_file(tmp_path):
-    """A catalog saved in Latin-1 is told like any other that is not TOML."""
+    """A catalog saved in Latin-1 is refused like any other that is not TOML."""
     (tmp_path / "crm.toml").write_bytes(b'[system]\nname = "caf\xe9"')
 
     with pytest.raises(ConfigError, match=r"^crm\.toml is not TOML: "):
@@ -127,7 +182,7 @@ def test_bytes_that_are_not_utf8_are_refused_with_the_file(tmp_path):
 
 
 def test_a_system_in_two_files_is_refused_with_both(tmp_path):
-    """Which of them would count cannot be told."""
+    """There is no telling which of them counts."""
     for name in ("one", "two"):
         (tmp_path / f"{name}.toml").write_text(HEAD)
 
@@ -136,7 +191,7 @@ def test_a_system_in_two_files_is_refused_with_both(tmp_path):
 
 
 def test_a_folder_without_catalog_is_refused(tmp_path):
-    """An app that keeps nothing in step is a wrong CATALOG_PATH."""
+    """CATALOG_PATH must be wrong."""
     with pytest.raises(ConfigError, match=r"there is no catalog file in .*CATALOG_PATH"):
         read(tmp_path)
 
@@ -218,22 +273,22 @@ def test_a_table_name_of_56_bytes_is_taken(tmp_path):
     assert "x" * 56 == system(tmp_path, RULE).feed("x" * 56, ["x" * 56 + "Id", "ModifiedOn", "IsDeleted"]).table
 
 
-def test_settings_stand_over_what_the_file_says(tmp_path):
+def test_settings_override_the_file(tmp_path):
     """Client and time zone of a system, also for tables that nobody declared."""
     found = system(tmp_path, RULE + '[tables]\na = { keys = ["Id"], timezone = "Europe/Paris" }\n')
 
-    told = found.told("Acme", "Europe/Amsterdam")
+    changed = found.with_settings("Acme", "Europe/Amsterdam")
 
-    assert "Acme" == told.client
-    assert "Europe/Amsterdam" == told.feed("a", []).timezone
-    assert "Europe/Amsterdam" == told.feed("b", ["bId", "ModifiedOn", "IsDeleted"]).timezone
-    assert "Europe/Paris" == found.told(None, None).feed("a", []).timezone
+    assert "Acme" == changed.client
+    assert "Europe/Amsterdam" == changed.feed("a", []).timezone
+    assert "Europe/Amsterdam" == changed.feed("b", ["bId", "ModifiedOn", "IsDeleted"]).timezone
+    assert "Europe/Paris" == found.with_settings(None, None).feed("a", []).timezone
 
 
 def test_a_setting_with_an_unknown_time_zone_is_refused(tmp_path):
     """As in the file."""
     with pytest.raises(ConfigError, match="there is no time zone 'Mars'"):
-        system(tmp_path, RULE).told(None, "Mars")
+        system(tmp_path, RULE).with_settings(None, "Mars")
 
 
 def test_an_unknown_source_is_refused_with_the_known_ones(tmp_path):

@@ -43,7 +43,7 @@ class TestLocalState(DocumentsSuite):
         """With the setting to change."""
         (tmp_path / "file").write_text("in the way")
 
-        with pytest.raises(ConfigError, match="Set STATE_URL to a place that can"):
+        with pytest.raises(ConfigError, match="Set STATE_URL to a folder that can be written"):
             open_documents(Settings(state_url=str(tmp_path / "file"))).put("a", b"x")
 
 

@@ -16,6 +16,7 @@ from shared.documents import open_documents
 from shared.errors import TransientError
 from shared.jobs import activities, summaries, work_items
 from shared.jobs.job_documents import Lease
+from shared.pipeline.folder import exports_source
 from tests.exports import START, Clock, export_path, open_test_app, write_parquet
 from tests.standins.durable_host import DurableHost
 from tests.standins.fakes import Calls, Watched
@@ -58,9 +59,9 @@ def _as_folder(app, work):
 
     store = work_items._store(app, work["file"])
     (offer,), _ = listing.find_exports(store, FindOptions(), app.now())
-    system = exporting_system(app, None, offer.client)
+    system = exporting_system(app.systems, None, offer.client)
     return work_items.Found(
-        f"{system.name}.{offer.table}", listing.export_unit(offer, store), app.source(store), "here"
+        f"{system.name}.{offer.table}", listing.export_unit(offer, store), exports_source(store, app.settings), "here"
     )
 
 

@@ -70,12 +70,15 @@ def test_any_job_makes_a_header():
     ("answer", "said"),
     [
         (lambda _: (404, {}, b"no such flow"), "Downstream: refused (404): no such flow"),
-        (lambda _: (302, {"Location": "https://b.test"}, b""), "Downstream: refused (302): it leads elsewhere"),
+        (
+            lambda _: (302, {"Location": "https://b.test"}, b""),
+            "Downstream: refused (302): it redirects, which is not followed",
+        ),
         (lambda _: (500, {}, b""), "Downstream: refused (500)"),
         (
             fails(requests.ConnectionError("https://flow.example.test/canary7890?sig=canary")),
-            "Downstream: the connection to flow.example.test broke. "
-            "Try again; if it stays, check the network and proxies.",
+            "Downstream: the connection to flow.example.test was lost. "
+            "Try again; if it fails again, check the network and proxies.",
         ),
         (fails(AssertionError("canary")), "Downstream: failed (AssertionError)"),
     ],

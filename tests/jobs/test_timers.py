@@ -18,6 +18,7 @@ import function_app
 
 from shared.jobs import triggers, watchdog
 from shared.jobs.watchdog import Instance
+from shared.pipeline.feeds import declared
 from tests.exports import START, Clock, open_test_app
 from tests.standins.durable_host import DurableHost
 from tests.standins.functions_host import FunctionsHost, functions_host
@@ -90,6 +91,22 @@ def test_reconciling_again_starts_nothing(host, exports):
 
     assert 2 == len(jobs(host))
     assert calls == len(host.durable.calls)
+
+
+def test_a_full_that_failed_is_replaced_by_the_next_older_one(host, exports, app):
+    """As `sluice load` does it, with the deltas after the older full; the newer one is not tried again."""
+    exports.upload("Full/Acme/20260223120000/location.parquet", rows(3))
+    exports.upload("Delta/Acme/20260223180000/location.parquet", rows(1, 3))
+    exports.container.upload_blob("Full/Acme/20260224110000/location.parquet", b"rubbish")
+    reconciled = []
+
+    for _ in range(3):
+        before = set(jobs(host))
+        host.timer("reconcile")
+        reconciled.append([units(host.finished(job)) for job in jobs(host) if job not in before])
+
+    assert [[["failed"]], [["done"], ["done"]], []] == reconciled
+    assert [(0, "0 at 3", True), (1, "1 at 0", True), (2, "2 at 0", True)] == stored(app)
 
 
 def test_a_job_for_a_file_has_the_id_that_its_event_has(host, exports, app):
@@ -276,8 +293,7 @@ def _webhook(exports):
 
 def test_a_feed_without_data_is_told_of_once(app, host, clock, receiver, monkeypatch):
     """After as many hours as the catalog allows, since it was first looked at or last had data."""
-    feeds = [replace(feed, max_age_hours=24 if feed.table == "location" else None) for feed in app.feeds()]
-    monkeypatch.setattr(type(app), "feeds", lambda self: feeds)
+    monkeypatch.setitem(app.systems["coolr"].tables["location"], "max_age_hours", 24)
 
     host.timer("watchdog")
     quiet = list(receiver.bodies)
@@ -292,8 +308,8 @@ def test_a_feed_without_data_is_told_of_once(app, host, clock, receiver, monkeyp
 
 def test_a_feed_that_has_had_data_or_is_paused_is_not_stale(app, host, exports, clock, receiver, monkeypatch):
     """A run that was done is data; who pauses a feed knows that none will come."""
-    feeds = [replace(feed, max_age_hours=24) for feed in app.feeds() if feed.table in ("location", "asset")]
-    monkeypatch.setattr(type(app), "feeds", lambda self: feeds)
+    for table, options in app.systems["coolr"].tables.items():
+        monkeypatch.setitem(options, "max_age_hours", 24 if table in ("location", "asset") else None)
     host.timer("watchdog")
     clock.forward(hours=23)
     host.blob_event(exports.container, exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
@@ -482,8 +498,8 @@ CRON = [
 def test_a_sync_is_due_once_its_schedule_has_come(schedule, asked, is_due, tmp_path, monkeypatch):
     """By when the last one began; a feed that was never synced is due at once."""
     app = open_test_app(tmp_path, STATE_URL=str(tmp_path / "state"))
-    feed = replace(app.feeds()[0], schedule=schedule)
-    monkeypatch.setattr(type(app), "feeds", lambda self: [feed, replace(feed, table="other", schedule=None)])
+    feed = declared(app.systems)[0]
+    monkeypatch.setitem(app.systems["coolr"].tables[feed.table], "schedule", schedule)
     if asked:
         app.feed_states.ask(feed.name, f"{asked}.000000")
 
@@ -493,8 +509,8 @@ def test_a_sync_is_due_once_its_schedule_has_come(schedule, asked, is_due, tmp_p
 def test_a_paused_feed_is_never_due(tmp_path, monkeypatch):
     """Until it is resumed."""
     app = open_test_app(tmp_path, STATE_URL=str(tmp_path / "state"))
-    feed = replace(app.feeds()[0], schedule="* * * * *")
-    monkeypatch.setattr(type(app), "feeds", lambda self: [feed])
+    feed = declared(app.systems)[0]
+    monkeypatch.setitem(app.systems["coolr"].tables[feed.table], "schedule", "* * * * *")
 
     app.feed_states.pause(feed.name, "2026-02-24T12:00:00.000000")
     paused = list(triggers.due_syncs(app))

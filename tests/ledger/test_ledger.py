@@ -104,7 +104,7 @@ class TestSqliteLedger(LedgerSuite):
         holder = sqlite3.connect(file, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
 
-        with pytest.raises(TransientError, match=f"holds the ledger {file}") as caught:
+        with pytest.raises(TransientError, match=f"has the ledger open: {file}") as caught:
             hasty.commit(FEED, [done("w2")])
         holder.execute("ROLLBACK")
         holder.close()

@@ -35,7 +35,7 @@ from shared.ledger.tables import account, rows
 from shared.ledger.tables.table_ledger import TablesLedger
 from shared.model import Record, Watermark
 from shared.pipeline.folder import LoadOptions
-from tests.exports import export_path, open_test_app, write_parquet
+from tests.exports import export_path, load_exports, open_test_app, write_parquet
 from tests.servers import free_port
 from tests.suites.ledger_suite import FEED, JANUARY, MARCH, LedgerSuite, done, failed
 
@@ -345,9 +345,9 @@ def test_busy_service_is_asked_again_for_a_bounded_time(url, wire, status):
         (403, "AuthenticationFailed", "LEDGER_URL", "does not accept our sign-in .*access keys"),
         (403, "AuthorizationFailure", "identity", "refuses this network .*firewall"),
         (403, "AuthorizationPermissionMismatch", "SAS", "may not be used with our SAS .*sp=raudc"),
-        (403, "KeyBasedAuthenticationNotPermitted", "LEDGER_URL", "takes no keys.*Storage Table Data Contributor"),
-        (404, "", "identity", r"does not answer as Table Storage does \(404\).*Check LEDGER_URL"),
-        (400, "InvalidInput", "identity", r"does not answer as Table Storage does \(400 InvalidInput\)"),
+        (403, "KeyBasedAuthenticationNotPermitted", "LEDGER_URL", "accepts no keys.*Storage Table Data Contributor"),
+        (404, "", "identity", r"does not respond like Table Storage \(404\).*Check LEDGER_URL"),
+        (400, "InvalidInput", "identity", r"does not respond like Table Storage \(400 InvalidInput\)"),
     ],
 )
 def test_refusals_say_what_to_do(monkeypatch, status, code, by, expected):
@@ -404,7 +404,7 @@ def test_host_that_does_not_exist_is_a_matter_of_configuration(monkeypatch):
 
 def test_place_that_is_no_table_storage_is_told(azurite):
     """The blob endpoint answers too, but not as it should."""
-    with pytest.raises(ConfigError, match="does not answer as Table Storage does"):
+    with pytest.raises(ConfigError, match="does not respond like Table Storage"):
         opened(azurite.blob_url).watermark(FEED)
 
 
@@ -544,7 +544,7 @@ def test_export_is_loaded_once(azurite, table, tmp_path):
 
     def load():
         app = open_test_app(tmp_path, LEDGER_URL=f"{azurite.table_url}/{table}")
-        return list(app.load(str(tmp_path / "exports"), LoadOptions()))
+        return list(load_exports(app, str(tmp_path / "exports"), LoadOptions()))
 
     (first,), (second,) = load(), load()
 

@@ -7,8 +7,9 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
-from shared.pipeline.folder import LoadOptions
-from tests.exports import export_path, open_test_app, write_parquet
+from shared.pipeline.feeds import declared
+from shared.pipeline.folder import LoadOptions, audits
+from tests.exports import export_path, load_exports, open_test_app, write_parquet
 
 DAY = dt.datetime(2026, 2, 20)  # noqa: DTZ001 - as exports have it
 
@@ -29,7 +30,7 @@ def _file(tmp_path, kind="Full", stamp="20260224000000", **columns):
 
 def test_counts_and_span_of_a_file(app, tmp_path):
     """A row without a flag is active; NULL is no part of the span."""
-    (found,) = app.audit(str(_file(tmp_path)), LoadOptions())
+    (found,) = audits(app.runner, app.settings, str(_file(tmp_path)), LoadOptions())
 
     assert (3, 2, 1, 0) == (found.rows, found.active, found.deleted, found.rejected)
     assert ("2026-02-20T00:00:00.000000", "2026-02-21T00:00:00.000000") == (found.lowest, found.highest)
@@ -38,20 +39,22 @@ def test_counts_and_span_of_a_file(app, tmp_path):
 
 def test_audit_changes_nothing(app, tmp_path):
     """Neither table nor history nor ledger know of it."""
-    list(app.audit(str(_file(tmp_path)), LoadOptions()))
+    list(audits(app.runner, app.settings, str(_file(tmp_path)), LoadOptions()))
 
     assert [] == app.warehouse.runs()
-    assert {} == app.warehouse.profile(app.feeds()[0]).columns
+    assert {} == app.warehouse.profile(declared(app.systems)[0]).columns
 
 
 def test_differences_are_what_a_load_would_do(app, tmp_path):
     """New, missing, widened and refused columns, each in words."""
     list(
-        app.load(str(_file(tmp_path, A=pa.array([1, 2, 3], pa.int32()), B=[1, 2, 3], C=["x", "y", "z"])), LoadOptions())
+        load_exports(
+            app, str(_file(tmp_path, A=pa.array([1, 2, 3], pa.int32()), B=[1, 2, 3], C=["x", "y", "z"])), LoadOptions()
+        )
     )
     file = _file(tmp_path, "Delta", "20260224060000", A=[1, 2, 3], B=["x", "y", "z"], D=[1.0, 2.0, 3.0])
 
-    (found,) = app.audit(str(file), LoadOptions())
+    (found,) = audits(app.runner, app.settings, str(file), LoadOptions())
 
     assert [
         "A would be widened from integer to bigint",
@@ -66,6 +69,6 @@ def test_damaged_file_is_refused_as_a_load_would(app, tmp_path):
     file = _file(tmp_path)
     file.write_bytes(file.read_bytes()[:100])
 
-    (found,) = app.audit(str(file), LoadOptions())
+    (found,) = audits(app.runner, app.settings, str(file), LoadOptions())
 
     assert "location.parquet is damaged or not Parquet" in found.error

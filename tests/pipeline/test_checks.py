@@ -23,7 +23,7 @@ from shared.warehouses.azure_sql import canary, loader, odbc
 from shared.warehouses.azure_sql import engine as azure_engine
 from shared.warehouses.azure_sql.bulk_copy import BulkCopy
 from shared.warehouses.server.warehouse import ServerWarehouse
-from tests.exports import Clock, export_path, open_test_app, write_parquet
+from tests.exports import Clock, doctor_findings, export_path, open_test_app, write_parquet
 from tests.servers import free_port
 from tests.standins.tsql import bulk as server_bulk
 from tests.standins.tsql import engine as stand_in
@@ -135,7 +135,7 @@ def test_folder_with_exports_is_listed_and_read(app, tmp_path):
     for table in ("item", "order"):
         write_parquet(export_path(tmp_path / "exports", "full", "20260224000000", table), [{"a": 1}])
 
-    found = told(app.examine(str(tmp_path / "exports")))
+    found = told(doctor_findings(app, str(tmp_path / "exports")))
 
     first = tmp_path / "exports/Full/Acme/20260224000000/item.parquet"
     assert ("ok", f"2 files, the first is {first}") == found["storage: list"]
@@ -147,7 +147,7 @@ def test_folder_without_files_is_a_warning(app, tmp_path):
     (tmp_path / "empty").mkdir()
 
     assert [("warning", "Check the path")] == [
-        (one.status, one.fix) for one in of(app.examine(str(tmp_path / "empty")), "storage")
+        (one.status, one.fix) for one in of(doctor_findings(app, str(tmp_path / "empty")), "storage")
     ]
 
 
@@ -158,7 +158,7 @@ def test_folder_without_files_is_a_warning(app, tmp_path):
 )  # fmt: skip
 def test_storage_that_cannot_be_reached_is_told_and_the_rest_goes_on(app, tmp_path, location):
     """Of whatever kind; without what signs in."""
-    findings = list(app.examine(location.format(tmp=tmp_path, port=free_port())))
+    findings = list(doctor_findings(app, location.format(tmp=tmp_path, port=free_port())))
 
     (storage,) = of(findings, "storage")
     assert "failed" == storage.status
@@ -190,7 +190,7 @@ def signed(azurite, container):
 )
 def test_end_of_a_link_is_told_in_words(app, signed, hours, status, words):
     """Two days before, it is a warning; nothing of the link itself is repeated."""
-    findings = list(app.examine(signed("rl", hours=hours)))
+    findings = list(doctor_findings(app, signed("rl", hours=hours)))
 
     (link,) = of(findings, "storage: SAS")
     assert (status, True) == (link.status, link.told.endswith(words))
@@ -200,7 +200,7 @@ def test_end_of_a_link_is_told_in_words(app, signed, hours, status, words):
 
 def test_link_that_has_ended_is_told_beside_what_the_server_says(app, signed):
     """Since when, and that a new one is needed."""
-    findings = list(app.examine(signed("rl", hours=-50)))
+    findings = list(doctor_findings(app, signed("rl", hours=-50)))
 
     (link,) = of(findings, "storage: SAS")
     assert ("failed", "Ask for a new link") == (link.status, link.fix)
@@ -210,7 +210,7 @@ def test_link_that_has_ended_is_told_beside_what_the_server_says(app, signed):
 
 def test_link_without_the_right_to_list_is_told(app, signed):
     """What the server refuses, and what to ask for."""
-    findings = list(app.examine(signed("w", hours=72)))
+    findings = list(doctor_findings(app, signed("w", hours=72)))
 
     (storage,) = of(findings, "storage")
     assert "failed" == storage.status
@@ -237,7 +237,7 @@ def examined(tmp_path, server):
 
     def examine(engine):
         app = dataclasses.replace(open_test_app(tmp_path), warehouse=ServerWarehouse(engine))
-        found = list(app.examine(None))
+        found = list(doctor_findings(app))
         server._faults.clear()
         tables = server.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'staging'")
         blobs = list(engine.container.list_blob_names()) if engine.container is not None else []
@@ -259,7 +259,7 @@ def stand_in_engine(settings, server):
     return AzureSQL(settings, odbc.address(settings.warehouse_url), server)
 
 
-ODD = f"{len(canary.CASES)} odd rows came back as they went"
+ODD = f"{len(canary.CASES)} odd rows came back unchanged"
 
 
 def test_healthy_database_without_a_container(examined, plain):
@@ -269,7 +269,7 @@ def test_healthy_database_without_a_container(examined, plain):
         "warehouse: sign-in": ("ok", "app in sluice, SQL Server 12.0.2000.8"),
         "warehouse: rights": ("ok", "create table, create view, create schema"),
         "warehouse: log rate": ("ok", "the tier allows 4.7 MB/s"),
-        "warehouse: staging": ("skipped", "STAGING_URL is not set: rows go by bulk copy or in arrays"),
+        "warehouse: staging": ("skipped", "STAGING_URL is not set: rows are loaded with bulk copy or in arrays"),
         "warehouse: canary (array)": ("ok", ODD),
     } == told(examined(plain))
 
@@ -332,7 +332,7 @@ def test_container_that_is_missing_is_told(examined, bay, azurite, tmp_path):
     engine = bay.engine(STAGING_URL=f"{azurite.blob_url}/nowhere-to-be-found")
     app = dataclasses.replace(open_test_app(tmp_path), warehouse=ServerWarehouse(engine))
 
-    last = list(app.examine(None))[-1]
+    last = list(doctor_findings(app))[-1]
 
     assert "failed" == last.status
     assert "nowhere-to-be-found" in last.told
@@ -437,7 +437,7 @@ def test_canary_notices_rows_that_outlive_a_rollback(examined, bay, server, monk
 
     (found,) = of(examined(bay.engine()), "warehouse: canary, rollback")
 
-    assert ("failed", "1 rows stayed after a rollback") == (found.status, found.told)
+    assert ("failed", "1 rows remained after a rollback") == (found.status, found.told)
 
 
 def test_canary_of_arrays_notices_what_comes_back_wrong(examined, plain, monkeypatch):
@@ -466,7 +466,9 @@ def test_bulk_copy_that_cannot_be_used_is_a_warning(examined, server, monkeypatc
 
     found = told(examined(stand_in_engine(settings, server)))
 
-    assert ("warning", "bulk copy: no libltdl; rows go in arrays, slowly") == found["warehouse: bulk copy"]
+    assert ("warning", "bulk copy: no libltdl; rows are loaded in arrays, which is slow") == found[
+        "warehouse: bulk copy"
+    ]
     assert ("ok", ODD) == found["warehouse: canary (array)"]
 
 

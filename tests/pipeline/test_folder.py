@@ -12,11 +12,12 @@ import pytest
 
 from shared.errors import ConfigError
 from shared.ledger import open_ledger
+from shared.pipeline.feeds import declared, known_feed
 from shared.pipeline.folder import LoadOptions
-from shared.pipeline.replay import write
+from shared.pipeline.replay import replay, write_rejects
 from shared.settings import Settings
 from shared.warehouses import open_warehouse
-from tests.exports import export_path, open_test_app, write_parquet
+from tests.exports import export_path, load_exports, open_test_app, write_parquet
 
 DAY = dt.datetime(2026, 1, 20)  # noqa: DTZ001 - as exports have it
 FEED = "coolr.location"
@@ -34,7 +35,7 @@ def _export(tmp_path, kind, stamp, ids, **columns):
 
 
 def _load(app, location, **options):
-    return list(app.load(str(location), LoadOptions(**options)))
+    return list(load_exports(app, str(location), LoadOptions(**options)))
 
 
 def test_full_that_is_refused_gives_way_to_the_next_older(app, tmp_path):
@@ -46,7 +47,7 @@ def test_full_that_is_refused_gives_way_to_the_next_older(app, tmp_path):
     results = _load(app, tmp_path / "exports")
 
     assert ["failed", "done", "done"] == [result.run.status for result in results]
-    assert 11 == app.warehouse.profile(app.feeds()[0]).rows
+    assert 11 == app.warehouse.profile(declared(app.systems)[0]).rows
 
 
 def test_delta_is_not_taken_for_a_full(app, tmp_path):
@@ -139,10 +140,10 @@ def test_rejects_of_a_refused_load_can_be_mended(app, tmp_path):
     _load(app, _export(tmp_path, "Full", "20260201", [1, None]))
     mended = tmp_path / "mended.csv"
     with mended.open("wb") as out:
-        write(lambda: app.warehouse.rejects(FEED), out)
+        write_rejects(app.warehouse, FEED, None, out)
     mended.write_text(mended.read_text().replace('no key",,', 'no key","9",'))
 
-    (result,) = app.replay(FEED, mended)
+    (result,) = replay(app.runner, FEED, mended)
 
     assert ("done", 1) == (result.run.status, result.run.inserted)
 
@@ -152,7 +153,7 @@ def test_row_with_two_bad_values_is_one_line_to_mend(app, tmp_path):
     odd = float("nan")
     _load(app, _export(tmp_path, "Delta", "20260201", [1], A=[odd], B=[odd]))
     out = io.BytesIO()
-    write(lambda: app.warehouse.rejects(FEED), out)
+    write_rejects(app.warehouse, FEED, None, out)
 
     lines = out.getvalue().decode().splitlines()
 
@@ -185,13 +186,13 @@ def test_connection_string_is_not_repeated(opened):
 def test_feed_nobody_knows_is_an_error(app):
     """A typo must not look like a feed without history."""
     with pytest.raises(ConfigError, match=r"there is no feed 'coolr\.loction'"):
-        app.known_feed("coolr.loction")
+        known_feed("coolr.loction", app.systems, app.warehouse)
 
 
 def test_reading_makes_no_warehouse(app, tmp_path):
     """In the wrong folder, nothing is left behind."""
     app.warehouse.runs()
     list(app.warehouse.rejects(FEED))
-    app.warehouse.profile(app.feeds()[0])
+    app.warehouse.profile(declared(app.systems)[0])
 
     assert not (tmp_path / "warehouse.duckdb").exists()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from shared.pipeline.folder import LoadOptions
-from tests.exports import START, export_path, open_test_app, write_parquet
+from tests.exports import START, export_path, load_exports, open_test_app, write_parquet
 
 ROOT = Path(__file__).parents[2]
 EPOCH = START.replace(tzinfo=None)
@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from shared.pipeline.folder import LoadOptions
-from tests.exports import open_test_app
+from tests.exports import load_exports, open_test_app
 from tests.standins.fakes import Fatal, Watched
 
 folder, export, moment, place = sys.argv[1:]
@@ -38,7 +38,7 @@ sys.stdin.readline()
 app = open_test_app(Path(folder), SLICE_ROWS="2", BATCH_ROWS="2")
 calls = Fatal(moment, place)
 app = replace(app, warehouse=Watched(app.warehouse, calls), ledger=Watched(app.ledger, calls))
-for result in app.load(export, LoadOptions()):
+for result in load_exports(app, export, LoadOptions()):
     assert not result.failed, result
 """
 
@@ -47,7 +47,7 @@ import sys
 
 from pathlib import Path
 
-from tests.exports import open_test_app
+from tests.exports import load_exports, open_test_app
 
 app = open_test_app(Path(sys.argv[1]))
 with app.warehouse._session():
@@ -187,10 +187,10 @@ def test_who_waits_too_long_is_told_which_process_holds_the_warehouse(tmp_path):
     app = open_test_app(tmp_path, WAREHOUSE_LOCK_TIMEOUT="0.3")
 
     with process(HOLD, tmp_path) as holder:
-        (result,) = app.load(str(first(tmp_path)), LoadOptions())
+        (result,) = load_exports(app, str(first(tmp_path)), LoadOptions())
 
     assert f"(process {holder.pid}) since 0.3 s. Try again when it is done" in result.run.error
-    assert 1 == len(list(app.load(str(first(tmp_path)), LoadOptions())))
+    assert 1 == len(list(load_exports(app, str(first(tmp_path)), LoadOptions())))
 
 
 def test_processes_that_load_one_folder_do_not_break_each_other(tmp_path):

@@ -105,7 +105,7 @@ class Host:
             tried(lambda: verbs.tidy(plan, self.warehouse))
 
     def _stage(self, plan: Plan, part: Slice, source: Source) -> Staged:
-        return verbs.stage(plan, part, source, self.warehouse, allowance=verbs.Allowance(86_400))
+        return verbs.stage(plan, part, source, self.warehouse, cursor_ahead=86_400)
 
     def _publish(self, plan: Plan, staged: list[Staged], now: dt.datetime) -> Run:
         limits = Limits(max_delete_share=1.0)

@@ -54,9 +54,8 @@ class Desk:
         return passed_on(verbs.plan(run, unit, self.source(), self.system))
 
     def stage(self, plan: Plan) -> list[Staged]:
-        allowance = verbs.Allowance(86_400)
         return [
-            passed_on(verbs.stage(plan, part, self.source(), self.warehouse, allowance=allowance))
+            passed_on(verbs.stage(plan, part, self.source(), self.warehouse, cursor_ahead=86_400))
             for part in plan.slices
         ]
 

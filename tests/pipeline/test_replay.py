@@ -11,8 +11,8 @@ import pytest
 
 from shared.errors import ConfigError, DataError
 from shared.pipeline.folder import LoadOptions
-from shared.pipeline.replay import write
-from tests.exports import export_path, open_test_app, write_parquet
+from shared.pipeline.replay import replay, write_rejects
+from tests.exports import export_path, load_exports, open_test_app, write_parquet
 
 DAY = dt.datetime(2026, 2, 20, 1, 2, 3, 456789)  # noqa: DTZ001 - as exports have it
 FEED = "coolr.location"
@@ -28,14 +28,14 @@ def _reject(app, tmp_path, stamp="20260224000000", **columns):
     ids = pa.array([*range(1, 12), None], pa.int64())
     table = {"LocationId": ids, "ModifiedOn": [DAY] * 12, "IsDeleted": [False] * 12, **columns}
     file = write_parquet(export_path(tmp_path / "exports", "Delta", stamp, "location"), pa.table(table))
-    (result,) = app.load(str(file), LoadOptions())
+    (result,) = load_exports(app, str(file), LoadOptions())
     assert 1 == result.run.rejected
     return result.run
 
 
 def _csv(app, tmp_path, *mends):
     out = io.BytesIO()
-    write(lambda: app.warehouse.rejects(FEED), out)
+    write_rejects(app.warehouse, FEED, None, out)
     text = out.getvalue().decode()
     for old, new in mends:
         assert old in text
@@ -66,7 +66,7 @@ def test_mended_row_has_every_value_and_type_it_had(app, tmp_path):
     }
     _reject(app, tmp_path, **values)
 
-    (result,) = app.replay(FEED, _csv(app, tmp_path, ('no key",,', 'no key","99",')))
+    (result,) = replay(app.runner, FEED, _csv(app, tmp_path, ('no key",,', 'no key","99",')))
 
     assert ("done", 1, 1) == (result.run.status, result.run.read, result.run.inserted)
     assert [
@@ -90,13 +90,12 @@ def test_mended_row_does_not_overwrite_what_came_later(app, tmp_path):
     rejected = _reject(app, tmp_path)
     later = pa.table({"LocationId": [99], "ModifiedOn": [DAY], "IsDeleted": [True]})
     list(
-        app.load(
-            str(write_parquet(export_path(tmp_path / "exports", "Delta", "20260224120000", "location"), later)),
-            LoadOptions(),
+        load_exports(
+            app, write_parquet(export_path(tmp_path / "exports", "Delta", "20260224120000", "location"), later)
         )
     )
 
-    (result,) = app.replay(FEED, _csv(app, tmp_path, ('no key",,', 'no key","99",')))
+    (result,) = replay(app.runner, FEED, _csv(app, tmp_path, ('no key",,', 'no key","99",')))
 
     assert (1, rejected.exported_at) == (result.run.stale, result.run.exported_at)
 
@@ -105,9 +104,9 @@ def test_replaying_twice_does_nothing_more(app, tmp_path):
     """The same mended file is the same work."""
     _reject(app, tmp_path)
     file = _csv(app, tmp_path, ('no key",,', 'no key","99",'))
-    list(app.replay(FEED, file))
+    list(replay(app.runner, FEED, file))
 
-    (again,) = app.replay(FEED, file)
+    (again,) = replay(app.runner, FEED, file)
 
     assert "already loaded (--again repeats it)" == again.skipped
 
@@ -117,7 +116,7 @@ def test_rows_of_several_runs_are_loaded_run_by_run(app, tmp_path):
     _reject(app, tmp_path)
     _reject(app, tmp_path, "20260224060000", Name=["x"] * 12)
 
-    results = list(app.replay(FEED, _csv(app, tmp_path, ('no key",,', 'no key","99",'))))
+    results = list(replay(app.runner, FEED, _csv(app, tmp_path, ('no key",,', 'no key","99",'))))
 
     assert {"2026-02-24T00:00:00.000000", "2026-02-24T06:00:00.000000"} == {r.run.exported_at for r in results}
 
@@ -126,7 +125,7 @@ def test_row_that_is_still_wrong_is_rejected_again(app, tmp_path):
     """And nothing is published, as it is all there is."""
     _reject(app, tmp_path)
 
-    (result,) = app.replay(FEED, _csv(app, tmp_path))
+    (result,) = replay(app.runner, FEED, _csv(app, tmp_path))
 
     assert "failed" == result.run.status
     assert "1 of 1 rows were rejected" in result.run.error
@@ -148,4 +147,4 @@ def test_other_files_are_refused(app, tmp_path, content, kind, said):
     path.write_text(content)
 
     with pytest.raises(kind, match=said):
-        list(app.replay(FEED, path))
+        list(replay(app.runner, FEED, path))

@@ -519,7 +519,7 @@ def test_token_is_not_sent_in_the_clear(container, monkeypatch):
     """An emulator without TLS is read with a SAS or a key."""
     monkeypatch.setattr(identity, "credential", Token)
 
-    assert "would get our token unencrypted" in _refused(container.url)
+    assert "would receive our token unencrypted" in _refused(container.url)
 
 
 def test_missing_sign_in_is_told(container, monkeypatch):
@@ -593,7 +593,7 @@ def _explained(status, code, sas=SAS, right="list", **headers):
         (403, "AuthorizationFailure", None, "refuses this network"),
         (403, "AuthorizationResourceTypeMismatch", SAS, "not for containers and blobs (srt)"),
         (403, "AuthorizationSourceIPMismatch", SAS, "for other IP addresses"),
-        (403, "KeyBasedAuthenticationNotPermitted", SAS, "takes no keys"),
+        (403, "KeyBasedAuthenticationNotPermitted", SAS, "accepts no keys"),
         (409, "PublicAccessNotPermitted", None, "public access is off"),
         (409, "BlobArchived", SAS, "archive tier"),
         (403, "AuthenticationFailed", None, "does not accept our sign-in"),
@@ -672,7 +672,7 @@ def test_urls_are_split_into_account_container_path_and_sas(url, expected):
         ("http://acme.blob.core.windows.net/c", "is not encrypted"),
         ("https://acme.blob.core.windows.net.evil.example/c", "is no URL of Blob Storage"),
         ("http://127.evil.example/devstoreaccount1/c", "is no URL of Blob Storage"),
-        (f"{ACME}/c?sv=2021-06-08", "cut off: it has no sig. Put the URL in quotes"),
+        (f"{ACME}/c?sv=2021-06-08", "truncated: it has no sig. Put the URL in quotes"),
     ],
 )
 def test_urls_that_point_to_no_container_are_refused(url, said):

@@ -10,10 +10,10 @@ from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
 from shared.errors import ConfigError
 from shared.model import Run
-from shared.pipeline.folder import LoadOptions
+from shared.pipeline.folder import LoadOptions, audits, load
 from shared.pipeline.runner import Progress
 from shared.stores.expiry import bytes_per_second, expected_seconds, expiry_warning, refuse_expired
-from tests.exports import Clock, open_test_app
+from tests.exports import Clock, load_exports, open_test_app
 from tests.servers.proxy import Proxy
 from tests.suites.store_suite import locations
 
@@ -95,14 +95,14 @@ def export(azurite, container):
         yield proxy, f"{proxy.through(container.url)}/Full?{sas}"
 
 
-@pytest.mark.parametrize("verb", ["load", "audit"])
+@pytest.mark.parametrize("verb", [load, audits], ids=["load", "audit"])
 def test_ended_link_is_refused_before_anything_is_asked(export, tmp_path, verb):
     """Nobody needs the server to say what the link says itself."""
     proxy, url = export
     app = open_test_app(tmp_path, Clock(END + dt.timedelta(seconds=1)))
 
     with pytest.raises(ConfigError, match="expired at"):
-        list(getattr(app, verb)(url, LoadOptions()))
+        list(verb(app.runner, app.settings, url, LoadOptions()))
     assert [] == proxy.requests
 
 
@@ -112,9 +112,9 @@ def test_load_that_may_outlast_its_link_is_warned_of_before_it_starts(export, tm
     app, hears = open_test_app(tmp_path, Clock(END - dt.timedelta(milliseconds=10))), Hears()
     watch = Hears()
 
-    results = app.load(url, LoadOptions(), hears)
+    results = load_exports(app, url, LoadOptions(), hears)
     (first,) = results
-    (second,) = app.load(url, LoadOptions(), watch)
+    (second,) = load_exports(app, url, LoadOptions(), watch)
 
     assert 1 == len(hears.told)
     assert f"expires at {END:%Y-%m-%d %H:%M:%S} UTC" in hears.told[0]
@@ -129,6 +129,6 @@ def test_load_with_time_enough_is_not_warned_of(export, tmp_path):
     _, url = export
     app, hears = open_test_app(tmp_path, Clock(END - dt.timedelta(days=1))), Hears()
 
-    list(app.load(url, LoadOptions(), hears))
+    list(load_exports(app, url, LoadOptions(), hears))
 
     assert [] == hears.told

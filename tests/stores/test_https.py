@@ -227,7 +227,7 @@ def test_redirect_is_followed(server):
         ({"status": 403}, "is refused (403). Ask for a new link"),
         ({"status": 404}, "does not exist (404)"),
         ({"status": 418}, "answers 418"),
-        ({"location": "ftp://elsewhere/a?canary"}, "leads to what is no https link"),
+        ({"location": "ftp://elsewhere/a?canary"}, "redirects to something that is not an https link"),
     ],
 )
 def test_links_that_cannot_be_read_are_told(server, habit, said):
@@ -242,7 +242,7 @@ def test_link_that_leads_in_circles_is_told(server):
     """It is somebody else's to mend."""
     server.location = f"{server.url}/a?canary"
 
-    assert "leads round in circles" in _refused(f"{server.url}/a?sig=canary")
+    assert "redirects too many times" in _refused(f"{server.url}/a?sig=canary")
 
 
 def test_expired_link_is_told_with_its_time(server):

@@ -241,7 +241,7 @@ def test_changed_host_key_is_refused_loudly(sshd, url, settings, tmp_path):
     said = _refused(url, settings)
 
     assert f"THE HOST KEY OF 127.0.0.1:{sshd.port} HAS CHANGED" in said
-    assert "somebody may be listening in" in said
+    assert "somebody may intercept the connection" in said
 
 
 def test_hashed_known_hosts_are_known(sshd, url, settings, put):
@@ -270,7 +270,7 @@ def test_key_that_the_server_does_not_know_is_refused(url, settings, tmp_path):
         ("sftp:///x", "has no user or no host"),
         ("sftp://me@host:port/x", "is no number"),
         ("sftp://me@host/x?y", "has a ? or #"),
-        ("sftp://me@127.0.0.1/x", "there is nothing to sign in to 127.0.0.1 with. Set SFTP_KEY_FILE, or SFTP_PASSWORD"),
+        ("sftp://me@127.0.0.1/x", "no credentials for 127.0.0.1. Set SFTP_KEY_FILE, or SFTP_PASSWORD"),
     ],
 )
 def test_urls_that_lack_something_are_refused(location, said):

@@ -25,13 +25,13 @@ from shared.app import App
 from shared.model import OUTCOMES, Run
 from shared.pipeline import verbs
 from shared.pipeline.folder import LoadOptions
-from shared.pipeline.replay import write as write_rejects
+from shared.pipeline.replay import replay, write_rejects
 from shared.pipeline.runner import Result
 from shared.sources.exports.listing import FindOptions, export_unit, find_exports
 from shared.sources.exports.parquet import ExportsSource
 from shared.stores import open_store
 from shared.warehouses import Limits
-from tests.exports import START, Clock, export_path, open_test_app, write_parquet
+from tests.exports import START, Clock, export_path, load_exports, open_test_app, write_parquet
 
 Query: TypeAlias = Callable[[str], list[tuple[Any, ...]]]
 
@@ -103,7 +103,7 @@ class WarehouseCase:
 
     def load(self, file: Path, **options: Any) -> Result:
         told = {"system": "shop", "kind": file.parts[-4].lower(), "tables": (file.stem,), **options}
-        (result,) = self.app.load(str(file.parent), LoadOptions(**told))
+        (result,) = load_exports(self.app, str(file.parent), LoadOptions(**told))
         return result
 
     def loaded(self, kind: str, number: float, *rows: Mapping[str, Any], options: Any = None, **how: Any) -> Run:
@@ -809,9 +809,7 @@ class WarehouseSuite:
         asked = export_unit(offer, store)
         run = verbs.run_for("shop.item", asked, app.ledger, "2026-02-24T12:00:00.000000")
         plan = verbs.plan(run, asked, source, app.systems["shop"])
-        staged = [
-            verbs.stage(plan, part, source, app.warehouse, allowance=verbs.Allowance(86_400)) for part in plan.slices
-        ]
+        staged = [verbs.stage(plan, part, source, app.warehouse, cursor_ahead=86_400) for part in plan.slices]
 
         def publish(finished: str) -> Any:
             limits = Limits(max_delete_share=1)
@@ -912,12 +910,12 @@ class WarehouseSuite:
         run = case.loaded("delta", 5, *(row(n) for n in range(20)), row(None, "mended", 3))
         case.loaded("delta", 6, row(99, "later", 4))
         out = io.BytesIO()
-        write_rejects(lambda: case.app.warehouse.rejects("shop.item"), out)
+        write_rejects(case.app.warehouse, "shop.item", None, out)
         mended = tmp_path / "mended.csv"
         for key, outcome in (("99", "stale"), ("98", "inserted")):
             mended.write_text(out.getvalue().decode().replace('no key",,', f'no key","{key}",'), newline="")
 
-            (result,) = case.app.replay("shop.item", mended)
+            (result,) = replay(case.app.runner, "shop.item", mended)
 
             assert {outcome: 1, "read": 1} == some(result.run)
             assert run.exported_at == result.run.exported_at

@@ -512,7 +512,7 @@ class Away:
 @pytest.mark.parametrize("query", ["", "?deep", "?deep=", "?deep=0", "?deep=False"])
 def test_health_wakes_nobody(site, query):
     """Probes come often, and a database that is woken costs."""
-    parts = ("warehouse", "ledger", "state")
+    parts = ("warehouse", "ledger", "documents")
     site.opens({name: Away(AssertionError(f"{name} is asked")) for name in parts})
 
     answer = site.asks("GET", f"health{query}")
@@ -532,7 +532,7 @@ def test_deep_health_asks_every_part(pushed):
 def test_deep_health_says_which_part_is_away(site, part):
     """With what to do, and without what signs in there; the others are asked all the same."""
     away = TransientError("sql://me:pw@host/db?sig=canary is asleep", fix="Wait for sql://host?sig=canary")
-    site.opens({part: Away(away)})
+    site.opens({"documents" if part == "state" else part: Away(away)})
 
     answer = site.asks("GET", "health?deep=1")
 
@@ -594,7 +594,7 @@ def test_what_passes_says_when_to_ask_again(site, monkeypatch):
 
 def test_what_is_set_wrongly_is_not_worth_waiting_for(site):
     """The sentence says what to mend."""
-    site.opens({"state": Away(ConfigError("no right to write", fix="Give one"))})
+    site.opens({"documents": Away(ConfigError("no right to write", fix="Give one"))})
 
     answer = site.asks("POST", f"feeds/{FEED}/pause")
 

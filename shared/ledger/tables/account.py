@@ -51,7 +51,7 @@ class Access:
         if status in (401, 403):
             return self._refused(said or str(status))
         return ConfigError(
-            f"{self.endpoint} does not answer as Table Storage does ({status} {said})".replace(" )", ")"),
+            f"{self.endpoint} does not respond like Table Storage ({status} {said})".replace(" )", ")"),
             fix="Check LEDGER_URL",
         )
 
@@ -60,7 +60,7 @@ class Access:
         if code in ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"):
             return ConfigError(f"{self.endpoint} does not accept our sign-in ({code})", fix=_SIGN_IN.get(self.by, _KEY))
         if code == "KeyBasedAuthenticationNotPermitted":
-            return ConfigError(f"{self.endpoint} takes no keys, nor a SAS made with one", fix=_ROLE.format("the app"))
+            return ConfigError(f"{self.endpoint} accepts no keys and no SAS made with one", fix=_ROLE.format("the app"))
         if code == "AuthorizationFailure" and self.by != "SAS":
             cause = "this network" if self.by == "identity" else f"the key in {self.by}, or this network"
             return ConfigError(
@@ -76,11 +76,11 @@ class Access:
         )
 
 
-_ROLE = "Give {} the role Storage Table Data Contributor on the account; it may take ten minutes"
-_KEY = "Copy the connection string again from the storage account's access keys"
+_ROLE = "Give {} the role Storage Table Data Contributor on the account; this can take ten minutes to take effect"
+_KEY = "Copy the connection string again from the access keys of the storage account"
 _SIGN_IN = {
     "identity": "Check that the identity is of the account's own tenant",
-    "SAS": "Check that the SAS has not expired and is copied whole, or ask for a new one",
+    "SAS": "Check that the SAS has not expired and is complete, or ask for a new one",
 }
 
 

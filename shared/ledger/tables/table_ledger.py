@@ -20,6 +20,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from shared.azure.urls import parse_table_url
 from shared.errors import ConflictError, TransientError
 from shared.ledger.records import forgotten
 from shared.ledger.tables import account, rows
@@ -47,7 +48,7 @@ _SECONDS = 20.0
 def open_ledger(url: str, lock_timeout: float, storage_connection_string: str | None = None) -> TablesLedger:
     """*url* is one of an account or table, or a connection string. What is wrong with a URL is told at once."""
     if url_kind("LEDGER_URL", url, ("https", "http", CONNECTION_STRING))[0] != CONNECTION_STRING:
-        account.parse_url(url)
+        parse_table_url(url)
     return TablesLedger(url, lock_timeout, storage_connection_string)
 
 
@@ -206,7 +207,7 @@ class TablesLedger:
             if error.status_code not in (404, 409, 412) or account.code(error) == "TableNotFound":
                 raise
             raise TransientError(
-                f"others keep changing the same rows of feed {feed} in the ledger", fix="Try again when they are done"
+                f"other processes keep changing the same rows of feed {feed} in the ledger", fix="Try again later"
             ) from error
 
     # -- the client
@@ -252,7 +253,7 @@ def _moved(feed: str, mark: Watermark, seen: TableEntity | None) -> Operation:
     if _as_mark(seen).etag != mark.etag:
         raise ConflictError(
             f"feed {feed} was advanced by another run since this one began",
-            fix="Nothing to do; the next run goes on",
+            fix="Nothing to do; the next run continues",
         )
     return _put(rows.mark_row(mark), seen)
 

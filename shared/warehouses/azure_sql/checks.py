@@ -74,13 +74,17 @@ def examine(engine: Examined) -> Iterator[Finding]:
     if rate is not None:
         yield Finding("warehouse: log rate", "ok", f"the tier allows {rate / 1e6:.1f} MB/s")
     if engine.container is None:
-        yield Finding("warehouse: staging", "skipped", "STAGING_URL is not set: rows go by bulk copy or in arrays")
+        yield Finding(
+            "warehouse: staging", "skipped", "STAGING_URL is not set: rows are loaded with bulk copy or in arrays"
+        )
     else:
         yield from _staging(engine)
     way = engine.canary_way()
     trouble = engine.copy_trouble() if way == "copy" else None
     if trouble is not None:
-        yield Finding("warehouse: bulk copy", "warning", f"{trouble.problem}; rows go in arrays, slowly", _COPY)
+        yield Finding(
+            "warehouse: bulk copy", "warning", f"{trouble.problem}; rows are loaded in arrays, which is slow", _COPY
+        )
     yield from _canary_findings(engine, "array" if trouble else way)
 
 
@@ -122,9 +126,9 @@ def _canary_findings(engine: Examined, way: LoadMethod) -> Iterator[Finding]:
         wrong = wrong or list(canary.failures(engine.units.run(lambda session: _read_back(session, table))))
         check = f"warehouse: canary ({way})"
         for failure in wrong:
-            yield Finding(check, "failed", failure, f"Set WAREHOUSE_LOADER to another than {way}")
+            yield Finding(check, "failed", failure, f"Set WAREHOUSE_LOADER to a value other than {way}")
         if not wrong:
-            yield Finding(check, "ok", f"{len(canary.CASES)} odd rows came back as they went")
+            yield Finding(check, "ok", f"{len(canary.CASES)} odd rows came back unchanged")
         if way == "bulk":
             yield _bad_row(engine, table)
             yield _rolled_back(engine, table)
@@ -156,8 +160,8 @@ def _bad_row(engine: Examined, table: sa.Table) -> Finding:
     except DataError as error:
         rows = engine.units.run(lambda session: _count(session, table))
         if rows == 0:
-            return Finding("warehouse: canary, bad row", "ok", "it is refused, and nothing of its part stays")
-        return Finding("warehouse: canary, bad row", "failed", f"{rows} rows stayed: {error.problem}", _REPORT)
+            return Finding("warehouse: canary, bad row", "ok", "it is refused, and nothing of its part remains")
+        return Finding("warehouse: canary, bad row", "failed", f"{rows} rows remained: {error.problem}", _REPORT)
     except IngestError as error:
         return Finding("warehouse: canary, bad row", "failed", error.problem, error.fix)
     return Finding("warehouse: canary, bad row", "failed", "it was dropped, and the load reported success", _REPORT)
@@ -177,7 +181,7 @@ def _rolled_back(engine: Examined, table: sa.Table) -> Finding:
     engine.units.run(unit)
     rows = engine.units.run(lambda session: _count(session, table))
     if rows:
-        return Finding("warehouse: canary, rollback", "failed", f"{rows} rows stayed after a rollback", _REPORT)
+        return Finding("warehouse: canary, rollback", "failed", f"{rows} rows remained after a rollback", _REPORT)
     return Finding("warehouse: canary, rollback", "ok", "a bulk load that is rolled back leaves nothing")
 
 

@@ -102,7 +102,7 @@ def _rows(feed: Feed, staged: Sequence[Staged]) -> list[Values]:
     promised = sum(part.rows for part in staged)
     if len(rows) != promised:
         raise DataError(
-            f"{promised} rows of {feed.name} were handed on, but {len(rows)} are there", fix="Load it again"
+            f"{promised} rows of {feed.name} were passed on, but {len(rows)} are there", fix="Load it again"
         )
     return rows
 
@@ -239,7 +239,7 @@ def _write(session: MSSQLSession, batch: Text, merged: int, run: Run, locking: L
     except Exception as error:
         if errors.number(error) != _THROWN:
             raise
-        raise DataError(f"a row of {run.feed} that was to change is not there just once", fix=TWICE) from error
+        raise DataError(f"a row of {run.feed} that should change does not exist exactly once", fix=TWICE) from error
     locking.check(taken)
     return bool(now_merged == merged)
 

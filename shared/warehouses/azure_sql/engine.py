@@ -106,7 +106,8 @@ class AzureSQL:
         if taken in (-2, -3):  # cancelled, or the victim of a deadlock
             raise Again(f"the lock on {name} was not granted ({taken})")
         raise ConfigError(
-            f"the lock on {name} cannot be asked for ({taken})", fix="Let the app's user execute sp_getapplock"
+            f"the lock on {name} could not be requested ({taken})",
+            fix="Grant the app's user the right to execute sp_getapplock",
         )
 
     # -- loading

@@ -37,7 +37,7 @@ _FIXES: Mapping[int, str] = {
     40615: "Let this address through the server's firewall",
     40914: "Let this subnet through the server's virtual network rules",
     4060: "Check the database's name, and that the user exists in it",
-    40544: "Free some space, or raise the database's largest size",
+    40544: "Free some space, or raise the maximum size of the database",
     4834: "Grant ADMINISTER DATABASE BULK OPERATIONS (sluice sql setup)",
     4860: "Check STAGING_URL against the data source's location: they must be the same container",
     4861: "Let the server read the staging container: role Storage Blob Data Reader for its identity, or a SAS",
@@ -47,7 +47,7 @@ _FIXES: Mapping[int, str] = {
     2705: "Rename one of the two columns at the source",
     12703: "Create the external data source, and name it in STAGING_DATA_SOURCE (sluice sql setup)",
     12704: "Correct the location of the external data source (sluice sql setup)",
-    12705: "Make the data source again with TYPE = BLOB_STORAGE (sluice sql setup)",
+    12705: "Create the data source again with TYPE = BLOB_STORAGE (sluice sql setup)",
     13823: "Grant REFERENCES on the credential (sluice sql setup)",
     15151: "Run sluice sql setup: the data source or its credential is missing, or may not be used",
 }
@@ -130,7 +130,7 @@ def _general_fix(code: int) -> str:
         return "Load less at once (SLICE_ROWS), or scale the database up"
     if code in _RIGHTS:
         return "Give the app's user its rights (sluice sql setup)"
-    return "Run sluice doctor: it tries the whole way step by step"
+    return "Run sluice doctor: it checks every step"
 
 
 def _line(error: Exception) -> str:

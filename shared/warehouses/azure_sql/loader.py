@@ -129,7 +129,7 @@ class StagingLoader:
             return batch
         is_text = pa.types.is_string(column.type)
         over = pc.fill_null(pc.greater(utf16_units(column) if is_text else pc.binary_length(column), most), False)
-        reason = f"more than {most} {'characters' if is_text else 'bytes'}, which no key on SQL Server holds"
+        reason = f"more than {most} {'characters' if is_text else 'bytes'}, which no key on SQL Server can hold"
         for row in pc.indices_nonzero(over).to_pylist():
             self.refuse(RefusedRow(batch.slice(row, 1), name, Code.KEY_TOO_LONG, reason))
         return batch.filter(pc.invert(over))
@@ -139,7 +139,7 @@ class StagingLoader:
         if len(self.refused) > _MOST_REFUSED:
             raise DataError(
                 f"the server refuses more than {_MOST_REFUSED} rows, the last one says: {one.reason}",
-                fix="Mend the export, or the type of that column in the catalog",
+                fix="Correct the export, or the type of that column in the catalog",
             )
 
     # -- array: parameters in bulk

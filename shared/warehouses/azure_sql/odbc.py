@@ -90,7 +90,7 @@ def address(url: str) -> Address:
     told = options.get("authentication", "SqlPassword" if password else "ActiveDirectoryDefault")
     if told.lower() not in _SIGN_INS:
         known = ", ".join(dict.fromkeys(_SIGN_INS.values()))
-        raise ConfigError(f"WAREHOUSE_URL asks for authentication {told}", fix=f"Choose one of {known}")
+        raise ConfigError(f"WAREHOUSE_URL has unknown authentication {told}", fix=f"Choose one of {known}")
     sign_in = _SIGN_INS[told.lower()]
     if sign_in == "SqlPassword" and not (user and password):
         raise ConfigError("WAREHOUSE_URL has no user or no password", fix=_FORM)

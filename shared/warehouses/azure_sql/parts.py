@@ -307,7 +307,7 @@ def _translated(error: AzureError, where: str) -> IngestError:
     said = str(code or status or type(error).__name__)
     if status is None or status in _PASSING or code in _OVERTAKEN or status >= 500:
         return TransientError(f"{where} cannot be written to or read now ({said})", fix="Try again")
-    return ConfigError(f"{where} refuses ({said})", fix="Look the code up among the error codes of Blob Storage")
+    return ConfigError(f"{where} refuses ({said})", fix="Look up the code in the error codes of Blob Storage")
 
 
 _PASSING = (408, 409, 429)

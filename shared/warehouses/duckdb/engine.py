@@ -162,7 +162,7 @@ class DuckDBWarehouse:
 
     def examine(self) -> Iterator[Finding]:
         if not self._path.exists():
-            yield Finding("warehouse", "ok", f"{self._path} will be made by the first load")
+            yield Finding("warehouse", "ok", f"{self._path} will be created by the first load")
             return
         with self._session() as session:
             runs = len(ingest.runs(session, None, None))

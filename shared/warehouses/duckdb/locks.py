@@ -37,7 +37,7 @@ class StagingLocks:
             lock.acquire(timeout=self._timeout)
         except filelock.Timeout as error:
             raise TransientError(
-                f"another process has been loading the same for {self._timeout:g} s",
+                f"another process has been loading the same work item for {self._timeout:g} s",
                 fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
             ) from error
         self._held[slot] = lock

@@ -161,10 +161,10 @@ def translated() -> Iterator[None]:
         raise
     except duckdb.OutOfMemoryException as error:
         raise ConfigError(
-            f"the merge needs more memory than it may have: {_line(error)}", fix="Raise WAREHOUSE_MEMORY"
+            f"the merge needs more memory than WAREHOUSE_MEMORY allows: {_line(error)}", fix="Raise WAREHOUSE_MEMORY"
         ) from error
     except duckdb.TransactionException as error:
-        raise TransientError(f"another merge got in between: {_line(error)}", fix="Try again") from error
+        raise TransientError(f"another merge interfered: {_line(error)}", fix="Try again") from error
     except duckdb.IOException as error:
         if "not a valid DuckDB database" in str(error):
             raise ConfigError(_line(error).rstrip("!"), fix="Name another file in WAREHOUSE_URL") from error
@@ -173,7 +173,9 @@ def translated() -> Iterator[None]:
             fix="Check disk space and rights, then try again",
         ) from error
     except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
-        raise DataError(f"the warehouse refused a value: {_line(error)}", fix="Look at the file's types") from error
+        raise DataError(
+            f"the warehouse refused a value: {_line(error)}", fix="Check the column types of the file"
+        ) from error
 
 
 def _line(error: Exception) -> str:

@@ -13,7 +13,7 @@ from shared.model import OUTCOMES, Feed, Run, from_text, with_note
 from shared.warehouses.merge import ingest
 from shared.warehouses.merge.changes import Rules
 
-TWICE = "Look for rows with the same key in its table: something other than Sluice writes to it"
+TWICE = "Find rows with the same key in its table: something other than Sluice writes to it"
 
 
 def overtaking(run: Run) -> sa.Select[Any]:

@@ -85,7 +85,7 @@ class Merge:
         if found != promised:
             raise TransientError(  # nothing is wrong with the data
                 f"{promised} rows of {self._feed.name} were staged, but {found} are there",
-                fix="Another process may be doing the same run: load it again when that is done",
+                fix="Another process may be doing the same run: load it again when that process is done",
             )
 
     def _bring_in(self) -> tuple[dict[str, int], list[Change]]:
@@ -205,7 +205,7 @@ class Merge:
         if several:
             raise DataError(
                 f"the outcomes of {self._feed.name} do not add up to {self._run.read} rows: "
-                f"{several} rows of its table have a key that another row has",
+                f"{several} rows of its table have the same key as another row",
                 fix=TWICE,
             )
 
@@ -338,7 +338,7 @@ def _together(parts: Sequence[sa.FromClause]) -> sa.FromClause:
 
 def _expect(touched: int, counted: int, feed: Feed) -> None:
     if touched != counted:
-        raise DataError(f"{counted} rows of {feed.name} were to change, but {touched} did", fix=TWICE)
+        raise DataError(f"{counted} rows of {feed.name} should have changed, but {touched} did", fix=TWICE)
 
 
 def _outcome_is(found: sa.Table, *outcomes: str) -> sa.ColumnElement[bool]:

@@ -103,7 +103,7 @@ class Postgres:
             session.execute("SELECT pg_advisory_xact_lock($1)", _lock_number(name))
         except errors.LockNotAvailable as error:
             raise TransientError(
-                f"another session has been busy with {name} for {self._timeout:g} s",
+                f"another session has held {name} for {self._timeout:g} s",
                 fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
             ) from error
 
@@ -229,7 +229,7 @@ def _address(url: str) -> dict[str, Any]:
         raise ConfigError("WAREHOUSE_URL cannot be read", fix=_HOW) from None
     odd = re.search(r"[^\w.:,%/-]", str(told.get("host", ""))) or re.search(r"[^\d,]", str(told.get("port", "")))
     if odd or not told.get("dbname") or re.search(r"[@/]", str(told["dbname"])):
-        raise ConfigError("WAREHOUSE_URL names no host and database that can be told apart", fix=_HOW)
+        raise ConfigError("WAREHOUSE_URL does not name a host and a database", fix=_HOW)
     return {**_DEFAULTS, **told, "client_encoding": "UTF8"}
 
 

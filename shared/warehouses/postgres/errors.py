@@ -21,23 +21,23 @@ _REFUSED = re.compile(
     r"|no password supplied|invalid \w+ value|certificate|authentication method",
     re.IGNORECASE | re.DOTALL,
 )
-_LATER = "Try again; if it stays, check that the server runs and that WAREHOUSE_URL names its host and port"
-_MORE = "Check user, password, host and database in WAREHOUSE_URL, and that the server lets this machine in"
-_TWICE = "Look for rows with the same key in its table: something other than Sluice writes to it"
+_LATER = "Try again; if it fails again, check that the server runs and that WAREHOUSE_URL names its host and port"
+_MORE = "Check user, password, host and database in WAREHOUSE_URL, and that the server allows this machine"
+_TWICE = "Find rows with the same key in its table: something other than Sluice writes to it"
 _VIEWS = "Drop what depends on that column, load, and create it again"
 _REFUSALS: tuple[tuple[str, type[IngestError], str, str], ...] = (
     ("28", ConfigError, "the warehouse cannot be opened", _MORE),
     ("3D", ConfigError, "the warehouse cannot be opened", _MORE),
-    ("42501", ConfigError, "the user of WAREHOUSE_URL may not do that", "Grant it CREATE on the database and schemas"),
-    ("25006", ConfigError, "the server only lets us read", "Name the primary server in WAREHOUSE_URL"),
-    ("57014", TransientError, "somebody cancelled it", "Try again"),
-    ("53", TransientError, "the server is out of room", "Make room on it, then try again"),
-    ("0A000", DataError, "the table cannot take what comes", _VIEWS),
-    ("2BP01", DataError, "the table cannot take what comes", _VIEWS),
+    ("42501", ConfigError, "the user of WAREHOUSE_URL lacks a right", "Grant it CREATE on the database and schemas"),
+    ("25006", ConfigError, "the server is read-only", "Name the primary server in WAREHOUSE_URL"),
+    ("57014", TransientError, "the statement was cancelled", "Try again"),
+    ("53", TransientError, "the server has no disk space left", "Free some disk space there, then try again"),
+    ("0A000", DataError, "the table cannot hold the incoming rows", _VIEWS),
+    ("2BP01", DataError, "the table cannot hold the incoming rows", _VIEWS),
     ("21", DataError, "the warehouse refused the rows", _TWICE),
     ("23", DataError, "the warehouse refused the rows", _TWICE),
-    ("22", DataError, "the warehouse refused a value", "Look at the file's types"),
-    ("54", DataError, "the warehouse refused a value", "Look at the file's types"),
+    ("22", DataError, "the warehouse refused a value", "Check the column types of the file"),
+    ("54", DataError, "the warehouse refused a value", "Check the column types of the file"),
 )
 """By the beginning of SQLSTATE."""
 
@@ -72,18 +72,19 @@ def translated(lock_timeout: float) -> Iterator[None]:
 def _in_words(error: psycopg.Error, lock_timeout: float) -> IngestError | None:
     state, said = error.sqlstate or "", line(error)
     if passes(error):
-        return TransientError(f"the warehouse is away or busy: {said}", fix=_LATER)
+        return TransientError(f"the warehouse is unavailable or busy: {said}", fix=_LATER)
     if not state:
         refused = isinstance(error, psycopg.OperationalError)
         return ConfigError(f"the warehouse cannot be opened: {said}", fix=_MORE) if refused else None
     if isinstance(error, errors.LockNotAvailable):
         return TransientError(
-            f"another session has held what this one needs for {lock_timeout:g} s",
+            f"another session has held a lock that this one needs for {lock_timeout:g} s",
             fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
         )
     if isinstance(error, errors.UndefinedTable) and '"staging.' in said:
         return TransientError(
-            f"what was staged is gone: {said}", fix="Another process that loads the same has tidied up; load it again"
+            f"the staged rows no longer exist: {said}",
+            fix="Another process that loads the same work item has dropped it; load it again",
         )
     return _refusal(state, said)
 

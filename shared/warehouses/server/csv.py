@@ -74,7 +74,7 @@ def _written(array: Any) -> Any:
 
 def _text(array: Any) -> Any:
     if b"\0" in _apart(array)[1]:
-        raise DataError("text with a NUL character cannot be staged", fix="Remove it where the text comes from")
+        raise DataError("text with a NUL character cannot be staged", fix="Remove it at the source")
     return array
 
 
@@ -102,9 +102,7 @@ def _instants(array: Any) -> Any:
     length = len("YYYY-MM-DDThh:mm:ss") if array.type.unit == "s" else len("YYYY-MM-DDThh:mm:ss.ffffff")
     count = len(whole) - whole.null_count
     if len(data) != count * length:
-        raise DataError(
-            "a moment outside the years 0 to 9999 cannot be staged", fix="Have the export write NULL for it"
-        )
+        raise DataError("a time outside the years 0 to 9999 cannot be staged", fix="Export NULL instead of it")
     text = bytearray(data)
     text[len("YYYY-MM-DD") :: length] = b"T" * count
     valid, offsets, _ = whole.buffers()
@@ -125,7 +123,7 @@ def _number(array: Any) -> Any:
     if pa.types.is_boolean(array.type):
         return array.cast(pa.int8())  # as true and false they are refused with 4864
     if pa.types.is_floating(array.type) and pc.all(pc.is_finite(array)).as_py() is False:
-        raise DataError("NaN or infinity cannot be staged", fix="Have the export write NULL for it")
+        raise DataError("NaN or infinity cannot be staged", fix="Export NULL instead of it")
     return array
 
 

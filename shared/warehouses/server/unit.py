@@ -11,7 +11,7 @@ from shared.remote import RetryPolicy
 from shared.warehouses.server.pool import ConnectionPool
 
 S = TypeVar("S")
-S_co = TypeVar("S_co", covariant=True)
+_S_co = TypeVar("_S_co", covariant=True)
 T = TypeVar("T")
 
 
@@ -19,10 +19,10 @@ class Rollback(Exception):  # noqa: N818 - not an error: how a unit says that no
     """Raised in a unit to end its transaction without keeping anything. Its first argument is the unit's result."""
 
 
-class Transactions(Protocol[S_co]):
+class Transactions(Protocol[_S_co]):
     """What each server does its own way."""
 
-    def session(self, connection: Any) -> S_co:
+    def session(self, connection: Any) -> _S_co:
         """*connection* as a session for the shared SQL, without a transaction yet."""
         ...
 

@@ -151,7 +151,7 @@ class ServerWarehouse:
             for refused in self._engine.load(plan.feed, table, inline.read(part.inline)).refused:
                 raise DataError(
                     f"the server refuses a row of {plan.feed.name}: {refused.reason}",
-                    fix="Load it with WAREHOUSE_LOADER=array, which sets such rows aside one by one",
+                    fix="Load it with WAREHOUSE_LOADER=array, which rejects such rows one by one",
                 )
 
     def record(self, run: Run) -> None:

@@ -10,7 +10,7 @@ import pytest
 from shared.errors import ConfigError
 from shared.pipeline.folder import LoadOptions
 from shared.sources.exports.choice import Export, load_plans, one_client
-from tests.exports import Clock, export_path, open_test_app, write_parquet
+from tests.exports import Clock, export_path, load_exports, open_test_app, write_parquet
 
 NEWEST_DAY = dt.datetime(2026, 2, 9, tzinfo=dt.UTC)
 
@@ -154,7 +154,7 @@ def write_export(root, kind, day, *rows, table="location", client="Acme"):
 
 
 def load(app, root, **options):
-    return list(app.load(str(root), LoadOptions(system="coolr", **options)))
+    return list(load_exports(app, str(root), LoadOptions(system="coolr", **options)))
 
 
 def outcomes(results):

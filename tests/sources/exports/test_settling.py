@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from shared.pipeline.folder import LoadOptions
-from tests.exports import Clock, open_test_app, write_parquet
+from tests.exports import Clock, load_exports, open_test_app, write_parquet
 
 CATALOG = """
 [system]
@@ -40,13 +40,13 @@ def _dump(tmp_path, stamp, ids, *, arrived):
 def test_absences_count_once_a_folder_has_settled(app, clock, tmp_path):
     """Loaded too early it is a delta; loaded again later, it is the full it is, though its files are known."""
     before = clock.now
-    list(app.load(_dump(tmp_path, "20260201", [1, 2, 3], arrived=before), LoadOptions(kind="full")))
+    list(load_exports(app, _dump(tmp_path, "20260201", [1, 2, 3], arrived=before), LoadOptions(kind="full")))
     folder = _dump(tmp_path, "20260202", [1, 2], arrived=before)
 
-    (early,) = app.load(folder, LoadOptions())
+    (early,) = load_exports(app, folder, LoadOptions())
     clock.forward(minutes=20)
-    (later,) = app.load(folder, LoadOptions())
-    (again,) = app.load(folder, LoadOptions())
+    (later,) = load_exports(app, folder, LoadOptions())
+    (again,) = load_exports(app, folder, LoadOptions())
 
     assert (False, 0) == (early.run.complete, early.run.absent)
     assert "part files may still be arriving" in early.run.note

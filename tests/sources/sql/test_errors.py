@@ -36,7 +36,7 @@ def test_a_slice_whose_server_dies_can_be_read_again(private_table):
     first = next(reading).num_rows
     private_table.server.kill()
     with pytest.raises(
-        TransientError, match=r"refuses connections|is unavailable or busy|connection to .* broke"
+        TransientError, match=r"refuses connections|is unavailable or busy|connection to .* was lost"
     ) as caught:
         next(reading)
     private_table.server.start()

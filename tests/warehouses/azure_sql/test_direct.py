@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from shared.app import App
 from shared.errors import ConfigError, DataError, TransientError
 from shared.model import OUTCOMES, Feed, Plan, Run, Staged, from_json, from_text
-from shared.pipeline.folder import LoadOptions
+from shared.pipeline.folder import LoadOptions, exports_source
 from shared.pipeline.runner import RunOptions
 from shared.warehouses import Limits, Merged
 from shared.warehouses.azure_sql import direct, odbc
@@ -471,7 +471,7 @@ class Publishing:
         (work,) = [export_unit(offer, store) for offer in offers]
         run = verbs.run_for(f"shop.{file.stem}", work, self.app.ledger, "2026-02-24T12:00:00.000000")
         assert run is not None
-        source = self.app.source(store)
+        source = exports_source(store, self.app.settings)
         self.plan: Plan = self.app.runner.plan(run, work, source)
         self.staged = [self.app.runner.stage(self.plan, part, source) for part in self.plan.slices]
 

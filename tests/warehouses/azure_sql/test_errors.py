@@ -384,7 +384,7 @@ def _lose_commit_of_merge(server, code):
         (-1, TransientError, "another merge into shop.item has been running", 1),
         (-2, TransientError, r"not granted \(-2\)", 5),
         (-3, TransientError, r"not granted \(-3\)", 5),
-        (-999, ConfigError, r"cannot be asked for \(-999\)", 1),
+        (-999, ConfigError, r"could not be requested \(-999\)", 1),
     ],
 )
 def test_lock_that_is_not_granted_is_told(engine, server, result, kind, words, tries):

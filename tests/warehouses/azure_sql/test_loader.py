@@ -35,6 +35,7 @@ from shared.warehouses.azure_sql.loader import choose
 from shared.warehouses.azure_sql.staged_form import as_merged
 from shared.warehouses.merge import ddl, shape
 from shared.warehouses.server.warehouse import STAGING, ServerWarehouse
+from tests.exports import doctor_findings
 from tests.servers import free_port, odbc
 from tests.standins.tsql import cursor, errors
 from tests.standins.tsql import engine as stand_in
@@ -720,8 +721,8 @@ def test_looking_leaves_no_connection_open(bay, server, tmp_path):
         "rejects": lambda: list(case.app.warehouse.rejects("shop.item")),
         "the first reject alone": lambda: next(iter(case.app.warehouse.rejects("shop.item"))),
         "profile": lambda: case.app.warehouse.profile(case.feed()),
-        "doctor": lambda: list(case.app.examine(None)),
-        "the first check alone": lambda: next(iter(case.app.examine(None))),
+        "doctor": lambda: list(doctor_findings(case.app)),
+        "the first check alone": lambda: next(iter(doctor_findings(case.app))),
     }
     for name, look in looks.items():
         look()

@@ -20,7 +20,7 @@ from shared.model import OUTCOMES, Column
 from shared.pipeline.folder import LoadOptions
 from shared.settings import Settings
 from shared.warehouses import open_warehouse
-from tests.exports import export_path, open_test_app, write_parquet
+from tests.exports import export_path, load_exports, open_test_app, write_parquet
 from tests.suites.warehouse_suite import WarehouseSuite
 
 SCHEMA = pa.schema(
@@ -47,7 +47,7 @@ def export(folder, kind, number, *rows):
 
 
 def load(app, file, **options):
-    (result,) = app.load(str(file.parent), LoadOptions(system="coolr", kind=_kind(file), **options))
+    (result,) = load_exports(app, str(file.parent), LoadOptions(system="coolr", kind=_kind(file), **options))
     return result
 
 
@@ -261,7 +261,7 @@ def test_key_that_is_there_twice_is_refused(app, full, file, tmp_path, twin, bes
     result = load(app, export(tmp_path, "delta", 6, *rows))
 
     assert result.failed
-    assert "Look for rows with the same key in its table" in result.run.error
+    assert "Find rows with the same key in its table" in result.run.error
     assert before == select(file, "FROM coolr.location ORDER BY ALL")
 
 

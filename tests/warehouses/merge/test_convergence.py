@@ -27,7 +27,7 @@ from shared.pipeline.folder import LoadOptions
 from shared.warehouses.duckdb.engine import DuckDBWarehouse
 from shared.warehouses.merge.session import Session
 from shared.warehouses.server.warehouse import ServerWarehouse
-from tests.exports import START, Clock, export_path, open_test_app, write_parquet
+from tests.exports import START, Clock, export_path, load_exports, open_test_app, write_parquet
 from tests.standins.fakes import Calls, Watched
 from tests.warehouses.merge.reference_model import BY, DELETED, FIRST, SYNCED, Export, Rules, Table
 
@@ -152,13 +152,13 @@ class Bench:
         }
         app = replace(self.app, **watched)
         try:
-            (result,) = app.load(root, options)
+            (result,) = load_exports(app, root, options)
         except TransientError:
             result = None
         if calls.lost:
             tell(event, f"lost {calls.lost.split(',')[1]}")
             # What is not in the ledger has not happened, and is to be repeated still; what is there is done.
-            (result,) = app.load(root, replace(options, again=not calls.done("commit")))
+            (result,) = load_exports(app, root, replace(options, again=not calls.done("commit")))
         assert result is not None
         return result.run or self.app.warehouse.runs("coolr.item", limit=1)[0]
 

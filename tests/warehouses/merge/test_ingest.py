@@ -14,7 +14,7 @@ import pytest
 from shared.errors import ConfigError
 from shared.model import Column, Run
 from shared.pipeline.folder import LoadOptions
-from tests.exports import Clock, export_path, open_test_app, write_parquet
+from tests.exports import Clock, export_path, load_exports, open_test_app, write_parquet
 
 FIRST_VERSION = """
     CREATE SCHEMA ingest;
@@ -115,7 +115,7 @@ def test_load_goes_on_where_the_first_version_stopped(app, first_version, tmp_pa
     """Rows and history are built upon, and FirstSyncAt is what it was."""
     delta(tmp_path)
 
-    (result,) = app.load(str(tmp_path / "exports"), LoadOptions(system="coolr"))
+    (result,) = load_exports(app, str(tmp_path / "exports"), LoadOptions(system="coolr"))
 
     assert ("done", 1, 1) == (result.run.status, result.run.updated, result.run.inserted)
     assert [result.run, FIRST_RUN] == app.warehouse.runs("coolr.location")
@@ -131,7 +131,7 @@ def test_runs_of_both_versions_have_the_new_column(app, first_version, tmp_path)
     full = export_path(tmp_path / "exports", "full", "latest", "Location")
     delta(tmp_path).rename(_folder_of(full))
 
-    (result,) = app.load(str(tmp_path / "exports"), LoadOptions(system="coolr"))
+    (result,) = load_exports(app, str(tmp_path / "exports"), LoadOptions(system="coolr"))
 
     assert result.run.note.startswith("merged as a delta")
     assert [result.run.note, None] == [run.note for run in app.warehouse.runs()]

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import mssql, postgresql
 
 from shared.pipeline.folder import LoadOptions
 from shared.warehouses.duckdb.session import DuckDBSession
-from tests.exports import export_path, open_test_app, write_parquet
+from tests.exports import export_path, load_exports, open_test_app, write_parquet
 
 DIALECTS = {"mssql": mssql.dialect(), "postgresql": postgresql.dialect()}
 HOSTILE = (
@@ -64,7 +64,7 @@ def recording():
 
 
 def load(app, path, kind):
-    (result,) = app.load(str(path), LoadOptions(system="coolr", kind=kind))
+    (result,) = load_exports(app, str(path), LoadOptions(system="coolr", kind=kind))
     assert result.run.error is None
     return result.run
 
@@ -92,7 +92,7 @@ def said(folder):
         load(app, export(folder, "delta", "20260203", 3, 99, name="Cy"), "delta")
         load(app, export(folder, "delta", "20260207", None, *range(30, 50), extra="Extra"), "delta")
         dry = export(folder, "delta", "20260208", 2)
-        list(app.load(str(dry), LoadOptions(system="coolr", kind="delta", dry_run=True)))
+        list(load_exports(app, str(dry), LoadOptions(system="coolr", kind="delta", dry_run=True)))
         list(app.warehouse.rejects("coolr.location"))
         app.warehouse.profile(app.systems["coolr"].feed("location", LOCATIONS.names))
     return statements

@@ -1,0 +1,216 @@
+"""What a catalog file may hold, section by section: the value of each key, and what is allowed for it.
+
+By hand, in tables of rules: pydantic took as many lines, and 0.15 s of every start.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from shared.contract import types as column_types
+from shared.contract.cursor import CURSOR_TYPES
+from shared.errors import ConfigError
+from shared.settings import zone
+from shared.sources import KINDS
+
+_SYSTEM_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_RESERVED = ("information_schema", "ingest", "temp")
+_LONGEST_TABLE = 63 - len("_active")
+
+
+class Rule(NamedTuple):
+    """The rule of one key."""
+
+    allowed: str
+    """What a value must be; an error repeats it."""
+    read: Callable[[Any], Any]
+    """The value as the catalog keeps it. ValueError or ConfigError if it is not allowed."""
+    required: bool = False
+
+
+def read_section(entry: str, section: Any, rules: Mapping[str, Rule], problems: list[str]) -> dict[str, Any]:
+    """The values of a section whose name in errors is *entry*; what is wrong is added to *problems* and left out."""
+    if not isinstance(section, dict):
+        problems.append(f"{entry} must be a table, not {section!r}")
+        return {}
+    unknown = [name for name in section if name not in rules]
+    known = ", ".join(sorted(rules))
+    problems += [f"{entry}: {name!r} is not known here; known are {known}" for name in unknown]
+    found: dict[str, Any] = {}
+    for name, rule in rules.items():
+        if name in section or rule.required:
+            try:
+                found[name] = rule.read(section.get(name))
+            except (ValueError, ConfigError):
+                problems.append(f"{entry}: {name} must be {rule.allowed}, not {section.get(name)!r}")
+    return found
+
+
+# -- values
+
+
+def _require(condition: object) -> None:
+    if not condition:
+        raise ValueError
+
+
+def _text(value: Any) -> str:
+    _require(isinstance(value, str) and value)
+    return str(value)
+
+
+def _section(value: Any) -> dict[str, Any]:
+    _require(isinstance(value, dict))
+    return dict(value)
+
+
+def _number(value: Any) -> float:
+    _require(isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
+    return float(value)
+
+
+def _system_name(value: Any) -> str:
+    name = _text(value)
+    _require(_SYSTEM_NAME.fullmatch(name) and name not in _RESERVED)
+    return name
+
+
+def _source(value: Any) -> str:
+    _require(value in KINDS)
+    return str(value)
+
+
+def _distinct(names: Collection[str]) -> None:
+    _require(len({name.casefold() for name in names}) == len(names))
+
+
+def _keys(value: Any) -> tuple[str, ...]:
+    _require(isinstance(value, list) and value)
+    names = tuple(map(_text, value))
+    _distinct(names)
+    for name in names:
+        try:
+            name.format(table="")
+        except LookupError as error:
+            raise ValueError from error
+    return names
+
+
+def _column(value: Any) -> str | None:
+    return None if value is False else _text(value)
+
+
+def _types(value: Any) -> dict[str, str]:
+    found = {column: column_types.parse(_text(kind)) for column, kind in _section(value).items()}
+    _distinct(found)
+    return found
+
+
+def _deletes(value: Any) -> str:
+    _require(value in ("soft", "hard"))
+    return str(value)
+
+
+def _share(value: Any) -> float:
+    share = _number(value)
+    _require(0 <= share <= 1)
+    return share
+
+
+def _seconds(value: Any) -> int:
+    _require(isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+    return int(value)
+
+
+def _schedule(value: Any) -> str:
+    from cronsim import CronSim, CronSimError
+
+    try:
+        CronSim(_text(value), dt.datetime(2000, 1, 1, tzinfo=dt.UTC))
+    except CronSimError as error:
+        raise ValueError from error
+    return str(value)
+
+
+def _hours(value: Any) -> float | None:
+    if value is False:
+        return None
+    hours = _number(value)
+    _require(hours > 0)
+    return hours
+
+
+# -- sections
+
+FILE = {
+    "system": Rule("a table", _section, required=True),
+    **{name: Rule("a table", _section) for name in ("defaults", "undeclared", "tables")},
+}
+SYSTEM = {
+    "name": Rule(
+        f"a text that can name a schema: a-z, 0-9 and _, and none of {', '.join(_RESERVED)}",
+        _system_name,
+        required=True,
+    ),
+    "source": Rule(f"one of {', '.join(KINDS)}", _source, required=True),
+    "client": Rule("a text", _text),
+}
+OPTIONS = {
+    "keys": Rule("a list of column names, each once; {table} is the only placeholder", _keys),
+    "cursor": Rule("a column name, or false for none", _column),
+    "deleted": Rule("a column name, or false for none", _column),
+    "types": Rule(
+        "a table of columns, each once, with their types"
+        f" ({', '.join(column_types.SIMPLE)} or decimal(p,s) with p up to 38)",
+        _types,
+    ),
+    "timezone": Rule("an IANA name such as Europe/Amsterdam", lambda value: zone(_text(value))),
+    "deletes": Rule("'soft' or 'hard'", _deletes),
+    "max_reject_share": Rule("a number from 0 to 1", _share),
+    "max_delete_share": Rule("a number from 0 to 1", _share),
+    "overlap_seconds": Rule("a whole number of seconds", _seconds),
+    "schedule": Rule("a cron expression of five fields, such as '*/15 * * * *'", _schedule),
+    "max_age_hours": Rule("a number of hours above 0, or false for none", _hours),
+}
+"""Of a feed; ``false`` undoes a default."""
+
+
+# -- values together
+
+
+def check_table_name(table: str) -> None:
+    """ConfigError unless *table* can name a table, and its ``_active`` view, on every engine."""
+    size = len(table.encode())
+    if not table.strip() or size > _LONGEST_TABLE or "\0" in table:
+        raise ConfigError(f"{table[:80]!r} ({size} bytes) cannot name a table", fix=f"Use 1 to {_LONGEST_TABLE} bytes")
+    if table.casefold().endswith("_active"):
+        raise ConfigError(
+            f"{table!r} is named like the view of active rows", fix="Use a name that does not end in _active"
+        )
+
+
+def table_problems(entry: str, table: str) -> Iterator[str]:
+    """What is wrong with the name of a declared table."""
+    try:
+        check_table_name(table)
+    except ConfigError as error:
+        yield f"{entry}: {error.problem}"
+    if table != table.lower():
+        yield f"{entry}: write the table's name in lower case: {table.lower()!r}"
+
+
+def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with *options* of a feed together, each of which is right by itself."""
+    keys, cursor, flag = options.get("keys", ()), options.get("cursor"), options.get("deleted")
+    if not keys:
+        yield f"{entry}: it has no keys"
+    if flag and flag.casefold() in {column.casefold() for column in (*keys, cursor) if column}:
+        yield f"{entry}: {flag!r} cannot be the deletion flag and a key or the cursor"
+    kind = {column.casefold(): kind for column, kind in options["types"].items()}.get((cursor or "").casefold())
+    if kind and kind.partition("(")[0] not in CURSOR_TYPES:
+        yield f"{entry}: cursor {cursor!r} has type {kind}, which cannot be ordered"

@@ -1,0 +1,76 @@
+"""The commands of whoever sets Sluice up: check everything, prepare the database."""
+
+from __future__ import annotations
+
+import sys
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from shared.cli import options, output
+
+if TYPE_CHECKING:
+    from shared.model import Finding
+
+
+@click.command()
+@click.argument("location", required=False, metavar="[FOLDER_OR_URL]")
+@options.as_json
+def doctor(location: str | None, as_json: bool) -> None:
+    """Check everything a load needs, and say how to fix it.
+
+    With a location, check its exports too.
+    """
+    from shared.pipeline.checks import run_check
+
+    found = []
+    for one in run_check("settings", lambda: _findings(location)):
+        found.append(one)
+        if not as_json:
+            output.print_finding(one)
+    if as_json:
+        output.print_json(asdict(one) for one in found)
+    if any(one.status == "failed" for one in found):
+        sys.exit(1)
+
+
+def _findings(location: str | None) -> Iterator[Finding]:
+    from shared.app import current
+    from shared.pipeline import checks
+
+    app = current()
+    return checks.doctor(
+        location, settings=app.settings, systems=app.systems, warehouse=app.warehouse, ledger=app.ledger, now=app.now()
+    )
+
+
+@click.group()
+def sql() -> None:
+    """Prepare a database in Azure SQL, once."""
+
+
+@sql.command()
+@click.option("--user", metavar="NAME", help="The app's user: an Entra identity by its display name, or a login.")
+@click.option("--login", is_flag=True, help="NAME is a SQL login, not an Entra identity.")
+@click.option("--apply", "run", is_flag=True, help="Run the script, signed in as WAREHOUSE_URL says.")
+@options.as_json
+def setup(user: str | None, login: bool, run: bool, as_json: bool) -> None:
+    """Print the script that prepares the database.
+
+    It makes the schemas, the access to the staging container, and the app's user with its rights. It may be run again.
+    Secrets are not printed.
+    """
+    from shared.app import current
+    from shared.warehouses.azure_sql import setup as database_setup
+
+    app = current()
+    statements = database_setup.plan(app.settings, tuple(app.systems), user=user, login=login)
+    done = database_setup.apply(app.settings, statements) if run else iter(statements)
+    if as_json:
+        output.print_json({"purpose": one.purpose, "sql": one.shown or one.sql, "applied": run} for one in done)
+        return
+    for one in done:
+        output.print_statement(one.purpose, None if run else one.shown or one.sql)

@@ -1,0 +1,134 @@
+"""The commands that load: exports, corrected rows, the demo; and the one that takes work again."""
+
+from __future__ import annotations
+
+import sys
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shared.cli import options, output, progress
+
+if TYPE_CHECKING:
+    from shared.pipeline.runner import Result
+
+
+@click.command()
+@click.argument("location", metavar="FOLDER_OR_URL")
+@options.choice_of_exports
+@click.option("--exported-at", callback=options.time, metavar="T", help="When it was exported; overrides its path.")
+@click.option("--all", "everything", is_flag=True, help="Also load exports older than the newest full.")
+@click.option("--again", is_flag=True, help="Also load what is loaded already.")
+@click.option("--dry-run", is_flag=True, help="Do the whole merge, show what it would change, and roll it back.")
+@click.option(
+    "--max-delete-share", type=float, callback=options.share, metavar="SHARE",
+    help="Share of the active rows that a full may delete.",
+)  # fmt: skip
+@options.as_json
+def load(location: str, as_json: bool, tables: str, **choice: Any) -> None:
+    """Load the exports in a folder.
+
+    That is one export, or of many the newest full and every delta after it.
+    """
+    from shared.app import current
+    from shared.pipeline import folder
+
+    app = current()
+    results: list[Result] = []
+    try:
+        with progress.shown(quiet=as_json) as shown:
+            for result in folder.load(
+                app.runner, app.settings, location, options.load_options(tables, **choice), shown
+            ):
+                results.append(result)
+    finally:  # what was done before an interruption is done
+        if results or sys.exc_info()[0] is None:
+            output.print_results(results, as_json=as_json)
+    _fail_if_any(results)
+
+
+@click.command()
+@click.argument("feed")
+@click.option("--run", metavar="ID", help="Only those of one run.")
+@click.option("--csv", "as_csv", is_flag=True, help="Write them as CSV, to be corrected for --replay.")
+@click.option(
+    "--replay", type=click.Path(path_type=Path), metavar="FILE", help="Load the corrected rows of such a CSV."
+)
+@options.as_json
+def rejects(feed: str, run: str | None, as_csv: bool, replay: Path | None, as_json: bool) -> None:
+    """Show rejected rows and values, or load corrected ones.
+
+    Each comes with its place, a code and the reason.
+    """
+    from shared.app import current
+    from shared.pipeline import replay as replaying
+    from shared.pipeline.feeds import known_feed
+
+    app = current()
+    known_feed(feed, app.systems, app.warehouse)
+    if replay is not None:
+        if as_csv or run:
+            raise click.UsageError("--replay cannot be combined with --csv or --run")
+        with progress.shown(quiet=as_json) as shown:
+            results = list(replaying.replay(app.runner, feed, replay, shown))
+        output.print_results(results, as_json=as_json)
+        _fail_if_any(results)
+    elif as_csv:
+        replaying.write_rejects(app.warehouse, feed, run, sys.stdout.buffer)
+    elif as_json:
+        output.print_json(app.warehouse.rejects(feed, run))
+    else:
+        output.print_table(app.warehouse.rejects(feed, run))
+
+
+@click.command()
+@click.argument("feed")
+@click.option("--to", required=True, callback=options.time, metavar="T", help="Take again what was exported since.")
+@options.as_json
+def backfill(feed: str, to: str, as_json: bool) -> None:
+    """Forget loads since a time, to take them again.
+
+    The next load of the folder, or the next sync, takes what was exported since then.
+    """
+    from shared.app import current
+    from shared.pipeline import feeds
+
+    app = current()
+    forgotten = feeds.backfill(feed, to, systems=app.systems, history=app.warehouse, ledger=app.ledger)
+    if as_json:
+        output.print_json([asdict(record) for record in forgotten])
+        return
+    output.print_table([{"exported_at": record.exported_at, "file": record.name} for record in forgotten])
+    click.echo(f"{len(forgotten)} to be taken again by the next load of their folder")
+
+
+@click.command()
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to put it all; must not exist yet.")
+@options.as_json
+def demo(folder: Path | None, as_json: bool) -> None:
+    """Make a realistic export, load it, and show what happened.
+
+    It is loaded step by step into a local warehouse of its own.
+    """
+    from shared.cli import demo as script
+
+    steps = script.play(folder)
+    if as_json:
+        output.print_json({"step": s.title, "results": [output.result_record(r) for r in s.results]} for s in steps)
+        return
+    for step in steps:
+        click.secho(f"\n{step.title}", bold=True)
+        click.echo(step.text)
+        output.print_table(step.rows or [output.result_row(result) for result in step.results])
+        for result in step.results:
+            if result.run:
+                output.print_remark(result.table, result.run)
+
+
+def _fail_if_any(results: Sequence[Result]) -> None:
+    if any(result.failed for result in results):
+        sys.exit(1)

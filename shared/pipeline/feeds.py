@@ -1,0 +1,74 @@
+"""The feeds that are declared or have a history: what is known of them, and taking their work again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from shared.catalog import System
+from shared.errors import ConfigError
+from shared.ledger import Ledger
+from shared.model import Feed, FeedName, Json, Record, Run
+from shared.warehouses import History
+
+
+def declared(systems: Mapping[str, System]) -> list[Feed]:
+    """The feeds that the catalog names."""
+    return [feed for system in systems.values() for feed in system.feeds()]
+
+
+def known_feed(name: str, systems: Mapping[str, System], history: History) -> str:
+    """*name* if it is declared or has a history. Otherwise ConfigError, which lists the declared ones."""
+    known = [feed.name for feed in declared(systems)]
+    if name not in known and not history.runs(name, limit=1):
+        raise ConfigError(f"there is no feed {name!r}", fix=f"Write <system>.<table>, such as {', '.join(known)}")
+    return name
+
+
+def overview(systems: Mapping[str, System], history: History, ledger: Ledger) -> list[dict[str, Json]]:
+    """Each feed, declared or with a history: keys, cursor, watermark, last run."""
+    last: dict[str, Run] = {}
+    for run in history.runs(limit=None):
+        last.setdefault(run.feed, run)
+    feeds = {feed.name: feed for feed in declared(systems)}
+    names = dict.fromkeys((*feeds, *sorted(last)))
+    return [_about(name, feeds.get(name), last.get(name), ledger.watermark(name).value) for name in names]
+
+
+def backfill(
+    feed: str, to: str, *, systems: Mapping[str, System], history: History, ledger: Ledger
+) -> list[Record]:  # fmt: skip
+    """Forget that work exported at or after *to* (text of records) is done, and return it: the next load takes it.
+
+    The watermark of a pull feed is set back to *to* if it is beyond, so that the next sync reads from there.
+    """
+    system = systems.get(FeedName.parse(known_feed(feed, systems, history)).system)
+    if system is not None and system.pulled:
+        _rewind(feed, to, ledger)
+    return ledger.forget(feed, to)
+
+
+def _rewind(feed: str, to: str, ledger: Ledger) -> None:
+    mark = ledger.watermark(feed)
+    if mark.value is None or mark.type is None:
+        return
+    if mark.type not in ("timestamp", "date"):
+        raise ConfigError(
+            f"{feed} is read by a cursor of type {mark.type}, which cannot be set back to a time",
+            fix="Drop its watermark in the ledger to read everything again",
+        )
+    since = to if mark.type == "timestamp" else to[:10]
+    if since < mark.value:
+        ledger.rewind(feed, replace(mark, value=since))
+
+
+def _about(name: str, feed: Feed | None, last: Run | None, watermark: str | None) -> dict[str, Json]:
+    return {
+        "feed": name,
+        "keys": ", ".join(feed.keys) if feed else "by rule",
+        "cursor": feed.cursor if feed else None,
+        "deleted": feed.deleted if feed else None,
+        "watermark": watermark,
+        "last_run": last.finished if last else None,
+        "status": last.status if last else None,
+    }

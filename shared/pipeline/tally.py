@@ -1,0 +1,97 @@
+"""Count what becomes of the rows of one slice on their way through, and spool what is rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from shared.arrow import arange, pc
+from shared.contract import cursor
+from shared.contract.conform import ROW, Contract, Reject, raw_row
+from shared.model import Feed, Slice
+from shared.warehouses import REJECT_COLUMNS, RefusedRow
+
+REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in REJECT_COLUMNS])
+
+
+class StageCounter:
+    """Conforms the batches of a slice, and counts."""
+
+    def __init__(self, contract: Contract, part: Slice, feed: Feed, rejects: Spool, keys: Spool) -> None:
+        self._contract, self._part, self._feed = contract, part, feed
+        self.rejects, self.keys = rejects, keys
+        self.rejected = self.values_rejected = 0
+        self.high: str | None = None
+        """Highest cursor accepted, as cursor text."""
+
+    def accepted(self, batches: Iterable[pa.RecordBatch], on_rows: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
+        """The rows to stage of each batch; *on_rows* gets how many rows it had."""
+        before = 0
+        for batch in batches:
+            conformed = self._contract.conform(batch, self._part.first_row + before)
+            self._keep(conformed.rejects, before)
+            self.keys.add(conformed.present)
+            self.rejected += conformed.rejected
+            self._raise_cursor(conformed.accepted)
+            before += batch.num_rows
+            on_rows(batch.num_rows)
+            yield conformed.accepted
+
+    def refuse(self, refused: Sequence[RefusedRow]) -> None:
+        """Reject what fits the contract, but not the warehouse."""
+        for one in refused:
+            number = one.row.column(ROW)[0].as_py() - self._part.first_row
+            content = one.row.drop_columns([ROW])
+            self._keep([Reject(number, "row", one.column, one.code, one.reason, raw_row(content, 0))], 0)
+            self.keys.add(content.select(self.keys.schema.names))
+            self.rejected += 1
+
+    def _keep(self, rejects: Sequence[Reject], before: int) -> None:
+        if not rejects:
+            return
+        first = self._part.origin_row + before + 1
+        self.values_rejected += sum(reject.scope == "value" for reject in rejects)
+        rows = [
+            (f"{self._part.origin} row {first + r.row}", r.scope, r.column, r.code, r.reason, r.raw) for r in rejects
+        ]
+        columns: list[pa.Array[Any]] = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
+        self.rejects.add(pa.RecordBatch.from_arrays(columns, schema=REJECTS_SCHEMA))
+
+    def _raise_cursor(self, batch: pa.RecordBatch) -> None:
+        name = self._feed.cursor
+        if name is None or name not in batch.schema.names or not batch.num_rows:
+            return
+        top = pc.max(batch.column(batch.schema.get_field_index(name))).as_py()
+        if top is not None:
+            kind = next(c for c in self._contract.columns if c.name == name).type
+            self.high = cursor.later(kind, self.high, cursor.text(top))
+
+
+class Spool:
+    """Batches to be read once more, in bounded memory: those beyond it are on disk."""
+
+    def __init__(self, file: Any, schema: pa.Schema) -> None:
+        self._file, self.schema = file, schema
+        self._writer = pa.ipc.new_stream(file, schema) if len(schema) else None
+        self.rows = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        if self._writer is not None and batch.num_rows:
+            self._writer.write_batch(batch)
+            self.rows += batch.num_rows
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        if self._writer is not None:
+            self._writer.close()
+            self._file.seek(0)
+            yield from pa.ipc.open_stream(self._file)
+
+    def numbered(self) -> Iterator[pa.RecordBatch]:
+        """The batches with a number for each row in front, as the warehouse stages them."""
+        rows = 0
+        for batch in self:
+            numbers = arange(rows, rows + batch.num_rows)
+            yield pa.RecordBatch.from_arrays([numbers, *batch.columns], names=[ROW, *batch.schema.names])
+            rows += batch.num_rows
