@@ -352,7 +352,7 @@ def test_busy_service_is_asked_again_for_a_bounded_time(url, wire, status):
 )
 def test_refusals_say_what_to_do(monkeypatch, status, code, by, expected):
     """By what the process signs in with."""
-    monkeypatch.setattr(identity, "identity", lambda: "Ada")
+    monkeypatch.setattr(identity, "identity_name", lambda: "Ada")
     client = TableClient.from_connection_string("UseDevelopmentStorage=true", "ledger")
     error = HttpResponseError("no")
     error.status_code, error.error_code = status, code
