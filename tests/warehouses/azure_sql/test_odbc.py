@@ -124,7 +124,7 @@ def test_driver_in_an_address_is_passed_over():
         (url("Timeout=3&x=hunter2", "sa:hunter2@"), "has option timeout, x"),
         (
             url("authentication=ActiveDirectoryPassword", "sa:hunter2@"),
-            "asks for authentication ActiveDirectoryPassword",
+            "has unknown authentication ActiveDirectoryPassword",
         ),
         (url("authentication=SqlPassword"), "has no user or no password"),
         (url("authentication=SqlPassword", "sa@"), "has no user or no password"),
