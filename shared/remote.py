@@ -11,9 +11,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import stamina
 
-from shared.errors import ConfigError, ConflictError, IngestError, TransientError
+from shared.errors import ConfigError, IngestError, TransientError
 from shared.redaction import redact
-from shared.stores import File
 
 T = TypeVar("T")
 Kinds: TypeAlias = tuple[type[Exception], ...]
@@ -115,12 +114,6 @@ def unreachable(error: BaseException, host: str) -> IngestError:
         return RetryLater(f"{host} did not respond in time", fix="Check the network and firewalls, then try again")
     return RetryLater(
         f"the connection to {host} was lost", fix="Try again; if it fails again, check the network and proxies"
-    )
-
-
-def changed(file: File) -> ConflictError:
-    return ConflictError(
-        f"{file.name} changed while it was read", fix="Load it again; its new content is a new work item"
     )
 
 

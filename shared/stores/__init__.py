@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
 
 from shared.azure import storage
-from shared.errors import ConfigError
+from shared.errors import ConfigError, ConflictError
 from shared.settings import Settings
 
 _DEFAULTS = Settings()
@@ -58,6 +58,13 @@ class Store(Protocol):
     def open(self, file: File) -> BinaryIO:
         """The file for ranged reads. ConflictError, now or at a read, once its content is not *file*'s any more."""
         ...
+
+
+def changed(file: File) -> ConflictError:
+    """What a store raises once the content of *file* is not what its listing showed."""
+    return ConflictError(
+        f"{file.name} changed while it was read", fix="Load it again; its new content is a new work item"
+    )
 
 
 def expect(opened: BinaryIO, ranges: Iterable[tuple[int, int]], streams: int) -> None:

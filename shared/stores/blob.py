@@ -12,7 +12,7 @@ from shared.azure import storage
 from shared.azure.refusals import Refusal, explained
 from shared.errors import ConfigError, IngestError
 from shared.settings import Settings
-from shared.stores import File
+from shared.stores import File, changed
 from shared.stores.ranged import Opens
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class BlobStore:
         def explain(error: Exception) -> IngestError:
             refusal = Refusal.of(error, self._place._replace(path=path), right)
             if file is not None and refusal.status in (404, 412):
-                return remote.changed(file)
+                return changed(file)
             if 300 <= (refusal.status or 0) < 400:
                 return ConfigError(
                     f"{refusal.place.url} answers with a redirect ({refusal.status}), which Blob Storage never does",

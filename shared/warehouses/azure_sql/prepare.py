@@ -1,4 +1,4 @@
-"""The one-time script for the database that the settings name: made of them, printed, and run if asked to."""
+"""The one-time script that prepares the database of the settings: printed, or run statement by statement."""
 
 from __future__ import annotations
 
