@@ -1,7 +1,7 @@
-"""What Azure calls, translated into calls of shared and back into answers. Translation only.
+"""The functions of the app: triggers, requests and activities of Azure, translated into calls of shared.
 
-Nothing heavy is imported before a function runs: the host indexes this module at every cold start. Functions that use
-the Durable client are coroutines, and do what blocks in a thread; the steps of jobs are plain functions, which the
+Nothing heavy is imported before a function runs, because the host indexes this module at every cold start. Functions
+that use the Durable client are coroutines and do what blocks in a thread; activities are plain functions, which the
 worker runs in threads of its own.
 """
 
@@ -27,9 +27,9 @@ from shared.settings import trigger_source
 
 if TYPE_CHECKING:
     from shared.app import App
-    from shared.jobs.triggers import Start
+    from shared.jobs.request import Start
     from shared.jobs.watchdog import Instance, Stuck
-    from shared.web.api import Response
+    from shared.web.responses import Response
 
 _log = logging.getLogger("sluice")
 _UNFINISHED = {
@@ -51,37 +51,37 @@ app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 )  # fmt: skip
 @app.durable_client_input(client_name="client")
 async def on_export(file: blob.BlobClient, client: df.DurableOrchestrationClient) -> None:
-    """Start the job of a file that arrived; refused if it is in hand already."""
+    """Start the job of a file that arrived, unless it is running already."""
     from shared.jobs import triggers
 
-    start = await asyncio.to_thread(lambda: triggers.file_arrived(_here(), file))
+    start = await asyncio.to_thread(lambda: triggers.file_arrived(_app(), file))
     await _start_all(client, [start] if start else [])
 
 
 @app.route(route="webhooks/coolr", methods=["POST"])
 @app.durable_client_input(client_name="client")
 async def coolr_webhook(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
-    """Take CoolR's word that an export is ready. Nothing is downloaded before it is answered."""
+    """Accept CoolR's notification that an export is ready. Nothing is downloaded before the answer."""
 
-    async def answer() -> Response:
-        from shared.jobs import triggers
-        from shared.web import api
+    async def respond() -> Response:
+        from shared.web import responses
+        from shared.web.webhooks import receive
 
         signature = req.headers.get("X-CoolR-Signature")
-        start = await asyncio.to_thread(lambda: triggers.export_notified(_here(), req.get_body(), signature))
+        start = await asyncio.to_thread(lambda: receive.export_notified(_app(), req.get_body(), signature))
         await _start(client, start)
-        return api.accepted_response(_here(), start.job)
+        return responses.accepted_response(start.job, _app().settings)
 
-    return await _answered(answer)
+    return await _http(respond)
 
 
 @app.timer_trigger(arg_name="timer", schedule="%SYNC_SCHEDULE%", run_on_startup=False, use_monitor=True)
 @app.durable_client_input(client_name="client")
 async def sync_due(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
-    """Start the syncs that are due. A late or missed tick changes nothing, for each goes on from its watermark."""
+    """Start the syncs that are due. A late or missed tick changes nothing: each goes on from its watermark."""
     from shared.jobs import triggers
 
-    await _start_all(client, await asyncio.to_thread(lambda: list(triggers.due_syncs(_here()))))
+    await _start_all(client, await asyncio.to_thread(lambda: list(triggers.due_syncs(_app()))))
 
 
 @app.timer_trigger(arg_name="timer", schedule="%RECONCILE_SCHEDULE%", run_on_startup=False, use_monitor=True)
@@ -90,7 +90,7 @@ async def reconcile(timer: func.TimerRequest, client: df.DurableOrchestrationCli
     """Start jobs for files that no event announced."""
     from shared.jobs import triggers
 
-    await _start_all(client, await asyncio.to_thread(lambda: list(triggers.missed_files(_here()))))
+    await _start_all(client, await asyncio.to_thread(lambda: list(triggers.missed_files(_app()))))
 
 
 # -- looking after jobs
@@ -99,19 +99,19 @@ async def reconcile(timer: func.TimerRequest, client: df.DurableOrchestrationCli
 @app.timer_trigger(arg_name="timer", schedule="%WATCHDOG_SCHEDULE%", run_on_startup=False, use_monitor=True)
 @app.durable_client_input(client_name="client")
 async def watchdog(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
-    """Tell of what is late, stuck or poisoned; start again what can be; remove what is old."""
-    from shared.jobs import watchdog as dog
+    """Alert about what is late, stuck or poisoned; restart what can be; remove what is old."""
+    from shared.jobs import watchdog as checks
 
-    here = await asyncio.to_thread(_here)
-    old = here.now() - dt.timedelta(seconds=here.settings.keep_jobs)
-    listed = await dog.list_instances(lambda since, until: _unfinished(client, since, until), old, here.now())
-    for stuck in dog.stuck(listed, here.now(), here.settings.stuck_after):
+    opened = await asyncio.to_thread(_app)
+    old = opened.now() - dt.timedelta(seconds=opened.settings.keep_jobs)
+    listed = await checks.list_instances(lambda since, until: _unfinished(client, since, until), old, opened.now())
+    for stuck in checks.stuck(listed, opened.now(), opened.settings.stuck_after):
         try:
-            await _restart(client, stuck, dog.children(stuck, listed))
-        except Exception:  # noqa: BLE001 - one that cannot be mended must not keep the others from being seen
-            _log.exception("job %s is stuck and could not be started again", stuck.instance.id)
-        await asyncio.to_thread(here.alerts.tell, stuck.alert())
-    await _start_all(client, await asyncio.to_thread(lambda: dog.check_all(here)))
+            await _restart(client, stuck, checks.children(stuck, listed))
+        except Exception:  # noqa: BLE001 - one that cannot be restarted must not keep the others from being checked
+            _log.exception("job %s is stuck and could not be restarted", stuck.instance.id)
+        await asyncio.to_thread(checks.send, opened, stuck.alert())
+    await _start_all(client, await asyncio.to_thread(lambda: checks.check_all(opened)))
     finished = [status for status in df.OrchestrationRuntimeStatus if status not in _UNFINISHED]
     await client.purge_instance_history_by(_EARLIEST, old, finished)
 
@@ -121,15 +121,15 @@ async def watchdog(timer: func.TimerRequest, client: df.DurableOrchestrationClie
 async def job(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     """How a job stands, and what became of each of its files."""
 
-    async def answer() -> Response:
+    async def respond() -> Response:
         from shared.web import api
 
         id = api.job_id(req.route_params["id"])
         status = await client.get_status(id)
-        told = _plain(status) if status else None
-        return await asyncio.to_thread(lambda: api.job(_here(), id, told))
+        host = _public(status) if status else None
+        return await asyncio.to_thread(lambda: api.job(_app(), id, host))
 
-    return await _answered(answer)
+    return await _http(respond)
 
 
 @app.route(route="feeds/{feed}/{action:regex(^(run|backfill|pause|resume)$)}", methods=["POST"])
@@ -137,70 +137,67 @@ async def job(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> f
 async def feed(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     """Run, backfill, pause or resume a feed."""
 
-    async def answer() -> Response:
-        from shared.web import api
+    async def respond() -> Response:
+        from shared.web import api, responses
 
         name, action = req.route_params["feed"], req.route_params["action"]
-        starts = await asyncio.to_thread(lambda: api.run_action(_here(), name, action, req.get_body()))
+        starts = await asyncio.to_thread(lambda: api.run_action(_app(), name, action, req.get_body()))
         await _start_all(client, starts)
-        return api.started_response(_here(), name, starts)
+        return responses.started_response(name, starts, _app().settings)
 
-    return await _answered(answer)
+    return await _http(respond)
 
 
 @app.route(route="health", methods=["GET"])
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     """Whether the app is up; with ``?deep=true`` whether all it needs answers."""
 
-    async def answer() -> Response:
+    async def respond() -> Response:
         from shared.web import api
 
-        return await asyncio.to_thread(lambda: api.health(_here(), deep=req.params.get("deep")))
+        return await asyncio.to_thread(lambda: api.health(_app(), deep=req.params.get("deep")))
 
-    return await _answered(answer)
+    return await _http(respond)
 
 
 @app.route(route="openapi.json", methods=["GET"])
 def openapi(req: func.HttpRequest) -> func.HttpResponse:
-    """What this API is, as OpenAPI 3.1."""
+    """This API as an OpenAPI 3.1 document."""
     document = Path(__file__).with_name("shared") / "web" / "openapi.json"
     return func.HttpResponse(document.read_text(encoding="utf-8"), mimetype="application/json")
 
 
-# -- jobs: how they go is in shared.jobs.orchestrations, what their activities do in shared.jobs.activities
+# -- jobs: their course is in shared.jobs.orchestrations, what their activities do in shared.jobs.activities
 
 
-def _activity(name: str) -> None:
-    """Register the step *name*."""
+def _register(name: str) -> None:
+    def activity(request: dict) -> dict:
+        from shared.jobs import activities
 
-    def step(ask: dict) -> dict:
-        from shared.jobs import summaries
+        return activities.run_activity(_app(), name, request)
 
-        answer: dict = summaries.do(_here(), name, ask)
-        return answer
-
-    step.__name__ = name
-    app.activity_trigger(input_name="ask")(step)
+    activity.__name__ = name
+    app.activity_trigger(input_name="request")(activity)
 
 
-for _orchestrator in orchestrations.ALL:
+for _orchestrator in orchestrations.ORCHESTRATORS:
     app.orchestration_trigger(context_name="context")(_orchestrator)
-for _name in orchestrations.STEPS:
-    _activity(_name)
+for _name in orchestrations.ACTIVITIES:
+    _register(_name)
 
 
 # -- translation
 
 
-def _here() -> App:
-    """The app of this process; opened on first use, which blocks."""
+def _app() -> App:
+    """The app of this process. Its first use opens it, which blocks."""
     from shared.app import current
 
     return current()
 
 
 async def _start_all(client: df.DurableOrchestrationClient, starts: Iterable[Start]) -> None:
-    """Start all that can be started; the first that cannot is raised at the end."""
+    """Start all that can be started; the first failure is raised at the end."""
     failures: list[Exception] = []
     for start in starts:
         try:
@@ -212,36 +209,38 @@ async def _start_all(client: df.DurableOrchestrationClient, starts: Iterable[Sta
 
 
 async def _start(client: df.DurableOrchestrationClient, start: Start) -> None:
-    """Start a job, unless one of its id is not finished yet: the host refuses that, in one version or another."""
+    """Start a job, unless one with its id is running: the host refuses that, in one way or another."""
     for attempt in (1, 2):
         try:
-            await client.start_new(start.orchestrator, instance_id=start.job, client_input=start.ask)
+            await client.start_new(start.work.orchestrator, instance_id=start.job, client_input=start.input)
         except Exception as error:
             status = await client.get_status(start.job)
             if status and status.runtime_status in _UNFINISHED:
-                _log.info("job %s is in hand already", start.job)
+                _log.info("job %s is already running", start.job)
                 return
             if attempt == 2:
                 from shared.errors import TransientError
 
                 raise TransientError(f"job {start.job} could not be started", fix="Try again") from error
-            continue  # it has ended between the two questions, or the host was away for a moment
+            continue  # it ended between the two calls, or the host was unreachable for a moment
         _log.info("job %s is started", start.job)
         return
 
 
 async def _restart(client: df.DurableOrchestrationClient, stuck: Stuck, children: Iterable[str]) -> None:
-    """End a job with all its children, after its next attempt has been started."""
+    """Terminate a job with all its children, once its next attempt has been started."""
     id, retry = stuck.instance.id, stuck.retry
     if retry:
         from shared.jobs import triggers
+        from shared.jobs.request import Start
+        from shared.model import from_json
 
         status = await client.get_status(id, show_input=True)
-        ask = status.input_
-        while isinstance(ask, str):  # JSON within JSON, how often depends on who started it
-            ask = json.loads(ask)
-        await asyncio.to_thread(lambda: triggers.remember_attempt(_here(), id, retry))
-        await _start(client, triggers.Start(status.name, retry, ask))
+        given = status.input_
+        while isinstance(given, str):  # JSON within JSON; how deep depends on who started it
+            given = json.loads(given)
+        await asyncio.to_thread(lambda: triggers.remember_attempt(_app().documents, id, retry))
+        await _start(client, from_json(Start, {**given, "job": retry}))
     for one in (id, *children):
         await client.terminate(one, f"stuck; goes on as {retry}" if retry else "stuck")
 
@@ -259,8 +258,8 @@ async def _unfinished(client: df.DurableOrchestrationClient, since: dt.datetime,
     ]  # fmt: skip
 
 
-def _plain(status: df.DurableOrchestrationStatus) -> dict[str, Any]:
-    """What of the host's status is told on: none of its keys and links."""
+def _public(status: df.DurableOrchestrationStatus) -> dict[str, Any]:
+    """What of the host's status may be shown: none of its keys and links."""
     return {
         "orchestrator": status.name,
         "state": status.runtime_status.name.lower(),
@@ -275,13 +274,14 @@ def _aware(time: dt.datetime) -> dt.datetime:
     return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
-async def _answered(answer: Callable[[], Awaitable[Response]]) -> func.HttpResponse:
+async def _http(respond: Callable[[], Awaitable[Response]]) -> func.HttpResponse:
     try:
-        told = await answer()
-    except Exception as error:  # noqa: BLE001 - whatever it is has an answer
-        from shared.web import api
+        response = await respond()
+    except Exception as error:  # noqa: BLE001 - every error has an answer
+        from shared.web import responses
 
-        told = api.error_response(error)
+        response = responses.error_response(error)
     return func.HttpResponse(
-        json.dumps(told.body), status_code=told.status, headers=dict(told.headers), mimetype="application/json"
-    )
+        json.dumps(response.body), status_code=response.status, headers=dict(response.headers),
+        mimetype="application/json",
+    )  # fmt: skip

@@ -31,6 +31,7 @@ import threading
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -252,9 +253,10 @@ def _wire(size: Size, kind: str, at_once: int) -> dict[str, Any]:
     now, host = dt.datetime.now(dt.UTC), "exports.test"
     (delivery,) = deliveries(1, host, now)
     notification = coolr.read(delivery.body, now=now, max_age_seconds=7e5, hosts=[host], client=CLIENT)
+    size_of_document = len(json.dumps(asdict(notification)).encode())
     with _azurite() as place, _hub() as (binding, _):
         request = {
-            "blob": place.bare, "rpc": json.loads(binding)["rpcBaseUrl"], "bytes": len(coolr.stored(notification)),
+            "blob": place.bare, "rpc": json.loads(binding)["rpcBaseUrl"], "bytes": size_of_document,
             "kind": kind, "at_once": at_once, "warm_up": size.warm_up, "seconds": size.seconds,
         }  # fmt: skip
         return _output(["bench.functions_wire", json.dumps(request)])

@@ -19,7 +19,7 @@ from shared.jobs import orchestrations
 from tests.standins.durable_host import DurableHost
 from tests.standins.durable_host.functions import Answer, Functions
 
-_WORK = {"work": {"notice": "0" * 32}}
+_WORK = {"work": {"kind": "notification", "id": "0" * 32}}
 
 
 class Inside:
@@ -56,8 +56,8 @@ def main() -> None:
 
 
 def _job(files: int, seed: int) -> dict[str, Any]:
-    steps = {name: lambda _: {"status": "done"} for name in orchestrations.STEPS}
-    steps["open_notice"] = lambda _: {"units": files}
+    steps = {name: lambda _: {"status": "done"} for name in orchestrations.ACTIVITIES}
+    steps["open_notification"] = lambda _: {"units": files}
     steps["plan"] = lambda _: {"slices": 1}
     gc.collect()
     with (

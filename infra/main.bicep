@@ -65,7 +65,7 @@ param eventSubscription bool = false
 @description('Name of the Durable task hub. Jobs of the old hub do not continue in a new one: see docs/deploying.md.')
 @minLength(3)
 @maxLength(45)
-param taskHubName string = 'sluice'
+param taskHubName string = 'sluicejobs'
 
 @description('When to start the syncs that are due. Six fields, seconds first, UTC.')
 param syncSchedule string = '0 */5 * * * *'

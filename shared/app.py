@@ -12,15 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from shared import catalog
-from shared.alerts import Alerts
-from shared.azure import storage
 from shared.catalog import System
 from shared.documents import Documents, open_documents
-from shared.documents.throttle import AlertThrottle
-from shared.jobs.feed_state import FeedStates
 from shared.ledger import Ledger, open_ledger
 from shared.pipeline.runner import Runner
 from shared.redaction import redact_logs
@@ -46,26 +41,6 @@ class App:
             systems=self.systems, warehouse=self.warehouse, ledger=self.ledger,
             cursor_ahead=self.settings.cursor_ahead, now=self.now, timer=time.perf_counter,
         )  # fmt: skip
-
-    # -- what jobs need beside the verbs
-
-    @property
-    def feed_states(self) -> FeedStates:
-        return FeedStates(self.documents)
-
-    @property
-    def alerts(self) -> Alerts:
-        return Alerts(self.settings, AlertThrottle(self.documents, self.now))
-
-    def job_link(self, job: str) -> str:
-        """Where to look at a job."""
-        host = self.settings.website_hostname
-        scheme = "http" if storage.is_loopback(host.partition(":")[0]) else "https"
-        return f"{scheme}://{host}/api/jobs/{quote(job)}"
-
-    def token(self, scope: str) -> str:
-        """A token of this app's identity for *scope*."""
-        return storage.credential().get_token(scope).token
 
 
 def open_app(env: Mapping[str, str], **instead: Any) -> App:

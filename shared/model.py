@@ -1,8 +1,8 @@
-"""The nouns: what a feed is, what a run is asked to do, what it did. Data only, no I/O.
+"""The nouns: feeds, the work that runs are to do, and what became of it. Data only, no I/O.
 
-Every record here is small and made of what JSON can carry, for it travels between verbs, which may run on
-different machines. Times are therefore text: UTC, ISO 8601 without zone, always with six decimals, so that
-they also compare as text. ``from_json`` reads back what ``dataclasses.asdict`` wrote.
+Every record is small and made of JSON's types, because verbs that run on different machines pass them on. Times are
+therefore text: UTC, ISO 8601 without zone, always with six decimals, so that they compare as text. ``from_json`` reads
+back what ``dataclasses.asdict`` wrote.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OUTCOMES: tuple[Outcome, ...] = (
 )  # fmt: skip
 
 SYSTEM_COLUMNS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
-"""The four columns every merged table has beside the feed's own."""
+"""The four columns that every merged table has in addition to the feed's own."""
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class FeedName(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """One source object kept in step with one warehouse table, named ``<system>.<table>``."""
+    """One source object synchronised with one warehouse table, named ``<system>.<table>``."""
 
     system: str
     table: str
@@ -83,7 +83,7 @@ class Feed:
     schedule: str | None = None
     """When a pull feed is read: a cron expression of five fields, in UTC."""
     max_age_hours: float | None = None
-    """How long ago the last data may have come before the watchdog calls the feed stale."""
+    """How old the last data may be before the watchdog reports the feed as stale."""
 
     @property
     def name(self) -> str:
@@ -109,11 +109,11 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """Something to be taken once: a file in one version of its content."""
+    """Something to be loaded once: a file in one version of its content, or a window."""
 
     id: str
     name: str
-    """Where it lies, for people. Never holds a query string."""
+    """Where it is, for people. Never contains a query string."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,18 +123,18 @@ class Unit:
     kind: Kind
     works: tuple[WorkItem, ...] = ()
     files: tuple[Mapping[str, Json], ...] = ()
-    """The source's own notes on the files behind ``works``; nobody else reads them."""
+    """The source's private data about the files of ``works``."""
     exported_at: str | None = None
     complete: bool = False
     """Whether a key that is missing here is missing at the source."""
     client: str | None = None
     window: Window | None = None
     seen: Watermark | None = None
-    """The watermark a window starts from; nobody else may have moved it when the window is published."""
+    """The watermark that a window starts from. Publishing fails if another run has moved it since."""
     more: bool = False
     """Whether the source had more than this window takes."""
     note: str | None = None
-    """What an operator should know about how this unit was understood."""
+    """What an operator should know about how the unit is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,17 +159,17 @@ class Slice:
     origin_row: int
     """How many rows of the origin come before it."""
     detail: Mapping[str, Json]
-    """The source's own note to itself; nobody else reads it."""
+    """The source's private data about the slice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """What ``stage`` made of one slice."""
+    """The result of staging one slice."""
 
     table: str
     rows: int
     size: int = 0
-    """Bytes that went to the warehouse, 0 where nothing travels."""
+    """Bytes sent to the warehouse; 0 for an embedded one."""
     seconds: float = 0.0
     """How long that took."""
     rejected: int = 0
@@ -177,18 +177,18 @@ class Staged:
     keyless: int = 0
     """Rejected rows whose key could not be read either."""
     present: str | None = None
-    """Staging table with the keys of rejected rows: they are not absent."""
+    """Staging table with the keys of rejected rows, which do not count as absent."""
     high: str | None = None
     """Highest cursor of the accepted rows, as cursor text."""
     long: tuple[str, ...] = ()
     """Text columns with a value that is too long for an ordinary column of the engine."""
     inline: str | None = field(default=None, repr=False)
-    """Rows of a slice that are too few for a staging table: an Arrow IPC stream, deflated, as base64."""
+    """The rows, if they are too few for a staging table: an Arrow IPC stream, deflated, as base64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One line of history: what was asked, and what became of every row."""
+    """One line of history: what was to be loaded, and what became of every row."""
 
     id: str
     feed: str
@@ -210,11 +210,11 @@ class Run:
     undeleted: int = 0
     updated: int = 0
     absent: int = 0
-    """Active rows a complete full lacked. Counted apart: they were not read."""
+    """Active rows that a complete full lacked. Not part of the rows read."""
     values_rejected: int = 0
-    """Values set aside from rows that went on without them. Counted apart as well."""
+    """Values rejected from rows that were loaded without them. Not part of the counts of rows."""
     size: int = 0
-    """Bytes that were staged; 0 where nothing travels."""
+    """Bytes sent to the warehouse; 0 for an embedded one."""
     seconds: float = 0.0
     """How long all slices together took to stage them."""
     log_rate: int | None = None
@@ -231,7 +231,7 @@ class Plan:
 
     feed: Feed
     run: Run
-    """As it is asked for: no counts yet."""
+    """Without counts yet."""
     unit: Unit
     columns: tuple[Column, ...]
     slices: tuple[Slice, ...]
@@ -250,18 +250,18 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check of the doctor says."""
+    """The result of one check."""
 
     check: str
     status: Literal["ok", "warning", "failed", "skipped"]
-    told: str
+    message: str
     fix: str = ""
     """What to do, where there is something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What the ledger knows of one work: the last run that took it and what came of that."""
+    """What the ledger has of one work item: the last run that took it, and its status."""
 
     work: str
     name: str
@@ -283,7 +283,7 @@ def to_text(moment: dt.datetime) -> str:
 
 
 def from_text(text: str | None) -> dt.datetime | None:
-    """What ``instant`` wrote, as a datetime without zone, in UTC."""
+    """What ``to_text`` wrote, as a datetime without zone, in UTC."""
     return dt.datetime.fromisoformat(text) if text else None
 
 

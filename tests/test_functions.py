@@ -194,7 +194,7 @@ def test_a_large_file_is_staged_in_slices_and_merged_once(app, exports, monkeypa
         host.blob_event(exports.container, name)
         (job,) = jobs(host)
         told = host.finished(job)
-        staged = [ask["slice"] for step, ask in host.durable.calls if step == "stage"]
+        staged = [request["slice"] for name, request in host.durable.calls if name == "stage"]
 
     assert sorted(staged) == list(range(10))
     assert (1_000, 1) == (told["units"][0]["inserted"], len(app.warehouse.runs()))
@@ -251,7 +251,7 @@ def test_a_file_that_was_overwritten_before_it_is_read_is_left_to_its_own_event(
 
     old = triggers.file_arrived(app, exports.container.get_blob_client(name))
     exports.upload(name, rows(4))
-    host.durable.start(old.orchestrator, old.ask, old.job)
+    host.durable.start(old.work.orchestrator, old.input, old.job)
     told = host.finished(old.job)
 
     assert ["skipped"] == units(told)

@@ -42,7 +42,7 @@ def blob(name, path, connection, *, source="EventGrid"):
 
 CLIENT = takes("durableClient", "client")
 ORCHESTRATION = takes("orchestrationTrigger", "context")
-ACTIVITY = takes("activityTrigger", "ask")
+ACTIVITY = takes("activityTrigger", "request")
 
 EXPECTED = {
     "on_export": [blob("file", "exports/{name}", "ExportsStorage"), CLIENT],
@@ -55,7 +55,19 @@ EXPECTED = {
     "health": http("GET", "health"),
     "openapi": http("GET", "openapi.json"),
     **{name: [ORCHESTRATION] for name in ("file_job", "export_job", "batch", "unit", "stage_slice")},
-    **{name: [ACTIVITY] for name in ("open_notice", "plan", "stage", "miss", "publish", "tidy", "give_up", "conclude")},
+    **{
+        name: [ACTIVITY]
+        for name in (
+            "open_notification",
+            "plan",
+            "stage",
+            "record_failure",
+            "publish",
+            "fail",
+            "tidy",
+            "finish",
+        )
+    },
 }
 """Every function of the app and its bindings."""
 
@@ -354,7 +366,7 @@ def test_http_request_arrives_whole(worker, good):
 
 def test_activity_takes_and_gives_json(worker, good):
     """As Durable sends it."""
-    answer = worker.invoke(good, "load", {"ask": {"json": {"rows": 3}}})["answer"]
+    answer = worker.invoke(good, "load", {"request": {"json": {"rows": 3}}})["answer"]
 
     assert {"ok": True, "error": None, "value": {"got": {"rows": 3}}} == answer
 

@@ -1,6 +1,6 @@
-"""A made-up system's exports, and the story of loading them: what `sluice demo` plays.
+"""What `sluice demo` does: make the exports of an imaginary system and load them step by step.
 
-Always the same data: a full, then two deltas with updates, deletions, a row that comes back, rows that come
+Always the same data: a full, then two deltas with updates, deletions, a row that is undeleted, rows that come
 late or twice, one row without a key and one damaged file.
 """
 
@@ -42,7 +42,7 @@ _CITIES = ("Utrecht", "Malmö", "Łódź", "Porto", "Graz")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One part of the story: what it shows, and the results or rows to show."""
+    """One step: what it shows, and the results or rows to print."""
 
     title: str
     text: str
@@ -69,32 +69,32 @@ def play(folder: Path | None = None) -> Iterator[Step]:
     )
     yield _load(
         app, exports.first_delta(), "2. Six hours later, a delta",
-        "Updates and deletions; one location without a key is set aside, and asset.parquet is cut short:\n"
-        "it fails alone, the other tables go on.",
+        "Updates and deletions; one location has no key and is rejected. asset.parquet is truncated:\n"
+        "it fails, and the other tables are loaded.",
     )  # fmt: skip
     yield _load(
         app, exports.second_delta(), "3. Another delta",
-        "A deleted location comes back, some rows come twice, some come late: older than what is stored, so stale.\n"
-        "asset.parquet is whole again.",
+        "A deleted location comes back, some rows come twice, and some are stale: older than what is stored.\n"
+        "asset.parquet is complete again.",
     )  # fmt: skip
     yield _load(
         app, exports.root, "4. Load the whole folder",
-        "What is known is not loaded twice; only the damaged file is tried again.",
+        "What is loaded is skipped; only the damaged file is tried again.",
     )  # fmt: skip
     yield Step(
-        title="5. Ask the warehouse",
-        text=f"A question you could ask next, of {warehouse}:\n  {_QUESTION}",
-        rows=_ask(warehouse, _QUESTION),
+        title="5. Query the warehouse",
+        text=f"For example, in {warehouse}:\n  {_QUERY}",
+        rows=_select(warehouse, _QUERY),
     )
     env = f"WAREHOUSE_URL=duckdb:///{warehouse} LEDGER_URL=sqlite:///{home / 'ledger.db'}"
     yield Step(
-        title="6. Go on from here",
+        title="6. Continue from here",
         text="History and rejects are tables too (ingest.run, ingest.rejected). With the settings of this demo:",
         rows=[{"try": f"{env} sluice {words}"} for words in ("history", "rejects coolr.location", "feeds")],
     )
 
 
-_QUESTION = (
+_QUERY = (
     "SELECT l.City, count(*) AS locations, count(*) FILTER (l.DeletedAt IS NOT NULL) AS closed,"
     " max(l.SyncedAt - l.FirstSyncAt > INTERVAL 0 SECOND) AS ever_changed"
     " FROM coolr.location l GROUP BY l.City ORDER BY l.City"
@@ -105,9 +105,9 @@ def _load(app: App, folder: Path, title: str, text: str) -> Step:
     return Step(title=title, text=text, results=list(load(app.runner, app.settings, str(folder), LoadOptions())))
 
 
-def _ask(warehouse: Path, question: str) -> list[Row]:
+def _select(warehouse: Path, query: str) -> list[Row]:
     with duckdb.connect(str(warehouse), read_only=True) as connection:
-        found = connection.execute(question)
+        found = connection.execute(query)
         names = [column[0] for column in found.description or ()]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 

@@ -24,13 +24,13 @@ _MOST_ROWS = 200
 """A table longer than that is for a machine to read."""
 
 
-def print_results(told: Sequence[Result], *, as_json: bool) -> None:
+def print_results(results: Sequence[Result], *, as_json: bool) -> None:
     """What became of each table."""
     if as_json:
-        print_json(result_record(result) for result in told)
+        print_json(result_record(result) for result in results)
     else:
-        print_table(result_row(result) for result in told)
-        for result in told:
+        print_table(result_row(result) for result in results)
+        for result in results:
             if result.run:
                 print_remark(result.table, result.run)
             _changes(result.changes)
@@ -38,11 +38,11 @@ def print_results(told: Sequence[Result], *, as_json: bool) -> None:
 
 def result_record(result: Result) -> dict[str, Any]:
     """A result as JSON has it."""
-    told: dict[str, Any] = {"table": result.table, "place": result.place, "skipped": result.skipped}
-    told["run"] = run_record(result.run) if result.run else None
+    record: dict[str, Any] = {"table": result.table, "place": result.place, "skipped": result.skipped}
+    record["run"] = run_record(result.run) if result.run else None
     if result.run and result.run.status == "dry":
-        told["changes"] = [asdict(change) for change in result.changes]
-    return told
+        record["changes"] = [asdict(change) for change in result.changes]
+    return record
 
 
 def run_record(run: Run) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _counts(run: Run) -> dict[str, int | None]:
 
 
 def print_remark(name: str, run: Run) -> None:
-    """What an operator should know of a run beside its counts, on the error output."""
+    """What an operator should know of a run in addition to its counts, on the error output."""
     if run.error:
         click.secho(f"{name}: {run.error}", fg="red", err=True)
     if run.note:
@@ -79,8 +79,8 @@ def print_remark(name: str, run: Run) -> None:
         reached = f"{run.size / 1e6:.1f} MB staged in {run.seconds:.1f} s, {run.size / run.seconds / 1e6:.1f} MB/s"
         click.echo(f"{name}: {reached}; the tier lets its log grow by {run.log_rate / 1e6:.1f} MB/s", err=True)
     if run.values_rejected:
-        aside = f"{run.values_rejected} values set aside, see `sluice rejects {run.feed}`"
-        click.secho(f"{name}: {aside}", fg="yellow", err=True)
+        rejected = f"{run.values_rejected} values rejected, see `sluice rejects {run.feed}`"
+        click.secho(f"{name}: {rejected}", fg="yellow", err=True)
 
 
 def _changes(changes: Iterable[Change]) -> None:
@@ -93,7 +93,7 @@ def _changes(changes: Iterable[Change]) -> None:
 
 
 def print_audit(found: Audit) -> None:
-    """A file beside the warehouse: counts and span, columns, and how they differ."""
+    """A file compared with the warehouse: counts, oldest and newest cursor, columns and how they differ."""
     click.secho(f"{found.feed}: {', '.join(found.files)}", bold=True)
     if found.error:
         click.secho(found.error, fg="red", err=True)
@@ -127,7 +127,7 @@ def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
     drawn = Table(*names, box=None, pad_edge=False, header_style="bold")
     for row in shown:
         drawn.add_row(*(Text(_cell(row.get(name)), overflow="fold") for name in names))
-    # Off a terminal nobody sees columns folded to fit one.
+    # Columns are folded only to fit a terminal.
     console = Console() if sys.stdout.isatty() else Console(width=500)
     console.print(drawn)
     if more := sum(1 for _ in rest):
@@ -139,7 +139,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    # A file or a value may hold what a terminal takes for orders.
+    # A file name or a value may contain control characters of a terminal.
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(value))
 
 
@@ -154,13 +154,13 @@ def print_json(values: Iterable[Any]) -> None:
 
 
 def print_finding(one: Finding) -> None:
-    """One line of the doctor's, and what to do below it."""
+    """A finding of the doctor in one line, and below it what to do."""
     color = {"ok": "green", "warning": "yellow", "failed": "red"}.get(one.status)
-    click.echo(f"{click.style(f'{one.status:8}', fg=color)} {one.check}: {one.told}")
+    click.echo(f"{click.style(f'{one.status:8}', fg=color)} {one.check}: {one.message}")
     if one.fix:
         click.echo(f"         {one.fix}.")
 
 
 def print_statement(purpose: str, sql: str | None) -> None:
-    """A statement of the setup script as a batch of its own, or without *sql* that it is done."""
+    """A statement of the setup script as a batch of its own; without *sql*, that it has been run."""
     click.echo(f"-- {purpose}\n{sql};\nGO\n" if sql else f"done: {purpose}")

@@ -1,203 +1,343 @@
-"""The four verbs as steps of a job: each may run on another machine, late, and twice. In and out goes small JSON.
+"""The steps of a job over the Runner: each may run on another machine, late, and twice.
 
-A step is asked with ``job`` (the orchestration's id), ``started`` (text of records), ``unit`` (its number in the job)
-and ``work`` (see shared.jobs.work_items); what it leaves for the next lies in the app's documents
-(shared.jobs.job_documents). A TransientError is for the host to try again. Every other failure is written down and
-comes back as the outcome of its unit:
-
-    {"status": "done" | "failed" | "skipped", "feed", "place", counts of rows, "run", "error", "note", "skipped"}
+Each takes a request of shared.jobs.request as JSON and returns small JSON; what it leaves for the next step is in the
+job's documents. A TransientError is for the host to repeat. What any other error means is for the Runner to say; it
+becomes the outcome of the unit.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+import logging
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from shared import alerts, errors
-from shared.errors import IngestError, TransientError
-from shared.jobs import work_items
-from shared.jobs.job_documents import JobDocuments, Lease
-from shared.model import OUTCOMES, Json, Plan, Run, Staged, Unit, from_json
-from shared.pipeline.runner import Bug, RunOptions, error_text
+from shared.errors import ConfigError, IngestError, TransientError
+from shared.jobs import summary
+from shared.jobs.documents import SliceResults, UnitDocuments, UnitState
+from shared.jobs.feed_state import FeedStates
+from shared.jobs.leases import Holder, Lease
+from shared.jobs.notifications import Notifications
+from shared.jobs.reports import alerts_of, job_link
+from shared.jobs.request import (
+    FailedSlice,
+    FailedUnit,
+    Fault,
+    FinishRequest,
+    JobRequest,
+    NotifiedFiles,
+    PullFeed,
+    SliceRequest,
+    SliceResult,
+    UnitOutcome,
+    UnitRequest,
+    files_of,
+    short,
+)
+from shared.jobs.work import FoundUnit, OpenWork, Skipped, Unreadable, WorkOpener
+from shared.model import Plan, Run, from_json
+from shared.pipeline.runner import Bug, RunOptions, error_text, log_job
 from shared.redaction import redact
 
 if TYPE_CHECKING:
     from shared.app import App
 
-_OVER: Json = {"status": "over"}
-"""Answers a step that was delivered once more after its job had ended."""
-_LONGEST = 1_000
-"""Characters of a text that an outcome keeps."""
+_log = logging.getLogger("sluice")
+
+Answer: TypeAlias = dict[str, Any]
+"""What an orchestration sees of a step: JSON, small."""
+_ENDED: Answer = {"status": "ended"}
+"""For a step that was delivered once more after its job had ended, or had lost its lease."""
 
 
-def plan(app: App, ask: Json) -> Json:
-    """Decide what the unit will read: the number of its ``slices``; or its outcome, if there is nothing to read."""
-    papers = JobDocuments(app.documents, ask)
-    if (known := papers.outcome()) is not None:
-        return known
+def run_activity(app: App, name: str, request: Mapping[str, Any]) -> Answer:
+    """Do one of ``shared.jobs.orchestrations.ACTIVITIES``. What is logged meanwhile names the job."""
+    activity = _ACTIVITIES[name]
+    with log_job(request["job"]):
+        return activity.run(app, from_json(activity.takes, request))
+
+
+def open_notification(app: App, request: JobRequest) -> Answer:
+    """How many units the notification has, and what it is about."""
+    assert isinstance(request.work, NotifiedFiles)  # noqa: S101 - no other work has this step
     try:
-        kept = papers.plan()
-        if kept is None:
-            return _planned(app, ask, papers)
-        work_items.in_hand(app, ask, kept.run.id, kept.run.feed, _places(kept.run))
-    except work_items.Skipped as skipped:
-        about = {"feed": skipped.feed, "place": _text(skipped.place), "passing": skipped.passing}
-        return papers.close({"status": "skipped", "skipped": skipped.reason, **about})
-    return {"slices": len(kept.slices)}
+        notification = Notifications(app.documents).read(request.work.id)
+    except ConfigError as error:  # delivered once more after the job had ended
+        return {**_ENDED, "error": str(error)}
+    return {"units": len(notification.tables), "what": notification.title}
 
 
-def stage(app: App, ask: Json) -> Json:
-    """Stage slice number ``slice`` of the unit; what became of it is for ``publish`` to read."""
-    papers, number = JobDocuments(app.documents, ask), int(ask["slice"])
-    kept = papers.plan()
-    if kept is None or papers.outcome() is not None or not Lease(app.documents, ask).have(kept.run.id):
-        return _OVER
-    if papers.is_noted(number):  # to stage it again would drop its table, perhaps while it is merged
+def plan(app: App, request: UnitRequest) -> Answer:
+    """Decide what the unit reads: the number of its slices; or its outcome, if there is nothing to read."""
+    documents = UnitDocuments(app.documents, request)
+    try:
+        state = _plan(app, request, documents)
+    except Skipped as skipped:
+        state = documents.add(UnitState(outcome=UnitOutcome(
+            status="skipped", skipped=str(skipped), feed=skipped.feed, place=short(skipped.place),
+            retryable=skipped.retryable,
+        )))  # fmt: skip
+    if state.plan is not None:
+        return {"slices": len(state.plan.slices)}
+    return state.outcome.to_json() if state.outcome else _ENDED
+
+
+def stage(app: App, request: SliceRequest) -> Answer:
+    """Stage one slice of the unit. What became of it is for ``publish`` to read."""
+    documents = UnitDocuments(app.documents, request)
+    state = documents.read()
+    if state is None or state.plan is None or state.outcome is not None:
+        return _ENDED
+    attempt = documents.begin(request.slice)
+    if attempt is None:  # to stage it again would drop its table, perhaps while it is merged
         return {"status": "staged"}
     try:
-        source = work_items.source(app, ask["work"], int(ask["unit"]))
-        told: Json = {"staged": asdict(app.runner.stage(kept, kept.slices[number], source))}
+        source = _open(app, request).source(request.unit)
+        result = SliceResult(staged=app.runner.stage(state.plan, state.plan.slices[request.slice], source))
     except TransientError:
+        documents.remove([attempt])
         raise
     except Exception as error:  # noqa: BLE001 - what it means for the unit is for `publish` to say
-        told = {"fault": _as_fault(error)}
-    papers.note(number, told)
-    return {"status": "fault" if "fault" in told else "staged"}
+        result = SliceResult(fault=_fault(error))
+    documents.end(attempt, result)
+    return {"status": "fault" if result.fault else "staged"}
 
 
-def publish(app: App, ask: Json) -> Json:
-    """Merge what the slices staged, or say why that cannot be. The outcome of the unit."""
-    papers = JobDocuments(app.documents, ask)
-    if (known := papers.outcome()) is not None:
-        return known
-    kept = papers.plan()
-    if kept is None or not Lease(app.documents, ask).have(kept.run.id):
-        return _OVER
-    told = papers.slices(len(kept.slices))
-    if missing := len(kept.slices) - len(told):
-        why = papers.missed() or "nobody knows why"
-        return fail(app, {**ask, "error": f"{missing} of its slices could not be staged: {why}"})
-    try:
-        staged = {n: from_json(Staged, one["staged"]) for n, one in told.items() if "staged" in one}
-        faults = {n: _error(one["fault"]) for n, one in told.items() if "fault" in one}
-        merged = app.runner.merge(kept, staged, faults, _options(ask, kept.run.feed))
-    except TransientError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
-        return _failed(app, ask, papers, kept.run, kept.unit, error, kept)
-    app.feed_states.done(merged.run)
-    # A window all of whose rows were rejected moves nothing: reading on would read it again for ever.
-    seen, now = kept.unit.seen, app.ledger.watermark(kept.run.feed)
-    more = kept.unit.more and seen is not None and (seen.value, seen.type) != (now.value, now.type)
-    return papers.close({**_of_run(merged.run), "more": more})
-
-
-def tidy(app: App, ask: Json) -> Json:
-    """Drop what the unit staged, and its plan."""
-    papers = JobDocuments(app.documents, ask)
-    kept = papers.plan()
-    if kept is not None:
-        hands = Lease(app.documents, ask)
-        if hands.have(kept.run.id):
-            app.runner.tidy(kept)
-            hands.release(kept.run.id)
-        papers.clear()
+def record_failure(app: App, request: FailedSlice) -> Answer:
+    """Keep, for ``publish`` to report, why a slice could not be staged."""
+    UnitDocuments(app.documents, request).miss(request.slice, short(request.error))
     return {}
 
 
-def record_failure(app: App, ask: Json) -> Json:
-    """Keep, for ``publish`` to tell, why slice number ``slice`` could not be staged: the ``error`` of its last try."""
-    JobDocuments(app.documents, ask).miss(int(ask["slice"]), _text(ask["error"]))
+def publish(app: App, request: UnitRequest) -> Answer:
+    """Merge what was staged, or say why that cannot be: the outcome of the unit.
+
+    Cleans up at once; ``tidied`` says whether that succeeded.
+    """
+    documents = UnitDocuments(app.documents, request)
+    state = documents.read()
+    if state is None:
+        return _ENDED
+    if state.outcome is not None:
+        return {**state.outcome.to_json(), "tidied": _is_tidied(app, documents, state, documents.slice_names())}
+    assert state.plan is not None  # noqa: S101 - a unit without an outcome has a plan
+    slices = documents.results(len(state.plan.slices))
+    outcome, failed = _merge(app, request, state.plan, slices)
+    documents.put(replace(state, outcome=outcome))
+    if outcome.status == "failed":
+        _alert(app, request, outcome, failed)
+    return {**outcome.to_json(), "tidied": _is_tidied(app, documents, state, slices.names)}
+
+
+def fail(app: App, request: FailedUnit) -> Answer:
+    """The outcome of a unit one of whose steps failed too often. Its work remains to be done."""
+    documents = UnitDocuments(app.documents, request)
+    state = documents.read() or UnitState()
+    if state.outcome is not None:
+        return state.outcome.to_json()
+    run = state.plan.run if state.plan else None
+    feed, place = (run.feed, files_of(run)) if run else _open(app, request).describe(request.unit)
+    outcome = UnitOutcome(status="failed", feed=feed, place=short(place), error=short(request.error), retryable=True)
+    documents.put(replace(state, outcome=outcome))
+    _alert(app, request, outcome, None)
+    return outcome.to_json()
+
+
+def tidy(app: App, request: UnitRequest) -> Answer:
+    """Drop the unit's staging tables, give its lease back, and remove the documents of its slices."""
+    documents = UnitDocuments(app.documents, request)
+    state = documents.read()
+    if state is not None:
+        _tidy(app, state)
+        documents.remove(documents.slice_names())
     return {}
 
 
-def fail(app: App, ask: Json) -> Json:
-    """The outcome of a unit one of whose steps failed too often, with ``error``. Its work stays to be done."""
-    papers = JobDocuments(app.documents, ask)
-    if (known := papers.outcome()) is not None:
-        return known
-    kept = papers.plan()
-    about = {"feed": kept.run.feed, "place": _places(kept.run)} if kept else work_items.about(app, ask)
-    return _told(app, ask, papers, {**about, "status": "failed", "error": _text(ask["error"]), "passing": True})
+# -- plan
 
 
-# -- what became of a unit
-
-
-def _planned(app: App, ask: Json, papers: JobDocuments) -> Json:
-    if "feed" in ask["work"]:
-        app.feed_states.ask(ask["work"]["feed"], ask["started"])
+def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState:
+    if isinstance(request.work, PullFeed):
+        FeedStates(app.documents).record_sync(request.work.feed, request.started)
     try:
-        found = work_items.find(app, ask["work"], int(ask["unit"]), ask["started"])
-        run = work_items.run(app, found, ask, _options(ask, found.feed))
-    except (TransientError, work_items.Skipped):
+        found = _open(app, request).find(request.unit, request.started)
+        run = _run_for(app, request, found)
+    except (TransientError, Skipped):
         raise
-    except work_items.Unreadable as error:
-        refused = app.runner.refuse(error.feed, error.unit, error.error)
-        return _told(app, ask, papers, _of_run(refused), refused)
     except Exception as error:  # noqa: BLE001 - whatever failed it, the unit has failed
-        return _told(
-            app, ask, papers, {**work_items.about(app, ask), "status": "failed", "error": _text(error_text(error))}
-        )
+        # What another delivery of this step decided before stands: the source may have changed meanwhile.
+        return documents.read() or _refuse(app, request, documents, error)
+    holder = _acquire(app, documents, request, run, found)
+    lease = Lease(app.documents, run.id)
     try:
-        planned = papers.keep(app.runner.plan(replace(run, started=ask["started"]), found.unit, found.source))
+        planned = app.runner.plan(replace(run, started=request.started), found.unit, found.source)
     except TransientError:
-        Lease(app.documents, ask).release(run.id)
+        lease.release(holder)
         raise
     except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
-        outcome = _failed(app, ask, papers, run, found.unit, error, None)
-        Lease(app.documents, ask).release(run.id)
-        return outcome
-    return {"slices": len(planned.slices)}
+        state = documents.read() or _fail_run(app, request, documents, found, run, error)
+    else:
+        state = documents.add(UnitState(plan=planned, holder=holder))
+    if state.plan is None or state.plan.run.id != run.id or state.outcome is not None:
+        lease.release(holder)
+    return state
 
 
-def _failed(
-    app: App, ask: Json, papers: JobDocuments, run: Run, unit: Unit, error: Exception, kept: Plan | None
-) -> Json:  # fmt: skip
-    failed = app.runner.fail(run, unit, error, plan=kept)
-    return _told(app, ask, papers, _of_run(failed), failed)
+def _run_for(app: App, request: UnitRequest, found: FoundUnit) -> Run:
+    """The run that loads what was found. Skipped if its feed is paused, or if all of it is loaded."""
+    if FeedStates(app.documents).paused(found.feed):
+        raise Skipped(found.feed, found.place, "its feed is paused", retryable=True)
+    # Only for a person's request is the warehouse queried: a query resumes a paused database, which costs.
+    run = app.runner.run_for(
+        found.feed, found.unit, RunOptions(), verify_history=request.requested_by is not None
+    )  # fmt: skip
+    if run is None:
+        raise Skipped(found.feed, found.place, "already loaded")
+    return run
 
 
-def _told(app: App, ask: Json, papers: JobDocuments, outcome: Json, run: Run | None = None) -> Json:
-    """Keep the outcome of a unit that failed, and tell of it at once."""
-    kept = papers.close(outcome)
-    link = app.job_link(ask["job"])
-    alert = alerts.alert_for_run(run, outcome["place"], link) if run else alerts.alert_for_failure(outcome, link)
+def _acquire(app: App, documents: UnitDocuments, request: UnitRequest, run: Run, found: FoundUnit) -> Holder:
+    mine = Holder.of(request, documents.name)
+    holder = Lease(app.documents, run.id).acquire(mine, app.now().timestamp(), app.settings.stuck_after)
+    if not holder.is_same(mine):
+        raise Skipped(found.feed, found.place, f"job {holder.job} is already running it", retryable=True)
+    return holder
+
+
+def _refuse(app: App, request: UnitRequest, documents: UnitDocuments, error: Exception) -> UnitState:
+    """The state of a unit that could not be found out about."""
+    if isinstance(error, Unreadable):
+        run = app.runner.refuse(error.feed, error.unit, error.error)
+        return _keep_failure(app, request, documents, UnitOutcome.of_run(run), run)
+    feed, place = _open(app, request).describe(request.unit)
+    outcome = UnitOutcome(status="failed", feed=feed, place=short(place), error=short(error_text(error)))
+    return _keep_failure(app, request, documents, outcome, None)
+
+
+def _fail_run(
+    app: App, request: UnitRequest, documents: UnitDocuments, found: FoundUnit, run: Run, error: Exception
+) -> UnitState:  # fmt: skip
+    failed = app.runner.fail(run, found.unit, error)
+    return _keep_failure(app, request, documents, UnitOutcome.of_run(failed), failed)
+
+
+def _keep_failure(
+    app: App, request: UnitRequest, documents: UnitDocuments, outcome: UnitOutcome, run: Run | None
+) -> UnitState:  # fmt: skip
+    state = documents.add(UnitState(outcome=outcome))
+    if state.outcome == outcome:
+        _alert(app, request, outcome, run)
+    return state
+
+
+# -- publish and tidy
+
+
+def _merge(
+    app: App, request: UnitRequest, plan: Plan, slices: SliceResults
+) -> tuple[UnitOutcome, Run | None]:  # fmt: skip
+    """The outcome of merging, and the run if it failed."""
+    known = slices.by_number
+    staged = {number: one.staged for number, one in known.items() if one.staged is not None}
+    faults = {number: _error(one.fault) for number, one in known.items() if one.fault is not None}
+    if missing := len(plan.slices) - len(staged) - len(faults):
+        reason = next((one.missed for one in known.values() if one.missed is not None), "no error was recorded")
+        error = f"{missing} of its slices could not be staged: {reason}"
+        return _unfinished(plan.run, error), None
+    try:
+        run = app.runner.merge(plan, staged, faults, _options(request, plan.run.feed)).run
+    except TransientError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
+        failed = app.runner.fail(plan.run, plan.unit, error, plan=plan)
+        return UnitOutcome.of_run(failed), failed
+    FeedStates(app.documents).record_data(run)
+    return UnitOutcome.of_run(run, more=_has_more(app, plan)), None
+
+
+def _unfinished(run: Run, error: str) -> UnitOutcome:
+    return UnitOutcome(status="failed", feed=run.feed, place=files_of(run), error=error, retryable=True)
+
+
+def _has_more(app: App, plan: Plan) -> bool:
+    """Whether the next window is to be read. One all of whose rows were rejected would be read again for ever."""
+    seen = plan.unit.seen
+    if not plan.unit.more or seen is None:
+        return False
+    now = app.ledger.watermark(plan.run.feed)
+    return (seen.value, seen.type) != (now.value, now.type)
+
+
+def _options(request: JobRequest, feed: str) -> RunOptions:
+    """A person's limit holds for the one feed that it was given for."""
+    return RunOptions(max_delete_share=request.max_delete_share if request.requested_by == feed else None)
+
+
+def _is_tidied(app: App, documents: UnitDocuments, state: UnitState, slice_names: Iterable[str]) -> bool:
+    """Clean up, and say whether that succeeded: if not, there is a step for it that is repeated."""
+    try:
+        _tidy(app, state)
+        documents.remove(slice_names)
+    except IngestError as error:
+        _log.warning("the unit is not cleaned up yet: %s", error)
+        return False
+    return True
+
+
+def _tidy(app: App, state: UnitState) -> None:
+    if state.plan is None or state.holder is None:
+        return
+    with Lease(app.documents, state.plan.run.id).ending(state.holder) as is_held:
+        if is_held:
+            app.runner.tidy(state.plan)
+
+
+# -- all of them
+
+
+def _open(app: App, request: JobRequest) -> OpenWork:
+    opener = WorkOpener(
+        settings=app.settings, systems=app.systems, documents=app.documents, ledger=app.ledger, now=app.now
+    )  # fmt: skip
+    return opener.open(request.work)
+
+
+def _alert(app: App, request: JobRequest, outcome: UnitOutcome, run: Run | None) -> None:
+    """Alert that a unit failed, at once."""
+    link = job_link(app.settings, request.job)
+    alert = alerts.alert_for_run(run, outcome.place, link) if run else alerts.alert_for_failure(outcome.to_json(), link)
     if alert is not None:
-        app.alerts.tell(alert)
-    return kept
+        alerts_of(app).tell(alert)
 
 
-def _of_run(run: Run) -> Json:
-    counts = ("read", *OUTCOMES, "absent", "values_rejected")
-    told = {name: getattr(run, name) for name in (*counts, "feed", "kind", "complete", "exported_at", "note", "error")}
-    texts = {name: _text(told[name]) for name in ("note", "error") if told[name]}
-    return {**told, **texts, "status": run.status, "run": run.id, "place": _places(run)}
-
-
-def _places(run: Run) -> str:
-    more = f" and {len(run.files) - 1:,} more" if len(run.files) > 1 else ""
-    return _text(f"{run.files[0] if run.files else run.feed}{more}")
-
-
-def _options(ask: Json, feed: str) -> RunOptions:
-    """What was asked for by hand; a brake that was let go is let go for the one feed that was looked at."""
-    return RunOptions(max_delete_share=ask.get("max_delete_share") if ask.get("by_hand") == feed else None)
-
-
-def _text(text: str) -> str:
-    return redact(" ".join(text.split()))[:_LONGEST]
-
-
-def _as_fault(error: Exception) -> Json:
+def _fault(error: Exception) -> Fault:
     if isinstance(error, IngestError):
-        return {"kind": type(error).__name__, "problem": redact(error.problem), "fix": error.fix}
-    return {"kind": None, "problem": redact(error_text(error))}
+        return Fault(kind=type(error).__name__, problem=redact(error.problem), fix=error.fix)
+    return Fault(kind=None, problem=redact(error_text(error)))
 
 
-def _error(fault: Json) -> Exception:
-    """The error that ``_as_fault`` wrote down."""
-    if fault["kind"] is None:
-        return Bug(fault["problem"])
-    error: IngestError = getattr(errors, fault["kind"])(fault["problem"], fix=fault["fix"])
+def _error(fault: Fault) -> Exception:
+    """The error that ``_fault`` kept."""
+    if fault.kind is None:
+        return Bug(fault.problem)
+    error: IngestError = getattr(errors, fault.kind)(fault.problem, fix=fault.fix)
     return error
+
+
+class _Activity(NamedTuple):
+    takes: type[JobRequest]
+    run: Callable[[App, Any], Answer]
+
+
+_ACTIVITIES: Mapping[str, _Activity] = {
+    "open_notification": _Activity(JobRequest, open_notification),
+    "plan": _Activity(UnitRequest, plan),
+    "stage": _Activity(SliceRequest, stage),
+    "record_failure": _Activity(FailedSlice, record_failure),
+    "publish": _Activity(UnitRequest, publish),
+    "fail": _Activity(FailedUnit, fail),
+    "tidy": _Activity(UnitRequest, tidy),
+    "finish": _Activity(FinishRequest, summary.finish),
+}

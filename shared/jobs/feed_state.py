@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 from dataclasses import dataclass
 
-from shared.documents import Documents, read_json, to_json
-from shared.model import Run
+from shared.documents import Documents, to_json
+from shared.model import Run, from_json
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class LastRun:
     """The last run of a feed that was done."""
 
     run: str
@@ -18,43 +20,43 @@ class Last:
 
 
 class FeedStates:
-    """Small documents of the app's state, so that looking at them never wakes a database that sleeps."""
+    """Small documents, so that reading them never resumes a paused database."""
 
-    def __init__(self, state: Documents) -> None:
-        self._state = state
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
 
     def pause(self, feed: str, now: str) -> None:
-        """Take nothing of the feed until it is resumed."""
-        self._state.add(f"feeds/{feed}/paused", now.encode())
+        """Load nothing of the feed until it is resumed."""
+        self._documents.add(f"feeds/{feed}/paused", now.encode())
 
     def resume(self, feed: str) -> None:
-        self._state.delete(f"feeds/{feed}/paused")
+        self._documents.delete(f"feeds/{feed}/paused")
 
     def paused(self, feed: str) -> bool:
-        return self._state.get(f"feeds/{feed}/paused") is not None
+        return self._documents.get(f"feeds/{feed}/paused") is not None
 
-    def ask(self, feed: str, started: str) -> None:
-        """Remember that a sync of the feed began."""
-        self._state.put(f"feeds/{feed}/asked", started.encode())
+    def record_sync(self, feed: str, started: str) -> None:
+        """Remember that a sync of the feed began (text of records)."""
+        self._documents.put(f"feeds/{feed}/asked", started.encode())
 
-    def asked(self, feed: str) -> str | None:
+    def last_sync(self, feed: str) -> str | None:
         """When the last sync of the feed began (text of records)."""
-        content = self._state.get(f"feeds/{feed}/asked")
+        content = self._documents.get(f"feeds/{feed}/asked")
         return None if content is None else content.decode()
 
-    def done(self, run: Run) -> None:
-        """Remember that *run* was done, and brought data: a window of a pull feed may hold nothing new."""
+    def record_data(self, run: Run) -> None:
+        """Remember that *run* was done, if it brought data: a window of a pull feed may hold nothing new."""
         if run.kind == "window" and not run.inserted + run.updated + run.deleted + run.undeleted:
             return
-        self._state.put(f"feeds/{run.feed}/done", to_json({"run": run.id, "finished": run.finished}))
+        self._documents.put(f"feeds/{run.feed}/done", to_json({"run": run.id, "finished": run.finished}))
 
-    def last(self, feed: str) -> Last | None:
-        """The last run that was done; of some at the same time, any."""
-        content = read_json(self._state, f"feeds/{feed}/done")
-        return None if content is None else Last(**content)
+    def last_run(self, feed: str) -> LastRun | None:
+        """The last run that brought data; of several at the same time, any."""
+        content = self._documents.get(f"feeds/{feed}/done")
+        return None if content is None else from_json(LastRun, json.loads(content))
 
     def expected_since(self, feed: str, now: str) -> str:
-        """Since when data of the feed has been waited for: *now*, when it is asked for the first time."""
+        """Since when data of the feed has been expected: the *now* of the first call (text of records)."""
         name = f"feeds/{feed}/expected"
-        self._state.add(name, now.encode())
-        return (self._state.get(name) or now.encode()).decode()
+        self._documents.add(name, now.encode())
+        return (self._documents.get(name) or now.encode()).decode()

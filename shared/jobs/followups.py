@@ -1,17 +1,22 @@
-"""What follows an export that succeeded: a call to whoever waits for it, a refresh of what is built on it."""
+"""Follow-ups of an export that was loaded: a call to DOWNSTREAM_URL, a refresh of a Power BI dataset."""
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import logging
 import re
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from shared.alerts import Summary, record_of
 from shared.azure import storage
+from shared.documents import Documents, to_json
 from shared.errors import IngestError
+from shared.model import from_json, to_text
 from shared.rest.post import PostResult, post_json
 from shared.settings import Settings
 from shared.text import duration, one_line
@@ -19,10 +24,12 @@ from shared.text import duration, one_line
 if TYPE_CHECKING:
     import requests
 
+    from shared.app import App
+
 _log = logging.getLogger("sluice")
 
 POWERBI_SCOPE = "https://analysis.windows.net/powerbi/api/.default"
-"""What a token for Power BI is asked for."""
+"""The scope of a token for Power BI."""
 _POWERBI = "https://api.powerbi.com/v1.0/myorg"
 _GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
@@ -33,38 +40,97 @@ _FIXES: Mapping[int, str] = {
     404: ". Check POWERBI_DATASET, and give {who} the role Contributor in the workspace.",
 }
 
+PENDING = "downstream/pending"
+"""The document that holds what is still to be followed up."""
+_QUIET_SECONDS, _MAX_WAIT_SECONDS = 900.0, 3_600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingFollowup:
+    """Files that arrived one by one, and are followed up together once no more arrive."""
+
+    since: str
+    """When the first of them was loaded (text of records)."""
+    last: str
+    """When the last one was."""
+    summary: Summary
+    """Of the last one's job."""
+
+
+def follow_notification(app: App, id: str, summary: Summary, *, started: str, retryable: bool) -> None:
+    """Follow up an export once all of it is loaded, by this job or by one that died before it came here."""
+    name, now = f"followed/{id}", started.encode()
+    followed = app.documents.get(name)
+    if summary.status != "done" or retryable or followed == now:
+        return
+    if summary.done or followed is None:
+        run_followups(app.settings, summary, _token)
+        app.documents.put(name, now)
+
+
+def follow_later(app: App, summary: Summary) -> None:
+    """Follow up a file that arrived by itself, together with those that arrive soon after it."""
+    if not app.settings.downstream_url and not app.settings.powerbi_dataset:
+        return
+    now, pending = to_text(app.now()), _pending(app.documents)
+    since = pending.since if pending else now
+    app.documents.put(PENDING, to_json(asdict(PendingFollowup(since=since, last=now, summary=summary))))
+
+
+def run_pending(app: App) -> None:
+    """Follow up files that arrived one by one: once none has come for 15 minutes, or after an hour."""
+    pending = _pending(app.documents)
+    if pending is None:
+        return
+    quiet = to_text(app.now() - dt.timedelta(seconds=_QUIET_SECONDS))
+    overdue = to_text(app.now() - dt.timedelta(seconds=_MAX_WAIT_SECONDS))
+    if pending.last <= quiet or pending.since <= overdue:
+        run_followups(app.settings, pending.summary, _token)
+        if _pending(app.documents) == pending:  # else another file was loaded meanwhile
+            app.documents.delete(PENDING)
+
+
+def _token(scope: str) -> str:
+    """A token of this app's identity for *scope*."""
+    return storage.credential().get_token(scope).token
+
+
+def _pending(documents: Documents) -> PendingFollowup | None:
+    content = documents.get(PENDING)
+    return None if content is None else from_json(PendingFollowup, json.loads(content))
+
 
 def run_followups(
     settings: Settings, summary: Summary, token: Callable[[str], str], session: requests.Session | None = None
 ) -> list[str]:
-    """Do what is configured to follow *summary*, if it is ``done``, and say in a line each what happened.
+    """Run the follow-ups that are configured, if *summary* is ``done``; a line for each says what happened.
 
-    Nothing is raised, for the export is done whatever happens here. *token* makes a token for a scope. A job that found
-    all its work done already counts too: the one that did it may have died before it came to this.
+    Nothing is raised: the export is loaded, whatever happens here. *token* makes a token for a scope. A job that found
+    all its work loaded counts too: the job that loaded it may have died before it came to this.
     """
     if summary.status != "done":
         return []
-    told = []
+    results = []
     if settings.downstream_url:
-        told.append(call_hook(settings, summary, session))
+        results.append(call_hook(settings, summary, session))
     if settings.powerbi_dataset:
-        told.append(refresh_powerbi(settings, token, session))
-    for line in told:
+        results.append(refresh_powerbi(settings, token, session))
+    for line in results:
         _log.info("job %s: %s", one_line(summary.job), line)
-    return told
+    return results
 
 
 def call_hook(settings: Settings, summary: Summary, session: requests.Session | None = None) -> str:
-    """POST *summary* as JSON to DOWNSTREAM_URL, and say in one line what came of it. Never raises.
+    """POST *summary* as JSON to DOWNSTREAM_URL, and say in one line what happened. Never raises.
 
-    The header Idempotency-Key holds the job, for the other side to know a call that is repeated
+    The header Idempotency-Key holds the job's id, so that the receiver recognises a repeated call
     (draft-ietf-httpapi-idempotency-key-header).
     """
     return f"Downstream: {_never_raising(lambda: _called(settings.downstream_url or '', summary, session))}"
 
 
 def refresh_powerbi(settings: Settings, token: Callable[[str], str], session: requests.Session | None = None) -> str:
-    """Ask Power BI to refresh the dataset in POWERBI_DATASET, and say in one line what came of it. Never raises."""
+    """Ask Power BI to refresh the dataset in POWERBI_DATASET, and say in one line what happened. Never raises."""
     return f"Power BI: {_never_raising(lambda: _refreshed(settings.powerbi_dataset or '', token, session))}"
 
 

@@ -1,13 +1,16 @@
-"""How a job goes: plan, stage, publish, tidy as retried steps, fanned out over files and slices. Pure generators.
+"""The course of a job: plan, stage and publish as retried steps, fanned out over files and slices. Pure generators.
 
-For Durable Functions, whose rules shape all of it: no I/O, clock or chance in here; a step that fails is repeated by a
-loop of our own with growing pauses (the SDK's retries mix up results inside a fan-out); a fan-out is over children that
-each await one call at a time and answer with data instead of raising; at most 50 children share a parent; and what
-travels is small, for plans, slices and outcomes lie in the app's state. See docs/decisions/0011.
+Durable Functions requires most of it: no I/O, clock or chance in here; a failed step is repeated by a loop of our own
+with growing pauses (the SDK's retries mix up results inside a fan-out); a fan-out starts children that each await one
+call at a time and return data instead of raising; at most 50 children share a parent. What travels is small: plans,
+slices and outcomes are documents of the app. See docs/decisions/0011.
 
-    one      a file, or the windows of a pull feed       export   the files of a notification
-      plan, stage | batches, publish, tidy                 batches of up to 50 units
-    conclude                                             conclude
+    file_job   a file, or the windows of a pull feed     export_job   the files of a notification
+      plan, stage | batches, publish (tidy)                open_notification, batches of up to 50 units
+    finish                                                 finish
+
+Requests are dictionaries here, so that the host can index the app without importing anything else; activities read
+them as the types of shared.jobs.request.
 """
 
 from __future__ import annotations
@@ -21,16 +24,16 @@ Json: TypeAlias = dict[str, Any]
 Steps: TypeAlias = Generator[Any, Any, Json]
 
 CHILDREN = 50
-"""How many children one orchestration has at most: its replay costs grow with their square."""
+"""At most so many children of one orchestration: its replay cost grows with their square."""
 ATTEMPTS = 5
 _FIRST_PAUSE = dt.timedelta(seconds=30)
 _LONGEST_PAUSE = dt.timedelta(minutes=10)
 _WINDOWS = 10
-"""How many windows of a pull feed one history holds."""
+"""Windows of a pull feed in one history."""
 
 
 class Context(Protocol):
-    """What is used of Durable's context; the same in its 1.x and 2.x lines."""
+    """What is used of Durable's context. It is the same in versions 1.x and 2.x."""
 
     @property
     def instance_id(self) -> str: ...
@@ -47,26 +50,27 @@ class Context(Protocol):
 
 def file_job(context: Context) -> Steps:
     """A job of one unit of work: a file, or a pull feed window by window until it has caught up."""
-    ask = _asked(context)
-    unit = ask.get("unit", 0)
-    for number in range(unit, unit + _WINDOWS):
+    request = _request(context)
+    first = request.pop("unit", 0)
+    for number in range(first, first + _WINDOWS):
         context.set_custom_status({"units": number + 1})
-        outcome = yield from _unit(context, {**ask, "unit": number})
+        outcome = yield from _unit(context, {**request, "unit": number})
         if not outcome.get("more"):
-            return (yield from _call(context, "conclude", {**ask, "units": number + 1}))
-    context.continue_as_new({**ask, "unit": unit + _WINDOWS})
+            known = {"outcome": outcome} if "place" in outcome else {}
+            return (yield from _call(context, "finish", {**request, **known, "units": number + 1}))
+    context.continue_as_new({**request, "unit": first + _WINDOWS})
     return {}
 
 
 def export_job(context: Context) -> Steps:
     """A job for all files that a notification lists, as many at once as the host takes."""
-    ask = _asked(context)
-    opened = yield from _call(context, "open_notice", ask)
+    request = _request(context)
+    opened = yield from _call(context, "open_notification", request)
     if "units" not in opened:  # it was done before, or there is nothing to open
         return opened
     context.set_custom_status({"units": opened["units"]})
-    yield from _fan_out(context, "unit", ask, 0, opened["units"])
-    return (yield from _call(context, "conclude", {**ask, **opened}))
+    yield from _fan_out(context, "unit", request, 0, opened["units"])
+    return (yield from _call(context, "finish", {**request, **opened}))
 
 
 def unit(context: Context) -> Steps:
@@ -80,62 +84,63 @@ def stage_slice(context: Context) -> Steps:
 
 
 def batch(context: Context) -> Steps:
-    """Some children of a fan-out; batches of them in turn, where they are too many for one parent."""
-    ask = context.get_input()
-    child, start, end = ask["child"], ask["from"], ask["to"]
+    """Some children of a fan-out; batches of batches, where they are too many for one parent."""
+    span = context.get_input()
+    child, request, start, end = span["child"], span["request"], span["from"], span["to"]
     if end - start > CHILDREN:
-        return (yield from _fan_out(context, child, ask["ask"], start, end))
+        return (yield from _fan_out(context, child, request, start, end))
     number = _NUMBERS[child]
-    return (yield from _together(context, child, {str(n): {**ask["ask"], number: n} for n in range(start, end)}))
+    return (yield from _together(context, child, {str(n): {**request, number: n} for n in range(start, end)}))
 
 
-ALL = (file_job, export_job, unit, stage_slice, batch)
-"""What a host has to know by name, and of the activities:"""
-STEPS = ("open_notice", "plan", "stage", "miss", "publish", "tidy", "give_up", "conclude")
+ORCHESTRATORS = (file_job, export_job, unit, stage_slice, batch)
+ACTIVITIES = ("open_notification", "plan", "stage", "record_failure", "publish", "fail", "tidy", "finish")
+"""What a host has to know by name. See shared.jobs.activities."""
 
 
-def _asked(context: Context) -> Json:
-    """What the job was asked to do, with its id and when it began: the same on every replay and in every step."""
+def _request(context: Context) -> Json:
+    """The input of the job, with its id and when it began: the same on every replay and in every step."""
     started = context.current_utc_datetime.replace(tzinfo=None).isoformat(timespec="microseconds")
     return {"job": context.instance_id, "started": started, **context.get_input()}
 
 
-def _unit(context: Context, ask: Json) -> Steps:
-    """The four verbs in order; ``publish`` decides what failed slices mean."""
-    planned = yield from _call(context, "plan", ask)
+def _unit(context: Context, request: Json) -> Steps:
+    """The four verbs in order; ``publish`` decides what failed slices mean, and cleans up if it can."""
+    planned = yield from _call(context, "plan", request)
     if "failed" in planned:
-        return (yield from _call(context, "give_up", {**ask, "error": planned["failed"]}))
+        return (yield from _call(context, "fail", {**request, "error": planned["failed"]}))
     if "slices" not in planned:  # skipped, or failed for good
         return planned
     if planned["slices"] == 1:
-        yield from _stage(context, {**ask, "slice": 0})
+        yield from _stage(context, {**request, "slice": 0})
     else:
-        yield from _fan_out(context, "stage_slice", ask, 0, planned["slices"], under=f"{ask['unit']}.")
-    outcome = yield from _call(context, "publish", ask)
+        yield from _fan_out(context, "stage_slice", request, 0, planned["slices"], under=f"{request['unit']}.")
+    outcome = yield from _call(context, "publish", request)
     if "failed" in outcome:
-        outcome = yield from _call(context, "give_up", {**ask, "error": outcome["failed"]})
-    yield from _call(context, "tidy", ask)
+        outcome = yield from _call(context, "fail", {**request, "error": outcome["failed"]})
+    if not outcome.get("tidied"):
+        yield from _call(context, "tidy", request)
     return outcome
 
 
-def _stage(context: Context, ask: Json) -> Steps:
-    staged = yield from _call(context, "stage", ask)
+def _stage(context: Context, request: Json) -> Steps:
+    staged = yield from _call(context, "stage", request)
     if "failed" in staged:
-        yield from _call(context, "miss", {**ask, "error": staged["failed"]})
+        yield from _call(context, "record_failure", {**request, "error": staged["failed"]})
     return staged
 
 
-def _fan_out(context: Context, child: str, ask: Json, start: int, end: int, *, under: str = "") -> Steps:
+def _fan_out(context: Context, child: str, request: Json, start: int, end: int, *, under: str = "") -> Steps:
     """Children with the numbers from *start* to *end*, in batches, so that no history grows with their number.
 
     *under* keeps the ids of several fan-outs of one parent apart.
     """
-    spans = {f"{under}{a}": {"child": child, "ask": ask, "from": a, "to": b} for a, b in _spans(start, end)}
+    spans = {f"{under}{a}": {"child": child, "request": request, "from": a, "to": b} for a, b in _spans(start, end)}
     return (yield from _together(context, "batch", spans))
 
 
 _NUMBERS: Mapping[str, str] = {"unit": "unit", "stage_slice": "slice"}
-"""What its number is called in what a child is asked."""
+"""The field of its number in a child's request."""
 
 
 def _spans(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -151,31 +156,31 @@ def _spans(start: int, end: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + size, end)
 
 
-def _together(context: Context, child: str, asks: Mapping[str, Json]) -> Steps:
-    """One child for each of *asks*, named by its key below its parent, all at the same time."""
+def _together(context: Context, child: str, requests: Mapping[str, Json]) -> Steps:
+    """One child for each of *requests*, named by its key below its parent, all at the same time."""
     tasks = [
-        context.call_sub_orchestrator(child, ask, instance_id=f"{context.instance_id}:{name}")
-        for name, ask in asks.items()
+        context.call_sub_orchestrator(child, request, instance_id=f"{context.instance_id}:{name}")
+        for name, request in requests.items()
     ]
     try:
         yield context.task_all(tasks)
-    except Exception as error:  # noqa: BLE001 - a child ended abnormally: what it left undone is seen by who sums up
-        return {"broken": _told(error)}
+    except Exception as error:  # noqa: BLE001 - a child ended abnormally: `publish` and `finish` see what is missing
+        return {"broken": _text(error)}
     return {}
 
 
-def _call(context: Context, step: str, ask: Json) -> Steps:
-    """What *step* answers; ``failed`` with the last error once it has failed too often."""
+def _call(context: Context, activity: str, request: Json) -> Steps:
+    """What *activity* returns; ``failed`` with the last error once it has failed too often."""
     error = ""
     for attempt in range(ATTEMPTS):
         if attempt:
             yield context.create_timer(context.current_utc_datetime + _pause(attempt))
         try:
-            answer: Json = yield context.call_activity(step, ask)
-        except Exception as failure:  # noqa: BLE001 - the SDK raises a plain Exception, whatever the step raised
-            error = _told(failure)
+            result: Json = yield context.call_activity(activity, request)
+        except Exception as failure:  # noqa: BLE001 - the SDK raises a plain Exception, whatever the activity raised
+            error = _text(failure)
         else:
-            return answer
+            return result
     return {"failed": error}
 
 
@@ -188,5 +193,5 @@ def _pause(attempt: int) -> dt.timedelta:
     return pause
 
 
-def _told(error: Exception) -> str:
+def _text(error: Exception) -> str:
     return " ".join(str(error).split())[:500]

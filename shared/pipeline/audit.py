@@ -1,4 +1,4 @@
-"""Look into a file without loading it: rows, deletions, span of the cursor, columns; beside what is stored."""
+"""Compare a file that is not loaded with the warehouse: rows, deletions, range of the cursor, columns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Audit:
     highest: str | None = None
     columns: Sequence[Column] = ()
     differences: Sequence[str] = ()
-    """How the file's columns differ from the table's, in words."""
+    """How the file's columns differ from the table's, as sentences."""
     stored: Profile = field(default_factory=lambda: Profile(columns={}))
     error: str | None = None
     """Why a load would refuse it; then nothing else is known."""
@@ -90,21 +90,21 @@ def _text(value: Any) -> str | None:
 
 
 def _differences(columns: Sequence[Column], stored: Profile) -> list[str]:
-    """In the words of what a load would do about them."""
+    """What a load would do about each."""
     if not stored.columns:
         return ["there is no table yet"]
     known = {name.casefold(): (name, kind) for name, kind in stored.columns.items()}
-    told: list[str] = []
+    found: list[str] = []
     for column in columns:
         name, kind = known.get(column.name.casefold(), (column.name, None))
         wider = types.widened(kind, column.type) if kind else None
         if kind is None and column.type != types.NULL:
-            told.append(f"new column {column.name} ({column.type})")
+            found.append(f"new column {column.name} ({column.type})")
         elif kind is not None and column.type != types.NULL and wider is None:
-            told.append(f"{name} is {kind} in the table and {column.type} here: would be refused")
+            found.append(f"{name} is {kind} in the table and {column.type} here: would be refused")
         elif kind is not None and wider not in (None, kind):
-            told.append(f"{name} would be widened from {kind} to {wider}")
+            found.append(f"{name} would be widened from {kind} to {wider}")
     given = {column.name.casefold() for column in columns}
     given |= {name.casefold() for name in SYSTEM_COLUMNS}
-    told += [f"column {name} is missing here: keeps its values" for f, (name, _) in known.items() if f not in given]
-    return told
+    found += [f"column {name} is missing here: keeps its values" for f, (name, _) in known.items() if f not in given]
+    return found

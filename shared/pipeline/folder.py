@@ -87,7 +87,7 @@ def load(
 
 
 def audits(runner: Runner, settings: Settings, location: str, options: LoadOptions) -> Iterator[Audit]:
-    """What each table of each export at *location* holds, beside what the warehouse holds of it.
+    """What each table of each export at *location* contains, compared with the warehouse.
 
     An export that cannot be read has the reason in its audit.
     """

@@ -1,8 +1,8 @@
 """Do one unit of work with the four verbs, log each step, and record what failed: the same for every host.
 
 There is one policy for failures. A TransientError leaves the verb that raised it: a host that can repeat the verb does
-so. Once nobody repeats it, the run has failed but is not recorded, because what is unreachable now cannot be written
-to either. Every other error fails the run, which is recorded in history and ledger; its work remains to be done. An
+so. After the last attempt the run has failed but is not recorded, because what is unreachable cannot be written to
+either. Every other error fails the run, which is recorded in history and ledger; its work remains to be done. An
 exception that is not an IngestError is a bug: it is logged with its traceback and fails the run like the others.
 """
 
@@ -80,7 +80,7 @@ class Progress:
         self._on_warning(text)
 
 
-class Bug(Exception):  # noqa: N818 - it stands for one that has been logged
+class Bug(Exception):  # noqa: N818 - not an error of its own: it carries one that has been logged
     """An exception that was not one of ours, as text. Its traceback was logged where it was raised."""
 
 
@@ -159,7 +159,7 @@ class Runner:
         return merged
 
     def tidy(self, plan: Plan, *, dry_run: bool = False) -> None:
-        """Drop the run's staging tables, and what a dry run rejected. Do it last, whatever became of the run."""
+        """Drop the run's staging tables, and what a dry run rejected. Always the last step, after failures too."""
         with self._logged("tidy", plan.run):
             verbs.tidy(plan, self.warehouse, dry_run=dry_run)
 
@@ -183,7 +183,7 @@ class Runner:
     def refuse(self, feed: str, unit: Unit, error: IngestError, *, dry_run: bool = False) -> Run:
         """The failed run of a unit that cannot be looked at: its files changed, or went, while they were named."""
         run = verbs.run_for(feed, unit, self.ledger, to_text(self.now()), again=True, dry=dry_run)
-        assert run is not None  # noqa: S101 - as it is asked for again
+        assert run is not None  # noqa: S101 - again=True always gives a run
         return self.fail(run, unit, error, dry_run=dry_run)
 
     # -- all of it, in this process
@@ -227,7 +227,7 @@ class Runner:
         return self.merge(plan, staged, faults, options)
 
     def _tidy_if_possible(self, plan: Plan, options: RunOptions) -> None:
-        """The next run of the feed cleans up what stays behind: no result is lost over it."""
+        """A failure does not change the result: the next run of the feed cleans up."""
         try:
             self.tidy(plan, dry_run=options.dry_run)
         except IngestError as error:

@@ -221,7 +221,7 @@ def publish(
 def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> None:
     """Record the works of *run* and raise the watermark, in one transaction of the ledger.
 
-    A pull feed's mark must be as it was when the run was planned. A push feed's is raised over whatever it is.
+    The watermark of a pull feed must be as it was when the run was planned. That of a push feed is only ever raised.
     """
     records = [
         Record(
@@ -257,7 +257,7 @@ def fail(run: Run, unit: Unit, error: IngestError | str, warehouse: Warehouse, l
 
 
 def tidy(plan: Plan, warehouse: Warehouse, *, dry_run: bool = False) -> None:
-    """Drop the staging tables, whatever became of the run."""
+    """Drop the staging tables, after success and after failure."""
     warehouse.tidy(plan, rejects=dry_run)
 
 

@@ -1,4 +1,4 @@
-"""How jobs go, under many schedules: messages in any order, steps that fail, come late or twice, processes that die."""
+"""The course of jobs under many schedules: messages in any order, activities that fail, late or twice, crashes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 45 << 10
 
 
 class Steps:
-    """Steps that keep what they are told in a dictionary, as the real ones do in the app's state."""
+    """Activities that keep what they are given in a dictionary, as the real ones do in documents."""
 
     def __init__(self, *, slices: int = 3, units: int = 4, windows: int = 1, fails: float = 0.0, seed: int = 0) -> None:
         self.kept: dict[Any, Any] = {}
@@ -30,63 +30,66 @@ class Steps:
         self._chance, self._fails = random.Random(seed), fails
 
     def overrides(self) -> dict[str, Any]:
-        return {name: self._flaky(name) for name in orchestrations.STEPS}
+        return {name: self._flaky(name) for name in orchestrations.ACTIVITIES}
 
     def _flaky(self, name: str) -> Any:
-        def step(ask: Any) -> Any:
+        def activity(request: Any) -> Any:
             self.tried[name] += 1
             if self._chance.random() < self._fails:
                 raise ConnectionError(f"{name} cannot reach anything")
-            answer = getattr(self, name)(ask)
-            if self._chance.random() < self._fails:  # done, and nobody hears of it
+            result = getattr(self, name)(request)
+            if self._chance.random() < self._fails:  # done, and the result is lost
                 raise ConnectionError(f"{name} lost its connection")
-            return answer
+            return result
 
-        return step
+        return activity
 
-    def open_notice(self, ask: Any) -> Any:
+    def open_notification(self, request: Any) -> Any:
         return {"units": self._units}
 
-    def plan(self, ask: Any) -> Any:
-        if ("outcome", ask["unit"]) in self.kept:
-            return self.kept["outcome", ask["unit"]]
-        self.kept["plan", ask["unit"]] = self._slices
+    def plan(self, request: Any) -> Any:
+        if ("outcome", request["unit"]) in self.kept:
+            return self.kept["outcome", request["unit"]]
+        self.kept["plan", request["unit"]] = self._slices
         return {"slices": self._slices}
 
-    def stage(self, ask: Any) -> Any:
-        if ("plan", ask["unit"]) not in self.kept:
-            self.wrong.append(f"slice {ask['slice']} of unit {ask['unit']} before its plan")
-        self.kept["slice", ask["unit"], ask["slice"]] = True
+    def stage(self, request: Any) -> Any:
+        if ("plan", request["unit"]) not in self.kept:
+            self.wrong.append(f"slice {request['slice']} of unit {request['unit']} before its plan")
+        self.kept["slice", request["unit"], request["slice"]] = True
         return {"status": "staged"}
 
-    def publish(self, ask: Any) -> Any:
-        missing = [n for n in range(self._slices) if ("slice", ask["unit"], n) not in self.kept]
-        outcome = {"status": "failed" if missing else "done", "more": ask["unit"] + 1 < self._windows}
-        return self.kept.setdefault(("outcome", ask["unit"]), outcome)
+    def publish(self, request: Any) -> Any:
+        missing = [n for n in range(self._slices) if ("slice", request["unit"], n) not in self.kept]
+        outcome = {"status": "failed" if missing else "done", "more": request["unit"] + 1 < self._windows}
+        return self.kept.setdefault(("outcome", request["unit"]), outcome)
 
-    def tidy(self, ask: Any) -> Any:
-        if ("outcome", ask["unit"]) not in self.kept:
-            self.wrong.append(f"unit {ask['unit']} was tidied before it had an outcome")
+    def tidy(self, request: Any) -> Any:
+        if ("outcome", request["unit"]) not in self.kept:
+            self.wrong.append(f"unit {request['unit']} was tidied before it had an outcome")
         return {}
 
-    def miss(self, ask: Any) -> Any:
+    def record_failure(self, request: Any) -> Any:
         return {}
 
-    def give_up(self, ask: Any) -> Any:
-        return self.kept.setdefault(("outcome", ask["unit"]), {"status": "failed", "error": ask["error"]})
+    def fail(self, request: Any) -> Any:
+        return self.kept.setdefault(("outcome", request["unit"]), {"status": "failed", "error": request["error"]})
 
-    def conclude(self, ask: Any) -> Any:
-        missing = [n for n in range(ask["units"]) if ("outcome", n) not in self.kept]
+    def finish(self, request: Any) -> Any:
+        missing = [n for n in range(request["units"]) if ("outcome", n) not in self.kept]
         if missing:
-            self.wrong.append(f"concluded without units {missing}")
-        return {"files": ask["units"]}
+            self.wrong.append(f"finished without units {missing}")
+        return {"files": request["units"]}
 
 
 def host(steps: Steps, **options: Any) -> DurableHost:
     return DurableHost(function_app.app, overrides=steps.overrides(), payload_limit=LIMIT, **options)
 
 
-WORKS = {"file_job": {"file": "https://acme.test/exports/a.parquet", "etag": "1"}, "export_job": {"notice": "0" * 32}}
+WORKS = {
+    "file_job": {"kind": "file", "url": "https://acme.test/exports/a.parquet", "etag": "1"},
+    "export_job": {"kind": "notification", "id": "0" * 32},
+}
 
 
 @pytest.mark.parametrize("orchestrator", WORKS)
@@ -112,7 +115,7 @@ def test_a_pull_feed_is_read_window_by_window_until_it_has_caught_up(seed):
     """In order, each once."""
     steps = Steps(slices=1, windows=1 + seed % 2)
     with host(steps, seed=seed, duplicates=0.3, crash=0.03) as durable:
-        job = durable.run("file_job", {"work": {"feed": "genius.prospect"}}, "sync:genius.prospect")
+        job = durable.run("file_job", {"work": {"kind": "feed", "feed": "genius.prospect"}}, "sync:genius.prospect")
 
     assert ("Completed", {"files": 1 + seed % 2}) == (job.status, job.output)
     assert [] == steps.wrong
@@ -124,11 +127,11 @@ def test_a_pull_feed_may_take_more_windows_than_one_history_holds():
     windows = 2 * orchestrations._WINDOWS + 1
     steps = Steps(slices=1, windows=windows)
     with host(steps) as durable:
-        job = durable.run("file_job", {"work": {"feed": "genius.prospect"}}, "sync:genius.prospect")
+        job = durable.run("file_job", {"work": {"kind": "feed", "feed": "genius.prospect"}}, "sync:genius.prospect")
 
     assert ("Completed", {"files": windows}) == (job.status, job.output)
     assert [] == steps.wrong
-    assert {"2026-11-02T08:00:00.000000"} == {ask["started"] for _, ask in durable.calls}
+    assert {"2026-11-02T08:00:00.000000"} == {request["started"] for _, request in durable.calls}
 
 
 def test_one_unit_that_fails_for_good_never_stops_the_others():
@@ -136,10 +139,10 @@ def test_one_unit_that_fails_for_good_never_stops_the_others():
     steps = Steps(units=5, slices=2)
     overrides = steps.overrides()
 
-    def stage(ask):
-        if ask["unit"] == 2:
+    def stage(request):
+        if request["unit"] == 2:
             raise MemoryError("poison")
-        return steps.stage(ask)
+        return steps.stage(request)
 
     with DurableHost(function_app.app, overrides={**overrides, "stage": stage}, payload_limit=LIMIT) as durable:
         job = durable.run("export_job", {"work": WORKS["export_job"]}, "export:1")
@@ -160,13 +163,13 @@ def test_the_pauses_between_tries_grow():
     assert "division by zero" in steps.kept["outcome", 0]["error"]
 
 
-def test_every_step_hears_when_its_job_began():
+def test_every_activity_is_given_the_start_of_its_job():
     """The same moment in all of them, however long it takes: it is part of where their documents lie."""
     steps = Steps(units=3, slices=2, fails=0.3, seed=1)
     with host(steps, seed=1) as durable:
         durable.run("export_job", {"work": WORKS["export_job"]}, "export:1")
-        began = {ask["started"] for _, ask in durable.calls}
-        jobs = {ask["job"] for _, ask in durable.calls}
+        began = {request["started"] for _, request in durable.calls}
+        jobs = {request["job"] for _, request in durable.calls}
 
     assert {"2026-11-02T08:00:00.000000"} == began
     assert {"export:1"} == jobs
@@ -212,8 +215,8 @@ def test_a_slice_is_handed_its_own_number_and_not_the_plan():
     steps = Steps(slices=60)
     with host(steps) as durable:
         durable.run("file_job", {"work": WORKS["file_job"]}, "blob:1")
-        asked = [ask for name, ask in durable.calls if name == "stage"]
+        given = [request for name, request in durable.calls if name == "stage"]
         largest, what = durable.largest_payload()
 
-    assert set(range(60)) == {ask["slice"] for ask in asked}
+    assert set(range(60)) == {request["slice"] for request in given}
     assert largest < 1_000, what

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from shared.errors import TransientError
 from shared.model import Watermark
+from shared.pipeline.runner import Runner
 from shared.sources.sql.source import SqlSource
 from tests.exports import START, Clock, open_test_app
 from tests.servers.source_table import at, item
@@ -148,13 +149,13 @@ def test_a_database_that_goes_away_between_windows_costs_time_and_nothing_else(a
 def test_a_watermark_that_another_run_moved_ends_the_sync_as_a_conflict(app, host, source_table, monkeypatch):
     """Whoever moved it has read those rows; the next sync goes on from there."""
     source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(5)))
-    merge = type(app).merge
+    merge = Runner.merge
 
     def overtaken(self, plan, staged, faults, options):
         self.ledger.rewind("shop.item", Watermark(at(2).isoformat(), "timestamp"))
         return merge(self, plan, staged, faults, options)
 
-    monkeypatch.setattr(type(app), "merge", overtaken)
+    monkeypatch.setattr(Runner, "merge", overtaken)
     host.request("POST", "feeds/shop.item/run")
     told = host.finished("sync:shop.item")
 

@@ -17,8 +17,11 @@ from azure.storage.queue import QueueClient
 import function_app
 
 from shared.jobs import triggers, watchdog
+from shared.jobs.feed_state import FeedStates
+from shared.jobs.triggers import Wanted
 from shared.jobs.watchdog import Instance
 from shared.pipeline.feeds import declared
+from shared.web.webhooks import receive
 from tests.exports import START, Clock, open_test_app
 from tests.standins.durable_host import DurableHost
 from tests.standins.functions_host import FunctionsHost, functions_host
@@ -91,6 +94,22 @@ def test_reconciling_again_starts_nothing(host, exports):
 
     assert 2 == len(jobs(host))
     assert calls == len(host.durable.calls)
+
+
+def test_a_full_that_failed_is_replaced_by_the_next_older_one(host, exports, app):
+    """As `sluice load` does it, with the deltas after the older full; the newer one is not tried again."""
+    exports.upload("Full/Acme/20260223120000/location.parquet", rows(3))
+    exports.upload("Delta/Acme/20260223180000/location.parquet", rows(1, 3))
+    exports.container.upload_blob("Full/Acme/20260224110000/location.parquet", b"rubbish")
+    reconciled = []
+
+    for _ in range(3):
+        before = set(jobs(host))
+        host.timer("reconcile")
+        reconciled.append([units(host.finished(job)) for job in jobs(host) if job not in before])
+
+    assert [[["failed"]], [["done"], ["done"]], []] == reconciled
+    assert [(0, "0 at 3", True), (1, "1 at 0", True), (2, "2 at 0", True)] == stored(app)
 
 
 def test_a_job_for_a_file_has_the_id_that_its_event_has(host, exports, app):
@@ -167,7 +186,7 @@ def notified(app, exports, clock):
 
     def keep(*names):
         body = exports.notification(*names)
-        return triggers.export_notified(app, body, signed(body)["X-CoolR-Signature"])
+        return receive.export_notified(app, body, signed(body)["X-CoolR-Signature"])
 
     return keep
 
@@ -191,21 +210,21 @@ def test_notifications_that_were_kept_but_never_started_are_started(host, export
 
 def test_a_notification_that_left_something_to_be_done_is_taken_up_once_an_hour(host, exports, app, clock, notified):
     """Its feed was paused; as long as it is, nothing is told."""
-    app.feed_states.pause("coolr.location", "2026-02-24T12:00:00.000000")
+    FeedStates(app.documents).pause("coolr.location", "2026-02-24T12:00:00.000000")
     start = notified(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
     later(clock, minutes=30)
     host.timer("watchdog")
     paused = host.finished(start.job)
-    app.feed_states.resume("coolr.location")
+    FeedStates(app.documents).resume("coolr.location")
     host.timer("watchdog")
     early = host.finished(start.job)
     later(clock, minutes=95)
     host.timer("watchdog")
     done = host.finished(start.job)
 
-    assert (["skipped"], True) == (units(paused), paused["again"])
+    assert (["skipped"], True) == (units(paused), paused["retryable"])
     assert ["skipped"] == units(early)
-    assert (["done"], False) == (units(done), done["again"])
+    assert (["done"], False) == (units(done), done["retryable"])
 
 
 def test_what_failed_for_good_is_kept_for_the_operator_to_run(host, exports, app, clock, notified):
@@ -214,7 +233,7 @@ def test_what_failed_for_good_is_kept_for_the_operator_to_run(host, exports, app
     host.blob_event(exports.container, first)
     host.finished(jobs(host)[0])
     start = notified(exports.upload(f"elsewhere/{STAMP}/location.parquet", rows(1)))
-    host.durable.start(start.orchestrator, start.ask, start.job)
+    host.durable.start(start.work.orchestrator, start.input, start.job)
     refused = host.finished(start.job)
     later(clock, minutes=95)
     host.timer("watchdog")
@@ -235,7 +254,7 @@ def test_a_job_that_fails_again_and_again_is_told_of_once(host, exports, app, cl
     exports.container.delete_blob(name)
     for _ in range(3):
         host.durable.forward(minutes=30)
-        host.durable.start(start.orchestrator, start.ask, start.job)
+        host.durable.start(start.work.orchestrator, start.input, start.job)
         host.finished(start.job)
 
     assert ["failure", "summary"] == [body["kind"] for body in receiver.bodies]
@@ -251,7 +270,7 @@ def test_a_notification_whose_links_have_expired_is_given_up_and_told_of(host, e
 
     assert [] == jobs(host)
     assert [] == list(app.documents.entries("notices/"))
-    (told,) = [body for body in receiver.bodies if body["title"] == "a notification is given up"]
+    (told,) = [body for body in receiver.bodies if body["title"] == "A notification expired"]
     assert "export Full of Acme, 2026-02-24 11:30" in told["text"]
 
 
@@ -264,7 +283,7 @@ def test_what_the_watchdog_cannot_see_does_not_blind_it_to_the_rest(app, host, c
     host.timer("watchdog")
 
     titles = {body["title"] for body in receiver.bodies}
-    assert {"the watchdog is half blind", "coolr.location has had no data for 31 h"} <= titles
+    assert {"The watchdog could not finish its checks", "coolr.location has had no data for 31 h"} <= titles
 
 
 def _webhook(exports):
@@ -298,7 +317,7 @@ def test_a_feed_that_has_had_data_or_is_paused_is_not_stale(app, host, exports, 
     clock.forward(hours=23)
     host.blob_event(exports.container, exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
     host.finished(jobs(host)[0])
-    app.feed_states.pause("coolr.asset", "2026-02-24T12:00:00.000000")
+    FeedStates(app.documents).pause("coolr.asset", "2026-02-24T12:00:00.000000")
     clock.forward(hours=23)
     receiver.bodies.clear()
 
@@ -374,7 +393,7 @@ def test_a_job_that_does_not_go_on_is_ended_with_its_children(app, monkeypatch, 
     start = notified(*names)
     with DurableHost(function_app.app, start=NOW) as durable:
         host = FunctionsHost(app, durable)
-        durable.start(start.orchestrator, start.ask, start.job)
+        durable.start(start.work.orchestrator, start.input, start.job)
         while not any(step == "plan" for step, _ in durable.calls):
             durable.step()
         clock.forward(hours=5)
@@ -386,7 +405,7 @@ def test_a_job_that_does_not_go_on_is_ended_with_its_children(app, monkeypatch, 
         assert {"Terminated"} == set(ended.values())
         assert 3 < len(ended)
         assert ["done", "done"] == units(told)
-        assert [] == list(triggers.open_notifications(app, failed=True))
+        assert [] == list(triggers.open_notifications(app, Wanted(failed=True)))
 
 
 def test_what_is_older_than_jobs_are_kept_is_removed(app, host, exports, clock):
@@ -485,7 +504,7 @@ def test_a_sync_is_due_once_its_schedule_has_come(schedule, asked, is_due, tmp_p
     feed = declared(app.systems)[0]
     monkeypatch.setitem(app.systems["coolr"].tables[feed.table], "schedule", schedule)
     if asked:
-        app.feed_states.ask(feed.name, f"{asked}.000000")
+        FeedStates(app.documents).record_sync(feed.name, f"{asked}.000000")
 
     assert ([f"sync:{feed.name}"] if is_due else []) == [start.job for start in triggers.due_syncs(app)]
 
@@ -496,9 +515,9 @@ def test_a_paused_feed_is_never_due(tmp_path, monkeypatch):
     feed = declared(app.systems)[0]
     monkeypatch.setitem(app.systems["coolr"].tables[feed.table], "schedule", "* * * * *")
 
-    app.feed_states.pause(feed.name, "2026-02-24T12:00:00.000000")
+    FeedStates(app.documents).pause(feed.name, "2026-02-24T12:00:00.000000")
     paused = list(triggers.due_syncs(app))
-    app.feed_states.resume(feed.name)
+    FeedStates(app.documents).resume(feed.name)
 
     assert [] == paused
     assert 1 == len(list(triggers.due_syncs(app)))

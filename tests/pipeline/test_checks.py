@@ -56,7 +56,7 @@ def sluice(tmp_path, monkeypatch):
 
 
 def told(findings):
-    return {one.check: (one.status, one.told) for one in findings}
+    return {one.check: (one.status, one.message) for one in findings}
 
 
 def of(findings, check):
@@ -83,7 +83,7 @@ def test_findings_are_records_as_json(sluice, tmp_path):
 
     found = json.loads(result.stdout)
     assert 1 == result.exit_code
-    assert {"check", "status", "told", "fix"} == set(found[0])
+    assert {"check", "status", "message", "fix"} == set(found[0])
     assert "failed" == found[-1]["status"]
     assert found[-1]["fix"]
 
@@ -107,7 +107,7 @@ def test_broken_catalog_is_told_in_one_line(sluice, tmp_path):
 
     (found,) = json.loads(result.stdout)
     assert (1, "settings", "failed") == (result.exit_code, found["check"], found["status"])
-    assert "shop.toml" in found["told"]
+    assert "shop.toml" in found["message"]
     assert found["fix"]
 
 
@@ -164,7 +164,7 @@ def test_storage_that_cannot_be_reached_is_told_and_the_rest_goes_on(app, tmp_pa
     assert "failed" == storage.status
     assert storage.fix
     assert "hunter2" not in f"{storage}"
-    assert "abc" not in storage.told
+    assert "abc" not in storage.message
     assert "ok" == findings[-1].status
 
 
@@ -193,7 +193,7 @@ def test_end_of_a_link_is_told_in_words(app, signed, hours, status, words):
     findings = list(doctor_findings(app, signed("rl", hours=hours)))
 
     (link,) = of(findings, "storage: SAS")
-    assert (status, True) == (link.status, link.told.endswith(words))
+    assert (status, True) == (link.status, link.message.endswith(words))
     assert "ok" == told(findings)["storage: read"][0]
     assert "sig=" not in f"{findings}"
 
@@ -204,7 +204,7 @@ def test_link_that_has_ended_is_told_beside_what_the_server_says(app, signed):
 
     (link,) = of(findings, "storage: SAS")
     assert ("failed", "Ask for a new link") == (link.status, link.fix)
-    assert link.told.endswith("2 days ago")
+    assert link.message.endswith("2 days ago")
     assert "ok" == findings[-1].status
 
 
@@ -214,7 +214,7 @@ def test_link_without_the_right_to_list_is_told(app, signed):
 
     (storage,) = of(findings, "storage")
     assert "failed" == storage.status
-    assert "list" in f"{storage.told} {storage.fix}"
+    assert "list" in f"{storage.message} {storage.fix}"
     assert "sig=" not in f"{storage}"
 
 
@@ -292,7 +292,10 @@ def test_rights_that_are_lacking_are_named(examined, bay, server):
     found = examined(bay.engine())
 
     (rights,) = of(found, "warehouse: rights")
-    assert ("failed", "the user lacks CREATE VIEW, ADMINISTER DATABASE BULK OPERATIONS") == (rights.status, rights.told)
+    assert ("failed", "the user lacks CREATE VIEW, ADMINISTER DATABASE BULK OPERATIONS") == (
+        rights.status,
+        rights.message,
+    )
     assert "sluice sql setup" in rights.fix
     assert "ok" == told(found)["warehouse: canary (bulk)"][0]
 
@@ -335,7 +338,7 @@ def test_container_that_is_missing_is_told(examined, bay, azurite, tmp_path):
     last = list(doctor_findings(app))[-1]
 
     assert "failed" == last.status
-    assert "nowhere-to-be-found" in last.told
+    assert "nowhere-to-be-found" in last.message
     assert "STAGING_URL" in last.fix
 
 
@@ -389,9 +392,9 @@ def test_canary_notices(examined, bay, monkeypatch, name):
     found = of(examined(bay.engine()), "warehouse: canary (bulk)")
 
     assert {"failed"} == {one.status for one in found}
-    assert any(words in one.told for one in found), found
+    assert any(words in one.message for one in found), found
     assert all("WAREHOUSE_LOADER" in one.fix for one in found)
-    assert all(len(one.told) < 300 for one in found)
+    assert all(len(one.message) < 300 for one in found)
 
 
 def no_counting(self, data_source, part, _end):
@@ -408,7 +411,7 @@ def test_canary_notices_a_part_that_is_refused(examined, bay, server):
     found = of(examined(bay.engine()), "warehouse: canary (bulk)")
 
     assert ["failed"] == [one.status for one in found]
-    assert "4864" in found[0].told
+    assert "4864" in found[0].message
 
 
 def test_canary_notices_bad_rows_that_are_dropped(examined, bay, monkeypatch):
@@ -417,7 +420,7 @@ def test_canary_notices_bad_rows_that_are_dropped(examined, bay, monkeypatch):
 
     (found,) = of(examined(bay.engine()), "warehouse: canary, bad row")
 
-    assert ("failed", True) == (found.status, "dropped" in found.told)
+    assert ("failed", True) == (found.status, "dropped" in found.message)
     assert "WAREHOUSE_LOADER" in found.fix
 
 
@@ -437,7 +440,7 @@ def test_canary_notices_rows_that_outlive_a_rollback(examined, bay, server, monk
 
     (found,) = of(examined(bay.engine()), "warehouse: canary, rollback")
 
-    assert ("failed", "1 rows remained after a rollback") == (found.status, found.told)
+    assert ("failed", "1 rows remained after a rollback") == (found.status, found.message)
 
 
 def test_canary_of_arrays_notices_what_comes_back_wrong(examined, plain, monkeypatch):
@@ -452,7 +455,7 @@ def test_canary_of_arrays_notices_what_comes_back_wrong(examined, plain, monkeyp
     found = of(examined(plain), "warehouse: canary (array)")
 
     assert {"failed"} == {one.status for one in found}
-    assert any("empty text is not NULL" in one.told for one in found)
+    assert any("empty text is not NULL" in one.message for one in found)
 
 
 def test_bulk_copy_that_cannot_be_used_is_a_warning(examined, server, monkeypatch):

@@ -34,8 +34,8 @@ import shared.app
 
 from shared import catalog
 from shared.errors import ConfigError, ConflictError, TransientError
-from shared.web import api
-from shared.web.api import Response
+from shared.web import api, responses
+from shared.web.responses import Response
 from tests.exports import START, open_test_app
 from tests.standins.functions_host import FunctionsHost, functions_host
 from tests.stores.test_links import served
@@ -341,9 +341,9 @@ def test_answer_that_is_not_as_documented_is_seen(site, monkeypatch, broken, see
 
 def test_missing_header_is_seen(site, monkeypatch):
     """Headers are compared, too."""
-    accepted = api.accepted_response
+    accepted = responses.accepted_response
     monkeypatch.setattr(
-        api, "accepted_response", lambda *given: accepted(*given)._replace(headers={"Retry-After": "30"})
+        responses, "accepted_response", lambda *given: accepted(*given)._replace(headers={"Retry-After": "30"})
     )
     body = notification(site.exports, ["location.parquet"])
 

@@ -1,30 +1,29 @@
-"""CoolR's word that an export is ready: whether it is genuine, then what work it means. Pure.
+"""Verify and parse a CoolR export notification. Pure.
 
     {"clientName": "Contoso", "exportType": "Full", "exportDateTime": "2026-02-24T12:00:00Z",
      "files": [{"fileName": "location.parquet", "downloadUrl": "https://..."}]}
 
-Whoever signs may be mistaken or have lost the secret, so nothing in a notification is believed further than it has to
-be: above all its links lead nowhere but to the hosts that an operator has listed.
+The sender may be mistaken, or may have lost the secret, so nothing in a notification is trusted further than necessary:
+above all, links may only point to hosts that an operator has listed.
 """
 
 from __future__ import annotations
 
 import codecs
 import datetime as dt
-import hashlib
 import hmac
 import json
 import math
 import re
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from shared.azure import storage
 from shared.errors import RequestRefused
-from shared.model import Kind, from_json, to_text
+from shared.jobs.notifications import Link, Notification
+from shared.model import Kind, to_text
 
 MOST_BYTES = 1 << 20
 """Bytes of a notification."""
@@ -52,38 +51,6 @@ _URL = re.compile(
 )
 _HIDDEN = re.compile(r"%(?:25)*(?:2e|2f|5c)", re.IGNORECASE)
 """A dot, slash or backslash that somebody encoded, however often."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """Where to get one file."""
-
-    name: str
-    """What the notification calls the file. It is part of no path."""
-    url: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
-    """What a notification says: one export, and where its files are."""
-
-    client: str
-    kind: Kind
-    exported_at: str
-    """Text of records (shared.model.instant)."""
-    links: tuple[Link, ...]
-    """In the order of their names."""
-
-    @property
-    def id(self) -> str:
-        """32 hex digits: the same for each notification of the same files of the same export, however it is signed."""
-        parts = ["notice", self.client, self.kind, self.exported_at, *(link.name for link in self.links)]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-    @property
-    def expires(self) -> dt.datetime | None:
-        """When the last of the links ends (aware, UTC); None if none says so."""
-        return max((end for link in self.links if (end := storage.link_expiry(link.url))), default=None)
 
 
 def verify(body: bytes, signature: str | None, secrets: Sequence[str]) -> None:
@@ -117,16 +84,6 @@ def read(
         exported_at=_exported_at(told, now, max_age_seconds),
         links=_links(told.get("files"), hosts),
     )
-
-
-def stored(notice: Notification) -> bytes:
-    """*notice* as JSON, with all that signs in: for a place of our own."""
-    return json.dumps(asdict(notice)).encode()
-
-
-def restored(data: bytes) -> Notification:
-    """What ``stored`` wrote."""
-    return from_json(Notification, json.loads(data))
 
 
 def _refuse_large(body: bytes) -> None:

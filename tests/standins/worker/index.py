@@ -1,7 +1,7 @@
 """Index an app as the Python worker of Azure Functions does, load its functions, invoke one if asked; tell it as JSON.
 
     python index.py APP
-    python index.py APP --invoke NAME --inputs '{"ask": {"json": {"feed": "coolr.location"}}}'
+    python index.py APP --invoke NAME --inputs '{"request": {"json": {"feed": "coolr.location"}}}'
 
 Needs azure-functions-runtime and what the app needs. The library knows no protobuf of its own: whoever hosts it hands
 the messages over. Here they are plain attribute holders, which is enough to index, to load and to hear of errors.

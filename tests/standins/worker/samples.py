@@ -46,9 +46,9 @@ def export(context: df.DurableOrchestrationContext):
     return (yield context.call_activity("load", context.get_input()))
 
 
-@app.activity_trigger(input_name="ask")
-def load(ask: dict) -> dict:
-    return {"got": ask}
+@app.activity_trigger(input_name="request")
+def load(request: dict) -> dict:
+    return {"got": request}
 '''
 
 _START = """
@@ -92,15 +92,15 @@ REFUSED = {
     ),
     "a generic as annotation": (
         _app("""
-        @app.activity_trigger(input_name="ask")
-        def load(ask: dict[str, Any]) -> dict: ...
+        @app.activity_trigger(input_name="request")
+        def load(request: dict[str, Any]) -> dict: ...
         """),
         "invalid non-type annotation dict[str, typing.Any]",
     ),
     "a union as annotation": (
         _app("""
-        @app.activity_trigger(input_name="ask")
-        def load(ask: dict | None) -> dict: ...
+        @app.activity_trigger(input_name="request")
+        def load(request: dict | None) -> dict: ...
         """),
         "invalid non-type annotation dict | None",
     ),
@@ -113,8 +113,8 @@ REFUSED = {
     ),
     "an annotation that only type checkers see": (
         _app("""
-        @app.activity_trigger(input_name="ask")
-        def load(ask: Decimal) -> dict: ...
+        @app.activity_trigger(input_name="request")
+        def load(request: Decimal) -> dict: ...
         """),
         "name 'Decimal' is not defined",
     ),

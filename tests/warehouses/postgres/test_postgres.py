@@ -219,7 +219,7 @@ class TestPostgres(WarehouseSuite):
             findings = {finding.check: finding for finding in case.app.warehouse.examine()}
 
             assert "failed" == findings["warehouse: rights"].status
-            assert "the user lacks CREATE" == findings["warehouse: rights"].told
+            assert "the user lacks CREATE" == findings["warehouse: rights"].message
         finally:
             query("DROP ROLE guest")
 

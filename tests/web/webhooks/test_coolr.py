@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 
 from pathlib import Path
 
@@ -15,9 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.documents import open_documents
 from shared.errors import RequestRefused
+from shared.jobs.notifications import Link, Notification, Notifications
+from shared.settings import Settings
 from shared.web.webhooks import coolr
-from shared.web.webhooks.coolr import Link, Notification
 from tests.suites.store_suite import everything_said
 from tests.web.hostile_webhooks import CLIENT, HEADER, HOST, HOSTILE, MAX_AGE, NOW, SAS, SECRET, good, link, signature
 
@@ -384,12 +387,15 @@ def test_id_depends_on_neither_order_nor_signatures(names, random, sig):
 
 @settings(deadline=None)
 @given(_NAMES, st.sampled_from(["Full", "Delta"]), st.datetimes(dt.datetime(2026, 2, 20), dt.datetime(2026, 2, 25)))  # noqa: DTZ001
-def test_stored_notice_is_restored(names, kind, moment):
+def test_a_notification_that_is_kept_is_read_back(names, kind, moment):
     """Links and all."""
     files = [{"fileName": name, "downloadUrl": f"https://{HOST}/c/{name}?{SAS}"} for name in names]
-    notice = read({**good(), "exportType": kind, "exportDateTime": moment.isoformat(), "files": files})
+    notification = read({**good(), "exportType": kind, "exportDateTime": moment.isoformat(), "files": files})
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Notifications(open_documents(Settings(state_url=folder)))
+        kept.keep(notification)
 
-    assert notice == coolr.restored(coolr.stored(notice))
+        assert notification == kept.read(notification.id)
 
 
 # -- anything at all

@@ -1,0 +1,171 @@
+"""The documents of one unit of a job: what it reads, what became of each slice, its outcome."""
+
+from __future__ import annotations
+
+import json
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import NamedTuple, TypeVar
+
+from shared.documents import Documents, to_json
+from shared.jobs.leases import Holder
+from shared.jobs.request import JobRequest, SliceResult, UnitOutcome, UnitRequest
+from shared.model import Plan, from_json
+
+T = TypeVar("T")
+R = TypeVar("R")
+_AT_ONCE = 8
+_UNIT = "/unit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitState:
+    """What is decided of a unit."""
+
+    plan: Plan | None = None
+    holder: Holder | None = None
+    """Who has the lease of the plan's run."""
+    outcome: UnitOutcome | None = None
+
+
+class SliceResults(NamedTuple):
+    """What is known of the slices of a unit."""
+
+    by_number: Mapping[int, SliceResult]
+    """Without those of which nothing is known."""
+    names: list[str]
+    """Of the documents that say so."""
+
+
+class UnitDocuments:
+    """Of several writers of a document the first one wins, so a step that runs twice leaves what it left at first.
+
+    ``jobs/<job>/<started>/<unit>/unit`` is removed from under a job that loses its lease: whatever step of it comes
+    later finds nothing and does nothing. ``.../slice/<number>/<try>`` is empty from the start of a try until its end.
+    """
+
+    def __init__(self, documents: Documents, request: UnitRequest) -> None:
+        self._documents, self._folder = documents, f"{folder_of(request)}{request.unit}"
+
+    @property
+    def name(self) -> str:
+        """Of the document with the unit's state."""
+        return f"{self._folder}{_UNIT}"
+
+    def read(self) -> UnitState | None:
+        """What is decided; None before the unit is planned, once its job is over, and if the job lost its lease."""
+        return _read(self._documents, self.name, UnitState)
+
+    def add(self, state: UnitState) -> UnitState:
+        """Keep *state* unless something was decided before, and return what is kept."""
+        if self._documents.add(self.name, to_json(asdict(state))):
+            return state
+        return self.read() or state
+
+    def put(self, state: UnitState) -> None:
+        """Keep *state*, which adds an outcome to what was decided before."""
+        self._documents.put(self.name, to_json(asdict(state)))
+
+    def begin(self, number: int) -> str | None:
+        """Note that a try at a slice begins, and return its name; None if it is known what became of the slice."""
+        name = self._try(number, 1)
+        while not self._documents.add(name, b""):
+            names = self._names(number)
+            if any(self._result(one) for one in names):
+                return None
+            name = self._try(number, len(names) + 1)
+        return name
+
+    def end(self, name: str, result: SliceResult) -> None:
+        """Keep what became of a try that ``begin`` named."""
+        self._documents.put(name, to_json(asdict(result)))
+
+    def miss(self, number: int, error: str) -> None:
+        """Keep why a slice could not be staged, however often it was tried."""
+        self._documents.add(f"{self._slice(number)}missed", to_json(asdict(SliceResult(missed=error))))
+
+    def results(self, count: int) -> SliceResults:
+        """What became of the first *count* slices."""
+        found = _together(self._outcome_of, range(count))
+        by_number = {number: result for number, (result, _) in enumerate(found) if result is not None}
+        return SliceResults(by_number, [name for _, names in found for name in names])
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove documents of slices."""
+        _together(self._documents.delete, list(names))
+
+    def slice_names(self) -> Iterator[str]:
+        """The documents of all slices."""
+        return (entry.name for entry in self._documents.entries(f"{self._folder}/slice/"))
+
+    def _outcome_of(self, number: int) -> tuple[SliceResult | None, list[str]]:
+        first = self._try(number, 1)
+        if (result := self._result(first)) is not None:
+            return result, [first]
+        names = self._names(number)
+        known = [one for one in map(self._result, names) if one is not None]
+        ended = [one for one in known if one.missed is None]
+        return next(iter([*ended, *known]), None), names
+
+    def _names(self, number: int) -> list[str]:
+        return [entry.name for entry in self._documents.entries(self._slice(number))]
+
+    def _result(self, name: str) -> SliceResult | None:
+        content = self._documents.get(name)
+        return from_json(SliceResult, json.loads(content)) if content else None
+
+    def _slice(self, number: int) -> str:
+        return f"{self._folder}/slice/{number}/"
+
+    def _try(self, number: int, count: int) -> str:
+        return f"{self._slice(number)}{count}"
+
+
+def folder_of(request: JobRequest) -> str:
+    """Where the documents of one execution of a job are."""
+    return f"jobs/{request.job}/{request.started}/"
+
+
+def outcomes(documents: Documents, request: JobRequest, units: Iterable[int]) -> dict[int, UnitOutcome]:
+    """The outcomes of those *units* of a job that are decided, by number."""
+    numbers = list(units)
+    names = [f"{folder_of(request)}{number}{_UNIT}" for number in numbers]
+    found = zip(numbers, _together(lambda name: _read(documents, name, UnitState), names), strict=True)
+    return {number: state.outcome for number, state in found if state is not None and state.outcome is not None}
+
+
+def latest_outcomes(documents: Documents, job: str) -> list[UnitOutcome]:
+    """The outcomes that are decided so far of the latest execution of a job, by number of their units."""
+    folder = f"jobs/{job}/"
+    names = [entry.name for entry in documents.entries(folder) if entry.name.endswith(_UNIT)]
+    executions: dict[str, list[tuple[int, str]]] = {}
+    for name in names:
+        started, unit, _ = name.removeprefix(folder).split("/")
+        executions.setdefault(started, []).append((int(unit), name))
+    # What an earlier execution left behind, which was terminated before it could clean up, is older.
+    latest = sorted(executions[max(executions)]) if executions else []
+    states = _together(lambda name: _read(documents, name, UnitState), [name for _, name in latest])
+    return [state.outcome for state in states if state is not None and state.outcome is not None]
+
+
+def remove(documents: Documents, request: JobRequest, *, only_unit: bool) -> None:
+    """Remove the documents of a job; those of slices are gone already if its *only_unit* was done."""
+    folder = folder_of(request)
+    names = [f"{folder}0{_UNIT}"] if only_unit else [entry.name for entry in documents.entries(folder)]
+    _together(documents.delete, names)
+
+
+def _read(documents: Documents, name: str, kind: type[T]) -> T | None:
+    content = documents.get(name)
+    return None if content is None else from_json(kind, json.loads(content))
+
+
+def _together(call: Callable[[T], R], values: Iterable[T]) -> list[R]:
+    """What *call* returns for each of *values*, several at a time."""
+    given = list(values)
+    if len(given) < 2:
+        return [call(value) for value in given]
+    with ThreadPoolExecutor(min(_AT_ONCE, len(given))) as threads:
+        return list(threads.map(call, given))
