@@ -252,7 +252,7 @@ def _wire(size: Size, kind: str, at_once: int) -> dict[str, Any]:
 
     now, host = dt.datetime.now(dt.UTC), "exports.test"
     (delivery,) = deliveries(1, host, now)
-    notification = coolr.read(delivery.body, now=now, max_age_seconds=7e5, hosts=[host], client=CLIENT)
+    notification = coolr.read(delivery.body, now=now, max_age_seconds=7e5, ahead_seconds=0, hosts=[host], client=CLIENT)
     size_of_document = len(json.dumps(asdict(notification)).encode())
     with _azurite() as place, _hub() as (binding, _):
         request = {

@@ -3,7 +3,7 @@
     {"clientName": "Contoso", "exportType": "Full", "exportDateTime": "2026-02-24T12:00:00Z",
      "files": [{"fileName": "location.parquet", "downloadUrl": "https://..."}]}
 
-The sender may be mistaken, or may have lost the secret, so nothing in a notification is trusted further than necessary:
+The sender may be mistaken, or may have lost the secret, so nothing in a notification is trusted further than is needed:
 above all, links may only point to hosts that an operator has listed.
 """
 
@@ -31,8 +31,6 @@ MOST_FILES = 10_000
 SIGNATURE_HEADER = "X-CoolR-Signature"
 
 _MOST_CLIENT, _MOST_URL, _MOST_TEXT, _MOST_DIGITS = 100, 4096, 200, 40
-_AHEAD_SECONDS = 86_400.0
-"""How far in the future an export may be: clocks differ."""
 _KINDS: Mapping[str, Kind] = {"Full": "full", "Delta": "delta"}
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _STAMPS = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}
@@ -54,9 +52,9 @@ _HIDDEN = re.compile(r"%(?:25)*(?:2e|2f|5c)", re.IGNORECASE)
 
 
 def verify(body: bytes, signature: str | None, secrets: Sequence[str]) -> None:
-    """Refused (401) unless *signature* is the HMAC-SHA256 of *body*, as it came, by one of *secrets*.
+    """RequestRefused (401) unless *signature* is the HMAC-SHA256 of *body*, as received, with one of *secrets*.
 
-    It is 64 lower-case hex digits. The time this takes tells nothing of what it should be, nor by which secret.
+    It is 64 lower-case hex digits. The time this takes reveals neither the right signature nor which secret it needs.
     """
     _refuse_large(body)
     if signature is None or not _SIGNATURE.fullmatch(signature):
@@ -67,22 +65,23 @@ def verify(body: bytes, signature: str | None, secrets: Sequence[str]) -> None:
 
 
 def read(
-    body: bytes, *, now: dt.datetime, max_age_seconds: float, hosts: Sequence[str], client: str | None
-) -> Notification:
-    """What *body* says; Refused (400) with the field that is wrong, whatever the body is. Unknown fields are ignored.
+    body: bytes, *, now: dt.datetime, max_age_seconds: float, ahead_seconds: float, hosts: Sequence[str],
+    client: str | None,
+) -> Notification:  # fmt: skip
+    """The notification in *body*. RequestRefused (400) names the field that is wrong; unknown fields are ignored.
 
-    The export may be *max_age_seconds* older than *now* (aware), and a day newer. *client*, if given, is the only one
-    taken. Links lead over https to one of *hosts* (``host``, or ``host:port`` for another port than 443), each listed
-    as it is written in the link: no patterns, and no addresses but those listed. A listed host that is this machine
-    (localhost, 127.0.0.1, [::1]) may be spoken to over http as well: that is for Azurite on a laptop.
+    The export may be *max_age_seconds* older and *ahead_seconds* newer than *now* (aware), as clocks differ. *client*,
+    if given, is the only one accepted. Links lead over https to one of *hosts* (``host``, or ``host:port`` for another
+    port than 443), spelled as in the link: no patterns, and no addresses but those listed. A listed host that is this
+    machine (localhost, 127.0.0.1, [::1]) may be reached over http as well, for Azurite on a laptop.
     """
     _refuse_large(body)
-    told = _object(body)
+    fields = _object(body)
     return Notification(
-        client=_client(told, client),
-        kind=_kind(told),
-        exported_at=_exported_at(told, now, max_age_seconds),
-        links=_links(told.get("files"), hosts),
+        client=_client(fields, client),
+        kind=_kind(fields),
+        exported_at=_exported_at(fields, now, max_age_seconds, ahead_seconds),
+        links=_links(fields.get("files"), hosts),
     )
 
 
@@ -92,12 +91,12 @@ def _refuse_large(body: bytes) -> None:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    told: Any = None
+    parsed: Any = None
     try:
-        told = json.loads(
+        parsed = json.loads(
             body.decode(), object_pairs_hook=_unique, parse_int=_number, parse_float=_number, parse_constant=_number
         )
-        wrong = "" if isinstance(told, dict) else "the body is not a JSON object"
+        wrong = "" if isinstance(parsed, dict) else "the body is not a JSON object"
     except UnicodeDecodeError:
         wrong = "the body is not UTF-8"
     except RecursionError:
@@ -106,7 +105,7 @@ def _object(body: bytes) -> dict[str, Any]:
         wrong = "the body has a byte order mark" if body.startswith(codecs.BOM_UTF8) else "the body is not JSON"
     if wrong:  # out here, as the parser's own error, which repeats the body, would be its context in there
         raise RequestRefused(400, wrong)
-    return told  # type: ignore[no-any-return]  # a dict, by the above
+    return parsed  # type: ignore[no-any-return]  # a dict, by the above
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -134,24 +133,26 @@ def _text(fields: Mapping[str, Any], name: str, most: int, *, under: str = "") -
     return text
 
 
-def _client(told: Mapping[str, Any], wanted: str | None) -> str:
-    client = _text(told, "clientName", _MOST_CLIENT)
+def _client(fields: Mapping[str, Any], expected: str | None) -> str:
+    client = _text(fields, "clientName", _MOST_CLIENT)
     if client != client.strip():
         raise RequestRefused(400, "clientName begins or ends with a blank")
-    if wanted is not None and client != wanted:
+    if expected is not None and client != expected:
         raise RequestRefused(400, "clientName is not the client whose exports are taken here")
     return client
 
 
-def _kind(told: Mapping[str, Any]) -> Kind:
-    kind = _KINDS.get(_text(told, "exportType", _MOST_TEXT))
+def _kind(fields: Mapping[str, Any]) -> Kind:
+    kind = _KINDS.get(_text(fields, "exportType", _MOST_TEXT))
     if kind is None:
         raise RequestRefused(400, f"exportType is not {' or '.join(_KINDS)}")
     return kind
 
 
-def _exported_at(told: Mapping[str, Any], now: dt.datetime, max_age_seconds: float) -> str:
-    text = _text(told, "exportDateTime", _MOST_TEXT)
+def _exported_at(
+    fields: Mapping[str, Any], now: dt.datetime, max_age_seconds: float, ahead_seconds: float
+) -> str:  # fmt: skip
+    text = _text(fields, "exportDateTime", _MOST_TEXT)
     try:
         moment = _moment(text)
     except (ValueError, OverflowError):  # no such day, or one that is in year 0 by UTC
@@ -161,7 +162,7 @@ def _exported_at(told: Mapping[str, Any], now: dt.datetime, max_age_seconds: flo
     age = (now - moment).total_seconds()
     if age > max_age_seconds:
         raise RequestRefused(400, f"exportDateTime is more than {max_age_seconds:.0f} seconds ago")
-    if age < -_AHEAD_SECONDS:
+    if age < -ahead_seconds:
         raise RequestRefused(400, "exportDateTime is in the future")
     return to_text(moment)
 

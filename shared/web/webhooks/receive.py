@@ -23,9 +23,10 @@ def export_notified(app: App, body: bytes, signature: str | None) -> Start:
     RequestRefused, with the status to answer, if it is not genuine or not valid. ConfigError if none can be accepted.
     """
     system = _signer(app.systems, app.settings, body, signature)
-    listed = app.settings.system(system.name).webhook_hosts.split(",")
+    settings = app.settings
+    listed = settings.system(system.name).webhook_hosts.split(",")
     notification = coolr.read(
-        body, now=app.now(), max_age_seconds=app.settings.webhook_max_age,
+        body, now=app.now(), max_age_seconds=settings.webhook_max_age, ahead_seconds=settings.cursor_ahead,
         hosts=[host.strip() for host in listed if host.strip()], client=system.client,
     )  # fmt: skip
     Notifications(app.documents).keep(notification)

@@ -359,7 +359,7 @@ def check_replay(told: tuple[Law, list[Any]]) -> None:
             assert lined_up(stored(app), after) == after
 
 
-@settings(_FAST, max_examples=12)
+@settings(_FAST, max_examples=4)
 @given(wild_files(most=6))
 def test_memory_decides_what_sql_would(told):
     """Whatever is stored and comes in: same counts, same rows as the ordinary merge leaves."""
@@ -367,7 +367,7 @@ def test_memory_decides_what_sql_would(told):
 
 
 @pytest.mark.slow
-@settings(_FAST, max_examples=800)
+@settings(_FAST, max_examples=810)
 @given(wild_files(most=8))
 def test_memory_decides_what_sql_would_in_many_more_cases(told):
     """The same, for as long as a coffee takes."""

@@ -53,7 +53,9 @@ class TestPostgres(WarehouseSuite):
         list(filled.app.warehouse.rejects("shop.item"))
         filled.app.warehouse.runs()
 
-        assert [(0,)] == query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice'")
+        assert [(0,)] == query(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice' AND datname = current_database()"
+        )
 
     def test_table_has_its_indexes(self, case):
         """Each key once; and the active ones for counting them by FirstSyncAt. Whatever the table is called."""

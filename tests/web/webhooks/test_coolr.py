@@ -25,9 +25,11 @@ from tests.suites.store_suite import everything_said
 from tests.web.hostile_webhooks import CLIENT, HEADER, HOST, HOSTILE, MAX_AGE, NOW, SAS, SECRET, good, link, signature
 
 
-def read(body, *, hosts=(HOST,), client=CLIENT, now=NOW, max_age=MAX_AGE):
-    told = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return coolr.read(told, now=now, max_age_seconds=max_age, hosts=hosts, client=client)
+def read(body, *, hosts=(HOST,), client=CLIENT, now=NOW, max_age=MAX_AGE, ahead=86_400):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return coolr.read(
+        content, now=now, max_age_seconds=max_age, ahead_seconds=ahead, hosts=hosts, client=client
+    )  # fmt: skip
 
 
 def outcome(call, *given, **more):

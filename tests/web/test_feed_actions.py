@@ -1,0 +1,180 @@
+"""Running, backfilling, pausing and resuming a feed over the real functions."""
+
+from __future__ import annotations
+
+from shared.model import Watermark
+from tests.web.site import FEED, PULLED, blob, day, outcomes, parquet
+
+# -- run
+
+
+def test_run_takes_what_nobody_announced(pushed, container):
+    """Of the feed alone; what is loaded starts no second job."""
+    container.upload_blob(blob(21), parquet(1, 2, 3))
+    container.upload_blob(blob(21, "asset"), parquet(1, key="AssetId"))
+
+    assert [("done", 3, None)] == outcomes(pushed.acts("run"))
+    assert [] == pushed.acts("run")
+    assert [("done", 1, None)] == outcomes(pushed.acts("run", "coolr.asset"))
+
+
+def test_run_answers_with_the_jobs_and_where_to_look(pushed, container):
+    """The link is that of the job's own route."""
+    container.upload_blob(blob(21), parquet(1))
+
+    answer = pushed.asks("POST", f"feeds/{FEED}/run")
+
+    (started,) = answer.body["jobs"]
+    assert (202, FEED) == (answer.status, answer.body["feed"])
+    assert f"http://localhost:7071/api/jobs/{started['job'].replace(':', '%3A')}" == started["url"]
+    assert "done" == pushed.ended(started["url"].partition("/api/jobs/")[2].replace("%3A", ":"))["state"]
+
+
+def test_run_takes_up_what_failed_and_reconcile_does_not(pushed, container):
+    """A full that deletes too much fails each time, until a run allows it."""
+    pushed.acts("run")
+    container.upload_blob(blob(21), parquet(*range(20)))
+    pushed.acts("run")
+    container.upload_blob(blob(22), parquet(1))
+    (failed,) = pushed.acts("run")
+
+    before = dict(pushed.host.durable.instances)
+    pushed.host.timer("reconcile")
+    assert before == dict(pushed.host.durable.instances)
+    assert ["failed", "failed"] == [failed["state"], *(job["state"] for job in pushed.acts("run"))]
+    (allowed,) = pushed.acts("run", body={"max_delete_share": 1})
+    assert ("done", 19) == (allowed["state"], allowed["summary"]["deleted"])
+
+
+def test_smaller_share_than_in_the_catalog_reaches_the_merge(pushed, container):
+    """Three of twenty would be let go by the catalog."""
+    container.upload_blob(blob(21), parquet(*range(40)))
+    pushed.acts("run")
+    container.upload_blob(blob(22), parquet(*range(29)))
+
+    (refused,) = pushed.acts("run", body={"max_delete_share": 0.1})
+    (taken,) = pushed.acts("run")
+
+    assert ("failed", "done", 11) == (refused["state"], taken["state"], taken["summary"]["deleted"])
+
+
+def test_run_of_an_empty_container_starts_nothing(pushed):
+    """Nor is it an error."""
+    assert [] == pushed.acts("run")
+
+
+def test_run_without_a_container_starts_nothing(site):
+    """Exports may come by notification alone."""
+    assert [] == site.opens().acts("run")
+
+
+def test_run_of_a_pull_feed_syncs_it(pulled):
+    """By the one job there is for it, from where it stands."""
+    (first,) = pulled.acts("run", PULLED)
+    pulled.source.rows.append({"Id": 4, "At": day(4)})
+    (second,) = pulled.acts("run", PULLED)
+
+    assert [f"sync:{PULLED}"] * 2 == [first["job"], second["job"]]
+    assert ("sync shop.item", 3) == (first["summary"]["what"], first["summary"]["inserted"])
+    assert (2, 1) == (second["summary"]["read"], second["summary"]["inserted"])
+
+
+def test_share_reaches_the_sync(pulled):
+    """As it does files."""
+    pulled.acts("run", PULLED, {"max_delete_share": 0.25})
+
+    asked = [ask["max_delete_share"] for name, ask in pulled.host.durable.calls if name == "publish"]
+    assert [0.25] == asked
+
+
+# -- backfill
+
+
+def test_backfill_takes_again_what_came_since(pushed, container):
+    """And leaves what came before; rows that are the same stay as they are."""
+    container.upload_blob(blob(20), parquet(1, 2, 3))
+    container.upload_blob(blob(21, kind="Delta"), parquet(4, 5))
+    pushed.acts("run")
+
+    assert [("done", 2, None)] == outcomes(pushed.acts("backfill", body={"to": "2026-02-21T00:00:00Z"}))
+    again = pushed.acts("backfill", body={"to": "2026-02-20"})
+    assert [2, 3] == sorted(job["summary"]["unchanged"] for job in again)
+
+
+def test_backfill_of_a_pull_feed_reads_again_from_there(pulled):
+    """Its watermark is set back, never forward."""
+    pulled.acts("run", PULLED)
+
+    assert [("done", 2, None)] == outcomes(pulled.acts("backfill", PULLED, {"to": "2026-02-02T00:00:00+00:00"}))
+    assert [("done", 1, None)] == outcomes(pulled.acts("backfill", PULLED, {"to": "2026-02-09"}))
+
+
+def test_backfill_of_a_feed_that_was_never_read_reads_it(pulled):
+    """There is nothing to set back."""
+    assert [("done", 3, None)] == outcomes(pulled.acts("backfill", PULLED, {"to": "2026-02-02"}))
+
+
+def test_feed_that_is_read_by_a_number_cannot_be_set_back_to_a_time(pulled):
+    """The answer says why, and nothing has changed."""
+    pulled.app.ledger.rewind(PULLED, Watermark("17", "bigint"))
+
+    answer = pulled.asks("POST", f"feeds/{PULLED}/backfill", {"to": "2026-02-02"})
+
+    assert (400, "17") == (answer.status, pulled.app.ledger.watermark(PULLED).value)
+    assert "shop.item is read by a cursor of type bigint, which cannot be set back" in answer.body["error"]
+
+
+def test_backfill_of_a_paused_feed_says_that_nothing_was_taken(pushed, container):
+    """Not what the same job did before."""
+    container.upload_blob(blob(21), parquet(1))
+    pushed.acts("run")
+    pushed.acts("pause")
+
+    assert [("skipped", None, "its feed is paused")] == outcomes(pushed.acts("backfill", body={"to": "2026-02-01"}))
+
+
+# -- pause and resume
+
+
+def test_paused_feed_skips_files_and_resume_takes_them(pushed, container):
+    """Pausing twice is pausing once."""
+    assert [] == [*pushed.acts("pause"), *pushed.acts("pause")]
+    container.upload_blob(blob(21), parquet(1, 2, 3))
+    pushed.host.blob_event(container, blob(21))
+    (job,) = pushed.host.durable.instances
+
+    skipped = pushed.ended(job)
+
+    assert ("done", [("skipped", None, "its feed is paused")]) == (skipped["state"], outcomes([skipped]))
+    assert (1, 0) == (skipped["summary"]["skipped"], skipped["summary"]["read"])
+    assert [("done", 3, None)] == outcomes(pushed.acts("resume"))
+
+
+def test_other_feeds_go_on_while_one_is_paused(pushed, container):
+    """A pause is of one feed."""
+    pushed.acts("pause")
+    container.upload_blob(blob(21, "asset"), parquet(1, key="AssetId"))
+
+    assert [("done", 1, None)] == outcomes(pushed.acts("run", "coolr.asset"))
+
+
+def test_notification_during_a_pause_is_kept_for_resume(notifying, server):
+    """Its link is all there is of the file."""
+    server.puts("/location.parquet", parquet(1, 2))
+    notifying.acts("pause")
+    job = notifying.notified(server, "location.parquet")
+    paused = notifying.ended(job)
+
+    (resumed,) = notifying.acts("resume")
+
+    assert [("skipped", None, "its feed is paused")] == outcomes([paused])
+    assert (job, [("done", 2, None)]) == (resumed["job"], outcomes([resumed]))
+    assert [] == notifying.acts("resume")
+
+
+def test_paused_pull_feed_is_read_once_it_is_resumed(pulled):
+    """Run does not overrule a pause."""
+    pulled.acts("pause", PULLED)
+
+    assert [("skipped", None, "its feed is paused")] == outcomes(pulled.acts("run", PULLED))
+    assert [("done", 3, None)] == outcomes(pulled.acts("resume", PULLED))
