@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
 
-from shared.azure import storage
+from shared.azure import urls
 from shared.errors import ConfigError, ConflictError
 from shared.settings import Settings
 
@@ -60,13 +60,6 @@ class Store(Protocol):
         ...
 
 
-def changed(file: File) -> ConflictError:
-    """What a store raises once the content of *file* is not what its listing showed."""
-    return ConflictError(
-        f"{file.name} changed while it was read", fix="Load it again; its new content is a new work item"
-    )
-
-
 def expect(opened: BinaryIO, ranges: Iterable[tuple[int, int]], streams: int) -> None:
     """Say that all bytes of *ranges* (start, end) of an opened file will be read once, in so many interleaved streams.
 
@@ -75,6 +68,13 @@ def expect(opened: BinaryIO, ranges: Iterable[tuple[int, int]], streams: int) ->
     tell = getattr(opened, "expect", None)
     if tell is not None:
         tell(ranges, streams)
+
+
+def changed(file: File) -> ConflictError:
+    """The error of a file whose content is not the one that was listed."""
+    return ConflictError(
+        f"{file.name} changed while it was read", fix="Load it again; its new content is a new work item"
+    )
 
 
 def open_store(location: str, settings: Settings = _DEFAULTS) -> Store:
@@ -86,5 +86,5 @@ def open_store(location: str, settings: Settings = _DEFAULTS) -> Store:
     if scheme not in _MODULES:
         known = ", ".join(f"{name}://" for name in _MODULES if name not in ("", "http"))
         raise ConfigError(f"there is no store for {scheme}://", fix=f"Give a path, or a URL that starts with {known}")
-    name = "blob" if storage.is_blob_url(location) else _MODULES[scheme]
+    name = "blob" if urls.is_blob_url(location) else _MODULES[scheme]
     return cast("Store", importlib.import_module(f"{__name__}.{name}").open_store(location, settings))

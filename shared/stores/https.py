@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from shared import remote
-from shared.azure import storage
+from shared.azure import sas, urls
 from shared.errors import ConfigError, IngestError
 from shared.settings import Settings
 from shared.stores import File, changed
@@ -30,7 +30,7 @@ def open_store(location: str, _settings: Settings, *, redirects: bool = True) ->
     host = parts.hostname or ""
     if not host:
         raise ConfigError("the link has no host", fix="Write https://<host>/<path>")
-    if parts.scheme == "http" and not storage.is_loopback(host):
+    if parts.scheme == "http" and not urls.is_loopback(host):
         raise ConfigError(f"http://{host} is not encrypted", fix="Use the https link")
     return HttpsStore(location, redirects=redirects)
 
@@ -57,7 +57,7 @@ class HttpsStore:
 
     @property
     def expires(self) -> dt.datetime | None:
-        return storage.link_expiry(self._link)
+        return sas.link_expiry(self._link)
 
     def list(self) -> Iterator[File]:
         yield self.file()

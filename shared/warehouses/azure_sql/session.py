@@ -147,15 +147,15 @@ class MSSQLSession:
             sa.func.datalength(column, type_=sa.BigInteger),
         ]
 
-    def make_room(self, table: sa.Table, stored: Mapping[str, str], long: Collection[str]) -> bool:
+    def widen_text(self, table: sa.Table, stored: Mapping[str, str], long: Collection[str]) -> bool:
         lengths = {row[0]: row[4] for row in self._described(str(table.schema), table.name)}
         widened = False
-        for name, known in stored.items():
-            column, length = table.c[known], lengths.get(known, -1)
+        for name, own_name in stored.items():
+            column, length = table.c[own_name], lengths.get(own_name, -1)
             if length == -1 or not isinstance(column.type, sa.Text) or self.is_key(column):
                 continue
             if name in long or length < IN_ROW:
-                ddl.change_type(self, table, sa.Column(known, text(None if name in long else IN_ROW)))
+                ddl.change_type(self, table, sa.Column(own_name, text(None if name in long else IN_ROW)))
                 widened = True
         return widened
 

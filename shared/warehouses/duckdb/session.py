@@ -98,7 +98,7 @@ class DuckDBSession:
     def exact(self, column: Expression) -> Sequence[Expression]:
         return [column]
 
-    def make_room(self, _table: sa.Table, _stored: Mapping[str, str], _long: Collection[str]) -> bool:
+    def widen_text(self, _table: sa.Table, _stored: Mapping[str, str], _long: Collection[str]) -> bool:
         """Text has any length here."""
         return False
 

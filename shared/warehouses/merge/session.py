@@ -36,7 +36,7 @@ class Session(Protocol):
         ...
 
     def ddl(self, text: str) -> None:
-        """Run one statement of DDL, its names and values quoted already (see ``_ddl``)."""
+        """Run one statement of DDL, its names and values quoted already (see shared.warehouses.merge.ddl)."""
         ...
 
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
@@ -59,10 +59,10 @@ class Session(Protocol):
         """What is equal only where *column* is, to the letter and the blank; the first of them also sorts like it."""
         ...
 
-    def make_room(self, table: sa.Table, stored: Mapping[str, str], long: Collection[str]) -> bool:
-        """Let text columns of *table* hold the incoming text, where lengths are limited: *long* ones get no limit.
+    def widen_text(self, table: sa.Table, stored: Mapping[str, str], long: Collection[str]) -> bool:
+        """Let text columns of *table* hold what a run brings, where lengths are limited; whether any had to change.
 
-        *stored* has the columns of the run, each with its name in the table. Whether any had to change.
+        *stored* names them by the run's name for each. Those in *long*, the run's names, get no limit.
         """
         ...
 

@@ -114,7 +114,7 @@ class PostgresSession:
         # Text is compared to the letter anyway, but sorts as in a dictionary. Keys are stored so that this is free.
         return [column.collate("C") if isinstance(column.type, sa.Text) else column]
 
-    def make_room(self, _table: sa.Table, _stored: Mapping[str, str], _long: Collection[str]) -> bool:
+    def widen_text(self, _table: sa.Table, _stored: Mapping[str, str], _long: Collection[str]) -> bool:
         """Text has any length here."""
         return False
 
