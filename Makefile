@@ -19,7 +19,7 @@ check: fmt-check lint types test  ## All checks: format, lint, types, tests (wha
 
 .PHONY: help
 help:  ## This list
-	@awk -F ':.*##  *' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*##  *' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: $(DEV)  ## Make .venv with everything a contributor needs
@@ -57,8 +57,12 @@ test: $(DEV)  ## Run the tests but the slow ones, on two cores; ARGS="-k merge" 
 	$(BIN)/python -m pytest -m "not slow and not bench" -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-slow
-test-slow: $(DEV)  ## Run the slow tests
-	$(BIN)/python -m pytest -m "slow and not bench" $(ARGS) || [ $$? -eq 5 ]  # 5: there is none
+test-slow: $(DEV)  ## Run the slow tests, on two cores; those of one xdist_group follow each other
+	$(BIN)/python -m pytest -m "slow and not bench" -n 2 --dist loadgroup $(ARGS) || [ $$? -eq 5 ]  # 5: there is none
+
+.PHONY: test-standins
+test-standins: $(DEV)  ## Run the tests of what stands in for servers and hosts (tests/standins/README.md)
+	$(BIN)/python -m pytest tests/standins $(ARGS)
 
 .PHONY: cov
 cov: $(DEV)  ## Run the tests, slow ones too, and show what they do not reach

@@ -1,9 +1,10 @@
-"""Servers that tests share: started when the first test asks for one, stopped after the last, whatever happened."""
+"""Servers that tests share: started when the first test needs one, stopped after the last, whatever happened."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import uuid
 
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from tests.servers.azurite import Azurite, azurite_command
 from tests.servers.mariadb import MariaDB, Programs, mariadb_programs
 from tests.servers.postgres import Postgres, postgres_programs
 from tests.servers.receiver import Receiver
+from tests.servers.shared import shared
 from tests.servers.source_table import BOTH, SourceTable, hurried
 from tests.standins.tsql import parser
 
@@ -38,9 +40,16 @@ def azurite_installed() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def azurite(azurite_installed: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    """Blobs, queues and tables for all tests: leave it running, and use names of your own."""
-    with Azurite(tmp_path_factory.mktemp("azurite"), azurite_installed) as server:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder where the processes of this run, one or several, meet over the servers that they share."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "servers"
+
+
+@pytest.fixture(scope="session")
+def azurite(azurite_installed: list[str], servers: Path) -> Iterator[Azurite]:
+    """Blobs, queues and tables for all tests of the run: leave it running, and use names of your own."""
+    with shared(lambda: Azurite(servers / "azurite" / "data", azurite_installed), servers / "azurite") as server:
         yield server
 
 
@@ -71,9 +80,9 @@ def postgres_installed() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(postgres_installed: Path) -> Iterator[Postgres]:
-    """A PostgreSQL server for all tests: leave it running, and use a database of your own."""
-    with Postgres(postgres_installed) as server:
+def postgres(postgres_installed: Path, servers: Path) -> Iterator[Postgres]:
+    """A PostgreSQL server for all tests of the run: leave it running, and use a database of your own."""
+    with shared(lambda: Postgres(postgres_installed), servers / "postgres") as server:
         yield server
 
 
@@ -99,9 +108,9 @@ def mariadb_installed() -> Programs:
 
 
 @pytest.fixture(scope="session")
-def mariadb(mariadb_installed: Programs) -> Iterator[MariaDB]:
-    """A MariaDB server for all tests: leave it running, and use a database of your own."""
-    with MariaDB(mariadb_installed) as server:
+def mariadb(mariadb_installed: Programs, servers: Path) -> Iterator[MariaDB]:
+    """A MariaDB server for all tests of the run: leave it running, and use a database of your own."""
+    with shared(lambda: MariaDB(mariadb_installed), servers / "mariadb") as server:
         yield server
 
 

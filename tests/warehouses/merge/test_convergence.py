@@ -176,7 +176,7 @@ def tell(how: Callable[[str], object], text: str) -> None:
 def stored(app: App) -> dict[int, dict[str, Any]]:
     """The table as it is in the warehouse, by key."""
     if isinstance(app.warehouse, ServerWarehouse):
-        rows = app.warehouse._engine.unit(_looked)
+        rows = app.warehouse._engine.units.run(_looked)
     else:
         with app.warehouse._session() as session:
             rows = _looked(session)
@@ -314,7 +314,7 @@ def check_wild(told: Loads, **env: str) -> None:
             side_by_side.load(number, dry_run=dry_run, calls=calls)
 
 
-@settings(_FAST, max_examples=35)
+@settings(_FAST, max_examples=12)
 @given(wild_loads())
 def test_every_load_does_what_the_rules_say(told):
     """Any files, in any order, as often as one likes, with a lost call: each column and count is as the rules say."""
@@ -322,7 +322,7 @@ def test_every_load_does_what_the_rules_say(told):
 
 
 @pytest.mark.slow
-@settings(_FAST, max_examples=600)
+@settings(_FAST, max_examples=630)
 @given(wild_loads())
 def test_every_load_does_what_the_rules_say_in_many_more_cases(told):
     """The same, for as long as a coffee takes."""
@@ -441,7 +441,7 @@ def check_lawful(told: tuple[list[Export], list[int]]) -> None:
     assert tables[0] == tables[1]
 
 
-@settings(_FAST, max_examples=8)
+@settings(_FAST, max_examples=4)
 @given(lawful_exports(most=4))
 def test_the_order_of_deltas_does_not_matter(told):
     """What the rules promise for a lawful source, the warehouse keeps: each load as the model, the end the same."""
@@ -449,7 +449,7 @@ def test_the_order_of_deltas_does_not_matter(told):
 
 
 @pytest.mark.slow
-@settings(_FAST, max_examples=400)
+@settings(_FAST, max_examples=405)
 @given(lawful_exports(most=6))
 def test_the_order_of_deltas_does_not_matter_in_many_more_cases(told):
     """The same, with more exports and more often."""
