@@ -55,6 +55,10 @@ class Result:
     def failed(self) -> bool:
         return self.run is not None and self.run.status == "failed"
 
+    @property
+    def loaded(self) -> bool:
+        return self.run is not None and self.run.status == "done"
+
 
 class Progress:
     """Is informed how far the work is. This one ignores everything but warnings."""
