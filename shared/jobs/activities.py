@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from shared import alerts, errors
-from shared.errors import ConfigError, IngestError, TransientError
+from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.jobs import summary
-from shared.jobs.documents import SliceResults, UnitDocuments, UnitState
+from shared.jobs.documents import MAX_STARTS, SliceResults, SliceStart, UnitDocuments, UnitState
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.leases import Holder, Lease
 from shared.jobs.notifications import Notifications
@@ -37,7 +37,7 @@ from shared.jobs.request import (
     short,
 )
 from shared.jobs.work import FoundUnit, OpenWork, Skipped, Unreadable, WorkOpener
-from shared.model import Plan, Run, from_json
+from shared.model import Plan, Run, Staged, from_json
 from shared.pipeline.runner import Bug, RunOptions, error_text, log_job
 from shared.redaction import redact
 
@@ -90,18 +90,17 @@ def stage(app: App, request: SliceRequest) -> ActivityResult:
     state = documents.read()
     if state is None or state.plan is None or state.outcome is not None:
         return _ENDED
-    attempt = documents.begin(request.slice)
-    if attempt is None:  # to stage it again would drop its table, perhaps while it is merged
+    start = documents.begin(request.slice)
+    if start is None:  # to stage it again would drop its table, perhaps while it is merged
         return {"status": "staged"}
     try:
-        source = _open(app, request).source(request.unit)
-        result = SliceResult(staged=app.runner.stage(state.plan, state.plan.slices[request.slice], source))
+        result = SliceResult(staged=_stage(app, request, state.plan, start))
     except TransientError:
-        documents.remove([attempt])
+        documents.forget(start)
         raise
     except Exception as error:  # noqa: BLE001 - what it means for the unit is for `publish` to say
         result = SliceResult(fault=_fault(error))
-    documents.end(attempt, result)
+    documents.end(start, result)
     return {"status": "fault" if result.fault else "staged"}
 
 
@@ -170,6 +169,8 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
         # What another delivery of this step decided before stands: the source may have changed meanwhile.
         return documents.read() or _refuse(app, request, documents, error)
     holder = _acquire(app, documents, request, run, found)
+    if holder.former:
+        documents.inherit(holder.former)
     lease = Lease(app.documents, run.id)
     try:
         planned = app.runner.plan(replace(run, started=request.started), found.unit, found.source)
@@ -230,6 +231,19 @@ def _keep_failure(
     if state.outcome == outcome:
         _alert(app, request, outcome, run)
     return state
+
+
+# -- stage
+
+
+def _stage(app: App, request: SliceRequest, plan: Plan, start: SliceStart) -> Staged:
+    part = plan.slices[request.slice]
+    if start.starts > MAX_STARTS:
+        raise DataError(
+            f"{part.origin} ended the process {MAX_STARTS} times while it was read: by a crash, or for memory or time",
+            fix="Ask for the file again; if it is sound, lower SLICE_ROWS and run the feed again",
+        )
+    return app.runner.stage(plan, part, _open(app, request).source(request.unit))
 
 
 # -- publish and tidy
