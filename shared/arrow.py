@@ -1,4 +1,4 @@
-"""Arrow's compute functions, typed as Any: the published stubs are six versions behind and refuse what works."""
+"""Arrow's compute functions, typed as Any: the published stubs are six versions behind."""
 
 from __future__ import annotations
 

@@ -6,14 +6,14 @@ import socket
 import ssl
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias, TypeVar
 
 import stamina
 
-from shared.errors import ConfigError, ConflictError, IngestError, TransientError
+from shared.errors import ConfigError, IngestError, TransientError
 from shared.redaction import redact
-from shared.stores import File
 
 T = TypeVar("T")
 Kinds: TypeAlias = tuple[type[Exception], ...]
@@ -23,9 +23,6 @@ READ_SECONDS = 60.0
 """How long an open connection may stay silent."""
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that may pass."""
-_ATTEMPTS = 6
-_ALL_SECONDS = 300.0
-"""How long one call may be repeated for, waits included."""
 _LONGEST_WAIT = 120.0
 
 
@@ -41,14 +38,43 @@ class RedactedCause(Exception):  # noqa: N818 - it is not raised
     """What a library said of a failure, without the secrets: the cause that our errors show."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a call is repeated, and how long in all. The waits double, each with some chance in it.
+
+    The one way to repeat a call; stamina does it, so that its switch for tests holds for all of them.
+    """
+
+    attempts: int | None
+    """At most so many calls; None: as many as the time allows."""
+    seconds: float | None
+    """No repetition begins later than this after the first call; None: whenever."""
+    first_wait: float = 0.1
+    longest_wait: float = 5.0
+    jitter: float = 1.0
+    """At most so much is added to each wait. All of these are seconds."""
+
+    def call(self, call: Callable[[], T], *, on: Callable[[Exception], bool | float] | type[Exception]) -> T:
+        """What *call* returns, repeated after errors of type *on*, or those for which *on* is true.
+
+        *on* may also say how many seconds to wait. The last error comes out as it is.
+        """
+        caller = stamina.RetryingCaller(
+            attempts=self.attempts, timeout=self.seconds,
+            wait_initial=self.first_wait, wait_max=self.longest_wait, wait_jitter=self.jitter,
+        )  # fmt: skip
+        return caller(on, call)
+
+
+_POLICY = RetryPolicy(attempts=6, seconds=300.0, longest_wait=20.0)
+"""Of calls to storage."""
+
+
 def call_with_retry(
     call: Callable[[], T], kinds: tuple[type[Exception], ...], explained: Callable[[Exception], IngestError]
 ) -> T:
     """What *call* returns. Its failures of *kinds* are *explained*; the call is repeated if they may pass."""
-    for attempt in stamina.retry_context(on=_wait, attempts=_ATTEMPTS, timeout=_ALL_SECONDS, wait_max=20.0):
-        with attempt:
-            return _once(call, kinds, explained)
-    raise AssertionError("stamina always raises or returns")  # pragma: no cover
+    return _POLICY.call(lambda: _once(call, kinds, explained), on=retry_wait)
 
 
 def single_attempt() -> dict[str, Any]:
@@ -69,12 +95,13 @@ def _once(
     raise failure  # out here, as the library's own error, which repeats URLs, would be its context in there
 
 
-def _wait(error: Exception) -> bool | float:
+def retry_wait(error: Exception, longest: float = _LONGEST_WAIT) -> bool | float:
+    """Whether to repeat a call that ended in *error*: after the wait that the other side asks for, up to *longest*."""
     if not isinstance(error, RetryLater):
         return False
     if error.after is None:
         return True
-    return error.after if error.after <= _LONGEST_WAIT else False
+    return error.after if error.after <= longest else False
 
 
 def retry_after(text: str | None, date: str | None) -> float | None:
@@ -115,12 +142,6 @@ def unreachable(error: BaseException, host: str) -> IngestError:
         return RetryLater(f"{host} did not respond in time", fix="Check the network and firewalls, then try again")
     return RetryLater(
         f"the connection to {host} was lost", fix="Try again; if it fails again, check the network and proxies"
-    )
-
-
-def changed(file: File) -> ConflictError:
-    return ConflictError(
-        f"{file.name} changed while it was read", fix="Load it again; its new content is a new work item"
     )
 
 

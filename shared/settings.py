@@ -1,4 +1,4 @@
-"""Everything the outside world may decide, read once and checked at once. The only reader of environment names."""
+"""All settings, read once and checked at once. The only reader of environment names."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Settings:
     batch_rows: int = _setting(65_536, read=_positive)
     """Rows in memory at once; fewer where rows are wide."""
     cursor_ahead: float = _setting(86_400.0, read=_seconds)
-    """How much later than its export a cursor may be before its row is rejected."""
+    """How much later than its export a cursor may be; beyond that its row is rejected."""
     settle: float = _setting(600.0, read=_seconds)
     """How long a folder of part files must have been unchanged to count as complete."""
     sync_rows: int = _setting(5_000_000, read=_positive)
@@ -97,7 +97,7 @@ class Settings:
     dead_letter_url: str | None = _setting(None, secret=True)
     """Container where Event Grid puts events that it could not deliver."""
     blob_trigger_source: str = _setting("EventGrid", read=_one_of(*_SOURCES))
-    """How the host learns of new exports; the second one polls, for a local Azurite."""
+    """How the host learns of new exports. The second one polls, for a local Azurite."""
     website_hostname: str = _setting("localhost:7071")
     """Host name of this app, for links to jobs. Azure and `func start` set it."""
     webhook_max_age: float = _setting(604_800.0, read=_seconds)
@@ -111,13 +111,13 @@ class Settings:
     alert_url: str | None = _setting(None, secret=True)
     """Where alerts and summaries are posted to."""
     alert_format: str = _setting("teams", read=_one_of("teams", "slack", "json"))
-    """What is posted: for a Teams workflow, a Slack webhook, or plain JSON for a Logic App."""
+    """Format of a post: for a Teams workflow, a Slack webhook, or plain JSON for a Logic App."""
     alert_on: str = _setting("all", read=_one_of("all", "problems"))
-    """Whether flawless exports and syncs are summed up too, or problems alone told."""
+    """Whether summaries of successful exports and syncs are sent, too, or only problems."""
     alert_repeat: float = _setting(21_600.0, read=_seconds)
-    """How long the same alert is not told again."""
+    """How long the same alert is not sent again."""
     downstream_url: str | None = _setting(None, secret=True)
-    """What is called, with the summary, after an export that succeeded."""
+    """URL that is called, with the summary, after an export that succeeded."""
     powerbi_dataset: str | None = _setting(None)
     """Dataset to refresh after an export that succeeded: ``<workspace id>/<dataset id>``."""
     systems: Mapping[str, SystemSettings] = field(default_factory=dict)
@@ -148,7 +148,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemSettings:
-    """What the settings ``<SYSTEM>_<FIELD>`` say of one system, e.g. COOLR_CLIENT."""
+    """The settings ``<SYSTEM>_<FIELD>`` of one system, such as COOLR_CLIENT."""
 
     client: str | None = None
     """The client of the exporting system whose data it is."""
@@ -165,7 +165,7 @@ class SystemSettings:
 
 
 def _refuse_unresolved(env: Mapping[str, str]) -> None:
-    """Azure leaves a Key Vault reference that leads nowhere as it is: a text that anybody can guess is no secret."""
+    """Azure leaves a broken Key Vault reference as it is: a text that can be guessed is no secret."""
     unresolved = sorted(name for name, value in env.items() if value.startswith("@Microsoft.KeyVault("))
     if unresolved:
         raise ConfigError(
@@ -186,16 +186,16 @@ def _systems(env: Mapping[str, str]) -> dict[str, SystemSettings]:
 
 
 def trigger_source(env: Mapping[str, str]) -> str:
-    """How the host learns of new exports: the one setting that is needed before there is an app.
+    """How the host learns of new exports: the only setting that is needed before there is an app.
 
-    What is no source is left for ``from_env`` to refuse, since an error in here would hide every function.
+    An unknown one is left for ``from_env`` to refuse, because an error here would hide every function.
     """
-    told = env.get("BLOB_TRIGGER_SOURCE", "")
-    return told if told in _SOURCES else _SOURCES[0]
+    source = env.get("BLOB_TRIGGER_SOURCE", "")
+    return source if source in _SOURCES else _SOURCES[0]
 
 
 CONNECTION_STRING = "connection string"
-"""The kind of what is no URL but ``Name=value;Name=value``, as Azure writes it."""
+"""The kind of a setting that is not a URL but ``Name=value;Name=value``, as Azure writes it."""
 
 
 def url_kind(setting: str, url: str, known: Iterable[str]) -> tuple[str, str]:

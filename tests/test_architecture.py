@@ -35,15 +35,6 @@ HEAVY = ("duckdb", "pyarrow", "sqlalchemy")
 ENTRY_POINTS = {"shared.__main__"}
 """Scripts that only start a host."""
 
-STILL = {
-    "circle: azure, remote, stores": "remote",
-    "circle: warehouses.merge.ddl, warehouses.merge.session, warehouses.merge.shape": "warehouses",
-    "cli.sql_setup imports azure": "azuresql",
-    "cli.sql_setup imports warehouses.azure_sql": "azuresql",
-    "remote imports stores": "remote",
-}
-"""Violations that stand today, each with the task that removes it. Exact: who mends one removes its line."""
-
 
 class Package(NamedTuple):
     """A row of the table in docs/architecture.md."""
@@ -218,10 +209,10 @@ def test_table_has_no_circle():
 
 
 def test_imports_follow_the_table():
-    """Arrows, doors and circles are as the page says, but for those that STILL lists, exactly."""
+    """Arrows, doors and circles are as the page says."""
     found = {*violations(), *circles(_edges()), *circles(_edges(package_of))}
 
-    assert sorted(STILL) == sorted(found)
+    assert [] == sorted(found)
 
 
 def test_nothing_private_is_imported():

@@ -23,7 +23,7 @@ def test_everything_has_a_default():
 
 
 def test_empty_settings_count_as_unset():
-    """Azure's portal keeps an empty value for a setting somebody cleared."""
+    """Azure's portal keeps an empty value for a setting that was cleared."""
     assert Settings.from_env({}) == Settings.from_env({"SLICE_ROWS": "", "COOLR_CLIENT": ""})
 
 
@@ -49,22 +49,22 @@ def test_each_system_has_settings_of_its_own():
 
 
 def test_systems_may_have_names_with_marks_between():
-    """The longest ending that fits tells where the name ends."""
+    """The longest matching ending decides where the name ends."""
     settings = Settings.from_env({"MY_CRM_WEBHOOK_SECRET_OLD": "a", "MY_CRM_WEBHOOK_SECRET": "b", "MY_CRM_CLIENT": "c"})
 
     assert SystemSettings(client="c", webhook_secret="b", webhook_secret_old="a") == settings.system("my_crm")
 
 
 def test_a_secret_that_the_key_vault_does_not_have_is_no_secret():
-    """Its reference stays in the setting as text; whoever knows how they look could sign with it."""
+    """Its reference stays in the setting as text, which anybody could guess and sign with."""
     reference = "@Microsoft.KeyVault(VaultName=kv;SecretName=coolr)"
 
     with pytest.raises(ConfigError, match="COOLR_WEBHOOK_SECRET could not be read from the key vault"):
         Settings.from_env({"COOLR_WEBHOOK_SECRET": reference})
 
 
-def test_the_trigger_source_is_one_that_the_host_knows():
-    """A misspelt one would hide every function; the whole of the settings refuses it later."""
+def test_an_unknown_trigger_source_becomes_the_default():
+    """An error there would hide every function; reading all settings refuses it later."""
     assert "EventGrid" == trigger_source({})
     assert "LogsAndContainerScan" == trigger_source({"BLOB_TRIGGER_SOURCE": "LogsAndContainerScan"})
     assert "EventGrid" == trigger_source({"BLOB_TRIGGER_SOURCE": "Poling"})
@@ -89,7 +89,7 @@ def test_zones_are_checked():
 
 
 def test_sample_has_every_setting():
-    """Nobody has to read code to find out what can be set."""
+    """It is the list of what can be set."""
     sample = json.loads(SAMPLE.read_text())["Values"]
     by_the_host = {"WEBSITE_HOSTNAME"}  # Core Tools set it, and refuse a file that has it already
 
@@ -98,5 +98,5 @@ def test_sample_has_every_setting():
 
 
 def test_sample_gives_the_defaults():
-    """Who copies the sample gets what who sets nothing gets."""
+    """Copying the sample changes nothing."""
     assert Settings.from_env({}) == Settings.from_env(json.loads(SAMPLE.read_text())["Values"])

@@ -64,11 +64,11 @@ def setup(user: str | None, login: bool, run: bool, as_json: bool) -> None:
     Secrets are not printed.
     """
     from shared.app import current
-    from shared.cli import sql_setup
+    from shared.warehouses.azure_sql import setup as database_setup
 
     app = current()
-    statements = sql_setup.plan(app.settings, tuple(app.systems), user=user, login=login)
-    done = sql_setup.apply(app.settings, statements) if run else iter(statements)
+    statements = database_setup.plan(app.settings, tuple(app.systems), user=user, login=login)
+    done = database_setup.apply(app.settings, statements) if run else iter(statements)
     if as_json:
         output.print_json({"purpose": one.purpose, "sql": one.shown or one.sql, "applied": run} for one in done)
         return

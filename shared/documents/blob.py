@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from shared import remote
-from shared.azure import storage
-from shared.azure.refusals import Refusal, explained
+from shared.azure import clients, identity, urls
+from shared.azure.errors import Refusal, explained
 from shared.documents import DocumentEntry, quoted
 from shared.errors import IngestError
 from shared.settings import Settings
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 
 def open_documents(settings: Settings) -> BlobDocuments:
-    place = storage.parse_url(settings.state_url)
-    return BlobDocuments(place, storage.container_client(place, settings))
+    place = urls.parse_url(settings.state_url)
+    return BlobDocuments(place, clients.container_client(place, settings))
 
 
 class BlobDocuments:
     """A container, or a folder in one."""
 
-    def __init__(self, place: storage.StorageUrl, client: ContainerClient) -> None:
+    def __init__(self, place: urls.StorageUrl, client: ContainerClient) -> None:
         self._place, self._client = place, client
         self._folder = f"{place.path.rstrip('/')}/" if place.path.rstrip("/") else ""
 
@@ -95,7 +95,7 @@ class BlobDocuments:
         from urllib3.exceptions import HTTPError
 
         def explain(error: Exception) -> IngestError:
-            return explained(error, Refusal.of(error, self._place, right), identity=storage.identity)
+            return explained(error, Refusal.of(error, self._place, right), identity=identity.identity_name)
 
         return remote.call_with_retry(lambda: self._in_container(call), (AzureError, HTTPError, OSError), explain)
 

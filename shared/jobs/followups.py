@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from shared.alerts import Summary, record_of
-from shared.azure import storage
+from shared.azure import identity
 from shared.documents import Documents, to_json
 from shared.errors import IngestError
 from shared.model import from_json, to_text
@@ -92,7 +92,7 @@ def run_pending(app: App) -> None:
 
 def _token(scope: str) -> str:
     """A token of this app's identity for *scope*."""
-    return storage.credential().get_token(scope).token
+    return identity.credential().get_token(scope).token
 
 
 def _pending(documents: Documents) -> PendingFollowup | None:
@@ -164,7 +164,7 @@ def _refreshed(dataset: str, token: Callable[[str], str], session: requests.Sess
         headers={"Authorization": f"Bearer {proof}"},
         session=session,
     )
-    return _of_refresh(answer, storage.identity_of(proof))
+    return _of_refresh(answer, identity.identity_of(proof))
 
 
 def _of_refresh(answer: PostResult, who: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from shared.azure import storage
+from shared.azure import sas
 from shared.documents import DocumentEntry, Documents
 from shared.errors import ConfigError
 from shared.model import Kind, from_json
@@ -55,7 +55,7 @@ class Notification:
     @property
     def expires(self) -> dt.datetime | None:
         """When the last of the links expires (aware, UTC); None if none says so."""
-        return max((end for link in self.links if (end := storage.link_expiry(link.url))), default=None)
+        return max((end for link in self.links if (end := sas.link_expiry(link.url))), default=None)
 
     @property
     def tables(self) -> list[tuple[str, Sequence[Link]]]:

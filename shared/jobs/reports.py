@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from shared.alerts import Alerts
-from shared.azure import storage
+from shared.azure import urls
 from shared.documents.throttle import AlertThrottle
 
 if TYPE_CHECKING:
@@ -22,5 +22,5 @@ def alerts_of(app: App) -> Alerts:
 def job_link(settings: Settings, job: str) -> str:
     """The URL of a job in the operations API."""
     host = settings.website_hostname
-    scheme = "http" if storage.is_loopback(host.partition(":")[0]) else "https"
+    scheme = "http" if urls.is_loopback(host.partition(":")[0]) else "https"
     return f"{scheme}://{host}/api/jobs/{quote(job)}"

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from shared.azure import storage
+from shared.azure import urls
 from shared.catalog import System
 from shared.documents import Documents
 from shared.errors import ConfigError
@@ -85,7 +85,7 @@ def job_for_file(systems: Mapping[str, System], url: str, etag: str) -> Start | 
 
     *url* is percent-encoded; credentials in it are dropped.
     """
-    location = storage.parse_url(url)._replace(sas=None)
+    location = urls.parse_url(url)._replace(sas=None)
     if reason := _ignored(systems, location.path):
         _log.info("ignored %s: %s", location.url, reason)
         return None
@@ -100,7 +100,7 @@ def missed_files(app: App, wanted: Wanted = Wanted()) -> Iterator[Start]:
     """
     if not app.settings.exports_url:
         return
-    root = storage.parse_url(app.settings.exports_url)
+    root = urls.parse_url(app.settings.exports_url)
     if root.container != CONTAINER:
         _log.warning(
             "EXPORTS_URL is container %s, but events are sent for container %s only", root.container, CONTAINER
@@ -160,7 +160,7 @@ def _log_skipped(error: ConfigError) -> None:
     _log.warning("skipped: %s", error)
 
 
-def _job_for_export(root: storage.StorageUrl, export: Export) -> Start:
+def _job_for_export(root: urls.StorageUrl, export: Export) -> Start:
     """The job that an event for the file would start; for a folder of part files, one of their versions."""
     files = [(root.within(file.name) or root, file.version) for file in export.files]
     first, etag = files[0]

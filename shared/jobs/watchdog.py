@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from shared import alerts
 from shared.alerts import Alert
-from shared.azure import storage
+from shared.azure import clients, urls
 from shared.errors import ConfigError, IngestError
 from shared.jobs import followups, triggers
 from shared.jobs.feed_state import FeedStates
@@ -259,7 +259,7 @@ def _nothing() -> None:
 def _poison_queue(app: App) -> Any:
     if not app.settings.exports_url:
         return None
-    return storage.queue_client(storage.parse_url(app.settings.exports_url), POISON, app.settings)
+    return clients.queue_client(urls.parse_url(app.settings.exports_url), POISON, app.settings)
 
 
 def _some(names: Sequence[str]) -> str:

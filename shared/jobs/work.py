@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from shared.azure import storage
+from shared.azure import urls
 from shared.catalog import System
 from shared.documents import Documents
 from shared.errors import IngestError, TransientError
@@ -109,8 +109,8 @@ class Exports(NamedTuple):
 
     def store(self, url: str) -> Store:
         """The store of a URL without credentials; a SAS in EXPORTS_URL signs in to its own container."""
-        own = storage.parse_url(self.settings.exports_url) if self.settings.exports_url else None
-        if own and own.sas and storage.is_blob_url(url) and own[:2] == storage.parse_url(url)[:2]:
+        own = urls.parse_url(self.settings.exports_url) if self.settings.exports_url else None
+        if own and own.sas and urls.is_blob_url(url) and own[:2] == urls.parse_url(url)[:2]:
             return open_store(f"{url}?{own.sas}", self.settings)
         return open_store(url, self.settings)
 

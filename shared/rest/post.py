@@ -10,10 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-import stamina
-
 from shared import remote
-from shared.azure import storage
+from shared.azure import urls
 from shared.errors import ConfigError, IngestError
 from shared.model import Json
 from shared.text import one_line
@@ -23,9 +21,8 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 15.0
-_ATTEMPTS = 3
-_ALL_SECONDS = 20.0
-"""After which no attempt begins; with the last one, a call takes about half a minute."""
+_POLICY = remote.RetryPolicy(attempts=3, seconds=20.0)
+"""With the last attempt, a call takes about half a minute."""
 _LONGEST_WAIT = 15.0
 _MOST_READ = 8_192
 """Bytes of an answer that are looked at."""
@@ -66,12 +63,9 @@ def post_json(
     data, sent = json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})}
     with _opened(session) as connected:
         try:
-            for attempt in stamina.retry_context(on=_wait, attempts=_ATTEMPTS, timeout=_ALL_SECONDS):
-                with attempt:
-                    return _once(connected, url, data, sent, host)
+            return _POLICY.call(lambda: _once(connected, url, data, sent, host), on=_wait)
         except _Busy as busy:
             return busy.answer
-    raise AssertionError("stamina always raises or returns")  # pragma: no cover
 
 
 class _Busy(remote.RetryLater):
@@ -88,7 +82,7 @@ def _host(url: str, setting: str) -> str:
         parts, host = urlsplit(""), ""
     if not host or parts.scheme not in ("https", "http"):
         raise ConfigError(f"{setting} is no https link", fix="Copy the complete link again")
-    if parts.scheme == "http" and not storage.is_loopback(host):
+    if parts.scheme == "http" and not urls.is_loopback(host):
         raise ConfigError(f"{setting} is not encrypted", fix="Use the https link")
     return host
 
@@ -135,11 +129,7 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 def _wait(error: Exception) -> bool | float:
-    if not isinstance(error, remote.RetryLater):
-        return False
-    if error.after is None:
-        return True
-    return error.after if error.after <= _LONGEST_WAIT else False
+    return remote.retry_wait(error, _LONGEST_WAIT)
 
 
 def _answer(response: requests.Response, url: str) -> PostResult:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
 
-from shared.azure import storage
-from shared.errors import ConfigError
+from shared.azure import urls
+from shared.errors import ConfigError, ConflictError
 from shared.settings import Settings
 
 _DEFAULTS = Settings()
@@ -70,6 +70,13 @@ def expect(opened: BinaryIO, ranges: Iterable[tuple[int, int]], streams: int) ->
         tell(ranges, streams)
 
 
+def changed(file: File) -> ConflictError:
+    """The error of a file whose content is not the one that was listed."""
+    return ConflictError(
+        f"{file.name} changed while it was read", fix="Load it again; its new content is a new work item"
+    )
+
+
 def open_store(location: str, settings: Settings = _DEFAULTS) -> Store:
     """The store a path or URL points to; ConfigError for an unknown scheme. Nothing is asked of it yet."""
     try:
@@ -79,5 +86,5 @@ def open_store(location: str, settings: Settings = _DEFAULTS) -> Store:
     if scheme not in _MODULES:
         known = ", ".join(f"{name}://" for name in _MODULES if name not in ("", "http"))
         raise ConfigError(f"there is no store for {scheme}://", fix=f"Give a path, or a URL that starts with {known}")
-    name = "blob" if storage.is_blob_url(location) else _MODULES[scheme]
+    name = "blob" if urls.is_blob_url(location) else _MODULES[scheme]
     return cast("Store", importlib.import_module(f"{__name__}.{name}").open_store(location, settings))

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from shared import remote
-from shared.azure import storage
-from shared.azure.refusals import Refusal, explained
+from shared.azure import clients, identity, sas, urls
+from shared.azure.errors import Refusal, explained
 from shared.errors import ConfigError, IngestError
 from shared.settings import Settings
-from shared.stores import File
+from shared.stores import File, changed
 from shared.stores.ranged import Opens
 
 if TYPE_CHECKING:
@@ -22,21 +22,21 @@ T = TypeVar("T")
 
 
 def open_store(location: str, settings: Settings) -> BlobStore:
-    place = storage.parse_url(location)
-    return BlobStore(place, storage.container_client(place, settings))
+    place = urls.parse_url(location)
+    return BlobStore(place, clients.container_client(place, settings))
 
 
 class BlobStore:
     """A container, a folder in it or one blob. Names are URLs, not percent-encoded."""
 
-    def __init__(self, place: storage.StorageUrl, client: ContainerClient) -> None:
+    def __init__(self, place: urls.StorageUrl, client: ContainerClient) -> None:
         self._place, self._client = place, client
         self._base = f"{place.account_url}/{place.container}/"
         self._opens = Opens()
 
     @property
     def expires(self) -> dt.datetime | None:
-        return storage.sas_expiry(self._place.sas) if self._place.sas else None
+        return sas.sas_expiry(self._place.sas) if self._place.sas else None
 
     def list(self) -> Iterator[File]:
         path = self._place.path
@@ -115,13 +115,13 @@ class BlobStore:
         def explain(error: Exception) -> IngestError:
             refusal = Refusal.of(error, self._place._replace(path=path), right)
             if file is not None and refusal.status in (404, 412):
-                return remote.changed(file)
+                return changed(file)
             if 300 <= (refusal.status or 0) < 400:
                 return ConfigError(
                     f"{refusal.place.url} answers with a redirect ({refusal.status}), which Blob Storage never does",
                     fix="Check the host, and the proxies on the way to it",
                 )
-            return explained(error, refusal, identity=storage.identity)
+            return explained(error, refusal, identity=identity.identity_name)
 
         return remote.call_with_retry(call, (AzureError, HTTPError, OSError), explain)
 

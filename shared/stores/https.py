@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from shared import remote
-from shared.azure import storage
+from shared.azure import sas, urls
 from shared.errors import ConfigError, IngestError
 from shared.settings import Settings
-from shared.stores import File
+from shared.stores import File, changed
 from shared.stores.ranged import Opens
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def open_store(location: str, _settings: Settings, *, redirects: bool = True) ->
     host = parts.hostname or ""
     if not host:
         raise ConfigError("the link has no host", fix="Write https://<host>/<path>")
-    if parts.scheme == "http" and not storage.is_loopback(host):
+    if parts.scheme == "http" and not urls.is_loopback(host):
         raise ConfigError(f"http://{host} is not encrypted", fix="Use the https link")
     return HttpsStore(location, redirects=redirects)
 
@@ -57,7 +57,7 @@ class HttpsStore:
 
     @property
     def expires(self) -> dt.datetime | None:
-        return storage.link_expiry(self._link)
+        return sas.link_expiry(self._link)
 
     def list(self) -> Iterator[File]:
         yield self.file()
@@ -92,7 +92,7 @@ class HttpsStore:
             response.raise_for_status()
             # Some servers do not look at conditions, and a file that shrank has no such range.
             if response.status_code != 206 or self._file(response).version != file.version:
-                raise remote.changed(file)
+                raise changed(file)
             data = _body(response, end - start)
         if len(data) != end - start:
             raise remote.RetryLater(f"{file.name} came with {len(data)} of {end - start} bytes")
@@ -139,7 +139,7 @@ class HttpsStore:
             return self._unanswered(error)
         response, status = error.response, error.response.status_code
         if file is not None and status in (404, 410, 412, 416):
-            return remote.changed(file)
+            return changed(file)
         if status in remote.BUSY:
             after = remote.retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
             return remote.RetryLater(f"{self._host} is busy ({status})", after=after)

@@ -13,7 +13,7 @@ from typing import BinaryIO, TypeAlias
 from urllib.parse import urlsplit
 
 from shared import remote
-from shared.azure import storage
+from shared.azure import sas, urls
 from shared.errors import ConfigError, DataError, IngestError
 from shared.settings import Settings
 from shared.stores import File, blob, https
@@ -58,7 +58,7 @@ class LinkStore:
     @property
     def expires(self) -> dt.datetime | None:
         """When the first of the links ends."""
-        return min((end for link in self._links.values() if (end := storage.link_expiry(link))), default=None)
+        return min((end for link in self._links.values() if (end := sas.link_expiry(link))), default=None)
 
     def list(self) -> Iterator[File]:
         """The file behind each link. DataError at one that is larger than is taken."""
@@ -86,7 +86,7 @@ class LinkStore:
 
     def _refuse_inside(self, host: str) -> None:
         """ConfigError if *host* is in no public network, unless it says itself that it is this machine."""
-        if host in self._public or storage.is_loopback(host):
+        if host in self._public or urls.is_loopback(host):
             return
         found = remote.call_with_retry(
             lambda: self._resolve(host), (OSError, UnicodeError), lambda e: _unknown(e, host)
@@ -102,11 +102,11 @@ class LinkStore:
 
 def _name(link: str) -> str:
     scheme, host = _scheme_and_host(link)
-    if not host or not (scheme == "https" or (scheme == "http" and storage.is_loopback(host))):
+    if not host or not (scheme == "https" or (scheme == "http" and urls.is_loopback(host))):
         raise ConfigError("a link does not start with https:// and a host", fix=_ASK)
-    if not storage.is_blob_url(link):
+    if not urls.is_blob_url(link):
         return https.name(link)
-    place = storage.parse_url(link)
+    place = urls.parse_url(link)
     if place.sas is None:
         raise ConfigError(f"the link to {place.url} has no SAS", fix=_ASK)
     if not place.path or place.path.endswith("/"):
@@ -126,7 +126,7 @@ def _scheme_and_host(link: str) -> tuple[str, str]:
 
 
 def _opened(link: str, settings: Settings) -> blob.BlobStore | https.HttpsStore:
-    if storage.is_blob_url(link):
+    if urls.is_blob_url(link):
         return blob.open_store(link, settings)
     return https.open_store(link, settings, redirects=False)
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from shared.errors import ConfigError, ConflictError, DataError
 from shared.settings import Settings
-from shared.stores import File
+from shared.stores import File, changed
 
 _CHUNK = 1 << 20
 
@@ -55,7 +55,7 @@ class LocalStore:
         try:
             return cast("BinaryIO", io.BufferedReader(_Unchanged(file), _CHUNK))
         except FileNotFoundError as error:
-            raise _changed(file) from error
+            raise changed(file) from error
         except OSError as error:
             raise DataError(
                 f"{file.name} cannot be opened: {error.strerror}", fix="Correct its rights or path"
@@ -90,13 +90,7 @@ class _Unchanged(io.FileIO):
         except FileNotFoundError:
             now = "gone"
         if now != self._seen.version:
-            raise _changed(self._seen)
-
-
-def _changed(file: File) -> ConflictError:
-    return ConflictError(
-        f"{file.name} changed while it was read", fix="Load it again; its new content is a new work item"
-    )
+            raise changed(self._seen)
 
 
 def _file(path: Path) -> File:

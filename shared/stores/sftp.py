@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from shared import remote
 from shared.errors import ConfigError, IngestError
 from shared.settings import Settings
-from shared.stores import File
+from shared.stores import File, changed
 from shared.stores.ranged import Opens
 from shared.stores.ssh import Login, connected
 
@@ -117,7 +117,7 @@ class SftpStore:
         try:
             return self._ask(self.path(file), call)
         except _Gone as error:
-            raise remote.changed(file) from error
+            raise changed(file) from error
 
     def _ask(self, path: str, call: Callable[[SFTPClient], T]) -> T:
         import paramiko
@@ -171,7 +171,7 @@ class _Reads:
                 data = b""
         # By path, not by handle: a file that was replaced lives on behind its handle.
         if version(client.stat(path)) != self._of.version:
-            raise remote.changed(self._of)
+            raise changed(self._of)
         if len(data) != end - start:
             raise remote.RetryLater(f"{self._of.name} came with {len(data)} of {end - start} bytes")
         return data

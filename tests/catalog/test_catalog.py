@@ -144,7 +144,7 @@ def test_a_wrong_entry_is_refused_with_file_feed_and_reason(tmp_path, content, r
 
 
 def test_everything_that_is_wrong_is_reported_at_once(tmp_path):
-    """Nobody has to correct a file one error at a time; a value that is wrong in two ways is reported once."""
+    """A file is corrected in one pass; a value that is wrong in two ways is reported once."""
     with pytest.raises(ConfigError) as refused:
         system(
             tmp_path,
@@ -274,7 +274,7 @@ def test_a_table_name_of_56_bytes_is_taken(tmp_path):
 
 
 def test_settings_override_the_file(tmp_path):
-    """Client and time zone of a system, also for tables that nobody declared."""
+    """Client and time zone of a system, also for undeclared tables."""
     found = system(tmp_path, RULE + '[tables]\na = { keys = ["Id"], timezone = "Europe/Paris" }\n')
 
     changed = found.with_settings("Acme", "Europe/Amsterdam")

@@ -79,7 +79,7 @@ def test_text_is_plain(value, text):
 
 
 def test_all_numbers_are_of_one_family():
-    """So a column may widen without its watermark losing its meaning; other types stand alone."""
+    """So that a column may widen and keep its watermark; each other type is its own family."""
     numbers = {cursor.family(kind) for kind in ("smallint", "integer", "bigint", "decimal(5,2)", "real", "double")}
 
     assert {"number"} == numbers

@@ -28,7 +28,7 @@ from azure.data.tables import (
     generate_account_sas,
 )
 
-from shared.azure import storage
+from shared.azure import identity, urls
 from shared.errors import ConfigError, ConflictError, DataError, IngestError, TransientError
 from shared.ledger import open_ledger
 from shared.ledger.tables import account, rows
@@ -352,7 +352,7 @@ def test_busy_service_is_asked_again_for_a_bounded_time(url, wire, status):
 )
 def test_refusals_say_what_to_do(monkeypatch, status, code, by, expected):
     """By what the process signs in with."""
-    monkeypatch.setattr(storage, "identity", lambda: "Ada")
+    monkeypatch.setattr(identity, "identity_name", lambda: "Ada")
     client = TableClient.from_connection_string("UseDevelopmentStorage=true", "ledger")
     error = HttpResponseError("no")
     error.status_code, error.error_code = status, code
@@ -464,8 +464,8 @@ def test_what_the_client_says_is_passed_on_without_secrets(url, monkeypatch):
 )
 def test_url_names_an_account_and_maybe_a_table(url, endpoint, table):
     """The table is ``ledger`` unless it is named; the emulator has its account in the path."""
-    assert (endpoint, table, None) == account.parse_url(url)[:3]
-    assert (endpoint, table, "sv=1&sig=x") == account.parse_url(f"{url}?sv=1&sig=x")[:3]
+    assert (endpoint, table, None) == urls.parse_table_url(url)[:3]
+    assert (endpoint, table, "sv=1&sig=x") == urls.parse_table_url(f"{url}?sv=1&sig=x")[:3]
 
 
 @pytest.mark.parametrize(
@@ -523,7 +523,7 @@ def test_connection_string_of_the_emulator_needs_no_more():
 
 def test_account_without_proof_is_signed_in_to_by_identity(monkeypatch):
     """What is deployed has no key anywhere."""
-    monkeypatch.setattr(storage, "credential", lambda: AzureNamedKeyCredential("acme", "aGVsbG8="))
+    monkeypatch.setattr(identity, "credential", lambda: AzureNamedKeyCredential("acme", "aGVsbG8="))
 
     assert "identity" == opened("https://acme.table.core.windows.net")._access.by
 

@@ -25,6 +25,7 @@ from tests.pipeline.bad_input import (
     things,
     told,
 )
+from tests.sources.encrypted import encrypted_parquet
 
 # -- files that are not what they seem
 
@@ -41,6 +42,22 @@ def test_a_file_of_zero_bytes_is_refused_alone(lab, row):
 def test_a_csv_named_parquet_is_refused_alone(lab, row):
     """Whatever its name says, a file that does not begin as Parquet is refused, with its first bytes."""
     lab.put([thing()]).write_text("ThingId;ModifiedOn;IsDeleted\n1;2026-02-24;0\n")
+
+    row.holds("file refused", refused_alone(lab))
+
+
+@case("encrypted-footer")
+def test_an_encrypted_file_is_refused_alone(lab, row):
+    """It begins with a mark of its own."""
+    lab.put([thing()]).write_bytes(encrypted_parquet(things("a"), plaintext_footer=False, columns=["Value"]))
+
+    row.holds("file refused", refused_alone(lab))
+
+
+@case("encrypted-column")
+def test_a_file_with_an_encrypted_column_is_refused_alone(lab, row):
+    """Its footer can be read; pyarrow would abort the process at the column."""
+    lab.put([thing()]).write_bytes(encrypted_parquet(things("a"), plaintext_footer=True, columns=["Value"]))
 
     row.holds("file refused", refused_alone(lab))
 

@@ -401,7 +401,7 @@ def no_counting(self, data_source, part, _end):
     """A part is loaded, and its rows are not counted: that would be noticed before the canary is looked at."""
     from shared.warehouses.azure_sql import tsql
 
-    self.units.unit(lambda session: session.execute(tsql.bulk_insert(self.name, part.name, data_source)))
+    self.units.run(lambda session: session.execute(tsql.bulk_insert(self.name, part.name, data_source)))
 
 
 def test_canary_notices_a_part_that_is_refused(examined, bay, server):

@@ -31,9 +31,10 @@ from azure.storage.blob import (
     generate_container_sas,
 )
 
-from shared.azure import storage
-from shared.azure.refusals import Refusal, explained
-from shared.azure.storage import StorageUrl
+from shared.azure import clients, identity, urls
+from shared.azure import sas as sas_fields
+from shared.azure.errors import Refusal, explained
+from shared.azure.urls import StorageUrl
 from shared.errors import ConfigError, TransientError
 from shared.settings import Settings
 from shared.sources.exports import parquet
@@ -146,7 +147,7 @@ class TestIdentity(StoreSuite):
     @pytest.fixture
     def container(self, secure, monkeypatch):
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(secure.folder.parent / "certificate.pem"))
-        monkeypatch.setattr(storage, "credential", Token)
+        monkeypatch.setattr(identity, "credential", Token)
         url = secure.blob_url.replace("http:", "https:")
         text = secure.connection_string.replace("http:", "https:").replace("=http;", "=https;")
         with BlobServiceClient.from_connection_string(text) as service:
@@ -516,7 +517,7 @@ def _through(proxy, connection_string):
 
 def test_token_is_not_sent_in_the_clear(container, monkeypatch):
     """An emulator without TLS is read with a SAS or a key."""
-    monkeypatch.setattr(storage, "credential", Token)
+    monkeypatch.setattr(identity, "credential", Token)
 
     assert "would receive our token unencrypted" in _refused(container.url)
 
@@ -528,7 +529,7 @@ def test_missing_sign_in_is_told(container, monkeypatch):
         def get_token(self, *_scopes, **_options):
             raise ClientAuthenticationError("DefaultAzureCredential failed:\n  1. that\n  2. this")
 
-    monkeypatch.setattr(storage, "credential", Nobody)
+    monkeypatch.setattr(identity, "credential", Nobody)
     url = container.url.replace("http:", "https:")
 
     assert "needs a sign-in, and this process has none. Give a URL with a SAS" in _refused(url)
@@ -658,7 +659,7 @@ def test_busy_service_says_when_to_come_back(status, given, after):
 )
 def test_urls_are_split_into_account_container_path_and_sas(url, expected):
     """All ways to write one account become one."""
-    assert expected == tuple(storage.parse_url(url))
+    assert expected == tuple(urls.parse_url(url))
 
 
 @pytest.mark.parametrize(
@@ -677,13 +678,13 @@ def test_urls_are_split_into_account_container_path_and_sas(url, expected):
 def test_urls_that_point_to_no_container_are_refused(url, said):
     """Without repeating what may be secret."""
     with pytest.raises(ConfigError, match=said) as caught:
-        storage.parse_url(url)
+        urls.parse_url(url)
     assert "canary" not in str(caught.value)
 
 
 def test_place_shows_no_sas():
     """However it gets into a log or a traceback."""
-    place = storage.parse_url(f"{ACME}/exports/Full?{SAS}")
+    place = urls.parse_url(f"{ACME}/exports/Full?{SAS}")
 
     assert "canary" in place.sas
     assert "canary" not in f"{place} {place!r} {place.url}"
@@ -703,21 +704,21 @@ def test_place_shows_no_sas():
 )
 def test_sas_says_when_it_ends(sas, expected):
     """In each form the service takes; a stored policy may keep it to itself."""
-    assert expected == storage.sas_expiry(sas)
+    assert expected == sas_fields.sas_expiry(sas)
 
 
 def test_connection_string_is_used_for_its_own_account_alone(monkeypatch):
     """A key is no use elsewhere, and none of another account's business."""
-    monkeypatch.setattr(storage, "credential", Token)
+    monkeypatch.setattr(identity, "credential", Token)
     key = base64.b64encode(b"key").decode()
     settings = Settings(
         storage_connection_string=f"DefaultEndpointsProtocol=https;AccountName=acme;AccountKey={key};"
         "EndpointSuffix=core.windows.net"
     )
 
-    own = storage.container_client(storage.parse_url(f"{ACME}/c"), settings)
-    other = storage.container_client(storage.parse_url(f"{ACME.replace('acme', 'other')}/c"), settings)
-    with_sas = storage.container_client(storage.parse_url(f"{ACME}/c?{SAS}"), settings)
+    own = clients.container_client(urls.parse_url(f"{ACME}/c"), settings)
+    other = clients.container_client(urls.parse_url(f"{ACME.replace('acme', 'other')}/c"), settings)
+    with_sas = clients.container_client(urls.parse_url(f"{ACME}/c?{SAS}"), settings)
 
     assert "acme" == own.credential.account_name
     assert isinstance(other.credential, Token)
@@ -727,13 +728,11 @@ def test_connection_string_is_used_for_its_own_account_alone(monkeypatch):
 def test_broken_connection_string_is_told_without_repeating_it():
     """It holds a key."""
     with pytest.raises(ConfigError, match="STORAGE_CONNECTION_STRING cannot be read") as caught:
-        storage.container_client(
-            storage.parse_url(f"{ACME}/c"), Settings(storage_connection_string="AccountKey=canary")
-        )
+        clients.container_client(urls.parse_url(f"{ACME}/c"), Settings(storage_connection_string="AccountKey=canary"))
     _assert_secret(caught.value, "canary")
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "e30.e30.x"])
 def test_unreadable_token_names_nobody(token):
     """A message about a missing role is still a message."""
-    assert "this app's identity" == storage.identity_of(token)
+    assert "this app's identity" == identity.identity_of(token)

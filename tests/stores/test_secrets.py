@@ -183,7 +183,7 @@ def test_server_that_is_gone_is_told_without_the_signature(sluice, signed, logge
 @pytest.mark.parametrize("fault", [{"answer": b""}, {"answer": busy(403)}, {"answer": busy(503)}, None])
 def test_link_is_told_without_its_signature(sluice, signed, azurite, logged, tmp_path, fault, monkeypatch):
     """The same for one https link to one file."""
-    monkeypatch.setattr("shared.azure.storage.is_blob_url", lambda _: False)
+    monkeypatch.setattr("shared.azure.urls.is_blob_url", lambda _: False)
     with Proxy.to(azurite.blob_url) as proxy:
         url, secret = signed(through=proxy.through)
         if fault:

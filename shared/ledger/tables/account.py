@@ -2,73 +2,20 @@
 
 from __future__ import annotations
 
-import re
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from shared import remote
-from shared.azure import storage
+from shared.azure import identity
+from shared.azure.urls import DEFAULT_TABLE, parse_table_url
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.settings import CONNECTION_STRING, url_kind
 
 if TYPE_CHECKING:
     from azure.data.tables import TableClient
 
-DEFAULT_TABLE = "ledger"
-# Only Microsoft's own domains: a token for storage is sent to whatever host this lets through.
-_HOST = re.compile(
-    r"[a-z0-9-]+(?:\.z[0-9]+|\.privatelink)?\.table\."
-    r"(?:core\.windows\.net|core\.chinacloudapi\.cn|core\.usgovcloudapi\.net|core\.cloudapi\.de|storage\.azure\.net)"
-)
-_NAME = re.compile(r"(?!tables$)[a-z][a-z0-9]{2,62}", re.IGNORECASE)
-_FORM = "Write https://<account>.table.core.windows.net/<table>, a SAS behind it or not, or give a connection string"
 _EMULATOR = "UseDevelopmentStorage=true"
-
-
-class TableUrl(NamedTuple):
-    """A table, as a URL names it."""
-
-    endpoint: str
-    table: str = DEFAULT_TABLE
-    sas: str | None = None
-    emulated: bool = False
-
-
-def parse_url(url: str) -> TableUrl:
-    """What *url* points to; ConfigError, without what may be secret in it, if that is no table.
-
-    >>> parse_url("https://acme.table.core.windows.net/")
-    TableUrl(endpoint='https://acme.table.core.windows.net', table='ledger', sas=None, emulated=False)
-    >>> parse_url("http://127.0.0.1:10002/devstoreaccount1/other").table
-    'other'
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
-    except ValueError:
-        raise ConfigError("LEDGER_URL is malformed", fix=_FORM) from None  # its cause might repeat a part of it
-    names = [unquote(name) for name in parts.path.split("/") if name]
-    # A name without dots is another container on this machine's network, as in docker compose.
-    emulated = "." not in host or host.startswith("127.") or host == "host.docker.internal"
-    if not (_HOST.fullmatch(host) and parts.scheme == "https") and not (emulated and host and names):
-        raise ConfigError("LEDGER_URL names no account of Table Storage", fix=_FORM)
-    endpoint = f"{parts.scheme}://{host}{port}" + (f"/{names.pop(0)}" if emulated else "")
-    if len(names) > 1 or (names and not _NAME.fullmatch(names[0])):
-        raise ConfigError(
-            f"LEDGER_URL names no table of {endpoint}", fix="Its name has 3 to 63 letters and digits, a letter first"
-        )
-    return TableUrl(endpoint, (names or [DEFAULT_TABLE])[0], _sas(parts.query, endpoint), emulated)
-
-
-def _sas(query: str, endpoint: str) -> str | None:
-    if query and "sig" not in parse_qs(query):
-        raise ConfigError(
-            f"the SAS for {endpoint} is truncated: it has no sig",
-            fix="Put LEDGER_URL in quotes: a shell stops at each &",
-        )
-    return query or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +68,7 @@ class Access:
                 fix="Ask the account's owner to allow this machine's address or network in its firewall",
             )
         if self.by == "identity":
-            who = storage.identity()
+            who = identity.identity_name()
             return ConfigError(f"{table} may not be used by {who} ({code})", fix=_ROLE.format(who))
         return ConfigError(
             f"{table} may not be used with our {'SAS' if self.by == 'SAS' else 'key'} ({code})",
@@ -150,7 +97,7 @@ def access(url: str, storage_connection_string: str | None, **options: Any) -> A
 
     if url_kind("LEDGER_URL", url, ("https", "http", CONNECTION_STRING))[0] == CONNECTION_STRING:
         return Access(_by_connection_string("LEDGER_URL", url.strip(), DEFAULT_TABLE, options), "LEDGER_URL")
-    place = parse_url(url)
+    place = parse_table_url(url)
     if place.sas:
         sas = AzureSasCredential(place.sas)
         return Access(TableClient(place.endpoint, place.table, credential=sas, **options), "SAS")
@@ -162,7 +109,7 @@ def access(url: str, storage_connection_string: str | None, **options: Any) -> A
     if place.emulated:
         known = TableClient.from_connection_string(_EMULATOR, place.table).credential
         return Access(TableClient(place.endpoint, place.table, credential=known, **options), "LEDGER_URL")
-    return Access(TableClient(place.endpoint, place.table, credential=storage.credential(), **options), "identity")
+    return Access(TableClient(place.endpoint, place.table, credential=identity.credential(), **options), "identity")
 
 
 def _by_connection_string(setting: str, text: str, table: str, options: Any) -> TableClient:

@@ -20,14 +20,13 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import stamina
-
+from shared.azure.urls import parse_table_url
 from shared.errors import ConflictError, TransientError
 from shared.ledger.records import forgotten
 from shared.ledger.tables import account, rows
 from shared.model import Record, Watermark
 from shared.redaction import redact
-from shared.remote import RedactedCause
+from shared.remote import RedactedCause, RetryPolicy
 from shared.settings import CONNECTION_STRING, url_kind
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ _SECONDS = 20.0
 def open_ledger(url: str, lock_timeout: float, storage_connection_string: str | None = None) -> TablesLedger:
     """*url* is one of an account or table, or a connection string. What is wrong with a URL is told at once."""
     if url_kind("LEDGER_URL", url, ("https", "http", CONNECTION_STRING))[0] != CONNECTION_STRING:
-        account.parse_url(url)
+        parse_table_url(url)
     return TablesLedger(url, lock_timeout, storage_connection_string)
 
 
@@ -59,6 +58,7 @@ class TablesLedger:
     def __init__(self, url: str, lock_timeout: float, storage_connection_string: str | None = None) -> None:
         self._url, self._connection_string = url, storage_connection_string
         self._timeout = max(lock_timeout, 0.001)  # stamina takes 0 for a mistake
+        self._retry = RetryPolicy(attempts=None, seconds=self._timeout, first_wait=0.05, longest_wait=2.0, jitter=0.2)
 
     def watermark(self, feed: str) -> Watermark:
         return self._repeated(lambda: _as_mark(self._row(feed, rows.WATERMARK)))
@@ -220,12 +220,7 @@ class TablesLedger:
         )
 
     def _repeated(self, act: Callable[[], T]) -> T:
-        for attempt in stamina.retry_context(
-            on=TransientError, attempts=None, timeout=self._timeout, wait_initial=0.05, wait_max=2.0, wait_jitter=0.2
-        ):
-            with attempt:
-                return self._once(lambda: self._with_table(act))
-        raise AssertionError("stamina always raises or returns")  # pragma: no cover
+        return self._retry.call(lambda: self._once(lambda: self._with_table(act)), on=TransientError)
 
     def _with_table(self, act: Callable[[], T]) -> T:
         from azure.core.exceptions import HttpResponseError, ResourceExistsError

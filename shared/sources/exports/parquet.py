@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from shared.errors import DataError
 from shared.model import Slice, Unit
 from shared.sources import Described
+from shared.sources.exports.footer import encrypted, read_footer, refuse_fatal
 from shared.sources.exports.limits import LongValues, refuse_bombs
 from shared.stores import File, Store, expect
 
@@ -22,6 +23,7 @@ _READ_AHEAD = 256 << 10
 _BATCH_BYTES = 32 << 20
 _STRETCH_BYTES = 16 << 20
 _MAGIC = b"PAR1"
+_ENCRYPTED = b"PARE"
 
 
 class ExportsSource:
@@ -40,7 +42,7 @@ class ExportsSource:
         for fields in unit.files:
             file = File(**fields)
             try:
-                with self._parquet(file) as parquet:
+                with self._parquet(file) as parquet, _faults_of(file):
                     refuse_bombs(file.name, parquet.metadata)
                     schemas[file.name] = parquet.schema_arrow
                     slices += self._cut(file, parquet.metadata, slices)
@@ -78,12 +80,15 @@ class ExportsSource:
         """The opened file, of which all of *groups* will be read."""
         with self._store.open(file) as opened:
             _refuse_unless_parquet(file, opened.read(len(_MAGIC)))
-            opened.seek(0)
+            footer = read_footer(opened, file.size)
             with _faults_of(file):
+                metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer))
+                refuse_fatal(file.name, footer, metadata.schema)
                 # Pages are read as they are needed (buffer_size), never a whole row group ahead (pre_buffer).
                 parquet = pq.ParquetFile(
-                    opened, buffer_size=_READ_AHEAD, pre_buffer=False, coerce_int96_timestamp_unit="us",
-                    page_checksum_verification=True, read_dictionary=list(read_dictionary),
+                    opened, metadata=metadata, buffer_size=_READ_AHEAD, pre_buffer=False,
+                    coerce_int96_timestamp_unit="us", page_checksum_verification=True,
+                    read_dictionary=list(read_dictionary),
                     arrow_extensions_enabled=False,  # type: ignore[call-arg]  # newer than the stubs
                 )  # fmt: skip
                 if groups:
@@ -118,6 +123,8 @@ class ExportsSource:
 def _refuse_unless_parquet(file: File, head: bytes) -> None:
     if file.size == 0:
         raise DataError(f"{file.name} is empty (0 bytes)", fix="Ask for the file again")
+    if head == _ENCRYPTED:
+        raise encrypted(file.name)
     if head != _MAGIC:
         raise DataError(
             f"{file.name} is not a Parquet file: it begins with {head!r}",
@@ -160,10 +167,10 @@ def _row_bytes(group: Any) -> float:
 
 @contextlib.contextmanager
 def _faults_of(file: File) -> Iterator[None]:
-    """Arrow reports a damaged file as ArrowInvalid, OSError or ValueError; each becomes a DataError."""
+    """Arrow reports a damaged file as ArrowInvalid, OSError, ValueError or KeyError; each becomes a DataError."""
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
         raise DataError(
             f"{file.name} is damaged or not Parquet: {_first_line(error)}", fix="Ask for the file again"
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
@@ -20,7 +20,8 @@ from shared.warehouses.azure_sql.session import MSSQLSession
 from shared.warehouses.azure_sql.staged_form import as_merged
 from shared.warehouses.merge import ddl, shape
 from shared.warehouses.server.csv import encode
-from shared.warehouses.server.warehouse import STAGING, Rollback
+from shared.warehouses.server.unit import Rollback, UnitsOfWork
+from shared.warehouses.server.warehouse import STAGING
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
@@ -44,7 +45,8 @@ class Examined(Protocol):
     @property
     def folder(self) -> str: ...
 
-    def unit(self, work: Callable[[MSSQLSession], T]) -> T: ...
+    @property
+    def units(self) -> UnitsOfWork[MSSQLSession]: ...
 
     def log_rate(self) -> int | None: ...
 
@@ -66,8 +68,8 @@ class Examined(Protocol):
 def examine(engine: Examined) -> Iterator[Finding]:
     """Driver, sign-in, rights, staging container, canary. What cannot go on ends with its error."""
     yield Finding("warehouse: driver", "ok", odbc.driver(engine.odbc))
-    yield engine.unit(_signed_in)
-    yield from engine.unit(lambda session: _rights(session, bulk=engine.container is not None))
+    yield engine.units.run(_signed_in)
+    yield from engine.units.run(lambda session: _rights(session, bulk=engine.container is not None))
     rate = engine.log_rate()
     if rate is not None:
         yield Finding("warehouse: log rate", "ok", f"the tier allows {rate / 1e6:.1f} MB/s")
@@ -117,11 +119,11 @@ _COPY = "Install what mssql-python needs (libltdl7, libkrb5-3), or set STAGING_U
 def _canary_findings(engine: Examined, way: LoadMethod) -> Iterator[Finding]:
     name = f"canary_{uuid.uuid4().hex[:16]}"
     table = shape.staging(canary.FEED, canary.COLUMNS, name, STAGING)
-    engine.unit(lambda session: ddl.create_schema(session, STAGING))
+    engine.units.run(lambda session: ddl.create_schema(session, STAGING))
     try:
         loaded = engine.load_by(way, table, iter([canary.batch()]))
         wrong = [one.reason for one in loaded.refused] + (_refused(engine, table) if way == "bulk" else [])
-        wrong = wrong or list(canary.failures(engine.unit(lambda session: _read_back(session, table))))
+        wrong = wrong or list(canary.failures(engine.units.run(lambda session: _read_back(session, table))))
         check = f"warehouse: canary ({way})"
         for failure in wrong:
             yield Finding(check, "failed", failure, f"Set WAREHOUSE_LOADER to a value other than {way}")
@@ -131,7 +133,7 @@ def _canary_findings(engine: Examined, way: LoadMethod) -> Iterator[Finding]:
             yield _bad_row(engine, table)
             yield _rolled_back(engine, table)
     finally:
-        engine.unit(lambda session: engine.drop(session, name))
+        engine.units.run(lambda session: engine.drop(session, name))
         engine.sweep([name])
 
 
@@ -156,7 +158,7 @@ def _bad_row(engine: Examined, table: sa.Table) -> Finding:
     try:
         _insert(engine, table)
     except DataError as error:
-        rows = engine.unit(lambda session: _count(session, table))
+        rows = engine.units.run(lambda session: _count(session, table))
         if rows == 0:
             return Finding("warehouse: canary, bad row", "ok", "it is refused, and nothing of its part remains")
         return Finding("warehouse: canary, bad row", "failed", f"{rows} rows remained: {error.problem}", _REPORT)
@@ -176,8 +178,8 @@ def _rolled_back(engine: Examined, table: sa.Table) -> Finding:
         session.execute(engine.bulk_insert(table))
         raise Rollback(None)
 
-    engine.unit(unit)
-    rows = engine.unit(lambda session: _count(session, table))
+    engine.units.run(unit)
+    rows = engine.units.run(lambda session: _count(session, table))
     if rows:
         return Finding("warehouse: canary, rollback", "failed", f"{rows} rows remained after a rollback", _REPORT)
     return Finding("warehouse: canary, rollback", "ok", "a bulk load that is rolled back leaves nothing")
@@ -189,8 +191,8 @@ def _line(*fields: bytes) -> bytes:
 
 
 def _insert(engine: Examined, table: sa.Table) -> None:
-    engine.unit(lambda session: _empty(session, table))
-    engine.unit(lambda session: session.execute(engine.bulk_insert(table)))
+    engine.units.run(lambda session: _empty(session, table))
+    engine.units.run(lambda session: session.execute(engine.bulk_insert(table)))
 
 
 def _empty(session: MSSQLSession, table: sa.Table) -> None:

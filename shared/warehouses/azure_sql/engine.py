@@ -7,20 +7,19 @@ import datetime as dt
 import functools
 import itertools
 import logging
-import threading
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import sqlalchemy as sa
-import stamina
 
 from shared.errors import ConfigError, DataError, TransientError
 from shared.ids import run_of_staging
 from shared.model import Feed, Finding, Plan, Run, Staged
+from shared.remote import RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Loaded, Merged
 from shared.warehouses.azure_sql import direct, odbc, parts, tsql
@@ -31,16 +30,16 @@ from shared.warehouses.azure_sql.errors import Again, in_words, is_data_fault, m
 from shared.warehouses.azure_sql.loader import ARRAY_ROWS, LoadMethod, StagingContainer, StagingLoader, choose
 from shared.warehouses.azure_sql.session import MOST_COLUMNS, MSSQLSession
 from shared.warehouses.azure_sql.staged_form import as_merged
-from shared.warehouses.server.warehouse import DEAD, STAGING, Rollback, ServerWarehouse
+from shared.warehouses.server.pool import ConnectionPool
+from shared.warehouses.server.unit import UnitsOfWork
+from shared.warehouses.server.warehouse import DEAD, STAGING, ServerWarehouse
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
 
 _log = logging.getLogger("sluice")
-T = TypeVar("T")
-_TRIES = 5
-_FIRST_WAIT, _LONGEST_WAIT = 5.0, 60.0
-"""Seconds, as Microsoft's page on transient faults advises."""
+_RETRY = RetryPolicy(attempts=5, seconds=None, first_wait=5.0, longest_wait=60.0, jitter=5.0)
+"""As Microsoft's page on transient faults advises."""
 
 
 def open_warehouse(settings: Settings) -> ServerWarehouse:
@@ -55,76 +54,42 @@ class AzureSQL:
         """*odbc* is the pyodbc module, unless told otherwise."""
         self._settings, self._where, self._given = settings, where, odbc
         self._timeout = settings.warehouse_lock_timeout
-        self._slots = threading.BoundedSemaphore(settings.warehouse_connections)
-        self._idle: list[Any] = []
+        self.units = UnitsOfWork(
+            ConnectionPool(self._connect, size=settings.warehouse_connections, wait_seconds=self._timeout),
+            self,
+            _RETRY,
+        )
 
     @cached_property
     def odbc(self) -> Any:
         return self._given or odbc.load_pyodbc()
 
-    # -- units of work
+    def _connect(self) -> Any:
+        return odbc.connect(self.odbc, self._where)
 
-    def unit(self, work: Callable[[MSSQLSession], T]) -> T:
-        return self._repeated(lambda: self._once(work))
+    # -- transactions
 
-    def _repeated(self, work: Callable[[], T]) -> T:
-        with translated("Azure SQL"):
-            for attempt in stamina.retry_context(
-                on=may_pass, attempts=_TRIES, timeout=None,
-                wait_initial=_FIRST_WAIT, wait_max=_LONGEST_WAIT, wait_jitter=_FIRST_WAIT,
-            ):  # fmt: skip
-                with attempt:
-                    return work()
-        raise AssertionError  # the last attempt returns or raises
+    def session(self, connection: Any) -> MSSQLSession:
+        return MSSQLSession(connection)
 
-    def stream(self, work: Callable[[MSSQLSession], Iterator[T]]) -> Iterator[T]:
-        with translated("Azure SQL"), self._transaction() as session:
-            yield from work(session)
+    def begin(self, session: MSSQLSession) -> None:
+        session.execute(tsql.begin(self._timeout))
 
-    def _once(self, work: Callable[[MSSQLSession], T]) -> T:
-        try:
-            with self._transaction() as session:
-                return work(session)
-        except Rollback as kept:
-            answer: T = kept.args[0]
-            return answer
+    def commit(self, session: MSSQLSession) -> None:
+        session.execute(tsql.COMMIT)
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[MSSQLSession]:
-        with self._connection() as connection:
-            session = MSSQLSession(connection)
-            session.execute(tsql.begin(self._timeout))
-            try:
-                yield session
-            except Rollback:
-                session.execute(tsql.ROLLBACK)
-                raise
-            session.execute(tsql.COMMIT)
+    def rollback(self, session: MSSQLSession) -> None:
+        session.execute(tsql.ROLLBACK)
 
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[Any]:
-        """An open connection that nobody else uses. Most errors close it, which rolls back, but no value's fault."""
-        with self._slots:
-            connection = self._idle.pop() if self._idle else odbc.connect(self.odbc, self._where)
-            try:
-                yield connection
-            except Rollback:
-                self._idle.append(connection)
-                raise
-            except BaseException as error:
-                if _outlives(connection, error):
-                    self._idle.append(connection)
-                else:
-                    with contextlib.suppress(Exception):
-                        connection.close()
-                    self.rest()  # what ended this one has mostly ended the others too
-                raise
-            self._idle.append(connection)
+    def may_pass(self, error: BaseException) -> bool:
+        return isinstance(error, Exception) and may_pass(error)
 
-    def rest(self) -> None:
-        while self._idle:
-            with contextlib.suppress(Exception):
-                self._idle.pop().close()
+    def spares_connection(self, error: BaseException) -> bool:
+        """After a value's fault: one bad value takes many tries to find, and a sign-in for each would take hours."""
+        return isinstance(error, Exception) and not may_pass(error) and is_data_fault(error)
+
+    def translated(self) -> contextlib.AbstractContextManager[None]:
+        return translated("Azure SQL")
 
     def lock(self, session: MSSQLSession, name: str) -> None:
         self._check_lock(name, session.first(tsql.applock(_resource(name), self._timeout)))
@@ -157,22 +122,22 @@ class AzureSQL:
         way = choose(
             self._settings.warehouse_loader, rows, container=self.container is not None, copy=BulkCopy.is_here()
         )
-        inline = StagingLoader(self, table, _key_limits(table)).inline(head, room) if way == "direct" and room else None
+        inline = (
+            StagingLoader(self.units, table, _key_limits(table)).inline(head, room)
+            if way == "direct" and room
+            else None
+        )
         return inline or self.load_by(way, table, itertools.chain(head, rest))
 
     def direct(self, plan: Plan, staged: Sequence[Staged], run: Run) -> Merged | None:
         check = functools.partial(self._check_lock, run.feed)
         locking = direct.Locking(resource=_resource(run.feed), timeout=self._timeout, check=check)
 
-        def work() -> Merged | None:
-            with self._connection() as connection:
-                return direct.merge(MSSQLSession(connection), plan, staged, run, locking)
-
-        return self._repeated(work)
+        return self.units.run_alone(lambda session: direct.merge(session, plan, staged, run, locking))
 
     def load_by(self, way: LoadMethod, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:
         """Create *table* anew and fill it in the given way."""
-        filling = StagingLoader(self, table, _key_limits(table))
+        filling = StagingLoader(self.units, table, _key_limits(table))
         incoming = filling.guarded(batches)
         if way == "bulk":
             self._bulk(filling, incoming)
@@ -209,13 +174,14 @@ class AzureSQL:
     def container(self) -> ContainerClient | None:
         if not self._settings.staging_url:
             return None
-        from shared.azure.storage import container_client, parse_url
+        from shared.azure.clients import container_client
+        from shared.azure.urls import parse_url
 
         return container_client(parse_url(self._settings.staging_url), self._settings)
 
     @cached_property
     def folder(self) -> str:
-        from shared.azure.storage import parse_url
+        from shared.azure.urls import parse_url
 
         path = parse_url(self._settings.staging_url or "").path.strip("/")
         return f"{path}/" if path else ""
@@ -225,11 +191,7 @@ class AzureSQL:
     def run_alone(self, statement: str) -> None:
         """Run a statement that may be repeated without a transaction around it: some DDL refuses one."""
 
-        def work() -> None:
-            with self._connection() as connection:
-                MSSQLSession(connection).execute(statement)
-
-        self._repeated(work)
+        self.units.run_alone(lambda session: session.execute(statement))
 
     def examine(self) -> Iterator[Finding]:
         return examine(self)
@@ -283,7 +245,7 @@ class AzureSQL:
             return
         for table in tables:
             parts.remove(self.container, f"{self.folder}{table}")
-        now = self.unit(lambda session: session.first("SELECT SYSUTCDATETIME()"))
+        now = self.units.run(lambda session: session.first("SELECT SYSUTCDATETIME()"))
         dead = now.replace(tzinfo=dt.UTC) - dt.timedelta(seconds=DEAD)
         for prefix in parts.leftovers(self.container, dead, under=self.folder):
             if run_of_staging(prefix.rpartition("/")[2]):
@@ -293,8 +255,7 @@ class AzureSQL:
     def _log_rate(self) -> int | None:
         """Only Azure SQL has this view, and only some may look at it: whatever is wrong, it is not worth a merge."""
         try:
-            with self._connection() as connection:
-                session = MSSQLSession(connection)
+            with self.units.connection() as session:
                 if session.first("SELECT CAST(SERVERPROPERTY('EngineEdition') AS int)") != _AZURE_SQL:
                     return None
                 rate = session.first("SELECT MAX(primary_max_log_rate) FROM sys.dm_user_db_resource_governance")
@@ -308,16 +269,6 @@ class AzureSQL:
 
 
 _AZURE_SQL = 5
-
-
-def _outlives(connection: Any, error: BaseException) -> bool:
-    """Whether *connection* is as good as new after *error*, and rolled back: one bad value takes many tries to find."""
-    if not isinstance(error, Exception) or may_pass(error) or not is_data_fault(error):
-        return False
-    with contextlib.suppress(Exception):
-        MSSQLSession(connection).execute(tsql.ROLLBACK)
-        return True
-    return False
 
 
 def _resource(name: str) -> str:

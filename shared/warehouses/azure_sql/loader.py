@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -32,6 +32,7 @@ from shared.warehouses.azure_sql.staged_form import as_staged, read_part, staged
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.types import LONG_TEXT
 from shared.warehouses.server import inline
+from shared.warehouses.server.unit import UnitsOfWork
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
@@ -67,17 +68,11 @@ def choose(forced: str, rows: int, *, container: bool, copy: bool) -> LoadMethod
     return "bulk" if container else "copy" if copy else "array"
 
 
-class UnitsOfWork(Protocol):
-    """What does a unit of work in a transaction, again on a new connection if need be."""
-
-    def unit(self, work: Callable[[MSSQLSession], T]) -> T: ...
-
-
 @dataclass(slots=True)
 class StagingLoader:
     """One staging table on its way from nothing to full."""
 
-    units: UnitsOfWork
+    units: UnitsOfWork[MSSQLSession]
     table: sa.Table
     limits: dict[str, int]
     """UTF-16 units the text columns of the key may have."""
@@ -104,7 +99,7 @@ class StagingLoader:
             ddl.create_table(session, sa.Table(self.table.name, sa.MetaData(), *columns, schema=self.table.schema))
 
         self.wide = set(long)
-        self.units.unit(unit)
+        self.units.run(unit)
 
     # -- what comes in
 
@@ -165,7 +160,7 @@ class StagingLoader:
             for name in new:
                 ddl.change_type(session, self.table, sa.Column(name, LONG_TEXT))
 
-        self.units.unit(unit)
+        self.units.run(unit)
         self.wide.update(new)
 
     def put(self, batch: pa.RecordBatch) -> None:
@@ -175,7 +170,7 @@ class StagingLoader:
         try:
             self._attempt(batch)
         except DataError as error:
-            self.units.unit(functools.partial(self.clear, batch=batch))
+            self.units.run(functools.partial(self.clear, batch=batch))
             if batch.num_rows == 1:
                 self.refuse(RefusedRow(batch, None, Code.REFUSED_BY_SERVER, error.problem))
                 return
@@ -194,7 +189,7 @@ class StagingLoader:
                 self.clear(session, batch)
             insert_many(session, self.name, batch)
 
-        self.units.unit(unit)
+        self.units.run(unit)
 
     def clear(self, session: MSSQLSession, batch: pa.RecordBatch) -> None:
         """Take out what an earlier try may have left: its end was not heard."""
@@ -233,7 +228,7 @@ class StagingLoader:
                 raise TransientError(f"{part.rows} rows were sent, but {done} arrived", fix="Load it again")
 
         try:
-            self.units.unit(unit)
+            self.units.run(unit)
         except DataError as error:
             return error
         return None
@@ -257,7 +252,7 @@ class StagingLoader:
         except DataError as error:
             _log.warning("%s: %s; these rows are now sent one by one", self.table.name, error.problem)
             for batch in rows.to_batches():
-                self.units.unit(functools.partial(self.clear, batch=batch))
+                self.units.run(functools.partial(self.clear, batch=batch))
                 for chunk in chunks(batch):
                     self.put(chunk)
             return

@@ -125,13 +125,13 @@ def credential(where: Address) -> Any:
         return None
     from azure.identity import ManagedIdentityCredential, WorkloadIdentityCredential
 
-    from shared.azure import storage
+    from shared.azure import identity
 
     if where.sign_in == "ActiveDirectoryMsi":
         return ManagedIdentityCredential(client_id=where.user) if where.user else ManagedIdentityCredential()
     if where.sign_in == "ActiveDirectoryWorkloadIdentity":
         return WorkloadIdentityCredential(client_id=where.user) if where.user else WorkloadIdentityCredential()
-    return storage.credential()
+    return identity.credential()
 
 
 def packed(token: str) -> Mapping[int, bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -15,7 +15,6 @@ from shared.warehouses.azure_sql import tsql
 from shared.warehouses.azure_sql.names import QuotedNames
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.session import ChangesBy, Expression, Row
-from shared.warehouses.merge.shape import Shape
 from shared.warehouses.merge.types import EXACT, column_type, text
 
 _KINDS = {
@@ -148,15 +147,15 @@ class MSSQLSession:
             sa.func.datalength(column, type_=sa.BigInteger),
         ]
 
-    def make_room(self, shape: Shape, long: Collection[str]) -> bool:
-        lengths = {row[0]: row[4] for row in self._described(str(shape.table.schema), shape.table.name)}
+    def widen_text(self, table: sa.Table, stored: Mapping[str, str], long: Collection[str]) -> bool:
+        lengths = {row[0]: row[4] for row in self._described(str(table.schema), table.name)}
         widened = False
-        for name, stored in shape.stored.items():
-            column, length = shape.table.c[stored], lengths.get(stored, -1)
+        for name, own_name in stored.items():
+            column, length = table.c[own_name], lengths.get(own_name, -1)
             if length == -1 or not isinstance(column.type, sa.Text) or self.is_key(column):
                 continue
             if name in long or length < IN_ROW:
-                ddl.change_type(self, shape.table, sa.Column(stored, text(None if name in long else IN_ROW)))
+                ddl.change_type(self, table, sa.Column(own_name, text(None if name in long else IN_ROW)))
                 widened = True
         return widened
 

@@ -21,13 +21,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
-import stamina
 
 from shared.contract import cursor, types
 from shared.contract.conform import ROW
 from shared.errors import ConfigError, TransientError
 from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Plan, Run, Staged, from_text
+from shared.remote import RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Limits, Loaded, Merged, Profile
 from shared.warehouses.duckdb.locks import StagingLocks
@@ -218,11 +218,8 @@ class DuckDBWarehouse:
     def _wait_for(self, connection: duckdb.DuckDBPyConnection, path: Path, attach: str) -> None:
         """Attach as soon as no other process has the file, but not for ever."""
         try:
-            for attempt in stamina.retry_context(
-                on=is_held, attempts=None, timeout=self._timeout, wait_initial=0.05, wait_max=1.0
-            ):
-                with attempt:
-                    connection.execute(attach)
+            retry = RetryPolicy(attempts=None, seconds=self._timeout, first_wait=0.05, longest_wait=1.0)
+            retry.call(lambda: connection.execute(attach), on=is_held)
         except duckdb.Error as error:
             if not is_held(error):
                 raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -17,7 +17,6 @@ from sqlalchemy.engine import Dialect
 from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.session import ChangesBy, Expression, Row
-from shared.warehouses.merge.shape import Shape
 from shared.warehouses.merge.types import column_type
 
 ALIAS = "_sluice"
@@ -99,7 +98,7 @@ class DuckDBSession:
     def exact(self, column: Expression) -> Sequence[Expression]:
         return [column]
 
-    def make_room(self, _shape: Shape, _long: Collection[str]) -> bool:
+    def widen_text(self, _table: sa.Table, _stored: Mapping[str, str], _long: Collection[str]) -> bool:
         """Text has any length here."""
         return False
 

@@ -97,7 +97,7 @@ class Merge:
             if adopted is not None:
                 return self._counted_as_inserted(adopted)
         shape = grow(self._session, self._feed, self._columns, self._run.files)
-        if self._session.make_room(shape, self._long):
+        if self._session.widen_text(shape.table, shape.stored, self._long):
             renew_view(self._session, shape)
         incoming, superseded = self._survivors(twins)
         found = self._compute(shape, incoming)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias
 
 import sqlalchemy as sa
 
 from sqlalchemy.engine import Dialect
-
-if TYPE_CHECKING:
-    from shared.warehouses.merge.shape import Shape
 
 Row: TypeAlias = "tuple[Any, ...]"
 Expression: TypeAlias = "sa.ColumnElement[Any]"
@@ -39,7 +36,7 @@ class Session(Protocol):
         ...
 
     def ddl(self, text: str) -> None:
-        """Run one statement of DDL, its names and values quoted already (see ``_ddl``)."""
+        """Run one statement of DDL, its names and values quoted already (see shared.warehouses.merge.ddl)."""
         ...
 
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
@@ -62,10 +59,10 @@ class Session(Protocol):
         """What is equal only where *column* is, to the letter and the blank; the first of them also sorts like it."""
         ...
 
-    def make_room(self, shape: Shape, long: Collection[str]) -> bool:
-        """Let text columns of the target hold what comes, where lengths are limited: *long* ones get no limit.
+    def widen_text(self, table: sa.Table, stored: Mapping[str, str], long: Collection[str]) -> bool:
+        """Let text columns of *table* hold what a run brings, where lengths are limited; whether any had to change.
 
-        Whether any had to change.
+        *stored* names them by the run's name for each. Those in *long*, the run's names, get no limit.
         """
         ...
 

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import threading
-import weakref
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import psycopg
 import pyarrow as pa
 import sqlalchemy as sa
-import stamina
 
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
 from shared.errors import ConfigError, TransientError
 from shared.model import Feed, Finding, Plan, Run, Staged
+from shared.remote import RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Loaded, Merged
 from shared.warehouses.merge import ddl
 from shared.warehouses.postgres.copy import encoded, fitting
 from shared.warehouses.postgres.errors import passes, translated
 from shared.warehouses.postgres.session import PostgresSession
-from shared.warehouses.server.warehouse import STAGING, Rollback, ServerWarehouse
+from shared.warehouses.server.pool import ConnectionPool
+from shared.warehouses.server.unit import UnitsOfWork
+from shared.warehouses.server.warehouse import STAGING, ServerWarehouse
 
 T = TypeVar("T")
-_TRIES = 5
-_FIRST_WAIT, _LONGEST_WAIT, _JITTER = 0.1, 10.0, 0.5
-"""Seconds between tries: most of what passes is a deadlock or a broken connection, and passes at once."""
+_RETRY = RetryPolicy(attempts=5, seconds=None, first_wait=0.1, longest_wait=10.0, jitter=0.5)
+"""Most of what passes is a deadlock or a broken connection, and passes at once."""
 _DEFAULTS: Mapping[str, Any] = {
     "application_name": "sluice", "connect_timeout": 15,
     "keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
@@ -55,18 +55,47 @@ class Postgres:
     def __init__(self, settings: Settings) -> None:
         self._where = _address(settings.warehouse_url)
         self._timeout = settings.warehouse_lock_timeout
-        self._slots = threading.BoundedSemaphore(settings.warehouse_connections)
-        self._idle: list[psycopg.Connection[Any]] = []
-        weakref.finalize(self, _close, self._idle)
+        self.units = UnitsOfWork(
+            ConnectionPool(self._connect, size=settings.warehouse_connections, wait_seconds=self._timeout),
+            self,
+            _RETRY,
+        )
 
-    # -- units of work
+    # -- transactions
 
-    def unit(self, work: Callable[[PostgresSession], T]) -> T:
-        return self._repeated(work, passes)
+    def session(self, connection: psycopg.Connection[Any]) -> PostgresSession:
+        return PostgresSession(connection)
 
-    def stream(self, work: Callable[[PostgresSession], Iterator[T]]) -> Iterator[T]:
-        with translated(self._timeout), self._transaction() as session:
-            yield from work(session)
+    def begin(self, session: PostgresSession) -> None:
+        # For the transaction alone, so that it also holds where a pooler hands out the connection.
+        options = {
+            "timezone": "UTC", "datestyle": "ISO", "extra_float_digits": "1", "standard_conforming_strings": "on",
+            "lock_timeout": f"{max(1, round(self._timeout * 1000))}ms",
+            "statement_timeout": "0", "idle_in_transaction_session_timeout": "0",
+        }  # fmt: skip
+        values = [part for pair in (*options.items(), *_MEMORY.items()) for part in pair]
+        plain = [f"set_config(${2 * n + 1}, ${2 * n + 2}, true)" for n in range(len(options))]
+        more = [_at_least(f"${2 * n + 1}", f"${2 * n + 2}") for n in range(len(options), len(options) + len(_MEMORY))]
+        session.execute(f"SELECT {', '.join(plain + more)}", *values)
+
+    def commit(self, session: PostgresSession) -> None:
+        session.connection.commit()
+
+    def rollback(self, session: PostgresSession) -> None:
+        session.connection.rollback()
+
+    def may_pass(self, error: BaseException) -> bool:
+        return passes(error)
+
+    def spares_connection(self, _error: BaseException) -> bool:
+        return False
+
+    def translated(self) -> AbstractContextManager[None]:
+        return translated(self._timeout)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        # Prepared statements would bind a session to one server connection, which poolers do not.
+        return psycopg.connect(**self._where, cursor_factory=psycopg.RawCursor, prepare_threshold=None)
 
     def lock(self, session: PostgresSession, name: str) -> None:
         # Ends with the transaction, and belongs to this database. The time it may take is set for all locks.
@@ -79,10 +108,7 @@ class Postgres:
             ) from error
 
     def examine(self) -> Iterator[Finding]:
-        yield from self.unit(_signed_in)
-
-    def rest(self) -> None:
-        _close(self._idle)
+        yield from self.units.run(_signed_in)
 
     def log_rate(self) -> int | None:
         return None
@@ -98,7 +124,7 @@ class Postgres:
             reading.set()
             return _filled(session, feed, table, batches)
 
-        return self._repeated(fill, lambda error: passes(error) and not reading.is_set())
+        return self.units.run(fill, on=lambda error: passes(error) and not reading.is_set())
 
     def direct(self, plan: Plan, staged: Sequence[Staged], run: Run) -> Merged | None:
         return None  # its loader hands nothing on inline: COPY is as quick
@@ -134,72 +160,6 @@ class Postgres:
         now = session.execute("SELECT now()")[0][0]
         session.ddl(f"COMMENT ON TABLE {session.quoted(STAGING, table.name)} IS '{_AGE}{now.isoformat()}'")
 
-    # -- connections
-
-    def _repeated(self, work: Callable[[PostgresSession], T], on: Callable[[Exception], bool]) -> T:
-        with translated(self._timeout):
-            for attempt in stamina.retry_context(
-                on=on,
-                attempts=_TRIES,
-                timeout=None,
-                wait_initial=_FIRST_WAIT,
-                wait_max=_LONGEST_WAIT,
-                wait_jitter=_JITTER,
-            ):
-                with attempt:
-                    return self._once(work)
-        raise AssertionError("stamina always raises or returns")  # pragma: no cover
-
-    def _once(self, work: Callable[[PostgresSession], T]) -> T:
-        try:
-            with self._transaction() as session:
-                return work(session)
-        except Rollback as asked:
-            answer: T = asked.args[0]
-            return answer
-        except psycopg.Error as error:
-            if passes(error):
-                self.rest()  # the others may be as dead as this one
-            raise
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[PostgresSession]:
-        """A transaction on a connection of its own, which is kept for later unless something went wrong."""
-        if not self._slots.acquire(timeout=self._timeout):
-            raise TransientError(
-                f"no connection became free within {self._timeout:g} s",
-                fix="Try again, or raise WAREHOUSE_CONNECTIONS",
-            )
-        try:
-            connection = self._idle.pop() if self._idle else self._connect()
-            try:
-                session = PostgresSession(connection)
-                self._begin(session)
-                yield session
-                connection.commit()
-            except BaseException:
-                connection.close()  # that rolls back, too
-                raise
-            self._idle.append(connection)
-        finally:
-            self._slots.release()
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        # Prepared statements would bind a session to one server connection, which poolers do not.
-        return psycopg.connect(**self._where, cursor_factory=psycopg.RawCursor, prepare_threshold=None)
-
-    def _begin(self, session: PostgresSession) -> None:
-        # For the transaction alone, so that it also holds where a pooler hands out the connection.
-        told = {
-            "timezone": "UTC", "datestyle": "ISO", "extra_float_digits": "1", "standard_conforming_strings": "on",
-            "lock_timeout": f"{max(1, round(self._timeout * 1000))}ms",
-            "statement_timeout": "0", "idle_in_transaction_session_timeout": "0",
-        }  # fmt: skip
-        values = [part for pair in (*told.items(), *_MEMORY.items()) for part in pair]
-        plain = [f"set_config(${2 * n + 1}, ${2 * n + 2}, true)" for n in range(len(told))]
-        more = [_at_least(f"${2 * n + 1}", f"${2 * n + 2}") for n in range(len(told), len(told) + len(_MEMORY))]
-        session.execute(f"SELECT {', '.join(plain + more)}", *values)
-
 
 def _signed_in(session: PostgresSession) -> list[Finding]:
     database, user, version, creates, scratches = session.execute(
@@ -217,12 +177,6 @@ def _signed_in(session: PostgresSession) -> list[Finding]:
 def _at_least(name: str, size: str) -> str:
     enough = f"pg_size_bytes(current_setting({name})) >= pg_size_bytes({size})"
     return f"set_config({name}, CASE WHEN {enough} THEN current_setting({name}) ELSE {size} END, true)"
-
-
-def _close(connections: list[psycopg.Connection[Any]]) -> None:
-    while connections:
-        with contextlib.suppress(IndexError):  # another thread was quicker
-            connections.pop().close()
 
 
 def _filled(session: PostgresSession, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:

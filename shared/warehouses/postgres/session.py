@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -15,7 +15,7 @@ from sqlalchemy.engine import Dialect
 from shared.errors import DataError
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.session import ChangesBy, Expression, Row
-from shared.warehouses.merge.shape import DELETED, Shape
+from shared.warehouses.merge.shape import DELETED
 from shared.warehouses.merge.types import column_type
 
 _HASHES_ROWS = 140_000
@@ -114,7 +114,7 @@ class PostgresSession:
         # Text is compared to the letter anyway, but sorts as in a dictionary. Keys are stored so that this is free.
         return [column.collate("C") if isinstance(column.type, sa.Text) else column]
 
-    def make_room(self, _shape: Shape, _long: Collection[str]) -> bool:
+    def widen_text(self, _table: sa.Table, _stored: Mapping[str, str], _long: Collection[str]) -> bool:
         """Text has any length here."""
         return False
 

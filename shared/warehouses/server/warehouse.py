@@ -20,6 +20,7 @@ from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
 from shared.warehouses.merge.session import Expression, Session
 from shared.warehouses.server import inline
+from shared.warehouses.server.unit import Rollback, UnitsOfWork
 
 STAGING = "staging"
 """Schema of all staging tables."""
@@ -27,22 +28,12 @@ STAGING = "staging"
 T = TypeVar("T")
 
 
-class Rollback(Exception):  # noqa: N818 - not an error: how a unit says that nothing of it is to stay
-    """Raised in a unit to end its transaction without keeping anything."""
-
-
 class Engine(Protocol):
     """One database server."""
 
-    def unit(self, work: Callable[[Any], T]) -> T:
-        """Do *work* in one transaction, and again on a new connection if what went wrong may pass.
-
-        Rollback rolls back; its first argument is the answer then.
-        """
-        ...
-
-    def stream(self, work: Callable[[Any], Iterator[T]]) -> Iterator[T]:
-        """What *work* yields, read in one transaction that writes nothing; tried once."""
+    @property
+    def units(self) -> UnitsOfWork[Any]:
+        """Transactions on this server."""
         ...
 
     def lock(self, session: Any, name: str) -> None:
@@ -91,10 +82,6 @@ class Engine(Protocol):
         """Driver, sign-in, rights, and what else a load needs, step by step."""
         ...
 
-    def rest(self) -> None:
-        """Close every connection that is not in use."""
-        ...
-
 
 DEAD = 86_400.0
 """Seconds after which a staging table of another run is a leftover of one that died."""
@@ -129,7 +116,7 @@ class ServerWarehouse:
                 self._engine.append(session, kept, _with(batch, known, kept))
 
         self._prepare()
-        self._engine.unit(unit)
+        self._engine.units.run(unit)
 
     def merge(self, plan: Plan, staged: Sequence[Staged], run: Run, limits: Limits) -> Merged:
         tables = {
@@ -152,7 +139,7 @@ class ServerWarehouse:
                 return merged
         self._spill(plan, staged)
         limited = dataclasses.replace(run, log_rate=self._engine.log_rate())
-        return self._engine.unit(unit)
+        return self._engine.units.run(unit)
 
     def _spill(self, plan: Plan, staged: Sequence[Staged]) -> None:
         """Give the rows that were handed on inline the staging tables they were spared."""
@@ -174,8 +161,8 @@ class ServerWarehouse:
                 ingest.write(session, run)
 
         self._prepare()
-        self._engine.unit(unit)
-        self._engine.rest()
+        self._engine.units.run(unit)
+        self._engine.units.close_idle()
 
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         own = {staging_name(plan.run.id, part.number) for part in plan.slices}
@@ -190,10 +177,10 @@ class ServerWarehouse:
                 session.change(sa.delete(ingest.REJECTED).where(ingest.REJECTED.c.run == plan.run.id))
 
         try:
-            self._engine.unit(unit)
+            self._engine.units.run(unit)
             self._engine.sweep(sorted(own))  # not within the transaction, whose locks others wait for
         finally:
-            self._engine.rest()
+            self._engine.units.close_idle()
 
     # -- looking
 
@@ -201,7 +188,7 @@ class ServerWarehouse:
         try:
             yield from self._engine.examine()
         finally:
-            self._engine.rest()
+            self._engine.units.close_idle()
 
     def runs(self, feed: str | None = None, limit: int | None = 20) -> list[Run]:
         return self._ask(lambda session: ingest.runs(session, feed, limit), [])
@@ -211,8 +198,8 @@ class ServerWarehouse:
 
     def rejects(self, feed: str, run: str | None = None) -> Iterator[Mapping[str, Any]]:
         if self._ask(_has_history, False):
-            yield from self._engine.stream(lambda session: ingest.rejects(session, feed, run))
-            self._engine.rest()
+            yield from self._engine.units.stream(lambda session: ingest.rejects(session, feed, run))
+            self._engine.units.close_idle()
 
     def profile(self, feed: Feed) -> Profile:
         return self._ask(lambda session: profile(session, feed), Profile(columns={}))
@@ -221,13 +208,13 @@ class ServerWarehouse:
         """Looking creates nothing: where there is no history yet, the answer is *nothing*."""
 
         try:
-            if not self._prepared and not self._engine.unit(_has_history):
+            if not self._prepared and not self._engine.units.run(_has_history):
                 return nothing
             self._prepare()
-            answer: T = self._engine.unit(question)
+            answer: T = self._engine.units.run(question)
             return answer
         finally:
-            self._engine.rest()
+            self._engine.units.close_idle()
 
     def _prepare(self) -> None:
         """Make our schemas and tables, or bring them up to date, once a process; one process at a time."""
@@ -241,7 +228,7 @@ class ServerWarehouse:
             ddl.create_schema(session, STAGING)
             ingest.prepare(session)
 
-        self._engine.unit(unit)
+        self._engine.units.run(unit)
         self._prepared = True
 
 

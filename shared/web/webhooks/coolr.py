@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from shared.azure import storage
+from shared.azure import urls
 from shared.errors import RequestRefused
 from shared.jobs.notifications import Link, Notification
 from shared.model import Kind, to_text
@@ -218,7 +218,7 @@ def _download_url(file: Mapping[str, Any], under: str, allowed: set[str]) -> tup
     address = host if parts["port"] in (None, usual) else f"{host}:{parts['port']}"
     if address not in allowed:
         raise RequestRefused(400, f"{name} leads to {address[:100]}, which is not one of the hosts allowed")
-    if parts["scheme"] == "http" and not storage.is_loopback(host.strip("[]")):
+    if parts["scheme"] == "http" and not urls.is_loopback(host.strip("[]")):
         raise RequestRefused(400, f"{name} is not encrypted: it does not start with https://")
     path = _path(parts["path"])
     if path is None:

@@ -231,7 +231,7 @@ def test_work_is_the_file_in_one_version(tmp_path):
 
 
 def test_an_export_at_fault_is_reported_and_the_others_are_found(tmp_path):
-    """For a host that lists all there is: one folder that nobody can load does not stop the rest."""
+    """For a host that lists all there is: one folder that cannot be loaded does not stop the rest."""
     for name in ("Location", "LOCATION"):
         write(tmp_path / f"Full/Acme/20260224/{name}.parquet")
     write(tmp_path / "Full/Acme/20260225/asset.parquet")

@@ -497,7 +497,7 @@ OF_TWENTY = {"superseded": 1, "unchanged": 1, "inserted": 16, "undeleted": 1, "u
 def test_twenty_rows_take_one_batch_to_read_and_one_to_write(case, server):
     """And nothing else: neither a transaction's beginning nor its end, nor anything when a connection is opened."""
     publish = Publishing(case, *TWENTY)
-    case.app.warehouse._engine.rest()
+    case.app.warehouse._engine.units.close_idle()
     before = len(server.statements)
 
     merged = case.app.warehouse.merge(publish.plan, publish.staged, replace(
@@ -506,7 +506,7 @@ def test_twenty_rows_take_one_batch_to_read_and_one_to_write(case, server):
 
     assert 2 == len(server.statements) - before
     assert OF_TWENTY == some(merged.run)
-    case.app.warehouse._engine.rest()
+    case.app.warehouse._engine.units.close_idle()
 
 
 def test_few_rows_are_staged_nowhere(case, server):
@@ -681,7 +681,7 @@ def test_foreign_table_is_left_to_the_ordinary_merge(case, server, name):
     publish = Publishing(case, row(1, "Bob", 3))
 
     assert case.app.warehouse._engine.direct(publish.plan, publish.staged, publish.plan.run) is None
-    case.app.warehouse._engine.rest()
+    case.app.warehouse._engine.units.close_idle()
 
 
 def test_two_stored_rows_with_one_key_are_refused(case, server):
@@ -835,7 +835,7 @@ def test_failure_in_the_middle_takes_all_back(case, server):
 
     with pytest.raises(ConfigError):
         publish()
-    publish.app.warehouse._engine.rest()
+    publish.app.warehouse._engine.units.close_idle()
     assert before == case.contents()
 
 
@@ -864,7 +864,7 @@ def test_merge_of_somebody_else_is_waited_for_until_time_is_up(tmp_path, server)
         with pytest.raises(TransientError, match=r"another merge into shop.item has been running for 0.05 s"):
             publish.merge(publish.plan)
 
-    engine.unit(unit)
+    engine.units.run(unit)
     assert {"updated": 1, "read": 1} == some(publish().run)
 
 

@@ -57,9 +57,9 @@ def asked(one_server):
         one_server.fail_next("SELECT 1", code, times=times)
         engine = engine_of(one_server)
         try:
-            return engine.unit(lambda session: session.first("SELECT 1"))
+            return engine.units.run(lambda session: session.first("SELECT 1"))
         finally:
-            engine.rest()
+            engine.units.close_idle()
             one_server._faults.clear()
             assert before == one_server.open_connections
 
@@ -104,8 +104,8 @@ def insert(session):
 
 @pytest.fixture
 def table(engine):
-    engine.unit(lambda session: session.ddl("CREATE TABLE [kept] ([n] int NULL)"))
-    engine.rest()
+    engine.units.run(lambda session: session.ddl("CREATE TABLE [kept] ([n] int NULL)"))
+    engine.units.close_idle()
 
 
 # -- the numbers
@@ -239,7 +239,7 @@ def test_each_try_has_a_connection_of_its_own(engine, server, opened):
     """The old one may be the very trouble."""
     server.fail_next("SELECT 1", 1205, times=2)
 
-    engine.unit(lambda session: session.first("SELECT 1"))
+    engine.units.run(lambda session: session.first("SELECT 1"))
 
     assert 3 == len(opened)
     assert 1 == server.open_connections
@@ -249,13 +249,13 @@ def test_error_while_connecting_is_tried_again(engine, server, opened):
     """A database that paused is back after some tries."""
     server.fail_next("CONNECT", 40613, times=3)
 
-    assert 1 == engine.unit(lambda session: session.first("SELECT 1"))
+    assert 1 == engine.units.run(lambda session: session.first("SELECT 1"))
     assert 4 == len(opened)
 
 
 def test_after_a_failure_no_idle_connection_is_trusted(engine, server, opened):
     """What ended one of them has ended all: five old ones would use up every try."""
-    slots = [engine._connection() for _ in range(4)]
+    slots = [engine.units.connection() for _ in range(4)]
     for slot in slots:
         slot.__enter__()
     for slot in slots:
@@ -263,7 +263,7 @@ def test_after_a_failure_no_idle_connection_is_trusted(engine, server, opened):
     assert 4 == server.open_connections == len(opened)
     server.fail_next("SELECT 1", 10054)
 
-    assert 1 == engine.unit(lambda session: session.first("SELECT 1"))
+    assert 1 == engine.units.run(lambda session: session.first("SELECT 1"))
     assert 5 == len(opened)
     assert 1 == server.open_connections
 
@@ -275,7 +275,7 @@ def test_unit_that_failed_before_its_commit_is_done_once(engine, server, match, 
     """Deadlock or lost connection, at the first statement or the last: nothing of the first try stays."""
     server.fail_next(match, code)
 
-    assert 1 == engine.unit(insert)
+    assert 1 == engine.units.run(insert)
     assert [(1,)] == server.query("SELECT COUNT(*) FROM [kept]")
 
 
@@ -285,7 +285,7 @@ def test_failure_rolls_everything_back(engine, server):
     server.fail_next("SELECT COUNT", 208)
 
     with pytest.raises(ConfigError):
-        engine.unit(insert)
+        engine.units.run(insert)
 
     assert [(0,)] == server.query("SELECT COUNT(*) FROM [kept]")
     assert 0 == server.open_connections
@@ -294,12 +294,12 @@ def test_failure_rolls_everything_back(engine, server):
 @pytest.mark.usefixtures("table")
 def test_faults_of_values_keep_their_connection(engine, server, opened):
     """One value in a thousand is looked for in many steps: a sign-in for each would take hours."""
-    engine.unit(insert)
+    engine.units.run(insert)
     for _ in range(5):
         with pytest.raises(DataError):
-            engine.unit(lambda session: session.execute("INSERT INTO [kept] ([n]) VALUES (?)", "no number"))
+            engine.units.run(lambda session: session.execute("INSERT INTO [kept] ([n]) VALUES (?)", "no number"))
 
-    assert 2 == engine.unit(insert)
+    assert 2 == engine.units.run(insert)
     assert 1 == len(opened)
 
 
@@ -315,11 +315,11 @@ def test_faults_that_the_driver_finds_leave_nothing_either(engine, server):
         cursor.executemany("INSERT INTO [kept] ([n]) VALUES (?)", [("too long",)])
 
     with pytest.raises(DataError, match="truncation"):
-        engine.unit(unit)
-    engine.unit(lambda session: session.first("SELECT 1"))
+        engine.units.run(unit)
+    engine.units.run(lambda session: session.first("SELECT 1"))
 
     assert [(0,)] == server.query("SELECT COUNT(*) FROM [kept]")
-    assert 1 == engine.unit(insert)
+    assert 1 == engine.units.run(insert)
 
 
 def test_streams_are_tried_once(engine, server):
@@ -327,7 +327,7 @@ def test_streams_are_tried_once(engine, server):
     server.fail_next("SELECT 1", 10054)
 
     with pytest.raises(TransientError):
-        list(engine.stream(lambda session: iter(session.execute("SELECT 1").fetchall())))
+        list(engine.units.stream(lambda session: iter(session.execute("SELECT 1").fetchall())))
     assert 0 == server.open_connections
 
 
@@ -392,7 +392,7 @@ def test_lock_that_is_not_granted_is_told(engine, server, result, kind, words, t
     server.applock_result = result
 
     with pytest.raises(kind, match=words):
-        engine.unit(lambda session: engine.lock(session, "shop.item"))
+        engine.units.run(lambda session: engine.lock(session, "shop.item"))
     assert tries == sum("sp_getapplock" in text for text in server.statements)
 
 
@@ -401,25 +401,25 @@ def test_lock_may_be_granted_after_waiting(engine, server, result):
     """At once or later: both are success."""
     server.applock_result = result
 
-    assert "done" == engine.unit(lambda session: engine.lock(session, "shop.item") or "done")
+    assert "done" == engine.units.run(lambda session: engine.lock(session, "shop.item") or "done")
 
 
 def test_lock_keeps_others_out_until_the_commit(engine, server):
     """A second loader waits for as long as it may, and says which setting that was."""
-    first = engine._transaction()
+    first = engine.units.transaction()
     engine.lock(first.__enter__(), "shop.item")
 
     with pytest.raises(TransientError, match=r"running for 0.2 s.*WAREHOUSE_LOCK_TIMEOUT"):
-        engine.unit(lambda session: engine.lock(session, "shop.item"))
-    engine.unit(lambda session: engine.lock(session, "shop.ITEM"))
+        engine.units.run(lambda session: engine.lock(session, "shop.item"))
+    engine.units.run(lambda session: engine.lock(session, "shop.ITEM"))
     first.__exit__(None, None, None)
 
-    engine.unit(lambda session: engine.lock(session, "shop.item"))
+    engine.units.run(lambda session: engine.lock(session, "shop.item"))
 
 
 def test_lock_has_the_transaction_for_its_owner(engine, server):
     """It ends with it, also where the connection is lost, and never outlives it in a pool."""
-    engine.unit(lambda session: engine.lock(session, "shop.it's"))
+    engine.units.run(lambda session: engine.lock(session, "shop.it's"))
 
     (asked,) = [text for text in server.statements if "sp_getapplock" in text]
     assert "@LockOwner = N'Transaction'" in asked
@@ -429,7 +429,7 @@ def test_lock_has_the_transaction_for_its_owner(engine, server):
 
 def test_settings_of_a_transaction_are_said_each_time(engine, server):
     """A pooled connection forgets them, and XACT_ABORT is what ends half a transaction."""
-    engine.unit(lambda session: session.first("SELECT 1"))
+    engine.units.run(lambda session: session.first("SELECT 1"))
 
     assert [tsql.begin(0.2), "SELECT 1", tsql.COMMIT] == server.statements
     assert "SET XACT_ABORT ON; SET LOCK_TIMEOUT 200; BEGIN TRANSACTION" == tsql.begin(0.2)

@@ -132,7 +132,7 @@ class Copied:
         answer = self.answer(rows)
         self.sent.append(rows)
         for batch in rows.to_batches():
-            self.engine.unit(lambda session, batch=batch: arrays.insert_many(session, table, batch))
+            self.engine.units.run(lambda session, batch=batch: arrays.insert_many(session, table, batch))
         return answer
 
 
@@ -167,11 +167,11 @@ def batch(columns, *rows, first=0):
 def stored(engine, table):
     """What is in a staging table as a merge reads it, in the order of the rows' numbers."""
     source = as_merged(table)
-    return engine.unit(lambda session: session.rows(sa.select(*source.c).order_by(source.c[ROW])))
+    return engine.units.run(lambda session: session.rows(sa.select(*source.c).order_by(source.c[ROW])))
 
 
 def filled(engine, way, table, *batches):
-    engine.unit(lambda session: ddl.create_schema(session, STAGING))
+    engine.units.run(lambda session: ddl.create_schema(session, STAGING))
     return engine.load_by(way, table, iter(batches))
 
 
@@ -550,7 +550,7 @@ def test_copy_gets_whole_tables(plain, copied, monkeypatch):
     assert 1 < len(copied.sent) < 5
     assert 100 == len(stored(plain, staging(columns)))
     assert {"Key": 450, "Name": -1} == dict(
-        plain.unit(lambda s: s.fetch(
+        plain.units.run(lambda s: s.fetch(
             "SELECT COLUMN_NAME, CHARACTER_MAXIMUM_LENGTH FROM INFORMATION_SCHEMA.COLUMNS WHERE DATA_TYPE = 'nvarchar'"
         ))
     )  # fmt: skip
@@ -569,7 +569,7 @@ def test_copy_that_failed_halfway_leaves_no_row_twice(plain, copied):
 
     def half(rows):
         sending = rows.slice(0, 2).to_batches()[0]
-        plain.unit(lambda session: arrays.insert_many(session, "[staging].[s_0123456789abcdef_0]", sending))
+        plain.units.run(lambda session: arrays.insert_many(session, "[staging].[s_0123456789abcdef_0]", sending))
         raise DataError("lost", fix="x")
 
     copied.answer = staticmethod(half)
@@ -698,9 +698,9 @@ def test_connections_are_no_more_than_allowed(bay, server, most, tmp_path, monke
 def test_who_finds_all_connections_taken_waits_for_one(bay, server):
     """Loads of several tables share them."""
     engine, told = bay.engine(WAREHOUSE_CONNECTIONS="1"), []
-    later = threading.Thread(target=lambda: told.append(engine.unit(lambda session: session.first("SELECT 1"))))
+    later = threading.Thread(target=lambda: told.append(engine.units.run(lambda session: session.first("SELECT 1"))))
 
-    with engine._connection():
+    with engine.units.connection():
         later.start()
         later.join(0.2)
         meanwhile = list(told), server.open_connections

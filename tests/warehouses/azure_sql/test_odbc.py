@@ -16,7 +16,7 @@ import pytest
 
 from azure.core.exceptions import ClientAuthenticationError
 
-from shared.azure import storage as our_azure
+from shared.azure import identity
 from shared.errors import ConfigError
 from shared.warehouses.azure_sql import odbc as our_odbc
 from shared.warehouses.azure_sql.odbc import DRIVER, address, connect, credential, driver, load_pyodbc, packed, token
@@ -124,7 +124,7 @@ def test_driver_in_an_address_is_passed_over():
         (url("Timeout=3&x=hunter2", "sa:hunter2@"), "has option timeout, x"),
         (
             url("authentication=ActiveDirectoryPassword", "sa:hunter2@"),
-            "asks for authentication ActiveDirectoryPassword",
+            "has unknown authentication ActiveDirectoryPassword",
         ),
         (url("authentication=SqlPassword"), "has no user or no password"),
         (url("authentication=SqlPassword", "sa@"), "has no user or no password"),
@@ -190,7 +190,7 @@ def identities(monkeypatch):
     kinds = {name: type(name, (Known,), {}) for name in ("ManagedIdentityCredential", "WorkloadIdentityCredential")}
     for name, kind in kinds.items():
         monkeypatch.setattr(azure.identity, name, kind)
-    monkeypatch.setattr(our_azure, "credential", lambda: Known(kind="default"))
+    monkeypatch.setattr(identity, "credential", lambda: Known(kind="default"))
 
 
 @pytest.mark.usefixtures("identities")
@@ -226,7 +226,7 @@ def nobody_is_remembered():
 def test_token_is_for_databases(monkeypatch):
     """Its scope names no other service."""
     known = Known()
-    monkeypatch.setattr(our_azure, "credential", lambda: known)
+    monkeypatch.setattr(identity, "credential", lambda: known)
 
     token(address(PLAIN))
 
@@ -247,7 +247,7 @@ def test_missing_identity_says_what_to_check(monkeypatch, told):
         def get_token(self, scope):
             raise ClientAuthenticationError(told)
 
-    monkeypatch.setattr(our_azure, "credential", Nobody)
+    monkeypatch.setattr(identity, "credential", Nobody)
 
     with pytest.raises(
         ConfigError, match=r"^no token for the database with ActiveDirectoryDefault: .*az login"
@@ -419,7 +419,7 @@ url = {url!r}
 engine = AzureSQL(Settings.from_env({{"WAREHOUSE_URL": url}}), odbc.address(url))
 with stamina.set_testing(True, attempts={attempts}, cap=True):
     try:
-        engine.unit(lambda session: session.first("SELECT 1"))
+        engine.units.run(lambda session: session.first("SELECT 1"))
     except IngestError as error:
         print(json.dumps([type(error).__name__, str(error), len(opened), engine.odbc.pooling]))
 """

@@ -176,7 +176,7 @@ def tell(how: Callable[[str], object], text: str) -> None:
 def stored(app: App) -> dict[int, dict[str, Any]]:
     """The table as it is in the warehouse, by key."""
     if isinstance(app.warehouse, ServerWarehouse):
-        rows = app.warehouse._engine.unit(_looked)
+        rows = app.warehouse._engine.units.run(_looked)
     else:
         with app.warehouse._session() as session:
             rows = _looked(session)

@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import uuid
 
+from dataclasses import replace
 from urllib.parse import quote
 
 import psycopg
@@ -16,6 +17,7 @@ from shared.errors import ConfigError, DataError, TransientError
 from shared.settings import Settings
 from shared.warehouses import open_warehouse
 from shared.warehouses.merge import ingest
+from shared.warehouses.postgres import engine
 from shared.warehouses.postgres.errors import passes, translated
 from tests.exports import START, open_test_app
 from tests.servers.postgres import Postgres
@@ -24,8 +26,8 @@ from tests.suites.warehouse_suite import WarehouseCase, WarehouseSuite, row, som
 
 def stamina_waits_not(monkeypatch):
     """Retries come at once."""
-    monkeypatch.setattr("shared.warehouses.postgres.engine._FIRST_WAIT", 0.0)
-    monkeypatch.setattr("shared.warehouses.postgres.engine._JITTER", 0.0)
+    at_once = replace(engine._RETRY, first_wait=0.0, jitter=0.0)
+    monkeypatch.setattr(engine, "_RETRY", at_once)
 
 
 class TestPostgres(WarehouseSuite):

@@ -147,7 +147,7 @@ def test_idle_connections_that_died_are_replaced(postgres, database, query, tmp_
     stamina_waits_not(monkeypatch)
     case = filled(tmp_path, query, postgres.url(database), WAREHOUSE_CONNECTIONS="8")
     kill = f"SELECT pg_terminate_backend(pid) {CONNECTIONS}"
-    unit = case.app.warehouse._engine.unit
+    unit = case.app.warehouse._engine.units.run
 
     def opened(more: int) -> None:
         unit(lambda session: opened(more - 1) if more else session.execute("SELECT 1"))

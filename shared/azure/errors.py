@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from shared import remote
-from shared.azure import storage
+from shared.azure.sas import sas_expiry, sas_field, sas_time
+from shared.azure.urls import StorageUrl
 from shared.errors import ConfigError, IngestError
 
 
 class Refusal(NamedTuple):
     """An answer without what was asked for."""
 
-    place: storage.StorageUrl
+    place: StorageUrl
     right: str
     """What was tried: ``read``, ``list``, ``write`` or ``delete``."""
     status: int | None
@@ -26,7 +27,7 @@ class Refusal(NamedTuple):
     headers: Mapping[str, str]
 
     @classmethod
-    def of(cls, error: Any, place: storage.StorageUrl, right: str) -> Refusal:
+    def of(cls, error: Any, place: StorageUrl, right: str) -> Refusal:
         response = getattr(error, "response", None)
         headers = {str(k).lower(): str(v) for k, v in dict(getattr(response, "headers", None) or {}).items()}
         code = getattr(error, "error_code", None) or headers.get("x-ms-error-code", "")
@@ -115,14 +116,14 @@ _PLAIN = {
 def _sas_refused(refusal: Refusal, sas: str) -> IngestError:
     """The reasons that the SAS and the answer's Date show come first: codes are the same for many."""
     url, now = refusal.place.url, _date(refusal.headers)
-    start, end = storage.sas_time(sas, "st"), storage.sas_expiry(sas)
+    start, end = sas_time(sas, "st"), sas_expiry(sas)
     if now and end and now >= end:
         return ConfigError(f"{url}: the SAS expired at {told(end)}", fix=_NEW_LINK)
     if now and start and now < start:
         return ConfigError(
             f"{url}: the SAS is not valid before {told(start)}", fix="Wait, or ask for a link that starts earlier"
         )
-    permissions = storage.sas_field(sas, "sp")
+    permissions = sas_field(sas, "sp")
     if permissions and refusal.right[0] not in permissions:
         return ConfigError(
             f"{url}: the SAS lacks {refusal.right} permission (sp={permissions})",
@@ -141,7 +142,7 @@ def _sas_refused(refusal: Refusal, sas: str) -> IngestError:
     )
 
 
-def _firewall(place: storage.StorageUrl) -> IngestError:
+def _firewall(place: StorageUrl) -> IngestError:
     return ConfigError(
         f"{place.account_url} refuses this network, or what the link may do here (AuthorizationFailure)",
         fix="Ask the account's owner to allow this machine's address or network in its firewall, then check the link",
@@ -166,6 +167,6 @@ def _date(headers: Mapping[str, str]) -> dt.datetime | None:
         return None
 
 
-def _scope(place: storage.StorageUrl) -> str:
+def _scope(place: StorageUrl) -> str:
     host, _, path = place.account_url.partition("://")[2].partition("/")
     return f"{path or host.partition('.')[0]}/{place.container}"
