@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.cli import options, output
+from shared.cli import interrupts, options, output
 
 if TYPE_CHECKING:
     from shared.model import Finding
@@ -67,6 +67,8 @@ def setup(user: str | None, login: bool, run: bool, as_json: bool) -> None:
     from shared.warehouses.azure_sql import setup as database_setup
 
     app = current()
+    if run:
+        interrupts.explain("Statements reported as done are done: run it again for the rest")
     statements = database_setup.plan(app.settings, tuple(app.systems), user=user, login=login)
     done = database_setup.apply(app.settings, statements) if run else iter(statements)
     if as_json:
@@ -74,3 +76,18 @@ def setup(user: str | None, login: bool, run: bool, as_json: bool) -> None:
         return
     for one in done:
         output.print_statement(one.purpose, None if run else one.shown or one.sql)
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that completes commands in a shell.
+
+    For bash: sluice completion bash > ~/.local/share/bash-completion/completions/sluice
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None  # noqa: S101 - click has all of the choices
+    root = click.get_current_context().find_root().command
+    click.echo(kind(root, {}, "sluice", "_SLUICE_COMPLETE").source())

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import shlex
 import shutil
+import sys
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +50,8 @@ class Step:
     text: str
     results: Sequence[Result] = ()
     rows: Sequence[Mapping[str, Any]] = ()
+    commands: Sequence[str] = ()
+    """To try next: lines for a shell in the current folder."""
 
 
 def play(folder: Path | None = None) -> Iterator[Step]:
@@ -86,12 +90,21 @@ def play(folder: Path | None = None) -> Iterator[Step]:
         text=f"For example, in {warehouse}:\n  {_QUERY}",
         rows=_select(warehouse, _QUERY),
     )
-    env = f"WAREHOUSE_URL=duckdb:///{warehouse} LEDGER_URL=sqlite:///{home / 'ledger.db'}"
+    settings = {"WAREHOUSE_URL": f"duckdb:///{warehouse}", "LEDGER_URL": f"sqlite:///{home / 'ledger.db'}"}
+    words = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
+    start = " ".join((*words, shlex.join(_program())))
     yield Step(
         title="6. Continue from here",
         text="History and rejects are tables too (ingest.run, ingest.rejected). With the settings of this demo:",
-        rows=[{"try": f"{env} sluice {words}"} for words in ("history", "rejects coolr.location", "feeds")],
+        commands=[f"{start} {words}" for words in ("history", "rejects coolr.location", "feeds")],
     )
+
+
+def _program() -> list[str]:
+    """What starts this program again: `sluice`, unless it is not on the PATH."""
+    if shutil.which("sluice"):
+        return ["sluice"]
+    return [sys.argv[0]] if Path(sys.argv[0]).name == "sluice" else [sys.executable, "-m", "shared"]
 
 
 _QUERY = (

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from shared.cli import options, output, progress
+from shared.cli import interrupts, options, output, progress
 
 if TYPE_CHECKING:
     from shared.pipeline.runner import Result
+
+
+_NEXT_LOAD = "Tables loaded before: {}. Run the same command again to load the rest"
 
 
 @click.command()
@@ -38,17 +41,9 @@ def load(location: str, as_json: bool, tables: str, **choice: Any) -> None:
     from shared.pipeline import folder
 
     app = current()
-    results: list[Result] = []
-    try:
-        with progress.shown(quiet=as_json) as shown:
-            for result in folder.load(
-                app.runner, app.settings, location, options.load_options(tables, **choice), shown
-            ):
-                results.append(result)
-    finally:  # what was done before an interruption is done
-        if results or sys.exc_info()[0] is None:
-            output.print_results(results, as_json=as_json)
-    _fail_if_any(results)
+    load_options = options.load_options(tables, **choice)
+    with progress.shown(quiet=as_json) as shown:
+        _print(folder.load(app.runner, app.settings, location, load_options, shown), as_json=as_json)
 
 
 @click.command()
@@ -74,15 +69,14 @@ def rejects(feed: str, run: str | None, as_csv: bool, replay: Path | None, as_js
         if as_csv or run:
             raise click.UsageError("--replay cannot be combined with --csv or --run")
         with progress.shown(quiet=as_json) as shown:
-            results = list(replaying.replay(app.runner, feed, replay, shown))
-        output.print_results(results, as_json=as_json)
-        _fail_if_any(results)
+            _print(replaying.replay(app.runner, feed, replay, shown), as_json=as_json)
     elif as_csv:
         replaying.write_rejects(app.warehouse, feed, run, sys.stdout.buffer)
     elif as_json:
         output.print_json(app.warehouse.rejects(feed, run))
     else:
-        output.print_table(app.warehouse.rejects(feed, run))
+        empty = f"Nothing was rejected of {feed}. See its runs with `sluice history {feed}`"
+        output.print_table(app.warehouse.rejects(feed, run), empty=empty)
 
 
 @click.command()
@@ -98,9 +92,13 @@ def backfill(feed: str, to: str, as_json: bool) -> None:
     from shared.pipeline import feeds
 
     app = current()
+    interrupts.explain("Run it again: what is forgotten already stays forgotten")
     forgotten = feeds.backfill(feed, to, systems=app.systems, history=app.warehouse, ledger=app.ledger)
     if as_json:
         output.print_json([asdict(record) for record in forgotten])
+        return
+    if not forgotten:
+        click.echo(f"Nothing was loaded since then. See the runs with `sluice history {feed}`.")
         return
     output.print_table([{"exported_at": record.exported_at, "file": record.name} for record in forgotten])
     click.echo(f"{len(forgotten)} to be taken again by the next load of their folder")
@@ -116,6 +114,7 @@ def demo(folder: Path | None, as_json: bool) -> None:
     """
     from shared.cli import demo as script
 
+    interrupts.explain("Run it again: it starts from the beginning")
     steps = script.play(folder)
     if as_json:
         output.print_json({"step": s.title, "results": [output.result_record(r) for r in s.results]} for s in steps)
@@ -123,12 +122,37 @@ def demo(folder: Path | None, as_json: bool) -> None:
     for step in steps:
         click.secho(f"\n{step.title}", bold=True)
         click.echo(step.text)
+        for line in step.commands:
+            click.echo(f"  {line}")
         output.print_table(step.rows or [output.result_row(result) for result in step.results])
         for result in step.results:
             if result.run:
                 output.print_remark(result.table, result.run)
 
 
-def _fail_if_any(results: Sequence[Result]) -> None:
-    if any(result.failed for result in results):
+def _print(results: Iterator[Result], *, as_json: bool) -> None:
+    """Print results, also of a load that is interrupted or that fails half-way. Exit code 1 if one has failed."""
+    done: list[Result] = []
+
+    def kept() -> Iterator[Result]:
+        interrupts.explain(_NEXT_LOAD.format(0))
+        for result in results:
+            done.append(result)
+            interrupts.explain(_NEXT_LOAD.format(sum(one.loaded for one in done)))
+            yield result
+
+    if as_json:
+        output.print_json(output.result_record(result) for result in kept())
+    else:
+        _print_all(kept(), done)
+    if any(result.failed for result in done):
         sys.exit(1)
+
+
+def _print_all(results: Iterator[Result], done: Sequence[Result]) -> None:
+    try:
+        for _ in results:
+            pass
+    finally:  # what was loaded before an interruption is loaded
+        if done or sys.exc_info()[0] is None:
+            output.print_results(done)

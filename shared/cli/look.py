@@ -20,7 +20,11 @@ def feeds(as_json: bool) -> None:
     from shared.pipeline.feeds import overview
 
     app = current()
-    (output.print_json if as_json else output.print_table)(overview(app.systems, app.warehouse, app.ledger))
+    found = overview(app.systems, app.warehouse, app.ledger)
+    if as_json:
+        output.print_json(found)
+    else:
+        output.print_table(found, empty="The catalog declares no feed. Load a folder with `sluice load FOLDER`")
 
 
 @click.command()
@@ -40,7 +44,8 @@ def history(feed: str | None, limit: int, as_json: bool) -> None:
     if as_json:
         output.print_json([output.run_record(run) for run in runs])
         return
-    output.print_table([output.run_row(run) for run in runs])
+    empty = "There is no run yet. Load a folder with `sluice load FOLDER`, or try `sluice demo`"
+    output.print_table([output.run_row(run) for run in runs], empty=empty)
     for run in runs:
         output.print_remark(run.id, run)
 

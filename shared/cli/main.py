@@ -9,19 +9,31 @@ from typing import Any
 
 import click
 
-from shared.cli import admin, load, look
+from shared.cli import admin, interrupts, load, look, options, output
 from shared.errors import IngestError
 from shared.redaction import redact_logs
 
 
 class _Commands(click.Group):
-    """Turns our errors into one line and exit code 1; wrong use is 2, as click has it."""
+    """Turns our errors into one line and exit code 1, a signal into 128 and its number. Wrong use is 2, by click."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except IngestError as error:
-            raise click.ClickException(str(error)) from error
+        with interrupts.raised() as received:
+            try:
+                return super().invoke(ctx)
+            except IngestError as error:
+                if options.wants_json(ctx):
+                    output.print_json_error(error)
+                    ctx.exit(1)
+                raise click.ClickException(str(error)) from error
+            except click.UsageError as error:
+                if options.wants_json(ctx):
+                    output.print_json_error(error)
+                    ctx.exit(error.exit_code)
+                raise
+            except KeyboardInterrupt:
+                click.echo(interrupts.message(ctx), err=True)
+                ctx.exit(received.exit_code)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,5 +51,6 @@ def main(verbose: bool) -> None:
 
 for command in (
     load.load, load.rejects, load.backfill, load.demo, look.feeds, look.history, look.audit, admin.doctor, admin.sql,
+    admin.completion,
 ):  # fmt: skip
     main.add_command(command)

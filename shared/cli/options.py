@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Callable[..., Any])
 
+_JSON = "shared.cli.options.json"
+
 _CHOICE = (
     click.option(
         "--type", "kind", type=click.Choice(["full", "delta"]), help="What the folder is, if its path does not say."
@@ -26,7 +28,19 @@ _CHOICE = (
 
 def as_json(command: T) -> T:
     """Add ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
+    return click.option(
+        "--json", "as_json", is_flag=True, is_eager=True, callback=_note_json, help="Print JSON for machines."
+    )(command)
+
+
+def wants_json(context: click.Context) -> bool:
+    """Whether a command has been given ``--json``."""
+    return bool(context.meta.get(_JSON))
+
+
+def _note_json(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    context.meta[_JSON] = value
+    return value
 
 
 def choice_of_exports(command: T) -> T:

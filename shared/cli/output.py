@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shared.errors import IngestError
+
 if TYPE_CHECKING:
     from shared.model import Change, Finding, Run
     from shared.pipeline.audit import Audit
@@ -24,16 +26,13 @@ _MOST_ROWS = 200
 """A table longer than that is for a machine to read."""
 
 
-def print_results(results: Sequence[Result], *, as_json: bool) -> None:
-    """What became of each table."""
-    if as_json:
-        print_json(result_record(result) for result in results)
-    else:
-        print_table(result_row(result) for result in results)
-        for result in results:
-            if result.run:
-                print_remark(result.table, result.run)
-            _changes(result.changes)
+def print_results(results: Sequence[Result]) -> None:
+    """What became of each table, for people."""
+    print_table((result_row(result) for result in results), empty="Nothing to load. See `sluice load --help`")
+    for result in results:
+        if result.run:
+            print_remark(result.table, result.run)
+        _changes(result.changes)
 
 
 def result_record(result: Result) -> dict[str, Any]:
@@ -112,8 +111,8 @@ def print_audit(found: Audit) -> None:
         click.echo(difference)
 
 
-def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
-    """The first rows as a table; columns without any value are left out."""
+def print_table(rows: Iterable[Mapping[str, Any]], *, empty: str = "") -> None:
+    """The first rows as a table, without columns that have no value. Without rows it is the sentence *empty*."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -122,7 +121,7 @@ def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
     shown = list(itertools.islice(rest, _MOST_ROWS))
     names = dict.fromkeys(name for row in shown for name, value in row.items() if value is not None)
     if not names:
-        click.echo("nothing")
+        click.echo(f"{empty}.")
         return
     drawn = Table(*names, box=None, pad_edge=False, header_style="bold")
     for row in shown:
@@ -144,13 +143,42 @@ def _cell(value: Any) -> str:
 
 
 def print_json(values: Iterable[Any]) -> None:
-    """A JSON list, written as its elements come."""
-    opening = "["
-    for value in values:
-        click.echo(opening)
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str), nl=False)
-        opening = ","
-    click.echo("[]" if opening == "[" else "\n]")
+    """A JSON list, written as its elements come.
+
+    If they end in an error of ours, that is the last element, as ``print_json_error`` has it, and the exit code is 1.
+    An error before the first element is raised. The list is closed in any case.
+    """
+    written = 0
+    try:
+        for value in values:
+            _print_element(value, written)
+            written += 1
+    except IngestError as error:
+        if not written:
+            raise
+        _print_element(_error_record(error), written)
+        sys.exit(1)
+    finally:
+        if written:
+            click.echo("\n]")
+    if not written:
+        click.echo("[]")
+
+
+def print_json_error(error: IngestError | click.UsageError) -> None:
+    """A failed command as JSON: an object with the problem as ``error``, and what to do as ``fix``."""
+    click.echo(json.dumps(_error_record(error), indent=2, ensure_ascii=False))
+
+
+def _print_element(value: Any, before: int) -> None:
+    click.echo("," if before else "[")
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str), nl=False)
+
+
+def _error_record(error: IngestError | click.UsageError) -> dict[str, str]:
+    if isinstance(error, IngestError):
+        return {"error": error.problem, "fix": error.fix}
+    return {"error": error.format_message(), "fix": "See --help"}
 
 
 def print_finding(one: Finding) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,12 +40,16 @@ class SqliteLedger:
         self._timeout = lock_timeout
 
     def watermark(self, feed: str) -> Watermark:
+        if self._is_missing():
+            return Watermark()
         with self._open() as db:
             return _watermark(db, feed)
 
-    def known(self, feed: str, works: Sequence[str]) -> Mapping[str, Record]:
+    def known(self, feed: str, work_ids: Sequence[str]) -> Mapping[str, Record]:
+        if self._is_missing():
+            return {}
         with self._open() as db:
-            return {work: found for work in works if (found := _record(db, feed, work))}
+            return {work: found for work in work_ids if (found := _record(db, feed, work))}
 
     def commit(self, feed: str, records: Sequence[Record], mark: Watermark | None = None) -> None:
         with self._open() as db:
@@ -66,6 +71,13 @@ class SqliteLedger:
         with self._open() as db:
             seen = _watermark(db, feed)
             _move(db, feed, Watermark(mark.value, mark.type, seen.etag))
+
+    def _is_missing(self) -> bool:
+        """Whether there is no ledger yet, but could be: reading makes no file."""
+        if self._path.exists():
+            return False
+        folder = next(parent for parent in self._path.absolute().parents if parent.exists())
+        return folder.is_dir() and os.access(folder, os.W_OK)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

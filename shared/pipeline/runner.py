@@ -55,6 +55,10 @@ class Result:
     def failed(self) -> bool:
         return self.run is not None and self.run.status == "failed"
 
+    @property
+    def loaded(self) -> bool:
+        return self.run is not None and self.run.status == "done"
+
 
 class Progress:
     """Is informed how far the work is. This one ignores everything but warnings."""
@@ -108,7 +112,7 @@ class Runner:
         run = verbs.run_for(feed, unit, self.ledger, started, again=options.again, dry=options.dry_run)
         if run is not None or not verify_history:
             return run
-        known = self.ledger.known(feed, [work.id for work in unit.works])
+        known = self.ledger.known(feed, [work.id for work in unit.work_items])
         lost = sorted({record.run for record in known.values() if self.warehouse.run(record.run) is None})
         if not lost:
             return None

@@ -53,7 +53,7 @@ class TestSqliteLedger(LedgerSuite):
 
     def test_nothing_of_a_commit_stays_when_the_database_fails_half_way(self, ledger, file):
         """The watermark has moved and one work is written when the disk says no."""
-        ledger.watermark(FEED)
+        ledger.commit(FEED, [])
         with sqlite3.connect(file) as db:
             db.execute(
                 "CREATE TRIGGER broken BEFORE INSERT ON work WHEN NEW.work = 'w2'"
@@ -115,7 +115,7 @@ class TestSqliteLedger(LedgerSuite):
 
     def test_goes_on_when_the_lock_is_released(self, ledger, file):
         """Somebody else writes; the call waits, then does its work."""
-        ledger.watermark(FEED)
+        ledger.commit(FEED, [])
         holder = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         holder.execute("BEGIN IMMEDIATE")
         holder.execute("INSERT INTO watermark VALUES ('coolr.location', '10', 'bigint', 1)")
@@ -162,7 +162,7 @@ class TestSqliteLedger(LedgerSuite):
 
     def test_full_disk_is_told_in_one_line(self, ledger, file, monkeypatch):
         """It may work later, when there is room."""
-        ledger.watermark(FEED)
+        ledger.commit(FEED, [])
         with monkeypatch.context() as patched:
             patched.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_Cramped))
             with pytest.raises(TransientError, match="cannot be written") as caught:

@@ -159,6 +159,10 @@ def translated() -> Iterator[None]:
         yield
     except IngestError:
         raise
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from error  # what a signal handler raised is lost within a query
     except duckdb.OutOfMemoryException as error:
         raise ConfigError(
             f"the merge needs more memory than WAREHOUSE_MEMORY allows: {_line(error)}", fix="Raise WAREHOUSE_MEMORY"

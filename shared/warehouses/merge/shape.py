@@ -84,7 +84,7 @@ def _created(session: Session, feed: Feed, wanted: Sequence[Column]) -> Shape:
     table = target(feed, {**columns, **OUR_TYPES})
     ddl.create_schema(session, feed.system)
     ddl.create_table(session, table)
-    _dress(session, feed, table)
+    _add_view_and_indexes(session, feed, table)
     return Shape(table, {name: name for name in columns}, ())
 
 
@@ -93,7 +93,7 @@ def renew_view(session: Session, shape: Shape) -> None:
     ddl.create_active_view(session, shape.table, DELETED)
 
 
-def _dress(session: Session, feed: Feed, table: sa.Table) -> None:
+def _add_view_and_indexes(session: Session, feed: Feed, table: sa.Table) -> None:
     ddl.create_active_view(session, table, DELETED)
     _index(session, feed, table)
 
@@ -137,5 +137,5 @@ def finish(session: Session, feed: Feed, values: Mapping[str, object], drop: str
         ddl.add_column(session, table, name, kind, values.get(name))
     ddl.drop_column(session, table, drop)
     table = target(feed, {**{name: kind for name, kind in before.items() if name != drop}, **OUR_TYPES})
-    _dress(session, feed, table)
+    _add_view_and_indexes(session, feed, table)
     return table
