@@ -314,6 +314,21 @@ def untrue(start: Node, arrow: str, end: Node) -> str | None:
     return None if last in mentioned(start) else f"{start.module}: {start.name} does not use {last}"
 
 
+def test_page_has_the_ways_of_a_file_a_window_and_a_webhook():
+    """From the function that Azure calls to the verbs, and one picture of the verbs themselves."""
+    first = {picture[0][0].name for picture in pictures()}
+
+    assert {"on_export", "sync_due", "coolr_webhook", "Runner.run_unit"} == first
+
+
+def test_page_answers_where_to_look_for_every_common_change():
+    """At least twelve, each with files; that they exist is held by tests/test_docs.py."""
+    look = PAGE.read_text(encoding="utf-8").partition("## Where do I look for")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([a-z][^|]+) \| (.+) \|$", look, re.MULTILINE)
+
+    assert 12 <= len([change for change, where in rows if "`" in where])
+
+
 def test_pictures_name_what_exists():
     """Every box is a function, class or method at that place."""
     nodes = {node for picture in pictures() for start, _, end in picture for node in (start, end)}
