@@ -281,7 +281,7 @@ def test_two_warehouses_of_one_process_wait_for_each_other(tmp_path):
     one, other = (open_test_app(tmp_path, WAREHOUSE_LOCK_TIMEOUT="0.1").warehouse for _ in range(2))
     one.runs()
 
-    with one._session(), pytest.raises(TransientError, match=r"is held by another process since 0\.1 s"):
+    with one._session(), pytest.raises(TransientError, match=r"waited 0\.1 s for another process"):
         other.runs()
 
     assert [] == other.runs()
