@@ -241,7 +241,7 @@ class AzureSQL:
     def drop(self, session: MSSQLSession, table: str) -> None:
         session.ddl(f"DROP TABLE IF EXISTS {tsql.name(STAGING, table)}")
 
-    def sweep(self, tables: Iterable[str]) -> None:
+    def clean_up(self, tables: Iterable[str]) -> None:
         if self.container is None:
             return
         for table in tables:
