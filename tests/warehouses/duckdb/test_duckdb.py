@@ -159,7 +159,7 @@ def test_process_that_holds_the_file_is_named(tmp_path, full, file):
         [sys.executable, "-c", program, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert "held\n" == holder.stdout.readline()
-        with pytest.raises(TransientError, match=rf"held by .*{holder.pid}.*WAREHOUSE_LOCK_TIMEOUT") as caught:
+        with pytest.raises(TransientError, match=rf"waited .*{holder.pid}.*WAREHOUSE_LOCK_TIMEOUT") as caught:
             app.warehouse.runs()
         holder.stdin.close()
         holder.wait()
