@@ -76,6 +76,9 @@ class Progress:
     def phase(self, label: str) -> None:
         """A step of unknown length begins, such as hashing files or merging."""
 
+    def wait(self, text: str) -> None:
+        """The work waits for something, until the next call of another method."""
+
     def end(self, result: Result) -> None:
         """The run is over, or was skipped."""
 
