@@ -26,7 +26,7 @@ def redact(text: str) -> str:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats as another formatter does, and scrubs the outcome: message, traceback and all."""
+    """Formats as another formatter does, and redacts the outcome: message, traceback and all."""
 
     def __init__(self, inner: logging.Formatter) -> None:
         super().__init__()

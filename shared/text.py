@@ -20,7 +20,7 @@ _UNSEEN = re.compile(
 
 
 def plain(text: str) -> str:
-    r"""*text* in lines without blanks around them, scrubbed; empty lines go.
+    r"""*text* in lines without blanks around them, redacted; empty lines go.
 
     >>> plain("a\tb\r\n\r\n  GET https://host/c?sig=x  ")
     'a b\nGET https://host/c'

@@ -46,7 +46,7 @@ _FORMATS: Mapping[str, Callable[[Alert], Json]] = {
 
 
 class AlertMemory(Protocol):
-    """Remembers what has been told, for all processes of the app."""
+    """Remembers which alerts have been sent, for all processes of the app."""
 
     def first(self, key: str, within_seconds: float) -> bool:
         """True for the first caller with *key* within so many seconds."""
@@ -68,7 +68,7 @@ class Alerts:
     def tell(self, alert: Alert) -> bool:
         """Send *alert*, unless it has been sent within ``alert_repeat``, and say whether it was sent.
 
-        What cannot be sent is logged, and may be told by the next attempt. Without ALERT_URL the log alone tells.
+        What cannot be sent is logged, and the next attempt may send it. Without ALERT_URL an alert is only logged.
         """
         if self._settings.alert_on == "problems" and alert.kind == "summary" and alert.severity == "info":
             return False

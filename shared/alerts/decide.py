@@ -57,7 +57,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One message for people. Its texts may hold anything; what is sent of them is scrubbed, cut and escaped."""
+    """One message for people. Its texts may hold anything; what is sent of them is redacted, cut and escaped."""
 
     kind: Kind
     title: str

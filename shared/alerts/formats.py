@@ -97,7 +97,7 @@ def json(alert: Alert) -> Json:
 
 
 def record_of(summary: Summary) -> dict[str, Json]:
-    """*summary* as others get it: its fields, with texts scrubbed and cut."""
+    """*summary* as others get it: its fields, with texts redacted and cut."""
     return asdict(summary) | {
         "job": _cut(one_line(summary.job), _VALUE),
         "what": _cut(one_line(summary.what), _TITLE),

@@ -18,7 +18,7 @@ class AlertThrottle:
     def first(self, key: str, within_seconds: float) -> bool:
         """True for the first caller with *key* within so many seconds.
 
-        Two who come at the very moment at which the span ends may both be told so.
+        Two who come at the very moment at which the span ends may both be first.
         """
         name, now = f"told/{key}", self._now().timestamp()
         if self._state.add(name, repr(now).encode()):

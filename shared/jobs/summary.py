@@ -1,4 +1,4 @@
-"""The end of a job: its units in one summary, who is told of it, what follows it."""
+"""The end of a job: its units in one summary, the alert about it, its follow-ups."""
 
 from __future__ import annotations
 

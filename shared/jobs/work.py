@@ -73,7 +73,7 @@ class OpenWork(Protocol):
         ...
 
     def describe(self, number: int) -> tuple[str | None, str]:
-        """The feed, if it can be told without reading anything, and the place of the unit, for people."""
+        """The feed, if it is known without reading anything, and the place of the unit, for people."""
         ...
 
 

@@ -20,5 +20,5 @@ def after(before: Record | None, record: Record) -> Record:
 
 
 def forgotten(before: Record) -> Record:
-    """A work that failed is to be taken again anyway, and has no success that a late call could tell of."""
+    """A work that failed is to be taken again anyway, and has no success that a late call could report."""
     return replace(before, status="forgotten") if before.status == "done" else before

@@ -21,7 +21,7 @@ _SCHEMA = (
 _VERSION = 1
 _WORK = "work, name, run, status, times, exported_at"
 _FORGOTTEN = "CASE status WHEN 'done' THEN 'forgotten' ELSE status END"
-"""A work that failed is to be taken again anyway, and has no success that a late call could tell of."""
+"""A work that failed is to be taken again anyway, and has no success that a late call could report."""
 
 
 def open_ledger(location: str, lock_timeout: float) -> SqliteLedger:

@@ -38,7 +38,7 @@ class File:
 class Store(Protocol):
     """Lists files and reads parts of them.
 
-    Remote stores repeat calls that may succeed later, and then raise TransientError; what an operator has to mend is
+    Remote stores repeat calls that may succeed later, and then raise TransientError; what an operator has to correct is
     a ConfigError. No error, name or log of theirs holds a secret.
     """
 

@@ -19,7 +19,7 @@ from shared.settings import Settings
 from shared.stores import File, blob, https
 
 Resolve: TypeAlias = Callable[[str], Sequence[str]]
-"""The IP addresses of a host, as text. OSError if they cannot be told."""
+"""The IP addresses of a host, as text. OSError if it has none."""
 
 _OPEN = 32
 """Links whose connections are kept; each file has one of its own, and there may be thousands."""

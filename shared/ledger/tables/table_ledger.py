@@ -46,7 +46,7 @@ _SECONDS = 20.0
 
 
 def open_ledger(url: str, lock_timeout: float, storage_connection_string: str | None = None) -> TablesLedger:
-    """*url* is one of an account or table, or a connection string. What is wrong with a URL is told at once."""
+    """*url* is one of an account or table, or a connection string. A wrong URL is a ConfigError at once."""
     if url_kind("LEDGER_URL", url, ("https", "http", CONNECTION_STRING))[0] != CONNECTION_STRING:
         parse_table_url(url)
     return TablesLedger(url, lock_timeout, storage_connection_string)

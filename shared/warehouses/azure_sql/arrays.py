@@ -1,4 +1,4 @@
-"""Arrow batches as arrays of parameters, of which the driver is told every type and width beforehand."""
+"""Arrow batches as arrays of parameters, with every type and width given to the driver beforehand."""
 
 from __future__ import annotations
 

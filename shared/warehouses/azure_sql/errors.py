@@ -1,4 +1,4 @@
-"""What SQL Server's errors mean: what may pass, what is a value's fault, what somebody has to mend.
+"""What SQL Server's errors mean: what may pass, what is a value's fault, what somebody has to correct.
 
 Numbers and classes are those of Microsoft's pages on transient faults and of the engine's message catalogue.
 """

@@ -1,7 +1,7 @@
 """Who is staging what: a lock on each staging table, held by a process from staging until it is tidied up.
 
 Two processes may do the same run, for its id is the same. The second waits until the first has tidied up, and then
-finds the run done. What a dead process has staged is held by nobody, and may be swept by anybody.
+finds the run done. What a dead process has staged is held by nobody, and may be cleaned up by anybody.
 """
 
 from __future__ import annotations

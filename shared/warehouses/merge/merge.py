@@ -144,7 +144,7 @@ class Merge:
     def _duplicates(self) -> sa.Table | None:
         """The keys that more than one staged row has, or None if every row has its own."""
         keys = [self._all.c[key] for key in self._feed.keys]
-        table = self._session.scratch("twins", [sa.Column(key.name, key.type) for key in keys])
+        table = self._session.scratch("duplicates", [sa.Column(key.name, key.type) for key in keys])
         alike = [part for key in keys for part in self._session.exact(key)]
         several = sa.select(*keys).group_by(*dict.fromkeys([*keys, *alike])).having(sa.func.count() > 1)
         return table if self._session.change(sa.insert(table).from_select(self._feed.keys, several)) else None

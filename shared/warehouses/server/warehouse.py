@@ -211,8 +211,8 @@ class ServerWarehouse:
             if not self._prepared and not self._engine.units.run(_has_history):
                 return nothing
             self._prepare()
-            answer: T = self._engine.units.run(question)
-            return answer
+            result: T = self._engine.units.run(question)
+            return result
         finally:
             self._engine.units.close_idle()
 
