@@ -17,7 +17,7 @@ import function_app
 
 from shared.jobs import orchestrations
 from tests.standins.durable_host import DurableHost
-from tests.standins.durable_host.functions import Answer, Functions
+from tests.standins.durable_host.functions import Functions, OrchestrationResult
 
 _WORK = {"work": {"kind": "notification", "id": "0" * 32}}
 
@@ -32,7 +32,7 @@ class Inside:
     def __enter__(self) -> Inside:
         inside = self
 
-        def orchestrate(functions: Functions, name: str, context: str) -> Answer:
+        def orchestrate(functions: Functions, name: str, context: str) -> OrchestrationResult:
             since = time.thread_time()
             try:
                 return inside._orchestrate(functions, name, context)

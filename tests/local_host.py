@@ -110,9 +110,9 @@ def _take_an_export(address: str, container: ContainerClient, env: Mapping[str, 
         start = file_arrived(app, blob)
         assert isinstance(start, Start), f"{name} is no export"
         _announce(address, name, blob.url)
-        told = _until(lambda start=start: _finished(address, start.job), JOB_SECONDS)
-        output.print_table([{"file": name, "job": told["job"], "state": told["state"], **_counts(told)}])
-        failed = failed or told["state"] != "done"
+        reported = _until(lambda start=start: _finished(address, start.job), JOB_SECONDS)
+        output.print_table([{"file": name, "job": reported["job"], "state": reported["state"], **_counts(reported)}])
+        failed = failed or reported["state"] != "done"
     return failed
 
 
@@ -129,12 +129,12 @@ def _announce(address: str, name: str, url: str) -> None:
 
 
 def _finished(address: str, job: str) -> Any:
-    told = _json(f"{address}/api/jobs/{job}")
-    return told if told["summary"] else None
+    reported = _json(f"{address}/api/jobs/{job}")
+    return reported if reported["summary"] else None
 
 
-def _counts(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: told["summary"][name] for name in ("read", "inserted", "rejected")}
+def _counts(reported: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: reported["summary"][name] for name in ("read", "inserted", "rejected")}
 
 
 def _json(url: str) -> Any:
@@ -142,12 +142,12 @@ def _json(url: str) -> Any:
         return json.load(answer)
 
 
-def _until(ask: Any, seconds: float, process: subprocess.Popen[bytes] | None = None) -> Any:
+def _until(poll: Any, seconds: float, process: subprocess.Popen[bytes] | None = None) -> Any:
     """What *ask* answers, once it is something; it is asked again while nobody answers, or nothing is there yet."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(URLError, ConnectionError, TimeoutError):
-            if found := ask():
+            if found := poll():
                 return found
         if process is not None and process.poll() is not None:
             raise SystemExit(f"func start ended with {process.returncode}: see above")

@@ -79,8 +79,8 @@ class Exports:
 
     def notification(self, *names: str, kind: str = "Full", time: str = "2026-02-24T11:30:00Z", **more: Any) -> bytes:
         files = [{"fileName": name.rpartition("/")[2], "downloadUrl": self.link(name)} for name in names]
-        told = {"clientName": "Acme", "exportType": kind, "exportDateTime": time, "files": files, **more}
-        return json.dumps(told).encode()
+        reported = {"clientName": "Acme", "exportType": kind, "exportDateTime": time, "files": files, **more}
+        return json.dumps(reported).encode()
 
 
 @pytest.fixture
@@ -109,8 +109,8 @@ def stored(app: App, table: str = "location") -> list[tuple[Any, ...]]:
         return list(session.connection.execute(query).fetchall())
 
 
-def units(told: Mapping[str, Any]) -> list[Any]:
-    return [unit["status"] for unit in told["units"]]
+def units(reported: Mapping[str, Any]) -> list[Any]:
+    return [unit["status"] for unit in reported["units"]]
 
 
 # -- files that arrive
@@ -122,13 +122,13 @@ def test_an_event_brings_a_file_into_its_table(host, exports, app):
 
     host.blob_event(exports.container, name)
     (job,) = jobs(host)
-    told = host.finished(job)
+    reported = host.finished(job)
 
-    assert ("done", ["done"], 10) == (told["state"], units(told), told["units"][0]["inserted"])
+    assert ("done", ["done"], 10) == (reported["state"], units(reported), reported["units"][0]["inserted"])
     assert [(n, f"{n} at 0", True) for n in range(10)] == stored(app)
     assert [f"jobs/{job}/summary"] == [e.name for e in app.documents.entries("jobs/")]
     (record,) = app.ledger.known("coolr.location", [_work(exports, name)]).values()
-    assert ("done", told["units"][0]["run"]) == (record.status, record.run)
+    assert ("done", reported["units"][0]["run"]) == (record.status, record.run)
     assert app.ledger.watermark("coolr.location").value == "2026-02-24T10:00:00.000000"
 
 
@@ -140,7 +140,7 @@ def _work(exports: Exports, name: str) -> str:
 
 
 def test_the_same_event_twice_is_one_load(host, exports, app):
-    """While the first is in hand the second is refused; later the ledger tells that it is done."""
+    """While the first is running the second is refused; later the ledger tells that it is done."""
     name = exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(5))
 
     host.blob_event(exports.container, name)
@@ -193,11 +193,11 @@ def test_a_large_file_is_staged_in_slices_and_merged_once(app, exports, monkeypa
     with functions_host(sliced, monkeypatch, seed=3) as host:
         host.blob_event(exports.container, name)
         (job,) = jobs(host)
-        told = host.finished(job)
+        reported = host.finished(job)
         staged = [request["slice"] for name, request in host.durable.calls if name == "stage"]
 
     assert sorted(staged) == list(range(10))
-    assert (1_000, 1) == (told["units"][0]["inserted"], len(app.warehouse.runs()))
+    assert (1_000, 1) == (reported["units"][0]["inserted"], len(app.warehouse.runs()))
     assert 1_000 == len(stored(app))
 
 
@@ -233,13 +233,13 @@ def test_a_file_that_is_overwritten_while_it_is_read_is_not_mixed(app, exports, 
     with functions_host(sliced, monkeypatch) as host:
         host.blob_event(exports.container, name)
         (first,) = jobs(host)
-        told = host.finished(first)
+        reported = host.finished(first)
         host.blob_event(exports.container, name)
         second = jobs(host)[-1]
         host.finished(second)
 
-    assert "failed" == told["state"]
-    assert "changed while it was read" in told["units"][0]["error"]
+    assert "failed" == reported["state"]
+    assert "changed while it was read" in reported["units"][0]["error"]
     assert first != second
     assert [(n, f"{n} at 5", True) for n in range(40)] == stored(app)
 
@@ -252,10 +252,10 @@ def test_a_file_that_was_overwritten_before_it_is_read_is_left_to_its_own_event(
     old = triggers.file_arrived(app, exports.container.get_blob_client(name))
     exports.upload(name, rows(4))
     host.durable.start(old.work.orchestrator, old.input, old.job)
-    told = host.finished(old.job)
+    reported = host.finished(old.job)
 
-    assert ["skipped"] == units(told)
-    assert "overwritten since" in told["units"][0]["skipped"]
+    assert ["skipped"] == units(reported)
+    assert "overwritten since" in reported["units"][0]["skipped"]
 
 
 def test_a_damaged_file_fails_its_job_and_is_told_of_at_once(host, exports, app, receiver):
@@ -265,10 +265,10 @@ def test_a_damaged_file_fails_its_job_and_is_told_of_at_once(host, exports, app,
 
     host.blob_event(exports.container, name)
     (job,) = jobs(host)
-    told = host.finished(job)
+    reported = host.finished(job)
     failure = receiver.bodies[0]
 
-    assert ("failed", ["failed"]) == (told["state"], units(told))
+    assert ("failed", ["failed"]) == (reported["state"], units(reported))
     assert ["failed"] == [run.status for run in app.warehouse.runs()]
     assert ("failure", "coolr.location failed") == (failure["kind"], failure["title"])
     assert failure["link"].startswith("http://localhost:7071/api/jobs/blob")
@@ -285,11 +285,11 @@ def test_a_notification_loads_all_files_of_an_export(host, exports, app, receive
     ]
 
     job = notify(host, exports.notification(*names))
-    told = host.finished(job)
+    reported = host.finished(job)
 
-    assert ("done", ["done"] * 3) == (told["state"], units(told))
+    assert ("done", ["done"] * 3) == (reported["state"], units(reported))
     assert [4, 5, 6] == [len(stored(app, table)) for table in ("location", "asset", "product")]
-    assert [True] * 3 == [unit["complete"] for unit in told["units"]]
+    assert [True] * 3 == [unit["complete"] for unit in reported["units"]]
     assert [] == list(app.documents.entries("notices/"))
     (summary,) = receiver.bodies
     assert ("summary", "Done: export Full of Acme, 2026-02-24 11:30") == (summary["kind"], summary["title"])
@@ -302,10 +302,10 @@ def test_nothing_that_signs_in_leaves_the_payload(host, exports, app, receiver):
 
     with_links = exports.notification(name)
     job = notify(host, with_links)
-    told = host.finished(job)
+    reported = host.finished(job)
     signature = with_links.decode().partition("sig=")[2][:20]
     everything = json.dumps([
-        host.durable.snapshot(), host.durable.calls, told, receiver.bodies,
+        host.durable.snapshot(), host.durable.calls, reported, receiver.bodies,
         [str(run) for run in app.warehouse.runs()], list(app.warehouse.rejects("coolr.location")),
         [(e.name, (app.documents.get(e.name) or b"").decode()) for e in app.documents.entries("")],
     ])  # fmt: skip
@@ -329,10 +329,10 @@ def test_part_files_of_a_dump_are_one_unit(host, exports, app):
     folder = f"{STAMP}/location_dump_7"
     names = [exports.upload(f"{folder}/{n:08x}.parquet", rows(5, first=5 * n)) for n in range(3)]
 
-    told = host.finished(notify(host, exports.notification(*names)))
+    reported = host.finished(notify(host, exports.notification(*names)))
 
-    assert ["done"] == units(told)
-    assert (15, True) == (told["units"][0]["inserted"], told["units"][0]["complete"])
+    assert ["done"] == units(reported)
+    assert (15, True) == (reported["units"][0]["inserted"], reported["units"][0]["complete"])
 
 
 def test_one_poisoned_file_never_stops_the_others(host, exports, app, receiver):
@@ -341,15 +341,15 @@ def test_one_poisoned_file_never_stops_the_others(host, exports, app, receiver):
     bad = f"Full/Acme/{STAMP}/product.parquet"
     exports.container.upload_blob(bad, b"rubbish")
 
-    told = host.finished(notify(host, exports.notification(*good, bad)))
+    reported = host.finished(notify(host, exports.notification(*good, bad)))
 
-    assert ("partly", ["done", "done", "failed"]) == (told["state"], units(told))
+    assert ("partly", ["done", "done", "failed"]) == (reported["state"], units(reported))
     assert ["failure", "summary"] == [body["kind"] for body in receiver.bodies]
     assert "product" in receiver.bodies[1]["text"]
 
 
 def test_the_same_notification_again_is_the_same_job(host, exports, app, receiver):
-    """Nothing is loaded twice, nothing is told twice, nothing stays."""
+    """Nothing is loaded twice, nothing is sent twice, nothing stays."""
     name = exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(3))
     body = exports.notification(name)
 
@@ -391,10 +391,10 @@ def test_the_secret_before_is_accepted_while_it_is_replaced(host, exports):
 def test_a_link_that_is_refused_fails_its_file_in_words(host, exports, app):
     """The others go on; the work stays to be done."""
     good = exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2))
-    told = json.loads(exports.notification(good))
-    told["files"].append({"fileName": "asset.parquet", "downloadUrl": exports.link("nowhere/asset.parquet")})
+    reported = json.loads(exports.notification(good))
+    reported["files"].append({"fileName": "asset.parquet", "downloadUrl": exports.link("nowhere/asset.parquet")})
 
-    shown = host.finished(notify(host, json.dumps(told).encode()))
+    shown = host.finished(notify(host, json.dumps(reported).encode()))
 
     assert ["failed", "done"] == units(shown)
     assert "does not exist" in shown["units"][0]["error"]
@@ -466,11 +466,11 @@ def test_storage_that_is_down_for_a_while_delays_a_load_and_loses_nothing(
             server.start()
             host.blob_event(container, f"Full/Acme/{STAMP}/location.parquet")
             (job,) = jobs(host)
-            told = host.finished(job)
+            reported = host.finished(job)
             ended = host.durable.instances[job]
             seconds = (ended.updated - ended.created).total_seconds()
 
-    assert ("done", 30) == (told["state"], told["units"][0]["inserted"])
+    assert ("done", 30) == (reported["state"], reported["units"][0]["inserted"])
     assert 30 + 60 + 120 == seconds
 
 
@@ -522,15 +522,15 @@ def test_those_who_wait_are_called_after_files_that_came_one_by_one(app, exports
 
 @pytest.mark.slow
 def test_an_export_of_five_hundred_files_is_one_job(host, exports, app, receiver):
-    """Each a table, one of them poisoned; what travels stays small, and so does what is told."""
+    """Each a table, one of them poisoned; what travels stays small, and so does what is reported."""
     names = [exports.upload(f"Full/Acme/{STAMP}/t{n:03}.parquet", rows(2, table=f"T{n:03}")) for n in range(499)]
     poisoned = f"Full/Acme/{STAMP}/t499.parquet"
     exports.container.upload_blob(poisoned, b"rubbish")
 
-    told = host.finished(notify(host, exports.notification(*names, poisoned)), timeout=1_200)
+    reported = host.finished(notify(host, exports.notification(*names, poisoned)), timeout=1_200)
     largest, what = host.durable.largest_payload()
 
-    assert ("partly", 499, 1) == (told["state"], units(told).count("done"), units(told).count("failed"))
-    assert 998 == told["summary"]["inserted"]
+    assert ("partly", 499, 1) == (reported["state"], units(reported).count("done"), units(reported).count("failed"))
+    assert 998 == reported["summary"]["inserted"]
     assert largest < 2_000, what
     assert ["failure", "summary"] == [body["kind"] for body in receiver.bodies]

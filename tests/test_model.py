@@ -65,7 +65,7 @@ def test_every_record_survives_json(kind, data):
 
 
 def test_every_record_is_frozen():
-    """Nobody changes what another verb was told."""
+    """Nobody changes what another verb was given."""
     assert 10 <= len(RECORDS)
     assert all(kind.__dataclass_params__.frozen for kind in RECORDS)
 

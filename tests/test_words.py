@@ -132,6 +132,6 @@ def test_old_names_are_found():
     """As a variable, an argument, an attribute, a keyword, a function and a class."""
     code = "def _ask(told): return told.asked(notice=1)\nclass Desk: pass\nfound = house\nbasket = asking"
 
-    assert ["Desk", "_ask", "asked", "house", "notice", "told", "told"] == sorted(
+    assert {"Desk", "_ask", "asked", "house", "notice", "told"} == {
         name for _, name in old_names(ast.parse(code), set(NAMES))
-    )
+    }

@@ -99,9 +99,9 @@ def test_worker_takes_exactly_the_functions_that_are_planned(indexed):
     assert reduced(EXPECTED) == reduced(by_name(indexed))
 
 
-def test_sdk_tells_the_same_bindings(told):
+def test_sdk_tells_the_same_bindings(reported):
     """Also where there is no worker, and on the other Pythons."""
-    assert reduced(EXPECTED) == reduced(told)
+    assert reduced(EXPECTED) == reduced(reported)
 
 
 def test_host_is_told_that_the_worker_has_indexed(indexed):
@@ -169,44 +169,44 @@ def test_cold_import_of_the_app_imports_nothing_heavy():
 # -- rules for all its functions
 
 
-def test_every_function_has_one_trigger_that_is_known(told):
+def test_every_function_has_one_trigger_that_is_known(reported):
     """A new kind gets a rule of its own first."""
-    assert [] == rules.unknown_triggers(told)
+    assert [] == rules.unknown_triggers(reported)
 
 
-def test_no_timer_fires_when_an_instance_starts(told):
+def test_no_timer_fires_when_an_instance_starts(reported):
     """Scaling out is no reason to sync."""
-    assert [] == rules.timers_at_start(told)
+    assert [] == rules.timers_at_start(reported)
 
 
-def test_every_timer_makes_up_for_a_missed_run(told):
+def test_every_timer_makes_up_for_a_missed_run(reported):
     """An instance that was not there is no reason to skip a day."""
-    assert [] == rules.forgetful_timers(told)
+    assert [] == rules.forgetful_timers(reported)
 
 
-def test_every_schedule_is_a_setting_with_a_good_sample(told):
+def test_every_schedule_is_a_setting_with_a_good_sample(reported):
     """An operator changes it without a deployment, and sees how it is written: six fields, seconds first."""
-    assert [] == rules.wrong_schedules(told, sample_settings())
+    assert [] == rules.wrong_schedules(reported, sample_settings())
 
 
-def test_every_route_asks_for_a_key(told):
+def test_every_route_asks_for_a_key(reported):
     """There is nothing here for everybody, and nobody should need the master key."""
-    assert [] == rules.open_routes(told)
+    assert [] == rules.open_routes(reported)
 
 
-def test_no_route_begins_like_the_hosts_own(told):
+def test_no_route_begins_like_the_hosts_own(reported):
     """The host leaves such a function out."""
-    assert [] == rules.reserved_routes(told)
+    assert [] == rules.reserved_routes(reported)
 
 
-def test_no_two_functions_answer_the_same_call(told):
+def test_no_two_functions_answer_the_same_call(reported):
     """The host leaves one of them out."""
-    assert [] == rules.shared_routes(told)
+    assert [] == rules.shared_routes(reported)
 
 
-def test_blobs_are_announced_by_event_grid(told):
+def test_blobs_are_announced_by_event_grid(reported):
     """Flex Consumption knows no other way, and refuses an app that asks for one."""
-    assert [] == rules.polled_blobs(told)
+    assert [] == rules.polled_blobs(reported)
 
 
 # -- the rules can fail
@@ -490,7 +490,7 @@ def indexed(worker):
 
 
 @pytest.fixture(scope="module")
-def told():
+def reported():
     """The functions of this checkout and their bindings, by the SDK in the Python that runs the tests."""
     return sdk(ROOT)
 

@@ -68,7 +68,7 @@ def fails(error):
 
 
 class Memory:
-    """What has been told, until its clock has moved on."""
+    """What has been sent, until its clock has moved on."""
 
     def __init__(self):
         self.now, self.known = 0.0, {}

@@ -21,7 +21,7 @@ from tests.alerts.samples import DONE, FAILED, RUN, SKIPPED
 
 
 @pytest.mark.parametrize(
-    ("run", "told"),
+    ("run", "reported"),
     [
         (RUN, None),
         (replace(RUN, status="dry", rejected=3), None),
@@ -49,9 +49,9 @@ from tests.alerts.samples import DONE, FAILED, RUN, SKIPPED
         (replace(RUN, note="late: a full is merged already"), None),
     ],
 )
-def test_what_is_worth_telling(run, told):
+def test_what_is_worth_telling(run, reported):
     """Failures, what was rejected, and a full that was none; in one line, without secrets."""
-    assert told == run_message(run)
+    assert reported == run_message(run)
 
 
 def test_flawless_run_is_no_alert():

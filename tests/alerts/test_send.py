@@ -52,25 +52,25 @@ def receiver():
 @pytest.mark.parametrize(("form", "made"), [("teams", teams), ("slack", slack), ("json", as_json)])
 def test_alert_arrives_as_the_settings_want_it(receiver, form, made):
     """On a real server, as JSON."""
-    told = Alerts(settings(alert_url=receiver.url, alert_format=form), Memory()).tell(ALERT)
+    reported = Alerts(settings(alert_url=receiver.url, alert_format=form), Memory()).tell(ALERT)
 
     (path, headers, body) = receiver.got[0]
-    assert told
+    assert reported
     assert ("/hook?sig=canary", "application/json") == (path, headers["Content-Type"])
     assert made(ALERT) == json.loads(body)
 
 
 def test_server_that_is_away_is_no_failure(caplog):
     """The log says so, without the address."""
-    told = Alerts(settings(alert_url=f"http://127.0.0.1:{free_port()}/canary?sig=canary"), Memory()).tell(ALERT)
+    reported = Alerts(settings(alert_url=f"http://127.0.0.1:{free_port()}/canary?sig=canary"), Memory()).tell(ALERT)
 
-    assert not told
+    assert not reported
     assert "alert was not sent: coolr.location is late: 127.0.0.1 refuses connections" in caplog.text
     assert "canary" not in caplog.text
 
 
 def test_same_alert_is_told_once_until_its_time_is_over():
-    """Another one is told meanwhile."""
+    """Another one is sent meanwhile."""
     session, seen = session_with(lambda _: (200, {}, b"ok"))
     memory = Memory()
     alerts = Alerts(settings(alert_repeat=60.0), memory, session)
@@ -227,17 +227,18 @@ def test_reason_of_a_refusal_is_logged_in_a_line(body, said, caplog):
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "told"), [([DONE], False), ([{**DONE, "rejected": 1}], True), ([DONE, FAILED], True), ([FAILED], True)]
+    ("outcomes", "reported"),
+    [([DONE], False), ([{**DONE, "rejected": 1}], True), ([DONE, FAILED], True), ([FAILED], True)],
 )
-def test_problems_alone_are_told_if_the_settings_say_so(outcomes, told):
+def test_problems_alone_are_told_if_the_settings_say_so(outcomes, reported):
     """A job without any is not summed up, and is not remembered either."""
     session, seen = session_with(lambda _: (200, {}, b"ok"))
     memory = Memory()
 
-    assert told == Alerts(settings(alert_on="problems"), memory, session).tell(
+    assert reported == Alerts(settings(alert_on="problems"), memory, session).tell(
         alert_for_summary(summarize("j", "x", outcomes, 1.0))
     )
-    assert (int(told), int(told)) == (len(seen), len(memory.known))
+    assert (int(reported), int(reported)) == (len(seen), len(memory.known))
 
 
 def test_everything_is_told_by_default():

@@ -146,14 +146,14 @@ def test_wrong_use_ends_with_2_and_failed_work_with_1(sluice, words, code, said)
 
 
 def test_rejects_go_out_as_csv_and_come_back_mended(sluice, exports, tmp_path):
-    """The mended row is loaded as of the export it came in."""
+    """The corrected row is loaded as of the export it came in."""
     sluice("load", exports)
     csv = sluice("rejects", "coolr.location", "--csv").stdout
-    mended = tmp_path / "mended.csv"
-    mended.write_text(csv.replace(',,"Nameless"', ',"77","Nameless"'))
-    assert mended.read_text() != csv
+    corrected = tmp_path / "corrected.csv"
+    corrected.write_text(csv.replace(',,"Nameless"', ',"77","Nameless"'))
+    assert corrected.read_text() != csv
 
-    result = json.loads(sluice("rejects", "coolr.location", "--replay", mended, "--json").stdout)
+    result = json.loads(sluice("rejects", "coolr.location", "--replay", corrected, "--json").stdout)
 
     assert (1, "2026-02-24T06:00:00.000000") == (result[0]["run"]["inserted"], result[0]["run"]["exported_at"])
     assert 21 == json.loads(sluice("audit", exports / "Full", "--json").stdout)[0]["stored"]["rows"]
@@ -187,13 +187,13 @@ def test_feeds_show_watermark_and_last_run(sluice, exports):
     """Declared feeds are listed before their first run, too."""
     sluice("load", exports)
 
-    told = {one["feed"]: one for one in json.loads(sluice("feeds", "--json").stdout)}
+    reported = {one["feed"]: one for one in json.loads(sluice("feeds", "--json").stdout)}
 
     assert ("2026-02-24T00:00:00.000000", "done") == (
-        told["coolr.location"]["watermark"],
-        told["coolr.location"]["status"],
+        reported["coolr.location"]["watermark"],
+        reported["coolr.location"]["status"],
     )
-    assert told["coolr.asset"]["watermark"] is None
+    assert reported["coolr.asset"]["watermark"] is None
 
 
 def commands(group):
@@ -218,7 +218,7 @@ def test_module_and_script_are_the_same(tmp_path):
     """`python -m shared` works where the script is not on the path."""
     env = {**os.environ, "WAREHOUSE_URL": f"duckdb:///{tmp_path}/w.duckdb", "LEDGER_URL": f"sqlite:///{tmp_path}/l.db"}
 
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-m", "shared", "feeds", "--json"],
         cwd=ROOT,
         env=env,
@@ -227,7 +227,7 @@ def test_module_and_script_are_the_same(tmp_path):
         check=True,
     )
 
-    assert "coolr.orderitem" in [one["feed"] for one in json.loads(told.stdout)]
+    assert "coolr.orderitem" in [one["feed"] for one in json.loads(reported.stdout)]
 
 
 def test_progress_is_shown_on_a_terminal_only(tmp_path, exports):

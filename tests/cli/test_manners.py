@@ -48,8 +48,8 @@ def test_a_failure_is_json_if_json_is_wanted(sluice, words, code, error, fix):
         result = sluice(*words[:place], "--json", *words[place:])
 
         assert code == result.exit_code
-        told = json.loads(result.stdout)
-        assert (True, True) == (error in told["error"], fix in told["fix"])
+        reported = json.loads(result.stdout)
+        assert (True, True) == (error in reported["error"], fix in reported["fix"])
 
 
 def test_a_list_that_ends_in_a_failure_is_json(capsys):
@@ -57,13 +57,13 @@ def test_a_list_that_ends_in_a_failure_is_json(capsys):
 
     def values():
         yield {"a": 1}
-        raise DataError("it broke", fix="Mend it")
+        raise DataError("it broke", fix="Correct it")
 
     with pytest.raises(SystemExit) as stopped:
         print_json(values())
 
     assert 1 == stopped.value.code
-    assert [{"a": 1}, {"error": "it broke", "fix": "Mend it"}] == json.loads(capsys.readouterr().out)
+    assert [{"a": 1}, {"error": "it broke", "fix": "Correct it"}] == json.loads(capsys.readouterr().out)
 
 
 def test_a_list_that_is_interrupted_is_json(capsys):

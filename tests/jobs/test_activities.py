@@ -35,12 +35,12 @@ def test_steps_in_order_are_a_load(loadable):
     """Rows are in the table, the reject is kept, the outcome adds up, and nothing is left behind but the summary."""
     app, work = loadable
     run_job(app, work)
-    told = everything(app)
+    reported = everything(app)
 
-    assert (9, 1, 1) == tuple(len(told[name]) for name in ("coolr.location", "ingest.run", "ingest.rejected"))
-    assert [] == told["staged"]
+    assert (9, 1, 1) == tuple(len(reported[name]) for name in ("coolr.location", "ingest.run", "ingest.rejected"))
+    assert [] == reported["staged"]
     assert ["feeds/coolr.location/done", "jobs/blob:1/summary"] == [
-        name for name in told["state"] if not name.startswith("clients/")
+        name for name in reported["state"] if not name.startswith("clients/")
     ]
 
 
@@ -60,7 +60,7 @@ def test_a_step_that_comes_twice_changes_nothing(step, more, loadable, tmp_path)
 
 @pytest.mark.parametrize(("step", "more"), STEPS, ids=str)
 def test_a_step_that_comes_after_its_job_has_ended_changes_nothing(step, more, loadable):
-    """Nothing is staged, merged or told once more; a plan that comes late is swept by age."""
+    """Nothing is staged, merged or sent once more; a plan that comes late is cleaned up by age."""
     app, work = loadable
     run_job(app, work)
     before = everything(app)
@@ -186,9 +186,9 @@ def test_a_repeated_job_that_is_concluded_twice_reports_no_failure(loadable):
     first = read_record(app.documents, "blob:1")
     again = {"started": "2026-02-24T13:00:00.000000"}
     run_activity(app, "plan", request(work) | again)
-    told = [run_activity(app, "finish", request(work, units=1) | again) for _ in range(2)]
+    reported = [run_activity(app, "finish", request(work, units=1) | again) for _ in range(2)]
 
-    assert ["done", "done"] == [one["status"] for one in told]
+    assert ["done", "done"] == [one["status"] for one in reported]
     assert first.summary == read_record(app.documents, "blob:1").summary
 
 

@@ -179,9 +179,9 @@ def test_both_follow_an_export_that_succeeded():
     """In their order, each with a line."""
     session, seen = session_with(lambda _: (202, {}, b""))
 
-    told = run_followups(SETTINGS, SUMMARY, token, session)
+    reported = run_followups(SETTINGS, SUMMARY, token, session)
 
-    assert ["Downstream: called (202)", "Power BI: refresh accepted (202)"] == told
+    assert ["Downstream: called (202)", "Power BI: refresh accepted (202)"] == reported
     assert ["flow.example.test", "api.powerbi.com"] == [request.url.split("/")[2] for request in seen]
 
 
@@ -189,9 +189,9 @@ def test_refresh_follows_even_if_the_call_failed():
     """They have nothing to do with each other."""
     session, _ = session_with(lambda request: (404 if "flow" in request.url else 202, {}, b""))
 
-    told = run_followups(SETTINGS, SUMMARY, token, session)
+    reported = run_followups(SETTINGS, SUMMARY, token, session)
 
-    assert ["Downstream: refused (404)", "Power BI: refresh accepted (202)"] == told
+    assert ["Downstream: refused (404)", "Power BI: refresh accepted (202)"] == reported
 
 
 def test_token_goes_to_power_bi_alone():
@@ -210,9 +210,9 @@ def test_nothing_follows_an_export_that_failed_somewhere(outcomes, count):
     """One whose work was found done counts: whoever did it may not have come to this."""
     session, seen = session_with(lambda _: (202, {}, b""))
 
-    told = run_followups(SETTINGS, summarize("j1", "x", outcomes, 1.0), token, session)
+    reported = run_followups(SETTINGS, summarize("j1", "x", outcomes, 1.0), token, session)
 
-    assert (count, count) == (len(told), len(seen))
+    assert (count, count) == (len(reported), len(seen))
 
 
 def test_nothing_follows_where_nothing_is_configured():

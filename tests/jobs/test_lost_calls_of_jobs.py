@@ -63,10 +63,10 @@ def test_losing_any_one_call_of_a_job_changes_nothing(lost, after, loadable, tmp
     assert _lasting(everything(calm)) == _lasting(everything(app)), calls.lost
 
 
-def _lasting(told: dict[str, Any]) -> dict[str, Any]:
+def _lasting(reported: dict[str, Any]) -> dict[str, Any]:
     """What has to be the same: a lost call may cost time, and a step that clears away may be repeated by age."""
-    summary = {name for name in told["state"] if name.endswith("/summary")}
-    return {**told, "state": summary}
+    summary = {name for name in reported["state"] if name.endswith("/summary")}
+    return {**reported, "state": summary}
 
 
 def test_a_job_makes_no_more_calls_than_the_test_above_loses(loadable, monkeypatch):

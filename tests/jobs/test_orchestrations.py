@@ -87,19 +87,19 @@ def host(steps: Steps, **options: Any) -> DurableHost:
     return DurableHost(function_app.app, overrides=steps.overrides(), payload_limit=LIMIT, **options)
 
 
-WORKS = {
+WORK = {
     "file_job": {"kind": "file", "url": "https://acme.test/exports/a.parquet", "etag": "1"},
     "export_job": {"kind": "notification", "id": "0" * 32},
 }
 
 
-@pytest.mark.parametrize("orchestrator", WORKS)
+@pytest.mark.parametrize("orchestrator", WORK)
 @pytest.mark.parametrize("seed", SCHEDULES)
 def test_a_job_comes_to_its_end_under_any_schedule(orchestrator, seed):
     """Shuffled, with duplicates and crashes, and with steps that fail in every second one."""
     steps = Steps(units=3, slices=2, windows=1, fails=0.3 if seed % 2 else 0.0, seed=seed)
     with host(steps, seed=seed, duplicates=0.3, crash=0.03) as durable:
-        job = durable.run(orchestrator, {"work": WORKS[orchestrator]}, "blob:1")
+        job = durable.run(orchestrator, {"work": WORK[orchestrator]}, "blob:1")
     units = 3 if orchestrator == "export_job" else 1
 
     assert "Completed" == job.status
@@ -146,7 +146,7 @@ def test_one_unit_that_fails_for_good_never_stops_the_others():
         return steps.stage(request)
 
     with DurableHost(function_app.app, overrides={**overrides, "stage": stage}, payload_limit=LIMIT) as durable:
-        job = durable.run("export_job", {"work": WORKS["export_job"]}, "export:1")
+        job = durable.run("export_job", {"work": WORK["export_job"]}, "export:1")
 
     assert {"files": 5} == job.output
     assert ["done", "done", "failed", "done", "done"] == [steps.kept["outcome", n]["status"] for n in range(5)]
@@ -157,7 +157,7 @@ def test_the_pauses_between_tries_grow():
     steps = Steps(slices=1)
     overrides = {**steps.overrides(), "plan": lambda _: 1 / 0}
     with DurableHost(function_app.app, overrides=overrides) as durable:
-        job = durable.run("file_job", {"work": WORKS["file_job"]}, "blob:1")
+        job = durable.run("file_job", {"work": WORK["file_job"]}, "blob:1")
         seconds = (durable.now - job.created).total_seconds()
 
     assert 30 + 60 + 120 + 240 == seconds
@@ -168,7 +168,7 @@ def test_every_activity_is_given_the_start_of_its_job():
     """The same moment in all of them, however long it takes: it is part of where their documents lie."""
     steps = Steps(units=3, slices=2, fails=0.3, seed=1)
     with host(steps, seed=1) as durable:
-        durable.run("export_job", {"work": WORKS["export_job"]}, "export:1")
+        durable.run("export_job", {"work": WORK["export_job"]}, "export:1")
         began = {request["started"] for _, request in durable.calls}
         jobs = {request["job"] for _, request in durable.calls}
 
@@ -181,7 +181,7 @@ def test_a_fan_out_has_at_most_fifty_children_each(units):
     """Every child exists once, below batches that are orchestrations of their own."""
     steps = Steps(units=units, slices=1)
     with host(steps, check_determinism=False) as durable:
-        durable.run("export_job", {"work": WORKS["export_job"]}, "export:1")
+        durable.run("export_job", {"work": WORK["export_job"]}, "export:1")
         children = Counter(id.rpartition(":")[0] for id in durable.instances if id.count(":") > 1)
         names = Counter(instance.name for instance in durable.instances.values())
 
@@ -204,7 +204,7 @@ def test_payloads_do_not_grow_with_the_number_of_files(units):
     """What travels stays as small as for one file."""
     steps = Steps(units=units, slices=1)
     with host(steps, check_determinism=False) as durable:
-        job = durable.run("export_job", {"work": WORKS["export_job"]}, "export:1")
+        job = durable.run("export_job", {"work": WORK["export_job"]}, "export:1")
         largest, what = durable.largest_payload()
 
     assert {"files": units} == job.output
@@ -215,7 +215,7 @@ def test_a_slice_is_handed_its_own_number_and_not_the_plan():
     """So payloads stay flat as files grow."""
     steps = Steps(slices=60)
     with host(steps) as durable:
-        durable.run("file_job", {"work": WORKS["file_job"]}, "blob:1")
+        durable.run("file_job", {"work": WORK["file_job"]}, "blob:1")
         given = [request for name, request in durable.calls if name == "stage"]
         largest, what = durable.largest_payload()
 

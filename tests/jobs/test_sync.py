@@ -74,10 +74,10 @@ def test_syncs_that_are_due_read_all_there_is_window_by_window(app, host, source
     source_table.create(kind(), {"Id": 1, "Name": "one"})
 
     host.timer("sync_due")
-    told = host.finished("sync:shop.item")
+    reported = host.finished("sync:shop.item")
     whole = host.finished("sync:shop.kind")
 
-    assert (["done"] * 3, 25) == (units(told), told["summary"]["inserted"])
+    assert (["done"] * 3, 25) == (units(reported), reported["summary"]["inserted"])
     assert [(n, f"n{n}", True) for n in range(25)] == stored(app)
     assert (["done"], [(1, "one", True)]) == (units(whole), stored(app, "kind"))
     assert at(24).isoformat(timespec="microseconds") == app.ledger.watermark("shop.item").value
@@ -100,10 +100,10 @@ def test_the_next_sync_goes_on_from_the_watermark(app, host, source_table, clock
     early = len(app.warehouse.runs("shop.item"))
     clock.forward(minutes=15)
     host.timer("sync_due")
-    told = host.finished("sync:shop.item")
+    reported = host.finished("sync:shop.item")
 
     assert 1 == early
-    assert (1, 1, 2) == tuple(told["summary"][name] for name in ("inserted", "updated", "unchanged"))
+    assert (1, 1, 2) == tuple(reported["summary"][name] for name in ("inserted", "updated", "unchanged"))
     names = {row[0]: row[1] for row in stored(app)}
     assert ("changed", "late", None) == (names[3], names[100], names.get(101))
 
@@ -119,9 +119,9 @@ def test_a_table_that_is_read_whole_loses_what_it_lacks(app, host, source_table,
     clock.forward(minutes=15)
 
     host.timer("sync_due")
-    told = host.finished("sync:shop.kind")
+    reported = host.finished("sync:shop.kind")
 
-    assert 2 == told["summary"]["deleted"]
+    assert 2 == reported["summary"]["deleted"]
     assert 10 == sum(alive for _, _, alive in stored(app, "kind"))
 
 
@@ -129,21 +129,21 @@ def test_a_database_that_goes_away_between_windows_costs_time_and_nothing_else(a
     """The windows before are merged; the one that failed is tried again when it is back."""
     source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(25)))
     source_table.create(kind())
-    describe, asked = SqlSource.describe, []
+    describe, requested = SqlSource.describe, []
 
     def away(self, unit):
-        asked.append(unit.window)
-        if len(asked) in (2, 3):
+        requested.append(unit.window)
+        if len(requested) in (2, 3):
             raise TransientError("the server is away", fix="Try again")
         return describe(self, unit)
 
     monkeypatch.setattr(SqlSource, "describe", away)
     host.request("POST", "feeds/shop.item/run")
-    told = host.finished("sync:shop.item")
+    reported = host.finished("sync:shop.item")
 
-    assert ["done"] * 3 == units(told)
+    assert ["done"] * 3 == units(reported)
     assert [(n, f"n{n}", True) for n in range(25)] == stored(app)
-    assert asked[1] == asked[2] == asked[3]
+    assert requested[1] == requested[2] == requested[3]
 
 
 def test_a_watermark_that_another_run_moved_ends_the_sync_as_a_conflict(app, host, source_table, monkeypatch):
@@ -157,10 +157,10 @@ def test_a_watermark_that_another_run_moved_ends_the_sync_as_a_conflict(app, hos
 
     monkeypatch.setattr(Runner, "merge", overtaken)
     host.request("POST", "feeds/shop.item/run")
-    told = host.finished("sync:shop.item")
+    reported = host.finished("sync:shop.item")
 
-    assert ["failed"] == units(told)
-    assert "was advanced by another run" in told["units"][0]["error"]
+    assert ["failed"] == units(reported)
+    assert "was advanced by another run" in reported["units"][0]["error"]
 
 
 def test_a_backfill_reads_again_from_a_time_on(app, host, source_table):
@@ -168,14 +168,14 @@ def test_a_backfill_reads_again_from_a_time_on(app, host, source_table):
     table = source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(8)))
     host.request("POST", "feeds/shop.item/run")
     host.finished("sync:shop.item")
-    source_table.do(table.update().where(table.c.Id == 2).values(Name="mended without a new cursor"))
+    source_table.do(table.update().where(table.c.Id == 2).values(Name="corrected without a new cursor"))
 
     to = at(2).isoformat()
     host.request("POST", "feeds/shop.item/backfill", f'{{"to": "{to}Z"}}'.encode())
-    told = host.finished("sync:shop.item")
+    reported = host.finished("sync:shop.item")
 
-    assert (1, 6) == (told["summary"]["updated"], told["summary"]["unchanged"])
-    assert "mended without a new cursor" == stored(app)[2][1]
+    assert (1, 6) == (reported["summary"]["updated"], reported["summary"]["unchanged"])
+    assert "corrected without a new cursor" == stored(app)[2][1]
 
 
 def test_a_feed_whose_database_is_not_set_says_which_setting_is_missing(source_table, tmp_path, monkeypatch):
@@ -185,6 +185,6 @@ def test_a_feed_whose_database_is_not_set_says_which_setting_is_missing(source_t
     app = open_test_app(tmp_path, STATE_URL=str(tmp_path / "state"), CATALOG_PATH=str(tmp_path / "catalog"))
     with functions_host(app, monkeypatch) as host:
         host.request("POST", "feeds/shop.item/run")
-        told = host.finished("sync:shop.item")
+        reported = host.finished("sync:shop.item")
 
-    assert "SHOP_DATABASE_URL" in told["units"][0]["error"]
+    assert "SHOP_DATABASE_URL" in reported["units"][0]["error"]

@@ -135,10 +135,10 @@ def test_part_files_that_came_one_by_one_are_taken_as_a_whole_once_they_have_set
 
     later(clock, hours=1)
     host.timer("reconcile")
-    told = host.finished(jobs(host)[-1])
+    reported = host.finished(jobs(host)[-1])
 
     assert 15 == alive
-    assert (["done"], True, 5) == (units(told), told["units"][0]["complete"], told["units"][0]["absent"])
+    assert (["done"], True, 5) == (units(reported), reported["units"][0]["complete"], reported["units"][0]["absent"])
     assert 10 == sum(row[2] for row in stored(app))
 
 
@@ -169,10 +169,10 @@ def test_a_second_client_is_refused_in_words(host, exports, app):
     """Its rows would mix with those of the first."""
     for client in ("Acme", "Fabrikam"):
         host.blob_event(exports.container, exports.upload(f"Full/{client}/{STAMP}/location.parquet", rows(2)))
-        told = host.finished(jobs(host)[-1])
+        reported = host.finished(jobs(host)[-1])
 
-    assert "failed" == told["state"]
-    assert "holds the data of client 'Acme'" in told["units"][0]["error"]
+    assert "failed" == reported["state"]
+    assert "holds the data of client 'Acme'" in reported["units"][0]["error"]
     assert ["done", "failed"] == sorted(run.status for run in app.warehouse.runs())
 
 
@@ -202,14 +202,14 @@ def test_notifications_that_were_kept_but_never_started_are_started(host, export
     later(clock, minutes=30)
 
     host.timer("watchdog")
-    told = host.finished(start.job)
+    reported = host.finished(start.job)
 
-    assert ["done"] == units(told)
+    assert ["done"] == units(reported)
     assert [] == list(app.documents.entries("notices/"))
 
 
 def test_a_notification_that_left_something_to_be_done_is_taken_up_once_an_hour(host, exports, app, clock, notified):
-    """Its feed was paused; as long as it is, nothing is told."""
+    """Its feed was paused; as long as it is, nothing is sent."""
     FeedStates(app.documents).pause("coolr.location", "2026-02-24T12:00:00.000000")
     start = notified(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
     later(clock, minutes=30)
@@ -270,12 +270,12 @@ def test_a_notification_whose_links_have_expired_is_given_up_and_told_of(host, e
 
     assert [] == jobs(host)
     assert [] == list(app.documents.entries("notices/"))
-    (told,) = [body for body in receiver.bodies if body["title"] == "A notification expired"]
-    assert "export Full of Acme, 2026-02-24 11:30" in told["text"]
+    (reported,) = [body for body in receiver.bodies if body["title"] == "A notification expired"]
+    assert "export Full of Acme, 2026-02-24 11:30" in reported["text"]
 
 
 def test_what_the_watchdog_cannot_see_does_not_blind_it_to_the_rest(app, host, clock, monkeypatch, receiver):
-    """The queue may not be read; a feed without data is told of all the same."""
+    """The queue may not be read; a feed without data is reported all the same."""
     monkeypatch.setattr(watchdog, "poisoned", lambda app: 1 / 0)
     host.timer("watchdog")
     clock.forward(hours=31)
@@ -341,9 +341,12 @@ def test_a_poisoned_event_is_told_of_and_taken_out_of_its_queue(host, app, azuri
     queue.delete_queue()
 
     assert [] == left
-    (told,) = receiver.bodies
-    assert "3 events failed too often" == told["title"]
-    assert (2, 1) == (told["text"].count("exports/a/b.parquet"), told["text"].count("a message that cannot be read"))
+    (reported,) = receiver.bodies
+    assert "3 events failed too often" == reported["title"]
+    assert (2, 1) == (
+        reported["text"].count("exports/a/b.parquet"),
+        reported["text"].count("a message that cannot be read"),
+    )
 
 
 def test_dead_letters_are_told_of_once(app, monkeypatch, azurite, container, receiver, clock):
@@ -357,8 +360,8 @@ def test_dead_letters_are_told_of_once(app, monkeypatch, azurite, container, rec
             clock.forward(days=2)
             host.timer("watchdog")
 
-        (told,) = [body for body in receiver.bodies if body["kind"] == "poison"]
-        assert "a.json" in told["text"]
+        (reported,) = [body for body in receiver.bodies if body["kind"] == "poison"]
+        assert "a.json" in reported["text"]
         assert 1 == len(list(letters.list_blobs()))
 
 
@@ -378,10 +381,10 @@ def test_a_job_that_never_began_is_ended_and_started_under_another_id(app, monke
         clock.forward(minutes=16)
         host.timer("watchdog")
         durable.run_until_idle()
-        told = host.job(f"{job}~2")
+        reported = host.job(f"{job}~2")
 
         assert "Terminated" == durable.instances[job].status
-        assert ("done", 4) == (told["state"], told["units"][0]["inserted"])
+        assert ("done", 4) == (reported["state"], reported["units"][0]["inserted"])
         assert [f"job {job} is stuck"] == [body["title"] for body in receiver.bodies]
         assert f"stuck; restarted as {job}~2" == host.job(job)["reason"]
 
@@ -400,11 +403,11 @@ def test_a_job_that_does_not_go_on_is_ended_with_its_children(app, monkeypatch, 
         host.timer("watchdog")
         ended = {id: one.status for id, one in durable.instances.items() if not id.startswith(f"{start.job}~2")}
         durable.run_until_idle()
-        told = host.job(f"{start.job}~2")
+        reported = host.job(f"{start.job}~2")
 
         assert {"Terminated"} == set(ended.values())
         assert 3 < len(ended)
-        assert ["done", "done"] == units(told)
+        assert ["done", "done"] == units(reported)
         assert [] == list(triggers.open_notifications(app, Wanted(failed=True)))
 
 
@@ -497,14 +500,14 @@ CRON = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("schedule", "asked", "is_due"), CRON)
-def test_a_sync_is_due_once_its_schedule_has_come(schedule, asked, is_due, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("schedule", "requested", "is_due"), CRON)
+def test_a_sync_is_due_once_its_schedule_has_come(schedule, requested, is_due, tmp_path, monkeypatch):
     """By when the last one began; a feed that was never synced is due at once."""
     app = open_test_app(tmp_path, STATE_URL=str(tmp_path / "state"))
     feed = declared(app.systems)[0]
     monkeypatch.setitem(app.systems["coolr"].tables[feed.table], "schedule", schedule)
-    if asked:
-        FeedStates(app.documents).record_sync(feed.name, f"{asked}.000000")
+    if requested:
+        FeedStates(app.documents).record_sync(feed.name, f"{requested}.000000")
 
     assert ([f"sync:{feed.name}"] if is_due else []) == [start.job for start in triggers.due_syncs(app)]
 

@@ -85,9 +85,9 @@ def test_works_are_found_in_a_partition_with_many_others(ledger):
     """Some pages are looked through, and what lies beyond them is read one by one."""
     others = many(1500, "r0")
     ledger.commit(FEED, others)
-    asked = [record.work for record in others[::10]]
+    requested = [record.work for record in others[::10]]
 
-    assert asked == list(ledger.known(FEED, [*asked, "never seen"]))
+    assert requested == list(ledger.known(FEED, [*requested, "never seen"]))
 
 
 def test_more_works_than_a_page_are_forgotten(ledger):
@@ -95,10 +95,10 @@ def test_more_works_than_a_page_are_forgotten(ledger):
     ledger.commit(FEED, many(1050))
     ledger.commit(FEED, [failed("late", exported_at=MARCH)], MARK)
 
-    told = ledger.forget(FEED, JANUARY)
+    reported = ledger.forget(FEED, JANUARY)
 
     statuses = {record.status for record in ledger.known(FEED, [record.work for record in many(1050)]).values()}
-    assert (1051, {"forgotten"}) == (len(told), statuses)
+    assert (1051, {"forgotten"}) == (len(reported), statuses)
     assert "failed" == ledger.known(FEED, ["late"])["late"].status
 
 

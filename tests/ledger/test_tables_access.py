@@ -26,7 +26,7 @@ from tests.suites.ledger_suite import FEED, done
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_busy_service_is_asked_again_for_a_bounded_time(url, wire, status):
-    """Once is made good; a service that stays busy is told of, with its host."""
+    """Once is made good; a service that stays busy is reported, with its host."""
     wire.answer(status, "ServerBusy", times=2)
     opened(wire.url(url)).commit(FEED, [done()], MARK)
     wire.answer(status, "ServerBusy", times=None)
@@ -130,8 +130,8 @@ def test_secrets_are_in_no_error(azurite, wire, caplog):
     for url in urls:
         with pytest.raises(IngestError) as caught:
             open_ledger(url, lock_timeout=HASTE).commit(FEED, [done()])
-        told = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + caplog.text
-        assert [] == [secret for secret in secrets if secret in told], url
+        reported = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + caplog.text
+        assert [] == [secret for secret in secrets if secret in reported], url
 
 
 def test_what_the_client_says_is_passed_on_without_secrets(url, monkeypatch):
@@ -144,8 +144,8 @@ def test_what_the_client_says_is_passed_on_without_secrets(url, monkeypatch):
     monkeypatch.setattr(ledger._access.client, "get_entity", fail)
     with pytest.raises(TransientError) as caught:
         ledger.watermark(FEED)
-    told = "".join(traceback.format_exception(caught.value))
-    assert (f"GET {url} failed" in told, secret in told) == (True, False)
+    reported = "".join(traceback.format_exception(caught.value))
+    assert (f"GET {url} failed" in reported, secret in reported) == (True, False)
 
 
 @pytest.mark.parametrize(

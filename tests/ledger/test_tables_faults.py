@@ -69,9 +69,9 @@ def test_forgetting_and_recording_at_once_lose_nothing(url, wire):
     opened(url).commit(FEED, [done()])
     wire.before("$batch", lambda: opened(url).commit(FEED, [done(run="r2")]))
 
-    told = opened(wire.url(url)).forget(FEED, JANUARY)
+    reported = opened(wire.url(url)).forget(FEED, JANUARY)
 
-    assert [replace(done(run="r2"), status="forgotten", times=2)] == told
+    assert [replace(done(run="r2"), status="forgotten", times=2)] == reported
 
 
 def test_commit_whose_answer_is_lost_is_known_after_another_run_took_the_same_works(url, wire):
@@ -147,6 +147,6 @@ def test_lost_answers_of_other_calls_are_made_good(url, wire, call):
 
     for number in range(4):
         wire.lose(number, after=True)
-        told = calls[call]()
-        assert expected.get(call, "10" if call == "watermark" else None) == told
+        reported = calls[call]()
+        assert expected.get(call, "10" if call == "watermark" else None) == reported
     assert "3" == opened(url).watermark(FEED).value or call != "rewind"

@@ -127,7 +127,7 @@ class Lab:
     def error(self, *args: Any, **options: Any) -> str:
         result = self.one(*args, **options)
         assert result.failed
-        return told(result.run.error)
+        return reported(result.run.error)
 
     def counts(self, *args: Any, **options: Any) -> dict[str, int]:
         """The outcomes of the only run, without those that did not happen."""
@@ -155,7 +155,7 @@ class Lab:
         return [value for (value,) in self.sql(f"SELECT {quoted} FROM coolr.{table} ORDER BY 1")]
 
 
-def told(message: str | None) -> str:
+def reported(message: str | None) -> str:
     """*message*, which must be one line: a problem and its fix."""
     assert message is not None
     assert 1 == len(message.splitlines())
@@ -205,4 +205,4 @@ def refused_alone(lab: Lab) -> str:
     assert ["other", "other_active"] == lab.tables()
     failed = by_table["thing"].run
     assert ("failed", failed.error) == lab.sql(f"SELECT status, error FROM ingest.run WHERE id = '{failed.id}'")[0]
-    return told(failed.error)
+    return reported(failed.error)

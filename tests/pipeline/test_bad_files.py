@@ -21,9 +21,9 @@ from tests.pipeline.bad_input import (
     numbers,
     plainly,
     refused_alone,
+    reported,
     thing,
     things,
-    told,
 )
 from tests.sources.encrypted import encrypted_parquet
 
@@ -138,7 +138,7 @@ def test_a_few_kilobytes_that_unpack_to_gigabytes_are_refused_from_the_footer(la
 
     assert path.stat().st_size < 100_000
     assert peak < 400
-    row.holds("file refused", told(error))
+    row.holds("file refused", reported(error))
 
 
 @case("bomb-repeated")
@@ -157,7 +157,7 @@ def test_a_long_text_repeated_out_of_a_dictionary_is_refused_while_it_is_read(la
 
     assert path.stat().st_size < 100_000
     assert peak < 400
-    row.holds("file refused", told(error))
+    row.holds("file refused", reported(error))
 
 
 # -- files that change while they are loaded
@@ -208,7 +208,7 @@ def test_a_file_overwritten_in_mid_read_is_not_merged(tmp_path, row):
 
 @case("removed-while")
 def test_a_file_removed_before_it_is_read_is_not_merged(lab, row):
-    """A file that went away is told like one that changed."""
+    """A file that went away is reported like one that changed."""
     path = lab.put([thing()])
 
     row.holds("conflict", lab.error(watch=Meddler(deed=path.unlink)))
@@ -243,4 +243,4 @@ def test_a_full_disk_fails_the_run_and_the_next_load_repairs(lab, row, first):
     said = full.stdout.splitlines()[-1]
 
     assert ({"inserted": 200_000} if first else {"inserted": 199_500, "updated": 500}) == lab.counts()
-    row.holds("run refused", told(said))
+    row.holds("run refused", reported(said))

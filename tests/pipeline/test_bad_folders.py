@@ -19,8 +19,8 @@ from tests.pipeline.bad_input import (
     Lab,
     case,
     plainly,
+    reported,
     thing,
-    told,
 )
 
 # -- folders
@@ -33,7 +33,7 @@ def test_a_folder_with_several_clients_is_refused_until_one_is_chosen(lab, row):
     lab.put([thing(2)], client="Beta")
     with pytest.raises(ConfigError) as refused:
         lab.load()
-    row.holds("load refused", told(str(refused.value)))
+    row.holds("load refused", reported(str(refused.value)))
 
     assert {"inserted": 1} == lab.counts(client="Beta")
     assert [2] == lab.column("ThingId")
@@ -60,7 +60,7 @@ def test_a_folder_that_does_not_say_what_it_is_is_refused(lab, row):
         lab.load()
 
     assert {"inserted": 1} == lab.counts(kind="delta")
-    row.holds("load refused", told(str(refused.value)))
+    row.holds("load refused", reported(str(refused.value)))
 
 
 @case("no-files")
@@ -70,7 +70,7 @@ def test_a_folder_without_parquet_is_refused(lab, row):
     with pytest.raises(ConfigError) as refused:
         lab.load()
 
-    row.holds("load refused", told(str(refused.value)))
+    row.holds("load refused", reported(str(refused.value)))
 
 
 DUMP = "outlet_dump_1"
@@ -124,7 +124,7 @@ def test_a_part_found_faulty_while_it_is_read_is_left_out_whole(tmp_path, row):
 
 @case("part-corrected")
 def test_a_faulty_part_that_was_sent_again_completes_the_dump(tmp_path, row):
-    """The dump is not recorded done, so loading it again takes the mended part, and absences count."""
+    """The dump is not recorded done, so loading it again takes the corrected part, and absences count."""
     lab = Lab(tmp_path, SETTLE="0")
     dump(lab, FIRST, {"a": outlets(1, 2), "b": outlets(3, 4)})
     lab.load(lab.exports / FIRST, kind="full")

@@ -113,9 +113,9 @@ def test_an_undeclared_table_without_the_usual_columns_shows_the_line_to_add(lab
     line = error.partition("there: ")[2].removesuffix(".")
     assert {"odd": {"keys": ["Code Id"], "deleted": False}} == tomllib.loads(line)
 
-    mended = Lab(lab.folder, LENIENT + line + "\n")
+    corrected = Lab(lab.folder, LENIENT + line + "\n")
 
-    assert {"inserted": 1} == mended.counts()
+    assert {"inserted": 1} == corrected.counts()
 
 
 @case("key-column-missing")
@@ -144,7 +144,7 @@ def test_a_delta_without_rows_is_a_run_that_changes_nothing(lab, row):
 
 
 @case("no-rows-full")
-def test_a_full_without_rows_over_a_full_table_is_braked(lab, row):
+def test_a_full_without_rows_over_a_full_table_is_refused(lab, row):
     """An empty full says that everything is gone: more than the share allows."""
     lab.put(numbers(20))
     lab.load()
@@ -157,7 +157,7 @@ def test_a_full_without_rows_over_a_full_table_is_braked(lab, row):
 
 
 @case("full-lacks-nearly-all")
-def test_a_full_that_lacks_nearly_everything_is_braked_until_it_is_allowed(lab, row):
+def test_a_full_that_lacks_nearly_everything_is_refused_until_it_is_allowed(lab, row):
     """The error names the option that lets it pass, and with it the full is merged."""
     lab.put(numbers(20))
     lab.load()

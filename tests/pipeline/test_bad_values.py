@@ -20,9 +20,9 @@ from tests.pipeline.bad_input import (
     Lab,
     case,
     refused_alone,
+    reported,
     thing,
     things,
-    told,
 )
 
 # -- cursors
@@ -202,7 +202,7 @@ def test_a_column_that_turns_from_number_to_text_is_refused(lab, row):
 
     assert [5] == lab.column("Value")
     assert str(lab.path("delta", SECOND)) in second.error
-    row.holds("run refused", told(second.error))
+    row.holds("run refused", reported(second.error))
 
 
 @case("int-widens")

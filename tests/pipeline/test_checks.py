@@ -55,7 +55,7 @@ def sluice(tmp_path, monkeypatch):
     shared_app.opened.cache_clear()
 
 
-def told(findings):
+def reported(findings):
     return {one.check: (one.status, one.message) for one in findings}
 
 
@@ -89,7 +89,7 @@ def test_findings_are_records_as_json(sluice, tmp_path):
 
 
 def test_broken_ledger_does_not_keep_the_warehouse_from_being_looked_at(sluice, tmp_path):
-    """Exit code 1, and both are told."""
+    """Exit code 1, and both are reported."""
     (tmp_path / "ledger.db").write_bytes(b"no database" * 100)
 
     result = sluice("doctor", "--json")
@@ -112,7 +112,7 @@ def test_broken_catalog_is_told_in_one_line(sluice, tmp_path):
 
 
 def test_server_that_is_away_is_told_without_its_password(sluice):
-    """All other checks are told as well."""
+    """All other checks are reported as well."""
     url = f"postgresql://app:hunter2@127.0.0.1:{free_port()}/sales"
 
     result = sluice("doctor", "--json", WAREHOUSE_URL=url)
@@ -135,7 +135,7 @@ def test_folder_with_exports_is_listed_and_read(app, tmp_path):
     for table in ("item", "order"):
         write_parquet(export_path(tmp_path / "exports", "full", "20260224000000", table), [{"a": 1}])
 
-    found = told(doctor_findings(app, str(tmp_path / "exports")))
+    found = reported(doctor_findings(app, str(tmp_path / "exports")))
 
     first = tmp_path / "exports/Full/Acme/20260224000000/item.parquet"
     assert ("ok", f"2 files, the first is {first}") == found["storage: list"]
@@ -194,7 +194,7 @@ def test_end_of_a_link_is_told_in_words(app, signed, hours, status, words):
 
     (link,) = of(findings, "storage: SAS")
     assert (status, True) == (link.status, link.message.endswith(words))
-    assert "ok" == told(findings)["storage: read"][0]
+    assert "ok" == reported(findings)["storage: read"][0]
     assert "sig=" not in f"{findings}"
 
 
@@ -271,12 +271,12 @@ def test_healthy_database_without_a_container(examined, plain):
         "warehouse: log rate": ("ok", "the tier allows 4.7 MB/s"),
         "warehouse: staging": ("skipped", "STAGING_URL is not set: rows are loaded with bulk copy or in arrays"),
         "warehouse: canary (array)": ("ok", ODD),
-    } == told(examined(plain))
+    } == reported(examined(plain))
 
 
 def test_healthy_database_with_a_container(examined, bay):
     """The canary goes the way of a real load, and so do a bad row and a rollback."""
-    found = told(examined(bay.engine()))
+    found = reported(examined(bay.engine()))
 
     assert {"ok"} == {status for status, _ in found.values()}
     assert ("ok", ODD) == found["warehouse: canary (bulk)"]
@@ -297,14 +297,14 @@ def test_rights_that_are_lacking_are_named(examined, bay, server):
         rights.message,
     )
     assert "sluice sql setup" in rights.fix
-    assert "ok" == told(found)["warehouse: canary (bulk)"][0]
+    assert "ok" == reported(found)["warehouse: canary (bulk)"][0]
 
 
 def test_right_to_bulk_loads_is_not_missed_without_a_container(examined, plain, server):
     """Nobody needs it then."""
     server.permissions = {"ADMINISTER DATABASE BULK OPERATIONS": False}
 
-    assert "ok" == told(examined(plain))["warehouse: rights"][0]
+    assert "ok" == reported(examined(plain))["warehouse: rights"][0]
 
 
 @pytest.mark.parametrize(
@@ -467,7 +467,7 @@ def test_bulk_copy_that_cannot_be_used_is_a_warning(examined, server, monkeypatc
     monkeypatch.setattr(BulkCopy, "open", refuse)
     settings = shared_app.Settings.from_env({"WAREHOUSE_URL": URL})
 
-    found = told(examined(stand_in_engine(settings, server)))
+    found = reported(examined(stand_in_engine(settings, server)))
 
     assert ("warning", "bulk copy: no libltdl; rows are loaded in arrays, which is slow") == found[
         "warehouse: bulk copy"
@@ -481,7 +481,7 @@ def test_bulk_copy_that_works_carries_the_canary(examined, server, monkeypatch):
     engine = stand_in_engine(settings, server)
     monkeypatch.setattr(azure_engine, "BulkCopy", type("Working", (Copied,), {"sent": [], "engine": engine}))
 
-    found = told(examined(engine))
+    found = reported(examined(engine))
 
     assert ("ok", ODD) == found["warehouse: canary (copy)"]
     assert "warehouse: bulk copy" not in found
@@ -566,7 +566,7 @@ def test_setup_is_run_if_asked_to(sluice, server, monkeypatch, how):
 
 
 def test_setup_stops_at_what_it_may_not_do(sluice, server, monkeypatch):
-    """What was done until then is told, and the error in one line."""
+    """What was done until then is reported, and the error in one line."""
     monkeypatch.setattr(odbc, "load_pyodbc", lambda: server)
     server.fail_next("CREATE USER", 15247)
 

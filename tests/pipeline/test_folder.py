@@ -136,20 +136,20 @@ def test_dry_run_says_so_and_leaves_the_rejects_of_a_real_one(app, tmp_path):
 
 
 def test_rejects_of_a_refused_load_can_be_mended(app, tmp_path):
-    """Above the share is when people mend."""
+    """Above the share is when people correct."""
     _load(app, _export(tmp_path, "Full", "20260201", [1, None]))
-    mended = tmp_path / "mended.csv"
-    with mended.open("wb") as out:
+    corrected = tmp_path / "corrected.csv"
+    with corrected.open("wb") as out:
         write_rejects(app.warehouse, FEED, None, out)
-    mended.write_text(mended.read_text().replace('no key",,', 'no key","9",'))
+    corrected.write_text(corrected.read_text().replace('no key",,', 'no key","9",'))
 
-    (result,) = replay(app.runner, FEED, mended)
+    (result,) = replay(app.runner, FEED, corrected)
 
     assert ("done", 1) == (result.run.status, result.run.inserted)
 
 
 def test_row_with_two_bad_values_is_one_line_to_mend(app, tmp_path):
-    """On two lines, each would undo the mend of the other."""
+    """On two lines, each would undo the correction of the other."""
     odd = float("nan")
     _load(app, _export(tmp_path, "Delta", "20260201", [1], A=[odd], B=[odd]))
     out = io.BytesIO()

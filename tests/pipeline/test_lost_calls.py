@@ -48,7 +48,7 @@ def row(key: int | None, cursor: dt.datetime | None, a: object = 1, *, deleted: 
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """A warehouse and a ledger, and what one call to a port of theirs goes through."""
 
     folder: Path
@@ -63,7 +63,7 @@ class Place:
 class Host:
     """Calls the verbs as Durable does: each until it works, and with records that went through JSON."""
 
-    def __init__(self, place: Place, calls: Calls) -> None:
+    def __init__(self, place: Position, calls: Calls) -> None:
         self.calls = calls
         self.real = place.warehouse()
         self.warehouse: Any = Watched(self.real, calls)
@@ -79,8 +79,8 @@ class Host:
         """Take the only table of the export in a folder."""
         store: Any = Watched(open_store(str(export)), self.calls)
         source: Any = Watched(ExportsSource(store, slice_rows=2, batch_rows=1), self.calls)
-        (offer,), _ = tried(lambda: find_exports(store, FindOptions(), now.replace(tzinfo=dt.UTC)))
-        self.take(tried(lambda: export_unit(offer, store)), source, now)
+        (offered,), _ = tried(lambda: find_exports(store, FindOptions(), now.replace(tzinfo=dt.UTC)))
+        self.take(tried(lambda: export_unit(offered, store)), source, now)
 
     def pull(self, source: MemoryPullSource, now: dt.datetime) -> None:
         watched: Any = Watched(source, self.calls)
@@ -126,7 +126,7 @@ def passed_on(record: T) -> T:
     return from_json(type(record), json.loads(json.dumps(asdict(record))))
 
 
-def everything(place: Place, warehouse: DuckDBWarehouse) -> dict[str, Any]:
+def everything(place: Position, warehouse: DuckDBWarehouse) -> dict[str, Any]:
     """All that must not depend on a lost call."""
     with warehouse._session() as session:
         listed = "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = '_sluice'"
@@ -227,16 +227,16 @@ def test_losing_any_one_call_changes_nothing_and_each_read_is_a_call(case, after
 
 
 def check_lost_calls(
-    told: Case, folder: Path, chosen: Callable[[Sequence[str]], Iterable[int]], *, after: bool
+    reported: Case, folder: Path, chosen: Callable[[Sequence[str]], Iterable[int]], *, after: bool
 ) -> None:
-    start = prepared(told, folder / "start")
+    start = prepared(reported, folder / "start")
     calm = Calls()
-    expected = attacked(told, start, folder / "calm", calm)
+    expected = attacked(reported, start, folder / "calm", calm)
     ports = {name.removeprefix("next of ").partition(".")[0] for name in calm.names}
 
     for number in chosen(calm.names):
         calls = Calls(number + 1, after=after)
-        found = attacked(told, start, folder / f"lost{number}", calls)
+        found = attacked(reported, start, folder / f"lost{number}", calls)
 
         assert calls.lost is not None
         assert expected == found, calls.lost
@@ -247,18 +247,18 @@ def _changes_of(names: Sequence[str]) -> list[int]:
     return [n for n, name in enumerate(names) if n == 0 or names[n - 1] != name]
 
 
-def prepared(told: Case, folder: Path) -> Place:
+def prepared(reported: Case, folder: Path) -> Position:
     folder.mkdir()
-    place = Place(folder)
-    told.before(Host(place, Calls()))
+    place = Position(folder)
+    reported.before(Host(place, Calls()))
     return place
 
 
-def attacked(told: Case, start: Place, folder: Path, calls: Calls) -> dict[str, Any]:
-    place = Place(Path(shutil.copytree(start.folder, folder)))
+def attacked(reported: Case, start: Position, folder: Path, calls: Calls) -> dict[str, Any]:
+    place = Position(Path(shutil.copytree(start.folder, folder)))
     host = Host(place, calls)
     with host.real._session():  # held open: opening the file anew for each verb is most of the time
-        told.load(host)
+        reported.load(host)
         held = everything(place, host.real)
     return {**held, "files": sorted(path.name for path in folder.iterdir())}
 
@@ -268,25 +268,25 @@ def attacked(told: Case, start: Place, folder: Path, calls: Calls) -> dict[str, 
 
 def test_an_overtaken_pull_run_gives_up(tmp_path):
     """Two runs start from one watermark; the one that comes second merges nothing and says so."""
-    host, clock = Host(Place(tmp_path), Calls()), at(60)
+    host, clock = Host(Position(tmp_path), Calls()), at(60)
     source = MemoryPullSource(SCHEMA, [row(1, at(1))], "ModifiedOn", "timestamp")
     feed = host.system.feed("item", SCHEMA.names)
     slow = verbs.window(feed, source, host.ledger, now=NOW)
     source.rows.append(row(2, at(2)))
     host.pull(source, clock)
-    before = everything(Place(tmp_path), host.real)
+    before = everything(Position(tmp_path), host.real)
 
     with pytest.raises(ConflictError, match="advanced by another run"):
         host.take(slow, source, clock)
 
-    assert before == everything(Place(tmp_path), host.real)
+    assert before == everything(Position(tmp_path), host.real)
 
 
 def test_a_pull_run_that_is_overtaken_while_it_merges_leaves_the_watermark_alone(tmp_path):
     """The other one commits between the merge and the commit of the first."""
-    host, clock = Host(Place(tmp_path), Calls()), at(60)
+    host, clock = Host(Position(tmp_path), Calls()), at(60)
     source = MemoryPullSource(SCHEMA, [row(1, at(1))], "ModifiedOn", "timestamp")
-    host.ledger = Overtaking(Place(tmp_path).ledger(), Watermark(to_text(at(9)), "timestamp"))
+    host.ledger = Overtaking(Position(tmp_path).ledger(), Watermark(to_text(at(9)), "timestamp"))
 
     with pytest.raises(ConflictError, match="advanced by another run"):
         host.pull(source, clock)
@@ -311,7 +311,7 @@ class Overtaking:
 
 def test_the_watermark_of_a_pull_feed_is_at_most_the_ceiling(tmp_path):
     """A row that changes while it is read shows a cursor beyond the window; the next window reads it again."""
-    host = Host(Place(tmp_path), Calls())
+    host = Host(Position(tmp_path), Calls())
     source = MemoryPullSource(SCHEMA, [row(1, at(1)), row(2, at(5))], "ModifiedOn", "timestamp")
     feed = host.system.feed("item", SCHEMA.names)
     work = verbs.window(feed, source, host.ledger, now=NOW)
@@ -323,7 +323,7 @@ def test_the_watermark_of_a_pull_feed_is_at_most_the_ceiling(tmp_path):
 
 def test_a_window_begins_below_the_watermark_by_the_overlap(tmp_path):
     """What was committed late, with a cursor below the watermark, is found within the overlap."""
-    host = Host(Place(tmp_path), Calls())
+    host = Host(Position(tmp_path), Calls())
     source = MemoryPullSource(SCHEMA, [row(1, at(10))], "ModifiedOn", "timestamp")
     host.pull(source, at(60))
     feed = replace(host.system.feed("item", SCHEMA.names), overlap_seconds=120)
@@ -336,7 +336,7 @@ def test_a_window_begins_below_the_watermark_by_the_overlap(tmp_path):
 
 def test_an_empty_source_gives_no_window(tmp_path):
     """There is nothing to read, and no ceiling to read up to."""
-    host = Host(Place(tmp_path), Calls())
+    host = Host(Position(tmp_path), Calls())
     source = MemoryPullSource(SCHEMA, [], "ModifiedOn", "timestamp")
 
     assert None is verbs.window(host.system.feed("item", SCHEMA.names), source, host.ledger, now=NOW)
@@ -345,7 +345,7 @@ def test_an_empty_source_gives_no_window(tmp_path):
 def test_a_number_as_cursor_is_compared_as_a_number(tmp_path):
     """10 is above 9, though not as text."""
     schema = pa.schema([("ItemId", pa.int64()), ("ModifiedOn", pa.int64()), ("IsDeleted", pa.bool_())])
-    host = Host(Place(tmp_path), Calls())
+    host = Host(Position(tmp_path), Calls())
     source = MemoryPullSource(schema, [{"ItemId": 1, "ModifiedOn": 9, "IsDeleted": False}], "ModifiedOn", "bigint")
     host.pull(source, at(60))
     source.rows.append({"ItemId": 2, "ModifiedOn": 10, "IsDeleted": False})
@@ -360,7 +360,7 @@ def test_a_number_as_cursor_is_compared_as_a_number(tmp_path):
 
 def test_a_row_with_the_cursor_of_the_watermark_is_taken_even_if_the_window_is_the_same(tmp_path):
     """Two rows share the highest cursor, and the second is committed after the first was read."""
-    host = Host(Place(tmp_path), Calls())
+    host = Host(Position(tmp_path), Calls())
     source = MemoryPullSource(SCHEMA, [row(1, at(1))], "ModifiedOn", "timestamp")
     host.pull(source, at(60))
     host.pull(source, at(61))

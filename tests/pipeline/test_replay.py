@@ -1,4 +1,4 @@
-"""What was rejected goes out as CSV, is mended by a person, and comes in again as if it had been right at once."""
+"""What was rejected goes out as CSV, is corrected by a person, and comes in again as if it had been right at once."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _reject(app, tmp_path, stamp="20260224000000", **columns):
     return result.run
 
 
-def _csv(app, tmp_path, *mends):
+def _csv(app, tmp_path, *corrections):
     out = io.BytesIO()
     write_rejects(app.warehouse, FEED, None, out)
     text = out.getvalue().decode()
-    for old, new in mends:
+    for old, new in corrections:
         assert old in text
         text = text.replace(old, new)
-    path = tmp_path / "mended.csv"
+    path = tmp_path / "corrected.csv"
     path.write_text(text, newline="")
     return path
 
@@ -101,7 +101,7 @@ def test_mended_row_does_not_overwrite_what_came_later(app, tmp_path):
 
 
 def test_replaying_twice_does_nothing_more(app, tmp_path):
-    """The same mended file is the same work."""
+    """The same corrected file is the same work."""
     _reject(app, tmp_path)
     file = _csv(app, tmp_path, ('no key",,', 'no key","99",'))
     list(replay(app.runner, FEED, file))

@@ -25,7 +25,7 @@ def app(tmp_path):
 
 
 class Broken:
-    """A source that fails as it is told to."""
+    """A source that fails as it is given."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error

@@ -167,9 +167,9 @@ def _captured() -> dict[str, Any]:
     return {"capture_output": True, "text": True, "timeout": INSTALL_SECONDS}
 
 
-def _reason(told: str) -> str:
+def _reason(reported: str) -> str:
     """What npm says first, a code, and last; where it keeps its log is no reason."""
-    lines = [line for line in told.splitlines() if line.strip(" .") and "complete log of this run" not in line]
+    lines = [line for line in reported.splitlines() if line.strip(" .") and "complete log of this run" not in line]
     return "; ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or "npm does not say why"
 
 

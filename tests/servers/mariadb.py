@@ -36,8 +36,8 @@ class Programs(NamedTuple):
 
     def command(self, *options: str) -> list[str]:
         """The server over the files that came with it, whatever is configured on this machine."""
-        told = (f"--lc-messages-dir={self.share}", f"--character-sets-dir={self.share / 'charsets'}")
-        return [str(self.server), "--no-defaults", *told, *options]
+        reported = (f"--lc-messages-dir={self.share}", f"--character-sets-dir={self.share / 'charsets'}")
+        return [str(self.server), "--no-defaults", *reported, *options]
 
     def env(self) -> Mapping[str, str] | None:
         if not self.libraries:
@@ -124,8 +124,8 @@ class MariaDB:
         )  # fmt: skip
 
     def _command(self) -> Iterator[str]:
-        told = ("bind-address=127.0.0.1", f"port={self.port}", "skip-name-resolve", *self._settings)
-        yield from self._programs.command(*self._places(), *(f"--{one}" for one in told))
+        reported = ("bind-address=127.0.0.1", f"port={self.port}", "skip-name-resolve", *self._settings)
+        yield from self._programs.command(*self._places(), *(f"--{one}" for one in reported))
 
     def _places(self) -> Iterator[str]:
         for name, file in (("datadir", "data"), ("socket", "socket"), ("pid-file", "pid"), ("tmpdir", ".")):
@@ -193,7 +193,7 @@ def _version(programs: Programs) -> tuple[int, ...]:
 
 
 def _unpacked() -> Programs | None:
-    """Debian's packages, unpacked into the cache: the server is told where its files are."""
+    """Debian's packages, unpacked into the cache: the server gets the path of its files."""
     names = sorted(debian.found(r"^mariadb-server-core(-[0-9.]+)?$"))
     partial = CACHE / "packages.partial"
     if not names or not debian.unpacked([names[0], *debian.libraries(names[0])], partial):

@@ -43,8 +43,8 @@ def started(
         raise
     if process.poll() is None:
         return process
-    told = output.read_text(errors="replace").strip()
-    raise RuntimeError(f"{name} does not start: {told or 'it says nothing'}")
+    reported = output.read_text(errors="replace").strip()
+    raise RuntimeError(f"{name} does not start: {reported or 'it says nothing'}")
 
 
 def stop(process: Process) -> None:

@@ -33,8 +33,8 @@ class Request:
     @property
     def range(self) -> tuple[int, int] | None:
         """First and last byte that it asks for."""
-        asked = self.headers.get("x-ms-range") or self.headers.get("range")
-        found = re.fullmatch(r"bytes=(\d+)-(\d+)", asked or "")
+        requested = self.headers.get("x-ms-range") or self.headers.get("range")
+        found = re.fullmatch(r"bytes=(\d+)-(\d+)", requested or "")
         return (int(found[1]), int(found[2])) if found else None
 
 

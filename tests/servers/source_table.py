@@ -77,10 +77,12 @@ class SourceTable:
             for one in statements:
                 connection.execute(sa.text(one) if isinstance(one, str) else one)
 
-    def source(self, table: str = "item", keys: Sequence[str] = ("Id",), cursor: str | None = "At", **told: Any) -> Any:
+    def source(
+        self, table: str = "item", keys: Sequence[str] = ("Id",), cursor: str | None = "At", **reported: Any
+    ) -> Any:
         """The source of a feed; *told* are options of the feed and settings."""
-        settings = {name: told.pop(name) for name in ("slice_rows", "batch_rows", "sync_rows") if name in told}
-        feed = Feed(system="shop", table=table, source="sql", keys=tuple(keys), cursor=cursor, **told)
+        settings = {name: reported.pop(name) for name in ("slice_rows", "batch_rows", "sync_rows") if name in reported}
+        feed = Feed(system="shop", table=table, source="sql", keys=tuple(keys), cursor=cursor, **reported)
         return open_source(feed, with_database(self.url, **settings))
 
 

@@ -164,9 +164,9 @@ def test_no_more_is_moved_than_a_load_needs(azurite, container, sas, exported, w
     container.upload_blob("Full/Acme/20260224/location.parquet", exported)
     with Proxy.to(azurite.blob_url) as proxy:
         store = open_store(f"{proxy.through(container.url)}?{sas()}")
-        (offer,), _ = find_exports(store, FindOptions(), REAL_NOW)
+        (offered,), _ = find_exports(store, FindOptions(), REAL_NOW)
         source = ExportsSource(store, slice_rows=60_000, batch_rows=65_536)
-        work = export_unit(offer, store)
+        work = export_unit(offered, store)
         listed = proxy.bodies
 
         slices = source.describe(work).slices
@@ -188,9 +188,9 @@ def test_no_more_is_moved_for_many_row_groups_in_one_slice(azurite, container, s
     container.upload_blob("Full/Acme/20260224/location.parquet", data)
     with Proxy.to(azurite.blob_url) as proxy:
         store = open_store(f"{proxy.through(container.url)}?{sas()}")
-        (offer,), _ = find_exports(store, FindOptions(), REAL_NOW)
+        (offered,), _ = find_exports(store, FindOptions(), REAL_NOW)
         source = ExportsSource(store, slice_rows=10**9, batch_rows=65_536)
-        (part,) = source.describe(export_unit(offer, store)).slices
+        (part,) = source.describe(export_unit(offered, store)).slices
         rows = sum(batch.num_rows for batch in source.read(part))
 
     assert 90_000 == rows

@@ -79,8 +79,8 @@ class Hears(Progress):
     """Keeps the warnings."""
 
     def __init__(self):
-        self.told = []
-        super().__init__(self.told.append)
+        self.reported = []
+        super().__init__(self.reported.append)
 
 
 @pytest.fixture
@@ -116,12 +116,12 @@ def test_load_that_may_outlast_its_link_is_warned_of_before_it_starts(export, tm
     (first,) = results
     (second,) = load_exports(app, url, LoadOptions(), watch)
 
-    assert 1 == len(hears.told)
-    assert f"expires at {END:%Y-%m-%d %H:%M:%S} UTC" in hears.told[0]
-    assert "sig" not in hears.told[0].replace("signed", "")
+    assert 1 == len(hears.reported)
+    assert f"expires at {END:%Y-%m-%d %H:%M:%S} UTC" in hears.reported[0]
+    assert "sig" not in hears.reported[0].replace("signed", "")
     assert 60_000 == first.run.inserted
     assert second.skipped
-    assert [] == watch.told
+    assert [] == watch.reported
 
 
 def test_load_with_time_enough_is_not_warned_of(export, tmp_path):
@@ -131,4 +131,4 @@ def test_load_with_time_enough_is_not_warned_of(export, tmp_path):
 
     list(load_exports(app, url, LoadOptions(), hears))
 
-    assert [] == hears.told
+    assert [] == hears.reported

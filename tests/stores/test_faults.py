@@ -185,9 +185,9 @@ def test_only_the_range_that_broke_is_moved_again(signed, proxy, data, monkeypat
         read = b"".join(iter(lambda: opened.read(100_000), b""))
 
     assert data == read
-    asked = proxy.ranges()
-    assert [broken.met[0].range] == [one for one in set(asked) if asked.count(one) > 1]
-    assert len(data) == sum(last + 1 - first for first, last in set(asked))
+    requested = proxy.ranges()
+    assert [broken.met[0].range] == [one for one in set(requested) if requested.count(one) > 1]
+    assert len(data) == sum(last + 1 - first for first, last in set(requested))
 
 
 def test_load_through_faults_ends_right(signed, proxy, tmp_path):
@@ -250,7 +250,7 @@ def test_file_that_changes_while_it_is_loaded_is_new_work(azurite, container, si
 
 
 def test_resolver_that_fails_for_a_moment_may_pass(monkeypatch):
-    """Only a name that does not exist is the operator's to mend."""
+    """Only a name that does not exist is the operator's to correct."""
     import socket
 
     def resolve(*_given, **_options):

@@ -231,7 +231,7 @@ def test_links_that_cannot_be_read_are_told(server, habit, said):
 
 
 def test_link_that_leads_in_circles_is_told(server):
-    """It is somebody else's to mend."""
+    """It is somebody else's to correct."""
     server.location = f"{server.url}/a?canary"
 
     assert "redirects too many times" in _refused(f"{server.url}/a?sig=canary")

@@ -183,7 +183,7 @@ def test_file_behind_each_link_is_listed_in_their_order(container, signed, serve
 
 
 def test_files_are_read_by_a_store_that_has_not_listed_them(signed, container):
-    """Another process plans than the one that reads: what it is told of a file is enough."""
+    """Another process plans than the one that reads: what it knows of a file is enough."""
     data = locations(50)
     container.upload_blob("location.parquet", data)
     container.upload_blob("asset.parquet", b"1")
@@ -325,13 +325,13 @@ def test_host_inside_is_refused_for_reading_too():
     """The process that reads is not the one that has looked; a blob's host is looked at as any other."""
     (name,) = store(f"https://acme.dfs.core.windows.net/c/a.parquet?{SAS}")._links
     file = links.File(name, 1, 0.0, "1")
-    asked = []
+    requested = []
     made = store(
-        f"https://acme.dfs.core.windows.net/c/a.parquet?{SAS}", resolve=lambda h: asked.append(h) or ["10.0.0.1"]
+        f"https://acme.dfs.core.windows.net/c/a.parquet?{SAS}", resolve=lambda h: requested.append(h) or ["10.0.0.1"]
     )
 
     assert "is not public (10.0.0.1)" in refused(lambda: made.open(file))
-    assert ["acme.blob.core.windows.net"] == asked
+    assert ["acme.blob.core.windows.net"] == requested
 
 
 @pytest.mark.usefixtures("no_connection")
@@ -350,13 +350,13 @@ def test_public_addresses_are_public(address):
 
 def test_address_is_resolved_once():
     """For all links to a host."""
-    asked = []
-    made = store("https://files.test/a", "https://files.test/b", resolve=lambda h: asked.append(h) or [PUBLIC])
+    requested = []
+    made = store("https://files.test/a", "https://files.test/b", resolve=lambda h: requested.append(h) or [PUBLIC])
 
     for _ in range(2):
         made._refuse_inside("files.test")
 
-    assert ["files.test"] == asked
+    assert ["files.test"] == requested
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
@@ -378,30 +378,30 @@ def test_resolver_is_the_machines_own_unless_another_is_given():
 
 def test_unknown_host_is_told_at_once():
     """A name that does not exist will not exist in a minute."""
-    asked = []
+    requested = []
 
     def resolve(host):
-        asked.append(host)
+        requested.append(host)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     made = store("https://nowhere.test/a.parquet?sig=canary", resolve=resolve)
 
     assert "there is no host nowhere.test" in refused(lambda: list(made.list()))
-    assert 1 == len(asked)
+    assert 1 == len(requested)
 
 
 def test_resolver_that_is_away_may_pass():
     """It is asked again before the load is given up."""
-    asked = []
+    requested = []
 
     def resolve(host):
-        asked.append(host)
+        requested.append(host)
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     made = store("https://files.test/a.parquet?sig=canary", resolve=resolve)
 
     refused(lambda: list(made.list()), TransientError)
-    assert 3 == len(asked)
+    assert 3 == len(requested)
 
 
 def test_host_that_no_name_can_be_is_told():

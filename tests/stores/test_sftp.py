@@ -182,9 +182,9 @@ class TestSftpStore(StoreSuite):
         """The operator's word says what they are."""
         put("coolr/prod/acme-464/20260224000000/location.parquet", b"PAR1")
 
-        (offer,), _ = find_exports(open_store(url, settings), FindOptions(kind="full"), START)
+        (offered,), _ = find_exports(open_store(url, settings), FindOptions(kind="full"), START)
 
-        assert ("location", "full", "2026-02-24T00:00:00.000000") == (offer.table, offer.kind, offer.exported_at)
+        assert ("location", "full", "2026-02-24T00:00:00.000000") == (offered.table, offered.kind, offered.exported_at)
 
 
 @pytest.mark.parametrize("kind", KINDS)

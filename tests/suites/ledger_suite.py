@@ -220,20 +220,20 @@ class LedgerSuite:
         times = {"w1": JANUARY, "w2": FEBRUARY, "w3": MARCH, "w4": None}
         ledger.commit(FEED, [done(work, exported_at=time) for work, time in times.items()])
 
-        told = ledger.forget(FEED, FEBRUARY)
+        reported = ledger.forget(FEED, FEBRUARY)
 
         statuses = {work: record.status for work, record in ledger.known(FEED, list(times)).items()}
-        assert {"w2", "w3", "w4"} == {record.work for record in told}
+        assert {"w2", "w3", "w4"} == {record.work for record in reported}
         assert {"w1": "done", "w2": "forgotten", "w3": "forgotten", "w4": "forgotten"} == statuses
 
     def test_forget_returns_what_is_recorded(self, ledger):
         """Name, run and export time are there for the operator to see; the count is kept."""
         ledger.commit(FEED, [done()])
 
-        told = ledger.forget(FEED, JANUARY)
+        reported = ledger.forget(FEED, JANUARY)
 
-        assert [replace(done(), status="forgotten", times=1)] == list(told)
-        assert {"w1": told[0]} == ledger.known(FEED, ["w1"])
+        assert [replace(done(), status="forgotten", times=1)] == list(reported)
+        assert {"w1": reported[0]} == ledger.known(FEED, ["w1"])
 
     def test_forget_can_be_repeated(self, ledger):
         """The answer was lost; the second time it is the same."""
@@ -250,7 +250,7 @@ class LedgerSuite:
         assert before == ledger.watermark(FEED)
 
     def test_late_repetition_of_a_commit_does_not_undo_forget(self, ledger):
-        """The run that did the work is told to be done once more: it was, and is to be taken again."""
+        """The run that did the work is recorded as done once more: it was, and is to be taken again."""
         ledger.commit(FEED, [done()], Watermark("10", "bigint"))
         ledger.forget(FEED, JANUARY)
         ledger.commit(FEED, [done()], Watermark("10", "bigint"))
@@ -348,7 +348,7 @@ class LedgerSuite:
 
         assert {name: replace(record, times=1)} == ledger.known(name, [name])
         assert (name, "text") == (ledger.watermark(name).value, ledger.watermark(name).type)
-        assert [name] == [told.work for told in ledger.forget(name, JANUARY)]
+        assert [name] == [reported.work for reported in ledger.forget(name, JANUARY)]
         assert {} == ledger.known(name, [name[:-1]])
 
     @settings(
@@ -377,7 +377,7 @@ class LedgerSuite:
         assert ledger.known(FEED, ["w1"]) == second.known(FEED, ["w1"])
 
     def test_of_two_commits_with_one_etag_exactly_one_wins(self, ledger, second):
-        """Both saw the same watermark; the one that comes second is told, and leaves nothing."""
+        """Both saw the same watermark; the one that comes second gets an error, and leaves nothing."""
         seen = ledger.watermark(FEED)
         start = threading.Barrier(2)
 

@@ -92,18 +92,18 @@ class WarehouseCase:
     ) -> Path:  # fmt: skip
         """Write an export of that day; *types* are those of more columns than every export has."""
         name = f"{table.capitalize()}Id"
-        told = {
+        reported = {
             name: key or pa.int64(), "Name": pa.string(), "ModifiedOn": pa.timestamp("us"), "IsDeleted": pa.bool_(),
             **(types or {}),
         }  # fmt: skip
-        schema = pa.schema([(column, kind) for column, kind in told.items() if column not in without])
+        schema = pa.schema([(column, kind) for column, kind in reported.items() if column not in without])
         named = [{(name if column == "Id" else column): value for column, value in row.items()} for row in rows]
         stamp = f"{day(number):%Y%m%d%H%M%S}"
         return write_parquet(export_path(self.folder, kind, stamp, table, client), named, groups, schema)
 
     def load(self, file: Path, **options: Any) -> Result:
-        told = {"system": "shop", "kind": file.parts[-4].lower(), "tables": (file.stem,), **options}
-        (result,) = load_exports(self.app, str(file.parent), LoadOptions(**told))
+        reported = {"system": "shop", "kind": file.parts[-4].lower(), "tables": (file.stem,), **options}
+        (result,) = load_exports(self.app, str(file.parent), LoadOptions(**reported))
         return result
 
     def loaded(self, kind: str, number: float, *rows: Mapping[str, Any], options: Any = None, **how: Any) -> Run:
@@ -271,7 +271,7 @@ class WarehouseSuite:
             ("full", (*range(40), *range(30), *range(20))),
             ("delta", ()),
         ],
-        ids=["full", "delta", "full with twins", "delta without rows"],
+        ids=["full", "delta", "full with duplicates", "delta without rows"],
     )
     def test_first_load_makes_the_table_that_a_merge_makes(self, case, kind, keys):
         """Into no table or into an empty one: same columns, same rows, same view, same outcomes."""
@@ -476,10 +476,10 @@ class WarehouseSuite:
         assert "long" == stored["x" * most]
         assert (self.longest_key is None) == ("y" * most + "y" in stored)
         assert [0 if self.longest_key is None else 1] * 2 == [run.rejected for run in runs]
-        told = [
+        reported = [
             (reject["code"], json.loads(reject["raw"])["Name"]) for reject in case.app.warehouse.rejects("shop.item")
         ]
-        assert ([] if self.longest_key is None else [("key_too_long", "longer")] * 2) == told
+        assert ([] if self.longest_key is None else [("key_too_long", "longer")] * 2) == reported
 
     def test_key_column_widens(self, case):
         """Rows keep their identity, and those that are gone are found."""
@@ -513,11 +513,11 @@ class WarehouseSuite:
         merged = case.rows("Value")
         again = case.loaded("full", 8, *turned, *more, types=types)
 
-        def told(found: Sequence[Any]) -> list[Any]:
+        def reported(found: Sequence[Any]) -> list[Any]:
             return [exactly(value, kind) for value in found]
 
-        assert told(values) == told([value for (value,) in adopted])
-        assert told([*reversed(values), *values]) == told([value for (value,) in merged])
+        assert reported(values) == reported([value for (value,) in adopted])
+        assert reported([*reversed(values), *values]) == reported([value for (value,) in merged])
         assert {"unchanged": len(values), "read": len(values)} == some(same)
         assert {"unchanged": 2 * len(values), "read": 2 * len(values)} == some(again)
 
@@ -805,10 +805,10 @@ class WarehouseSuite:
         app = case.app
         store = open_store(str(case.write("full", 6, MIXED).parent))
         source = ExportsSource(store, slice_rows=10, batch_rows=10)
-        (offer,), _ = find_exports(store, FindOptions(kind="full"), START)
-        asked = export_unit(offer, store)
-        run = verbs.run_for("shop.item", asked, app.ledger, "2026-02-24T12:00:00.000000")
-        plan = verbs.plan(run, asked, source, app.systems["shop"])
+        (offered,), _ = find_exports(store, FindOptions(kind="full"), START)
+        requested = export_unit(offered, store)
+        run = verbs.run_for("shop.item", requested, app.ledger, "2026-02-24T12:00:00.000000")
+        plan = verbs.plan(run, requested, source, app.systems["shop"])
         staged = [verbs.stage(plan, part, source, app.warehouse, cursor_ahead=86_400) for part in plan.slices]
 
         def publish(finished: str) -> Any:
@@ -907,19 +907,19 @@ class WarehouseSuite:
 
     def test_mended_rejects_are_loaded_as_if_they_had_been_right(self, case, tmp_path):
         """With the export time they first came with, so that what came later stays."""
-        run = case.loaded("delta", 5, *(row(n) for n in range(20)), row(None, "mended", 3))
+        run = case.loaded("delta", 5, *(row(n) for n in range(20)), row(None, "corrected", 3))
         case.loaded("delta", 6, row(99, "later", 4))
         out = io.BytesIO()
         write_rejects(case.app.warehouse, "shop.item", None, out)
-        mended = tmp_path / "mended.csv"
+        corrected = tmp_path / "corrected.csv"
         for key, outcome in (("99", "stale"), ("98", "inserted")):
-            mended.write_text(out.getvalue().decode().replace('no key",,', f'no key","{key}",'), newline="")
+            corrected.write_text(out.getvalue().decode().replace('no key",,', f'no key","{key}",'), newline="")
 
-            (result,) = replay(case.app.runner, "shop.item", mended)
+            (result,) = replay(case.app.runner, "shop.item", corrected)
 
             assert {outcome: 1, "read": 1} == some(result.run)
             assert run.exported_at == result.run.exported_at
-        assert [("mended",), ("later",)] == case.rows("Name")[-2:]
+        assert [("corrected",), ("later",)] == case.rows("Name")[-2:]
 
     def test_profile_tells_what_is_stored(self, filled):
         """Columns in their order, counts, and the span of cursors."""

@@ -56,20 +56,20 @@ def link(host: str, name: str) -> str:
 
 def hostile(now: dt.datetime, secret: str, host: str) -> list[Hostile]:
     """All of them. *now* is aware; *host* is the only one that links may lead to."""
-    told = good(now, host)
+    reported = good(now, host)
     found = [
-        *_badly_signed(json.dumps(told).encode(), told, secret),
-        *(Hostile(name, body, {HEADER: signature(body, secret)}, status) for name, body, status in _bodies(told)),
+        *_badly_signed(json.dumps(reported).encode(), reported, secret),
+        *(Hostile(name, body, {HEADER: signature(body, secret)}, status) for name, body, status in _bodies(reported)),
     ]
     for name, change in (*_fields(now), *_names(), *_links(host)):
-        changed = json.loads(json.dumps(told))
+        changed = json.loads(json.dumps(reported))
         change(changed)
         body = json.dumps(changed).encode()
         found.append(Hostile(name, body, {HEADER: signature(body, secret)}, 400))
     return found
 
 
-def _badly_signed(body: bytes, told: Any, secret: str) -> Iterator[Hostile]:
+def _badly_signed(body: bytes, reported: Any, secret: str) -> Iterator[Hostile]:
     right = signature(body, secret)
     wrong = {
         "signature-empty": "",
@@ -89,8 +89,8 @@ def _badly_signed(body: bytes, told: Any, secret: str) -> Iterator[Hostile]:
         # As UTF-8 reads on its way through headers, which are Latin-1.
         "signature-not-ascii": "\xc3\xa9" * 32,
         "signature-of-nothing": signature(b"", secret),
-        "signature-of-other-spacing": signature(json.dumps(told, separators=(",", ":")).encode(), secret),
-        "signature-of-sorted-json": signature(json.dumps(told, sort_keys=True).encode(), secret),
+        "signature-of-other-spacing": signature(json.dumps(reported, separators=(",", ":")).encode(), secret),
+        "signature-of-sorted-json": signature(json.dumps(reported, sort_keys=True).encode(), secret),
         "signature-of-one-byte-more": signature(body + b"\n", secret),
         "signature-by-another-secret": signature(body, "another secret"),
         "signature-by-the-old-secret": signature(body, f"{secret}, as it was before"),
@@ -109,11 +109,11 @@ def _badly_signed(body: bytes, told: Any, secret: str) -> Iterator[Hostile]:
     yield Hostile("hostile-body-without-signature", b"[" * 100_000, {}, 401)
 
 
-def _bodies(told: Any) -> Iterator[tuple[str, bytes, int]]:
+def _bodies(reported: Any) -> Iterator[tuple[str, bytes, int]]:
     """Bodies that are no notification, each well signed."""
-    text = json.dumps(told)
+    text = json.dumps(reported)
     body = text.encode()
-    padded = {**told, "padding": "x" * (1 << 20)}
+    padded = {**reported, "padding": "x" * (1 << 20)}
     yield "body-too-large", json.dumps(padded).encode(), 413
     yield "body-too-large-with-blanks", body + b" " * (1 << 20), 413
     yield "body-empty", b"", 400
@@ -166,9 +166,9 @@ _GONE = object()
 
 
 def _set(*where: Any, to: Any) -> _Change:
-    def change(told: Any) -> None:
+    def change(reported: Any) -> None:
         *above, last = where
-        place = told
+        place = reported
         for step in above:
             place = place[step]
         if to is _GONE:

@@ -39,7 +39,7 @@ class Site:
         self.held.wait()
         return activities.run_activity(self.app, "publish", request)
 
-    def asks(self, method, path, body=None, headers=None):
+    def sends(self, method, path, body=None, headers=None):
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         answer = self.host.request(method, path, content, headers)
         self.answers.append(answer)
@@ -47,21 +47,21 @@ class Site:
 
     def acts(self, action, feed=FEED, body=None):
         """The jobs that an action names, once they have ended."""
-        answer = self.asks("POST", f"feeds/{feed}/{action}", body)
+        answer = self.sends("POST", f"feeds/{feed}/{action}", body)
         assert answer.status == 202, answer
         return [self.ended(one["job"]) for one in answer.body["jobs"]]
 
     def ended(self, job):
         self.host.durable.wait(job)
-        return self.asks("GET", f"jobs/{job}").body
+        return self.sends("GET", f"jobs/{job}").body
 
     def notified(self, server, *names):
-        told = {
+        reported = {
             "clientName": CLIENT, "exportType": "Delta", "exportDateTime": self.clock().isoformat(),
             "files": [{"fileName": name, "downloadUrl": f"{server.url}/{name}"} for name in names],
         }  # fmt: skip
-        body = json.dumps(told).encode()
-        answer = self.asks("POST", "webhooks/coolr", body, {HEADER: signature(body, SECRET)})
+        body = json.dumps(reported).encode()
+        answer = self.sends("POST", "webhooks/coolr", body, {HEADER: signature(body, SECRET)})
         assert answer.status == 202, answer
         return answer.body["job"]
 
@@ -91,6 +91,6 @@ def blob(number, table="location", kind="Full"):
     return f"{kind}/{CLIENT}/202602{number:02}000000/{table}.parquet"
 
 
-def outcomes(told):
+def outcomes(reported):
     """What became of the units of jobs: status, rows read, and why they were skipped."""
-    return [(unit["status"], unit.get("read"), unit.get("skipped")) for job in told for unit in job["units"]]
+    return [(unit["status"], unit.get("read"), unit.get("skipped")) for job in reported for unit in job["units"]]

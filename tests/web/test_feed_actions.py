@@ -22,7 +22,7 @@ def test_run_answers_with_the_jobs_and_where_to_look(pushed, container):
     """The link is that of the job's own route."""
     container.upload_blob(blob(21), parquet(1))
 
-    answer = pushed.asks("POST", f"feeds/{FEED}/run")
+    answer = pushed.sends("POST", f"feeds/{FEED}/run")
 
     (started,) = answer.body["jobs"]
     assert (202, FEED) == (answer.status, answer.body["feed"])
@@ -83,8 +83,8 @@ def test_share_reaches_the_sync(pulled):
     """As it does files."""
     pulled.acts("run", PULLED, {"max_delete_share": 0.25})
 
-    asked = [ask["max_delete_share"] for name, ask in pulled.host.durable.calls if name == "publish"]
-    assert [0.25] == asked
+    requested = [request["max_delete_share"] for name, request in pulled.host.durable.calls if name == "publish"]
+    assert [0.25] == requested
 
 
 # -- backfill
@@ -118,7 +118,7 @@ def test_feed_that_is_read_by_a_number_cannot_be_set_back_to_a_time(pulled):
     """The answer says why, and nothing has changed."""
     pulled.app.ledger.rewind(PULLED, Watermark("17", "bigint"))
 
-    answer = pulled.asks("POST", f"feeds/{PULLED}/backfill", {"to": "2026-02-02"})
+    answer = pulled.sends("POST", f"feeds/{PULLED}/backfill", {"to": "2026-02-02"})
 
     assert (400, "17") == (answer.status, pulled.app.ledger.watermark(PULLED).value)
     assert "shop.item is read by a cursor of type bigint, which cannot be set back" in answer.body["error"]

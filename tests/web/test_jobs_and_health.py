@@ -23,7 +23,7 @@ def test_job_is_seen_while_it_runs_and_after(site, server):
     job = site.notified(server, "asset.parquet", "location.parquet")
     site.host.durable.wait(f"{job}:0:0")  # the file that is not there
 
-    running = site.asks("GET", f"jobs/{job}").body
+    running = site.sends("GET", f"jobs/{job}").body
     site.held.set()
     ended = site.ended(job)
 
@@ -43,9 +43,9 @@ def test_job_that_the_host_has_forgotten_is_told_from_its_summary(notifying, ser
     known = notifying.ended(job)
     del notifying.host.durable.instances[job]
 
-    told = notifying.asks("GET", f"jobs/{job}").body
+    reported = notifying.sends("GET", f"jobs/{job}").body
 
-    assert {name: known[name] for name in ("job", "state", "retryable", "summary", "units")} == told
+    assert {name: known[name] for name in ("job", "state", "retryable", "summary", "units")} == reported
 
 
 def test_job_that_was_ended_does_not_pass_for_the_one_before(pulled):
@@ -55,9 +55,9 @@ def test_job_that_was_ended_does_not_pass_for_the_one_before(pulled):
     activities.run_activity(pulled.app, "plan", {"job": first["job"], "started": "2027", "unit": 0, "work": work})
     pulled.host.durable.instances[first["job"]].status = "Terminated"
 
-    told = pulled.asks("GET", f"jobs/{first['job']}").body
+    reported = pulled.sends("GET", f"jobs/{first['job']}").body
 
-    assert ("done", "terminated", None) == (first["state"], told["state"], told["summary"])
+    assert ("done", "terminated", None) == (first["state"], reported["state"], reported["summary"])
 
 
 def test_what_an_ended_job_left_is_not_shown_of_the_next(site):
@@ -68,9 +68,9 @@ def test_what_an_ended_job_left_is_not_shown_of_the_next(site):
         name = f"jobs/sync:{PULLED}/{started}/0/unit"
         site.app.documents.put(name, json.dumps({"outcome": outcome}).encode())
 
-    told = view(site.app.documents, f"sync:{PULLED}", {"state": "running"})
+    reported = view(site.app.documents, f"sync:{PULLED}", {"state": "running"})
 
-    assert ["2026-02-25T12:00:00.000000"] == [unit["place"] for unit in told["units"]]
+    assert ["2026-02-25T12:00:00.000000"] == [unit["place"] for unit in reported["units"]]
 
 
 # -- health
@@ -82,14 +82,14 @@ def test_health_wakes_nobody(site, query):
     parts = ("warehouse", "ledger", "documents")
     site.opens({name: Away(AssertionError(f"{name} is asked")) for name in parts})
 
-    answer = site.asks("GET", f"health{query}")
+    answer = site.sends("GET", f"health{query}")
 
     assert (200, {"status": "ok", "feeds": 5}) == (answer.status, answer.body)
 
 
 def test_deep_health_asks_every_part(pushed):
     """And says so."""
-    answer = pushed.asks("GET", "health?deep=true")
+    answer = pushed.sends("GET", "health?deep=true")
 
     assert (200, "ok") == (answer.status, answer.body["status"])
     assert ["state", "ledger", "warehouse", "exports"] == [one["check"] for one in answer.body["checks"]]
@@ -101,7 +101,7 @@ def test_deep_health_says_which_part_is_away(site, part):
     away = TransientError("sql://me:pw@host/db?sig=canary is asleep", fix="Wait for sql://host?sig=canary")
     site.opens({"documents" if part == "state" else part: Away(away)})
 
-    answer = site.asks("GET", "health?deep=1")
+    answer = site.sends("GET", "health?deep=1")
 
     assert (503, "failed") == (answer.status, answer.body["status"])
     by_part = {one["check"]: (one["status"], one["message"], one["fix"]) for one in answer.body["checks"]}
@@ -114,7 +114,7 @@ def test_deep_health_says_that_the_container_is_away(site, azurite):
     url = f"{azurite.blob_url}/no-such-container"
     site.opens(EXPORTS_URL=url, STORAGE_CONNECTION_STRING=azurite.connection_string)
 
-    answer = site.asks("GET", "health?deep=yes")
+    answer = site.sends("GET", "health?deep=yes")
 
     assert 503 == answer.status
     assert ["exports"] == [one["check"] for one in answer.body["checks"] if one["status"] == "failed"]

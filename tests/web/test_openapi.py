@@ -116,10 +116,10 @@ def test_examples_fit_their_schemas():
 
 def test_references_lead_to_all_components():
     """None to what is not there, and nothing is there for nobody."""
-    told = set(re.findall(r'"\$ref": "#/components/(\w+/\w+)"', json.dumps(DOCUMENT)))
+    reported = set(re.findall(r'"\$ref": "#/components/(\w+/\w+)"', json.dumps(DOCUMENT)))
 
     there = {f"{kind}/{name}" for kind, named in DOCUMENT["components"].items() for name in named}
-    assert {name for name in there if not name.startswith("securitySchemes/")} == told
+    assert {name for name in there if not name.startswith("securitySchemes/")} == reported
 
 
 def test_document_is_what_the_app_answers(site):
@@ -204,8 +204,8 @@ class Site:
 
     def settle(self, answer):
         """Wait for the jobs that an answer names: whoever asks for one just when it ends is answered with 503."""
-        told = answer.json() if answer.status_code == 202 else {}
-        for job in {told.get("job"), *(one["job"] for one in told.get("jobs", ()))} - {None, self.jobs[-1]}:
+        reported = answer.json() if answer.status_code == 202 else {}
+        for job in {reported.get("job"), *(one["job"] for one in reported.get("jobs", ()))} - {None, self.jobs[-1]}:
             self.host.durable.wait(job)
 
 
@@ -373,7 +373,7 @@ def made_up(path, site):
     @given(case=strategy)
     @settings(max_examples=25, database=None, derandomize=True, deadline=None, phases=[Phase.generate])
     def ask_and_compare(case):
-        case.validate_response(ask(case, site))
+        case.validate_response(send(case, site))
 
     ask_and_compare()
 
@@ -384,14 +384,14 @@ def made_up(path, site):
 @documented.parametrize()
 def test_answers_are_as_documented(case, site):
     """Status, headers and body are among those documented, and wrong requests are refused."""
-    answer = ask(case, site)
+    answer = send(case, site)
     site.settle(answer)
 
     site.answered.setdefault(case.operation.label, set()).add(answer.status_code)
     case.validate_response(answer, excluded_checks=_left_out(case))
 
 
-def ask(case, site):
+def send(case, site):
     """The answer to *case*; a good one asks mostly for what there is."""
     chance = zlib.crc32(json.dumps([case.path_parameters, str(case.body)]).encode())
     often = chance % 4

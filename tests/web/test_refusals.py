@@ -24,7 +24,7 @@ def test_unknown_feed_is_not_found(site, action, feed):
     """Whatever is to be done to it."""
     body = {"to": "2026-02-24"} if action == "backfill" else None
 
-    answer = site.opens().asks("POST", f"feeds/{feed}/{action}", body)
+    answer = site.opens().sends("POST", f"feeds/{feed}/{action}", body)
 
     assert 404 == answer.status
     assert "there is no" in answer.body["error"]
@@ -32,7 +32,7 @@ def test_unknown_feed_is_not_found(site, action, feed):
 
 def test_unknown_feed_is_told_those_there_are(site):
     """So that a slip is seen at once."""
-    answer = site.opens().asks("POST", "feeds/coolr.locations/run")
+    answer = site.opens().sends("POST", "feeds/coolr.locations/run")
 
     assert "'coolr.locations'" in answer.body["error"]
     assert FEED in answer.body["error"]
@@ -42,7 +42,7 @@ def test_name_that_some_databases_cannot_be_asked_for_is_not_found(site):
     """PostgreSQL takes no such character, not even to look for it."""
     site.opens({"warehouse": Away(ValueError("text fields cannot contain NUL"))})
 
-    assert 404 == site.asks("POST", "feeds/coolr.%00/run").status
+    assert 404 == site.sends("POST", "feeds/coolr.%00/run").status
 
 
 WRONG = [
@@ -76,7 +76,7 @@ WRONG = [
 @pytest.mark.parametrize(("action", "body", "reason"), WRONG, ids=[f"{a}-{b[:24]!r}" for a, b, _ in WRONG])
 def test_wrong_body_is_refused_by_the_name_of_its_field(site, action, body, reason):
     """And nothing is done."""
-    answer = site.opens().asks("POST", f"feeds/{FEED}/{action}", body)
+    answer = site.opens().sends("POST", f"feeds/{FEED}/{action}", body)
 
     assert 400 == answer.status
     assert reason in answer.body["error"]
@@ -94,7 +94,7 @@ def test_wrong_body_is_refused_by_the_name_of_its_field(site, action, body, reas
 )  # fmt: skip
 def test_job_that_cannot_be_is_not_found(site, id):
     """Nobody is asked for it by a name that it could not have."""
-    answer = site.opens().asks("GET", f"jobs/{id}")
+    answer = site.opens().sends("GET", f"jobs/{id}")
 
     assert (404, {"error": "there is no such job"}) == (answer.status, answer.body)
 
@@ -105,7 +105,7 @@ def test_child_of_a_job_is_no_job(notifying, server):
     notifying.ended(job)
 
     assert {job, f"{job}:0", f"{job}:0:0"} <= notifying.host.durable.instances.keys()
-    assert 404 == notifying.asks("GET", f"jobs/{job}:0").status
+    assert 404 == notifying.sends("GET", f"jobs/{job}:0").status
 
 
 def test_action_may_be_written_in_any_case(site):
@@ -117,8 +117,8 @@ def test_action_may_be_written_in_any_case(site):
 
 
 def test_notification_where_none_is_expected_says_what_to_set(site):
-    """To be mended by an operator: waiting does not help."""
-    answer = site.opens().asks("POST", "webhooks/coolr", {}, {HEADER: "0" * 64})
+    """To be corrected by an operator: waiting does not help."""
+    answer = site.opens().sends("POST", "webhooks/coolr", {}, {HEADER: "0" * 64})
 
     assert (503, False) == (answer.status, "Retry-After" in answer.headers)
     assert "COOLR_WEBHOOK_SECRET" in answer.body["error"]
@@ -135,7 +135,7 @@ def test_an_export_from_the_future_is_refused_by_the_setting(site, server, ahead
         "files": [{"fileName": "location.parquet", "downloadUrl": f"{server.url}/location.parquet"}],
     }).encode()  # fmt: skip
 
-    answer = site.asks("POST", "webhooks/coolr", body, {HEADER: signature(body, SECRET)})
+    answer = site.sends("POST", "webhooks/coolr", body, {HEADER: signature(body, SECRET)})
 
     assert status == answer.status
 
@@ -164,7 +164,7 @@ def test_the_traceback_of_an_unexpected_error_is_in_the_log_alone(
     monkeypatch.setattr(receive, "export_notified", lambda *_: triggers.sync_job(FEED))
     site.opens()
 
-    answer = site.asks(method, path)
+    answer = site.sends(method, path)
 
     assert (500, {"error": "internal error; see the log"}) == (answer.status, answer.body)
     assert ["the canary died in C:/site"] == [str(one.exc_info[1]) for one in caplog.records if one.exc_info]
@@ -175,17 +175,17 @@ def test_what_passes_says_when_to_ask_again(site, monkeypatch):
     busy = TransientError("https://a.test/x?sig=canary is busy", fix="Try again")
     site.opens({"warehouse": Away(busy)})
 
-    answer = site.asks("POST", "feeds/coolr.other/run")
+    answer = site.sends("POST", "feeds/coolr.other/run")
 
     assert (503, "30") == (answer.status, answer.headers["Retry-After"])
     assert {"error": "https://a.test/x is busy. Try again."} == answer.body
 
 
 def test_what_is_set_wrongly_is_not_worth_waiting_for(site):
-    """The sentence says what to mend."""
+    """The sentence says what to correct."""
     site.opens({"documents": Away(ConfigError("no right to write", fix="Give one"))})
 
-    answer = site.asks("POST", f"feeds/{FEED}/pause")
+    answer = site.sends("POST", f"feeds/{FEED}/pause")
 
     assert (503, {"error": "no right to write. Give one."}) == (answer.status, answer.body)
     assert "Retry-After" not in answer.headers

@@ -1,4 +1,4 @@
-"""A thread that pumps a hub until it is told to stop, and sleeps while nothing can be done."""
+"""A thread that pumps a hub until it is stopped, and sleeps while nothing can be done."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OrchestrationResult:
     """What an orchestrator says: its state, or what it died of before it could say anything."""
 
     state: dict[str, Any] | None = None
@@ -68,7 +68,7 @@ class Functions:
                 f" The following are the known activity functions: {sorted(self._activities)}."
             )
 
-    def orchestrate(self, name: str, context: str) -> Answer:
+    def orchestrate(self, name: str, context: str) -> OrchestrationResult:
         """One episode of the orchestrator, over the history that is in the JSON text *context*."""
         _quieten()
         converter = self._registry.get("orchestrationTrigger")
@@ -77,8 +77,12 @@ class Functions:
             said = self._orchestrators[name.lower()](argument)
         except Exception as error:  # noqa: BLE001 - whatever it is, the worker reports it to the host
             text, mark, state = str(error).partition(STATE_MARK)
-            return Answer(state=json.loads(state)) if mark else Answer(failure=f"{type(error).__name__}: {text}")
-        return Answer(state=json.loads(converter.encode(said, expected_type=None).value))
+            return (
+                OrchestrationResult(state=json.loads(state))
+                if mark
+                else OrchestrationResult(failure=f"{type(error).__name__}: {text}")
+            )
+        return OrchestrationResult(state=json.loads(converter.encode(said, expected_type=None).value))
 
     def execute(self, name: str, text: str) -> Outcome:
         """The activity, over the JSON text of its input; what it raises is its failure, but for a BaseException."""

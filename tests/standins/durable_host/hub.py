@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tests.standins.durable_host.functions import Answer, Functions, Outcome
+from tests.standins.durable_host.functions import Functions, OrchestrationResult, Outcome
 from tests.standins.durable_host.payloads import Payloads
 from tests.standins.durable_host.records import Bag, Instance, Job, Parent, Timer, plain
 from tests.standins.durable_host.shim import Replay, Scheduled
@@ -35,7 +35,7 @@ class TaskHub:
         """Activities whose result is not recorded, also those that are being executed."""
         self.timers: list[Timer] = []
         self.ready: Bag[str] = Bag()
-        """Ids of instances with messages; those that cannot go on meanwhile are told when taken."""
+        """Ids of instances with messages; those that cannot go on meanwhile are known when taken."""
         self.due: Bag[int] = Bag()
         """Numbers of jobs to be delivered."""
         self.late: Bag[int] = Bag()
@@ -133,7 +133,7 @@ class TaskHub:
         """The history that the orchestrator gets to see when it is woken by *messages*."""
         return [*row.history, event(Kind.ORCHESTRATOR_STARTED, self.now), *messages]
 
-    def commit(self, row: Instance, messages: list[Event], answer: Answer) -> list[Job]:
+    def commit(self, row: Instance, messages: list[Event], answer: OrchestrationResult) -> list[Job]:
         """Record an episode with all that comes of it; gives the activities that it scheduled."""
         history = self.episode(row, messages)
         replay = _replay(answer, history)
@@ -291,7 +291,7 @@ class TaskHub:
         return self._numbers
 
 
-def _replay(answer: Answer, history: list[Event]) -> Replay | None:
+def _replay(answer: OrchestrationResult, history: list[Event]) -> Replay | None:
     """The host's walk along the answer; None if the orchestrator gave none."""
     if answer.state is None:
         return None

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.standins.durable_host.functions import Answer, Functions
+from tests.standins.durable_host.functions import Functions, OrchestrationResult
 from tests.standins.durable_host.hub import TaskHub
 from tests.standins.durable_host.records import Instance, Job
 from tests.standins.durable_host.shim import NonDeterministic
@@ -151,7 +151,7 @@ class Pump:
         return True
 
 
-def _compare(row: Instance, first: Answer, second: Answer) -> None:
+def _compare(row: Instance, first: OrchestrationResult, second: OrchestrationResult) -> None:
     if first != second:
         raise NonDeterministic(f"{row.name} gives two answers over one history:\n{first}\n{second}")
 

@@ -235,15 +235,17 @@ def _converted(table: Table, rows: Sequence[Sequence[bytes | None]]) -> tuple[li
             except (_Overflow, _TooLong, ValueError) as error:
                 kind = next(kind for kind in _REASONS if isinstance(error, kind))
                 number, why = _REASONS[kind]
-                told = f"Bulk load data conversion error ({why}) for row {place + 1}, column {n + 1} ({column.name})."
-                faults.append(_Fault(place, n, errors.raised(number, told)))
+                reported = (
+                    f"Bulk load data conversion error ({why}) for row {place + 1}, column {n + 1} ({column.name})."
+                )
+                faults.append(_Fault(place, n, errors.raised(number, reported)))
                 values.append(None)
             except errors.Error:
-                told = (
+                reported = (
                     f"The bulk load failed. Unexpected NULL value in data file row {place + 1}, column {n + 1}. "
                     f"The destination column ({column.name}) is defined as NOT NULL."
                 )
-                raise errors.raised(4869, told) from None
+                raise errors.raised(4869, reported) from None
         columns.append(values)
     return columns, faults
 
@@ -332,8 +334,8 @@ def _real(field: bytes) -> float:
 
 def _moment(day: bytes, field: bytes) -> str:
     """Seconds are mandatory; of up to seven digits after them six are kept."""
-    told = _matched(day + rb"\d\d:\d\d:\d\d(\.\d{1,7})?", field)
-    whole, _, fraction = told.partition(".")
+    reported = _matched(day + rb"\d\d:\d\d:\d\d(\.\d{1,7})?", field)
+    whole, _, fraction = reported.partition(".")
     return f"{whole}.{fraction[:6]:0<6}"
 
 

@@ -177,18 +177,20 @@ def look_up(connection: duckdb.DuckDBPyConnection, schema: str, name: str) -> Ta
     where = f"database_name = {literal(database)} AND lower(table_name) = lower({literal(name)})"
     if database == DATABASE:
         where += f" AND lower(schema_name) = lower({literal(schema)})"
-    told = connection.execute(f"SELECT schema_name, table_name, comment FROM duckdb_tables() WHERE {where}").fetchall()
-    if not told:
+    reported = connection.execute(
+        f"SELECT schema_name, table_name, comment FROM duckdb_tables() WHERE {where}"
+    ).fetchall()
+    if not reported:
         return None
     columns = connection.execute(
         f"SELECT column_name, data_type, is_nullable, comment FROM duckdb_columns() WHERE {where} ORDER BY column_index"
     ).fetchall()
-    kept: dict[str, Any] = json.loads(told[0][2] or "{}")
+    kept: dict[str, Any] = json.loads(reported[0][2] or "{}")
     return Table(
-        schema=told[0][0],
-        name=told[0][1],
+        schema=reported[0][0],
+        name=reported[0][1],
         columns=tuple(
-            Column(name=name, type=_told(comment) or of_duckdb(kind), nullable=nullable)
+            Column(name=name, type=_reported(comment) or of_duckdb(kind), nullable=nullable)
             for name, kind, nullable, comment in columns
         ),
         indexes=tuple(_index(index) for index in kept.get("indexes", ())),
@@ -211,11 +213,11 @@ def remember(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
 def remember_type(connection: duckdb.DuckDBPyConnection, table: Table, column: Column) -> None:
     kind = column.type
     parts = (kind.name, kind.length, kind.precision, kind.scale, kind.fraction, kind.collation)
-    told = "|".join("" if part is None else str(part) for part in parts)
-    connection.execute(f"COMMENT ON COLUMN {table.quoted}.{quoted(column.name)} IS {literal(told)}")
+    reported = "|".join("" if part is None else str(part) for part in parts)
+    connection.execute(f"COMMENT ON COLUMN {table.quoted}.{quoted(column.name)} IS {literal(reported)}")
 
 
-def _told(comment: str | None) -> Type | None:
+def _reported(comment: str | None) -> Type | None:
     if not comment:
         return None
     name, *numbers, collation = comment.split("|")

@@ -86,9 +86,9 @@ _STATES = {
 
 def raised(number: int, text: str | None = None, *, state: str | None = None, call: str = "SQLExecDirectW") -> Error:
     """The error of SQL Server's message *number*."""
-    told = text or _TEXTS.get(number, f"Error {number}.")
+    reported = text or _TEXTS.get(number, f"Error {number}.")
     by = "" if number == 10054 else "[SQL Server]"  # the driver's own
-    return of_driver(state or _STATES.get(number, "42000"), f"{by}{told} ({number}) ({call})")
+    return of_driver(state or _STATES.get(number, "42000"), f"{by}{reported} ({number}) ({call})")
 
 
 def of_driver(state: str, text: str) -> Error:
@@ -143,10 +143,10 @@ def from_duckdb(error: duckdb.Error) -> Error | None:
     """What SQL Server would have said; None for what it would not have minded, so that the stand-in is at fault."""
     text = str(error)
     if MARK in text:
-        number, told = text.partition(MARK)[2].split(":", 1)
-        return raised(int(number), told.strip())
-    for kind, pattern, number, told in _PATTERNS:
+        number, reported = text.partition(MARK)[2].split(":", 1)
+        return raised(int(number), reported.strip())
+    for kind, pattern, number, reported in _PATTERNS:
         found = re.search(pattern, text)
         if isinstance(error, kind) and found:
-            return raised(number, told.format(*found.groups()))
+            return raised(number, reported.format(*found.groups()))
     return None

@@ -77,7 +77,7 @@ def _answer(question: Any) -> list[list[Any]]:
     with contextlib.suppress(FileNotFoundError):
         kept: list[list[Any]] = json.loads(file.read_text())
         return kept
-    answer = _ask(question)
+    answer = _query(question)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(answer))
@@ -92,7 +92,7 @@ def _found() -> Path:
     return ROOT / ".cache" / "tsql" / hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _ask(question: Any) -> list[list[Any]]:
+def _query(question: Any) -> list[list[Any]]:
     with _LOCK:
         child = _child()
         assert child.stdin is not None
@@ -160,8 +160,8 @@ def _child() -> subprocess.Popen[str]:
         if child.stdout.readline() != "ready\n":
             _end(child)
             errors.seek(0)
-            told = errors.read().strip().splitlines() or ["no reason given"]
-            raise OSError(f"the .NET runtime does not start ({told[-1]})")
+            reported = errors.read().strip().splitlines() or ["no reason given"]
+            raise OSError(f"the .NET runtime does not start ({reported[-1]})")
     atexit.register(_end, child)
     return child
 

@@ -151,8 +151,8 @@ _MACROS = {"DATALENGTH": "_datalength", "NEWID": "uuid", "COUNT_BIG": "count", "
 
 
 def _server(name: str, given: Sequence[exp.Expr], world: World) -> exp.Expr | None:
-    told = world.function(name, [_constant(argument) for argument in given])
-    return None if told is None else exp.Var(this=told)
+    reported = world.function(name, [_constant(argument) for argument in given])
+    return None if reported is None else exp.Var(this=reported)
 
 
 def _constant(argument: exp.Expr) -> object:
@@ -304,15 +304,17 @@ def _adapt_comparison(comparison: exp.Expr) -> None:
             _wrap_selected(comparison.args["query"])
     else:
         parts = ["this", "expression"]
-    told = next((c.expression.copy() for p in parts if isinstance(c := comparison.args[p].unnest(), exp.Collate)), None)
+    reported = next(
+        (c.expression.copy() for p in parts if isinstance(c := comparison.args[p].unnest(), exp.Collate)), None
+    )
     for part in parts:
         side = comparison.args[part]
         if isinstance(side, exp.Tuple):
             continue
         plain = side.unnest()
-        if told is not None and not isinstance(plain, exp.Collate):
+        if reported is not None and not isinstance(plain, exp.Collate):
             side = exp.Cast(this=side.copy(), to=exp.DataType.build("VARCHAR", dialect="duckdb"))
         elif isinstance(plain, exp.Collate):  # an explicit collation takes precedence over a column's
             side = exp.Cast(this=plain.this.copy(), to=exp.DataType.build("VARCHAR", dialect="duckdb"))
         key = _key(side)
-        comparison.set(part, exp.Collate(this=key, expression=told.copy()) if told is not None else key)
+        comparison.set(part, exp.Collate(this=key, expression=reported.copy()) if reported is not None else key)

@@ -492,10 +492,10 @@ class Connection:
         empty = (
             f"SELECT {', '.join(f'CAST(NULL AS VARCHAR) COLLATE NOCASE AS {column}' for column in columns)} WHERE false"
         )
-        told = (
+        reported = (
             f"SELECT {', '.join(f'{constant(row.get(column))} COLLATE NOCASE' for column in columns)}" for row in rows
         )
-        return " UNION ALL ".join([empty, *told])
+        return " UNION ALL ".join([empty, *reported])
 
     def _table(self, schema: str, name: str) -> Table | None:
         """As it is now; asked again only if there was DDL since."""

@@ -42,7 +42,7 @@ def at(*parts: int) -> dt.datetime:
     return dt.datetime(*parts)  # noqa: DTZ001 - as the database has it
 
 
-def ask(connection: Connection, sql: str, *parameters: object) -> list[tuple]:
+def query(connection: Connection, sql: str, *parameters: object) -> list[tuple]:
     return connection.execute(sql, *parameters).fetchall()
 
 
@@ -71,14 +71,14 @@ def test_errors_have_a_state_a_class_and_a_number_as_pyodbc_gives_them(db):
 def test_what_the_parser_refuses_is_not_run(db, tsql_problems):
     """Nothing passes that SQL Server could not read."""
     assert ("42000", 102) == failure(db, "INSERT INTO t (id) VALUES (1); SELECT id > 1 FROM t")[:2]
-    assert [] == ask(db, "SELECT id FROM t")
+    assert [] == query(db, "SELECT id FROM t")
 
 
 def test_without_the_parser_statements_are_run_unseen(db, monkeypatch):
     """A machine without .NET still has a stand-in."""
     monkeypatch.setattr(parser, "unavailable", lambda: "not here")
 
-    assert [(1,)] == ask(db, "SELECT 1")
+    assert [(1,)] == query(db, "SELECT 1")
 
 
 def test_parameters_come_back_as_they_went(db):
@@ -94,20 +94,20 @@ def test_parameters_come_back_as_they_went(db):
         None,
     )
 
-    assert [given] == ask(db, f"SELECT {', '.join('?' * len(given))}", *given)
-    assert [(True, "a\0b")] == ask(db, "SELECT CAST(? AS bit), ?", 1, "a\0b")
+    assert [given] == query(db, f"SELECT {', '.join('?' * len(given))}", *given)
+    assert [(True, "a\0b")] == query(db, "SELECT CAST(? AS bit), ?", 1, "a\0b")
 
 
 def test_a_time_sent_alone_loses_its_fraction(db):
     """pyodbc keeps it only with fast_executemany."""
-    assert [(dt.time(1, 2, 3),)] == ask(db, "SELECT ?", dt.time(1, 2, 3, 4))
+    assert [(dt.time(1, 2, 3),)] == query(db, "SELECT ?", dt.time(1, 2, 3, 4))
 
 
 def test_a_zone_is_dropped_not_converted(db):
     """As pyodbc does."""
     zone = dt.timezone(dt.timedelta(hours=5))
 
-    assert [(at(2026, 1, 1, 12),)] == ask(db, "SELECT ?", dt.datetime(2026, 1, 1, 12, tzinfo=zone))
+    assert [(at(2026, 1, 1, 12),)] == query(db, "SELECT ?", dt.datetime(2026, 1, 1, 12, tzinfo=zone))
 
 
 def test_results_of_a_batch_stand_one_behind_the_other(db):
@@ -158,7 +158,7 @@ def test_no_transaction_begins_or_ends_in_a_batch_with_parameters(db, sql):
     with pytest.raises(errors.Error, match="mismatching number of BEGIN and COMMIT statements") as caught:
         cursor.nextset()
     assert 266 == errors.number_of(caught.value)
-    assert [(1,)] == ask(db, "BEGIN TRANSACTION; SELECT ?; COMMIT TRANSACTION", 1)
+    assert [(1,)] == query(db, "BEGIN TRANSACTION; SELECT ?; COMMIT TRANSACTION", 1)
 
 
 def test_what_was_sent_is_counted_and_kept(server):
@@ -181,7 +181,7 @@ def test_information_schema_tells_the_declared_types(db):
         " e float(53), f double precision, g real, h decimal(18,4), i datetime2(6), j time(6), k date,"
         " l varbinary(max), m smallint)"
     )
-    described = ask(
+    described = query(
         db,
         "SELECT COLUMN_NAME, IS_NULLABLE, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE,"
         " DATETIME_PRECISION, COLLATION_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = ?"
@@ -211,7 +211,7 @@ def test_values_come_back_as_their_columns_types(db):
     db.execute("CREATE TABLE k (a bit, b decimal(9,2), c datetime2(6), d time(6), e varbinary(max), f real)")
     db.execute("INSERT INTO k VALUES (1, 1.5, '2026-01-01T01:02:03.000004', '01:02:03.000004', 0x00ff, 0.5)")
 
-    assert [(True, Decimal("1.50"), at(2026, 1, 1, 1, 2, 3, 4), dt.time(1, 2, 3, 4), b"\x00\xff", 0.5)] == ask(
+    assert [(True, Decimal("1.50"), at(2026, 1, 1, 1, 2, 3, 4), dt.time(1, 2, 3, 4), b"\x00\xff", 0.5)] == query(
         db, "SELECT * FROM k"
     )
 
@@ -228,17 +228,17 @@ def test_ddl_rolls_back(db):
         "BEGIN TRANSACTION; ALTER TABLE t ADD more int; CREATE INDEX i ON t (id); CREATE TABLE k (a int); ROLLBACK"
     )
 
-    assert [(3, None)] == ask(
+    assert [(3, None)] == query(
         db, "SELECT COUNT(*), OBJECT_ID(N'k') FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = N't'"
     )
-    assert [] == ask(db, "SELECT name FROM sys.indexes")
+    assert [] == query(db, "SELECT name FROM sys.indexes")
 
 
 def test_altering_a_column_forgets_what_is_not_said_again(db):
     """NOT NULL goes, and so does the collation."""
     db.execute("ALTER TABLE t ALTER COLUMN id decimal(20,0); ALTER TABLE t ALTER COLUMN code nvarchar(450)")
 
-    assert [("YES", "decimal", None), ("YES", "nvarchar", "SQL_Latin1_General_CP1_CI_AS")] == ask(
+    assert [("YES", "decimal", None), ("YES", "nvarchar", "SQL_Latin1_General_CP1_CI_AS")] == query(
         db,
         "SELECT IS_NULLABLE, DATA_TYPE, COLLATION_NAME FROM INFORMATION_SCHEMA.COLUMNS"
         " WHERE TABLE_NAME = N't' AND COLUMN_NAME IN (N'id', N'code') ORDER BY ORDINAL_POSITION",
@@ -255,7 +255,7 @@ def test_a_column_is_held_by_its_default_and_its_indexes(db):
     assert "'i' is dependent on column 'name'" in failure(db, "ALTER TABLE t DROP COLUMN name")[2]
     db.execute("ALTER TABLE t DROP CONSTRAINT df_kind; ALTER TABLE t DROP COLUMN kind")
     db.execute("DROP INDEX i ON t; ALTER TABLE t DROP COLUMN name")
-    assert [("id",), ("code",)] == ask(db, "SELECT COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS")
+    assert [("id",), ("code",)] == query(db, "SELECT COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS")
 
 
 def test_a_new_column_takes_its_default_only_where_it_has_to(db):
@@ -266,7 +266,7 @@ def test_a_new_column_takes_its_default_only_where_it_has_to(db):
     )
     db.execute("ALTER TABLE t ADD c int NULL CONSTRAINT c DEFAULT 3 WITH VALUES; INSERT INTO t (id) VALUES (2)")
 
-    assert [(1, None, 2, 3), (2, 1, 2, 3)] == ask(db, "SELECT id, a, b, c FROM t ORDER BY id")
+    assert [(1, None, 2, 3), (2, 1, 2, 3)] == query(db, "SELECT id, a, b, c FROM t ORDER BY id")
     assert 4901 == failure(db, "ALTER TABLE t ADD d int NOT NULL")[1]
 
 
@@ -276,8 +276,8 @@ def test_schemas_are_made_once_and_tables_move_between_them(db):
         db.execute("IF SCHEMA_ID(N'x') IS NULL EXEC(N'CREATE SCHEMA [x]')")
     db.execute("INSERT INTO t (id, name) VALUES (1, N'A'); ALTER SCHEMA x TRANSFER dbo.t")
 
-    assert [(1, "A")] == ask(db, "SELECT id, name FROM x.t WHERE name = N'a'")
-    assert [("x", "NO")] == ask(
+    assert [(1, "A")] == query(db, "SELECT id, name FROM x.t WHERE name = N'a'")
+    assert [("x", "NO")] == query(
         db, "SELECT TABLE_SCHEMA, IS_NULLABLE FROM INFORMATION_SCHEMA.COLUMNS WHERE COLUMN_NAME = N'id'"
     )
 
@@ -287,12 +287,12 @@ def test_sp_rename_renames_tables_and_columns_with_all_that_is_known_of_them(db)
     db.execute("CREATE INDEX i ON t (id)")
     db.execute("EXEC sp_rename N'dbo.t', N'u'; EXEC sp_rename N'dbo.u.name', N'label', N'COLUMN'")
 
-    assert [("label", 5)] == ask(
+    assert [("label", 5)] == query(
         db,
         "SELECT COLUMN_NAME, CHARACTER_MAXIMUM_LENGTH FROM INFORMATION_SCHEMA.COLUMNS"
         " WHERE TABLE_NAME = N'u' AND ORDINAL_POSITION = 2",
     )
-    assert [("i",)] == ask(db, "SELECT i.name FROM sys.indexes AS i WHERE i.object_id = OBJECT_ID(N'dbo.u')")
+    assert [("i",)] == query(db, "SELECT i.name FROM sys.indexes AS i WHERE i.object_id = OBJECT_ID(N'dbo.u')")
     assert 15225 == failure(db, "EXEC sp_rename N'dbo.t', N'v'")[1]
 
 
@@ -302,8 +302,8 @@ def test_views_are_replaced(db):
     for least in (2, 1):
         db.execute(f"CREATE OR ALTER VIEW v AS SELECT id FROM t WHERE id >= {least}")
 
-    assert [(1,), (2,)] == ask(db, "SELECT id FROM v ORDER BY id")
-    assert [("VIEW",)] == ask(db, "SELECT TABLE_TYPE FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME = N'v'")
+    assert [(1,), (2,)] == query(db, "SELECT id FROM v ORDER BY id")
+    assert [("VIEW",)] == query(db, "SELECT TABLE_TYPE FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME = N'v'")
 
 
 def test_temporary_tables_are_their_connections_own(server, db):
@@ -312,7 +312,7 @@ def test_temporary_tables_are_their_connections_own(server, db):
     for connection, value in ((db, 1), (other, 2)):
         connection.execute(f"CREATE TABLE #k (a int); INSERT INTO #k VALUES ({value})")
 
-    assert ([(1,)], [(2,)]) == (ask(db, "SELECT a FROM #k"), ask(other, "SELECT [#k].a FROM [#k]"))
+    assert ([(1,)], [(2,)]) == (query(db, "SELECT a FROM #k"), query(other, "SELECT [#k].a FROM [#k]"))
     assert 208 == failure(server.connect(autocommit=True), "SELECT a FROM #k")[1]
 
 
@@ -333,7 +333,7 @@ def test_unique_indexes_refuse_what_is_equal_to_sql_server(db):
 
     assert ("23000", 2601) == failure(db, "INSERT INTO t (id, name) VALUES (3, N'A ')")[:2]
     assert ("23000", 2601) == failure(db, "UPDATE t SET code = NULL")[:2]
-    assert [(2,)] == ask(db, "SELECT COUNT(*) FROM t")
+    assert [(2,)] == query(db, "SELECT COUNT(*) FROM t")
 
 
 def test_an_index_key_has_a_length(db):
@@ -352,31 +352,31 @@ def test_texts_compare_without_case_and_trailing_blanks(db):
     """The collation of the column decides about case, nothing about blanks."""
     db.execute("INSERT INTO t VALUES (1, N'Ab ', N'Ab '), (2, N'aB', N'aB')")
 
-    assert [(1,), (2,)] == ask(db, "SELECT id FROM t WHERE name = N'ab' ORDER BY id")
-    assert [(1,)] == ask(db, "SELECT id FROM t WHERE code = ?", "Ab  ")
-    assert [(1,)] == ask(db, "SELECT id FROM t WHERE code IN (N'Ab', N'x')")
-    assert [(1,)] == ask(db, "SELECT id FROM t WHERE name COLLATE Latin1_General_100_BIN2 = N'Ab'")
-    assert [(1,), (2,)] == ask(db, "SELECT id FROM t WHERE EXISTS (SELECT name INTERSECT SELECT N'AB') ORDER BY id")
+    assert [(1,), (2,)] == query(db, "SELECT id FROM t WHERE name = N'ab' ORDER BY id")
+    assert [(1,)] == query(db, "SELECT id FROM t WHERE code = ?", "Ab  ")
+    assert [(1,)] == query(db, "SELECT id FROM t WHERE code IN (N'Ab', N'x')")
+    assert [(1,)] == query(db, "SELECT id FROM t WHERE name COLLATE Latin1_General_100_BIN2 = N'Ab'")
+    assert [(1,), (2,)] == query(db, "SELECT id FROM t WHERE EXISTS (SELECT name INTERSECT SELECT N'AB') ORDER BY id")
 
 
 def test_texts_group_and_join_as_they_compare(db):
     """GROUP BY, DISTINCT, PARTITION BY, UNION and joins have one idea of equality."""
     db.execute("INSERT INTO t VALUES (1, N'a', N'a'), (2, N'A ', N'A '), (3, N'a ', N'a ')")
 
-    assert [(3,)] == ask(db, "SELECT COUNT(*) FROM t GROUP BY name")
-    assert [(1,), (2,)] == ask(db, "SELECT COUNT(*) AS n FROM t GROUP BY code ORDER BY n")
-    assert [(1, 2)] == ask(db, "SELECT COUNT(DISTINCT name), COUNT(DISTINCT code) FROM t")
-    assert 1 == len(ask(db, "SELECT DISTINCT name FROM t"))
-    assert 2 == len(ask(db, "SELECT code FROM t UNION SELECT code FROM t"))
-    assert [(1,), (2,), (3,)] == ask(db, "SELECT ROW_NUMBER() OVER (PARTITION BY name ORDER BY id) FROM t ORDER BY 1")
-    assert [(9,)] == ask(db, "SELECT COUNT(*) FROM t AS a JOIN t AS b ON a.name = b.name")
-    assert [(5,)] == ask(db, "SELECT COUNT(*) FROM t AS a JOIN t AS b ON a.code = b.code")
+    assert [(3,)] == query(db, "SELECT COUNT(*) FROM t GROUP BY name")
+    assert [(1,), (2,)] == query(db, "SELECT COUNT(*) AS n FROM t GROUP BY code ORDER BY n")
+    assert [(1, 2)] == query(db, "SELECT COUNT(DISTINCT name), COUNT(DISTINCT code) FROM t")
+    assert 1 == len(query(db, "SELECT DISTINCT name FROM t"))
+    assert 2 == len(query(db, "SELECT code FROM t UNION SELECT code FROM t"))
+    assert [(1,), (2,), (3,)] == query(db, "SELECT ROW_NUMBER() OVER (PARTITION BY name ORDER BY id) FROM t ORDER BY 1")
+    assert [(9,)] == query(db, "SELECT COUNT(*) FROM t AS a JOIN t AS b ON a.name = b.name")
+    assert [(5,)] == query(db, "SELECT COUNT(*) FROM t AS a JOIN t AS b ON a.code = b.code")
 
 
 def test_collations_do_not_mix(db):
     """A column against one of another collation is an error, unless one side says which to use."""
     assert 468 == failure(db, "SELECT id FROM t WHERE name = code")[1]
-    assert [] == ask(db, "SELECT id FROM t WHERE name COLLATE Latin1_General_100_BIN2 = code")
+    assert [] == query(db, "SELECT id FROM t WHERE name COLLATE Latin1_General_100_BIN2 = code")
 
 
 def test_text_too_long_is_refused_with_its_place(db):
@@ -389,12 +389,12 @@ def test_text_too_long_is_refused_with_its_place(db):
     ) == failure(db, "INSERT INTO t (id, name) VALUES (1, ?)", "ab😀cd")
     db.execute("INSERT INTO t (id, name) VALUES (1, N'abcde  ')")
     assert 2628 == failure(db, "UPDATE t SET name = name + N'f'")[1]
-    assert [("abcde", 10, 5)] == ask(db, "SELECT name, DATALENGTH(name), LEN(name) FROM t")
+    assert [("abcde", 10, 5)] == query(db, "SELECT name, DATALENGTH(name), LEN(name) FROM t")
 
 
 def test_casts_cut_text(db):
     """As CAST does on SQL Server, without a word."""
-    assert [("abc", "1")] == ask(db, "SELECT CAST(N'abcdef' AS nvarchar(3)), CAST(CAST(1 AS bit) AS nvarchar(5))")
+    assert [("abc", "1")] == query(db, "SELECT CAST(N'abcdef' AS nvarchar(3)), CAST(CAST(1 AS bit) AS nvarchar(5))")
 
 
 @pytest.mark.parametrize(
@@ -434,17 +434,17 @@ def test_update_and_delete_from_a_join(db):
             "UPDATE a SET a.name = N'z' FROM t AS a LEFT JOIN #c AS c ON c.id = a.id WHERE c.id IS NULL"
         ).rowcount
     )
-    assert [(1, "x"), (2, "y"), (3, "z")] == ask(db, "SELECT id, name FROM t ORDER BY id")
+    assert [(1, "x"), (2, "y"), (3, "z")] == query(db, "SELECT id, name FROM t ORDER BY id")
     assert 1 == db.execute("DELETE FROM t FROM t, #c AS c WHERE t.id = c.id AND c.name = N'y'").rowcount
     assert 1 == db.execute("DELETE a FROM t AS a WITH (TABLOCK) INNER JOIN #c AS c ON c.id = a.id").rowcount
-    assert [(3,)] == ask(db, "SELECT id FROM t")
+    assert [(3,)] == query(db, "SELECT id FROM t")
 
 
 def test_insert_from_a_select_and_what_it_gave(db):
     """With hints, TOP, and OUTPUT."""
     db.execute("INSERT INTO t WITH (TABLOCK) (id, name) VALUES (1, N'a'), (2, N'b')")
 
-    assert [(12, "b")] == ask(
+    assert [(12, "b")] == query(
         db,
         "INSERT INTO t (id, name) OUTPUT inserted.id, inserted.name"
         " SELECT TOP (1) id + 10, name FROM t ORDER BY id DESC",
@@ -455,8 +455,8 @@ def test_nulls_sort_first(db):
     """They are the smallest values."""
     db.execute("INSERT INTO t (id, name) VALUES (1, N'a'), (2, NULL)")
 
-    assert [(2,), (1,)] == ask(db, "SELECT id FROM t ORDER BY name")
-    assert [(1,)] == ask(db, "SELECT id FROM t ORDER BY name DESC OFFSET 0 ROWS FETCH NEXT 1 ROWS ONLY")
+    assert [(2,), (1,)] == query(db, "SELECT id FROM t ORDER BY name")
+    assert [(1,)] == query(db, "SELECT id FROM t ORDER BY name DESC OFFSET 0 ROWS FETCH NEXT 1 ROWS ONLY")
 
 
 def test_binary_is_no_text(db):
@@ -464,7 +464,7 @@ def test_binary_is_no_text(db):
     db.execute("CREATE TABLE b (a varbinary(max))")
 
     assert 257 == failure(db, "INSERT INTO b VALUES (N'00ff')")[1]
-    assert [(b"\x00\xff", "00FF")] == ask(
+    assert [(b"\x00\xff", "00FF")] == query(
         db, "SELECT CONVERT(varbinary(max), N'00ff', 2), CONVERT(nvarchar(max), 0x00ff, 2)"
     )
 
@@ -479,14 +479,14 @@ def test_arrays_of_parameters_go_in_at_once(server, db):
                        [(1, dt.time(1, 2, 3, 4), "x", Decimal("1.5")), (2, None, None, None)])  # fmt: skip
 
     assert 1 == server.executes - before
-    assert [(1, dt.time(1, 2, 3, 4), "x", Decimal("1.50")), (2, None, None, None)] == ask(
+    assert [(1, dt.time(1, 2, 3, 4), "x", Decimal("1.50")), (2, None, None, None)] == query(
         db, "SELECT * FROM k ORDER BY a"
     )
     with pytest.raises(errors.DataError, match=r"\(2628\)"):
         cursor.executemany("INSERT INTO k (a, c) VALUES (?, ?)", [(3, "abc"), (4, "abcd")])
     with pytest.raises(errors.Error, match="loses precision"):
         cursor.executemany("INSERT INTO k (d) VALUES (?)", [(Decimal("1.234"),)])
-    assert [(2,)] == ask(db, "SELECT COUNT(*) FROM k")
+    assert [(2,)] == query(db, "SELECT COUNT(*) FROM k")
 
 
 def test_the_width_of_text_in_arrays_has_to_be_said_for_temporary_tables(db):
@@ -499,7 +499,7 @@ def test_the_width_of_text_in_arrays_has_to_be_said_for_temporary_tables(db):
 
     cursor.setinputsizes([(Server.SQL_WVARCHAR, 0, 0)])
     cursor.executemany("INSERT INTO #k (a) VALUES (?)", [("x" * 256,)])
-    assert [(512,)] == ask(db, "SELECT DATALENGTH(a) FROM #k")
+    assert [(512,)] == query(db, "SELECT DATALENGTH(a) FROM #k")
 
 
 def test_arrays_go_one_by_one_where_it_is_not_asked_to_be_fast(server, db):
@@ -518,7 +518,7 @@ def test_an_error_rolls_the_whole_transaction_back(db):
     db.execute("SET XACT_ABORT ON; BEGIN TRANSACTION; INSERT INTO t (id) VALUES (1)")
     failure(db, "INSERT INTO t (id) VALUES (NULL)")
 
-    assert [(0, 0)] == ask(db, "SELECT @@TRANCOUNT, (SELECT COUNT(*) FROM t)")
+    assert [(0, 0)] == query(db, "SELECT @@TRANCOUNT, (SELECT COUNT(*) FROM t)")
     assert ("25000", 3902) == failure(db, "COMMIT TRANSACTION")[:2]
 
 
@@ -528,31 +528,31 @@ def test_a_text_that_does_not_parse_leaves_the_transaction_alone(db, tsql_proble
     failure(db, "SELECT 1 FROM")
     db.execute("COMMIT")
 
-    assert [(1,)] == ask(db, "SELECT id FROM t")
+    assert [(1,)] == query(db, "SELECT id FROM t")
 
 
 def test_others_see_what_is_committed_and_from_then_on(server, db):
     """Also within a transaction that has not written yet."""
     other = server.connect(autocommit=True)
     other.execute("BEGIN TRANSACTION")
-    before = ask(other, "SELECT COUNT(*) FROM t")
+    before = query(other, "SELECT COUNT(*) FROM t")
     db.execute("BEGIN TRANSACTION; INSERT INTO t (id) VALUES (1)")
-    during = ask(other, "SELECT COUNT(*) FROM t")
+    during = query(other, "SELECT COUNT(*) FROM t")
     db.execute("COMMIT")
 
-    assert ([(0,)], [(0,)], [(1,)]) == (before, during, ask(other, "SELECT COUNT(*) FROM t"))
+    assert ([(0,)], [(0,)], [(1,)]) == (before, during, query(other, "SELECT COUNT(*) FROM t"))
 
 
 def test_without_autocommit_the_first_look_at_a_table_begins_a_transaction(server, db):
     """And BEGIN TRANSACTION comes second to it."""
     other = server.connect()
-    none = ask(other, "SELECT @@TRANCOUNT")
+    none = query(other, "SELECT @@TRANCOUNT")
     other.execute("INSERT INTO t (id) VALUES (1)")
 
-    assert ([(0,)], [(1,)]) == (none, ask(other, "SELECT @@TRANCOUNT"))
+    assert ([(0,)], [(1,)]) == (none, query(other, "SELECT @@TRANCOUNT"))
     other.rollback()
     other.execute("BEGIN TRANSACTION")
-    assert ([(2,)], [(0,)]) == (ask(other, "SELECT @@TRANCOUNT"), ask(db, "SELECT COUNT(*) FROM t"))
+    assert ([(2,)], [(0,)]) == (query(other, "SELECT @@TRANCOUNT"), query(db, "SELECT COUNT(*) FROM t"))
 
 
 def test_closing_rolls_back(server, db):
@@ -561,7 +561,7 @@ def test_closing_rolls_back(server, db):
     other.execute("INSERT INTO t (id) VALUES (1)")
     other.close()
 
-    assert [(0,)] == ask(db, "SELECT COUNT(*) FROM t")
+    assert [(0,)] == query(db, "SELECT COUNT(*) FROM t")
     with pytest.raises(errors.ProgrammingError, match="closed"):
         other.cursor()
 
@@ -578,24 +578,24 @@ def test_the_second_writer_of_a_row_is_a_deadlock_victim(server, db):
 
 
 def test_one_connection_has_the_lock_at_a_time(server):
-    """The other one waits for as long as it said, and is told whether it came to that."""
+    """The other one waits for as long as it said, and learns whether it came to that."""
     first, second = (server.connect(autocommit=True) for _ in range(2))
     for connection in (first, second):
         connection.execute("BEGIN TRANSACTION")
 
-    assert [(0,)] == ask(first, LOCK.format(0))
-    assert [(0,)] == ask(first, LOCK.format(0))
-    assert [(-1,)] == ask(second, LOCK.format(10))
+    assert [(0,)] == query(first, LOCK.format(0))
+    assert [(0,)] == query(first, LOCK.format(0))
+    assert [(-1,)] == query(second, LOCK.format(10))
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(ask, second, LOCK.format(60_000))
+        waiting = pool.submit(query, second, LOCK.format(60_000))
         first.execute("COMMIT")
         assert waiting.result(60)[0][0] in (1, 0)  # 0 if it came too late to wait
 
 
 def test_a_lock_of_a_transaction_needs_one(server):
     """And asking for the lock does not begin it, autocommit or not."""
-    assert [(-999,)] == ask(server.connect(autocommit=True), LOCK.format(0))
-    assert [(-999,)] == ask(server.connect(), LOCK.format(0))
+    assert [(-999,)] == query(server.connect(autocommit=True), LOCK.format(0))
+    assert [(-999,)] == query(server.connect(), LOCK.format(0))
 
 
 @pytest.mark.parametrize("answer", [-2, -3, -999])
@@ -605,7 +605,7 @@ def test_the_answer_of_the_lock_can_be_set(server, answer):
     connection = server.connect(autocommit=True)
     connection.execute("BEGIN TRANSACTION")
 
-    assert [(answer,)] == ask(connection, LOCK.format(0))
+    assert [(answer,)] == query(connection, LOCK.format(0))
 
 
 def test_locks_end_with_their_connection(server):
@@ -613,10 +613,10 @@ def test_locks_end_with_their_connection(server):
     first, second = (server.connect(autocommit=True) for _ in range(2))
     for connection in (first, second):
         connection.execute("BEGIN TRANSACTION")
-    ask(first, LOCK.format(0))
+    query(first, LOCK.format(0))
     first.close()
 
-    assert [(0,)] == ask(second, LOCK.format(0))
+    assert [(0,)] == query(second, LOCK.format(0))
 
 
 # -- what the server says about itself
@@ -626,12 +626,12 @@ def test_functions_and_views_of_the_server(server, db):
     """As far as the app asks."""
     server.permissions["CREATE TABLE"] = False
 
-    assert [(5, "sluice", 0, 1)] == ask(
+    assert [(5, "sluice", 0, 1)] == query(
         db,
         "SELECT CAST(SERVERPROPERTY('EngineEdition') AS int), DB_NAME(),"
         " HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'CREATE TABLE'), HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER STATE')",
     )
-    assert [(server.log_rate,)] == ask(db, "SELECT primary_max_log_rate FROM sys.dm_user_db_resource_governance")
+    assert [(server.log_rate,)] == query(db, "SELECT primary_max_log_rate FROM sys.dm_user_db_resource_governance")
     server.log_rate = None
     assert 300 == failure(db, "SELECT primary_max_log_rate FROM sys.dm_user_db_resource_governance")[1]
 
@@ -643,7 +643,7 @@ def test_the_age_of_a_table_is_that_of_the_servers_clock(server, db):
 
     assert [("t", True)] == [
         (name, 3_590 <= age <= 3_610)
-        for name, age in ask(
+        for name, age in query(
             db,
             "SELECT t.name, DATEDIFF(second, t.create_date, SYSUTCDATETIME()) FROM sys.tables AS t"
             " JOIN sys.schemas AS s ON s.schema_id = t.schema_id WHERE s.name = ?",
@@ -660,10 +660,10 @@ def test_credentials_and_data_sources_are_kept(server, db):
     )
     db.execute(source)
 
-    assert [("c", "Managed Identity")] == ask(
+    assert [("c", "Managed Identity")] == query(
         db, "SELECT name, credential_identity FROM sys.database_scoped_credentials"
     )
-    assert [("https://a.test/c", "BLOB_STORAGE")] == ask(
+    assert [("https://a.test/c", "BLOB_STORAGE")] == query(
         db, "SELECT location, type_desc FROM sys.external_data_sources WHERE name = N'D'"
     )
     assert 46502 == failure(db, source)[1]
@@ -704,7 +704,7 @@ def test_bulk_insert_reads_every_type(load, db):
         (1, "a", 'x "q",\n', True, Decimal("-1.50"), 1e-300, 0.5, moment, dt.time(1, 2, 3, 500_000),
          dt.date(2026, 2, 28), b"\x00\xff"),
         (2, "", None, False, *[None] * 7),
-    ] == ask(db, "SELECT * FROM s ORDER BY r")  # fmt: skip
+    ] == query(db, "SELECT * FROM s ORDER BY r")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -737,7 +737,7 @@ def test_bulk_insert_refuses_a_file_for_one_field(load, db, row, number, column)
         load(f"1,,,,,,,,,,\n{row}\n3,,,,,,,,,,\n".encode())
 
     assert f"row 2, column {column}" in caught.value.args[1]
-    assert [] == ask(db, "SELECT * FROM s")
+    assert [] == query(db, "SELECT * FROM s")
 
 
 def test_bulk_insert_says_what_is_wrong_with_the_field(load):
@@ -768,7 +768,7 @@ def test_by_default_ten_bad_rows_are_dropped_without_a_word(load, db):
     ],
 )
 def test_bulk_insert_needs_its_file_and_its_data_source(load, data, options, number):
-    """Names are told apart, and a file that breaks off is noticed."""
+    """Names are reported apart, and a file that breaks off is noticed."""
     with pytest.raises(errors.ProgrammingError, match=rf"\({number}\)"):
         load(data, options)
 
@@ -786,7 +786,7 @@ def test_bulk_insert_rolls_back_with_its_transaction(load, db):
     load(b"1,,,,,,,,,,\n")
     db.execute("ROLLBACK")
 
-    assert [] == ask(db, "SELECT * FROM s")
+    assert [] == query(db, "SELECT * FROM s")
 
 
 def test_a_last_row_may_lack_its_line_feed():
@@ -804,7 +804,7 @@ def test_a_deadlock_on_demand_ends_the_transaction(server, db):
 
     assert ("40001", 1205) == failure(db, "INSERT INTO t (id) VALUES (1)")[:2]
     db.execute("INSERT INTO t (id) VALUES (2)")
-    assert [(0, 1)] == ask(db, "SELECT @@TRANCOUNT, (SELECT COUNT(*) FROM t)")
+    assert [(0, 1)] == query(db, "SELECT @@TRANCOUNT, (SELECT COUNT(*) FROM t)")
 
 
 @pytest.mark.parametrize(("after", "rows"), [(False, 0), (True, 1)])
@@ -818,7 +818,7 @@ def test_a_connection_may_be_lost_around_a_commit(server, db, after, rows):
     with pytest.raises(errors.OperationalError, match="08S01"):
         other.cursor()
     other.close()
-    assert [(rows,)] == ask(db, "SELECT COUNT(*) FROM t")
+    assert [(rows,)] == query(db, "SELECT COUNT(*) FROM t")
 
 
 def test_connecting_may_fail_for_a_while(server):
@@ -845,4 +845,4 @@ def test_many_threads_share_a_server(server, db):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
 
-    assert [(20,)] == ask(db, "SELECT COUNT(*) FROM t")
+    assert [(20,)] == query(db, "SELECT COUNT(*) FROM t")

@@ -42,19 +42,19 @@ class Worker:
 
     def index(self, app: Path, **env: str) -> dict[str, Any]:
         """What the worker finds in a folder with a function_app.py: see tests/standins/worker/index.py."""
-        return self._told([app], env)
+        return self._reported([app], env)
 
     def invoke(self, app: Path, name: str, inputs: Mapping[str, Any], **env: str) -> dict[str, Any]:
         """What the function *name* answers; inputs by parameter, each as ``{"http" | "json" | "string": value}``."""
-        return self._told([app, "--invoke", name, "--inputs", json.dumps(inputs)], env)
+        return self._reported([app, "--invoke", name, "--inputs", json.dumps(inputs)], env)
 
-    def _told(self, arguments: list[Any], env: Mapping[str, str]) -> dict[str, Any]:
+    def _reported(self, arguments: list[Any], env: Mapping[str, str]) -> dict[str, Any]:
         command = [self.python, "-I", SCRIPT, *arguments]
-        told = subprocess.run(
+        reported = subprocess.run(
             command, env=without_steering() | env, capture_output=True, text=True, timeout=INDEX_SECONDS, check=False
         )
-        assert told.returncode == 0, told.stderr
-        answer: dict[str, Any] = json.loads(told.stdout)
+        assert reported.returncode == 0, reported.stderr
+        answer: dict[str, Any] = json.loads(reported.stdout)
         return answer
 
 
@@ -168,9 +168,9 @@ def without_steering() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not STEERING.match(name)}
 
 
-def _reason(told: str) -> str:
+def _reason(reported: str) -> str:
     """What pip calls an error; else what is said first, or of a traceback what is said last."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    lines = [line.strip() for line in reported.splitlines() if line.strip()]
     if errors := [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]:
         return " ".join(errors)
     return lines[-1 if lines[0].startswith("Traceback") else 0] if lines else ""

@@ -46,7 +46,7 @@ setattr(BindingInfo, "in", 0)
 PROTOS = SimpleNamespace(StatusResult=StatusResult, BindingInfo=BindingInfo, **dict.fromkeys(MESSAGES, SimpleNamespace))
 
 
-async def told(app: Path, invoke: str | None, inputs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+async def reported(app: Path, invoke: str | None, inputs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """``{ok, error, worker, functions, modules}``; with a function to invoke, its ``answer`` too.
 
     A function is ``{name, bindings, properties}``; modules are those that indexing has imported.
@@ -85,8 +85,8 @@ def _request(**body: Any) -> SimpleNamespace:
 
 
 async def _load(runtime: Any, function_id: str) -> None:
-    asked = _request(function_load_request=SimpleNamespace(function_id=function_id))
-    loaded = await runtime.function_load_request(asked)
+    requested = _request(function_load_request=SimpleNamespace(function_id=function_id))
+    loaded = await runtime.function_load_request(requested)
     assert loaded.result.status == StatusResult.Success, loaded.result.exception.message
 
 
@@ -138,12 +138,12 @@ def main() -> None:
     parser.add_argument("app", type=Path)
     parser.add_argument("--invoke")
     parser.add_argument("--inputs", type=json.loads, default={})
-    asked = parser.parse_args()
-    app = asked.app.resolve()
+    requested = parser.parse_args()
+    app = requested.app.resolve()
     sys.path.insert(0, str(app))
     os.chdir(app)
     with contextlib.redirect_stdout(sys.stderr):  # what the app prints is not the answer
-        result = asyncio.run(told(app, asked.invoke, asked.inputs))
+        result = asyncio.run(reported(app, requested.invoke, requested.inputs))
     print(json.dumps(result))
 
 

@@ -110,7 +110,7 @@ class TestCopyOnARealServer(OnARealServer):
     def no_row_goes_another_way(self, caplog):
         """Where bulk copy does not work, rows are sent in arrays, and these tests would show nothing."""
         yield
-        assert [] == [told for told in caplog.messages if "rows are" in told]
+        assert [] == [reported for reported in caplog.messages if "rows are" in reported]
 
     @pytest.fixture
     def settings(self, query):

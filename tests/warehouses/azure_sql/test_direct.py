@@ -54,11 +54,11 @@ def feed(**more: Any) -> Feed:
 def decided(
     incoming: list[dict[str, Any]], known: list[Stored] | None = None, of: Feed | None = None, **rules: Any
 ) -> Decided:
-    told = {"now": NOW, "exported": EXPORTED, "overtaken_by": None, "full": False, **rules}
+    reported = {"now": NOW, "exported": EXPORTED, "overtaken_by": None, "full": False, **rules}
     spelling = ColumnNames(keys=("Id",), stored={"Id": "Id", "At": "At", "Gone": "Gone", "Name": "NAME"})
     found = by_key(spelling, known or [], map(spelling.key, incoming))
     assert found is not None
-    return decide(Rules(feed=of or feed(), **told), "this", spelling, found, incoming)
+    return decide(Rules(feed=of or feed(), **reported), "this", spelling, found, incoming)
 
 
 def new(key: Any = 1, at: Any = day(2), name: Any = "Ada", gone: bool | None = False) -> dict[str, Any]:  # noqa: B008
@@ -73,8 +73,8 @@ def old(
     return Stored({"Id": key, "At": at, "Gone": gone, "NAME": name, **ours}, exported)
 
 
-def outcomes(told: Decided) -> dict[str, int]:
-    return {name: count for name, count in told.counts.items() if count}
+def outcomes(reported: Decided) -> dict[str, int]:
+    return {name: count for name, count in reported.counts.items() if count}
 
 
 def test_new_row_is_inserted_with_our_columns():
@@ -148,10 +148,10 @@ def test_numbers_are_compared_by_value(stored, incoming):
 )
 def test_of_rows_with_one_key_the_highest_cursor_counts(rows, name):
     """Then the last in file order; the other is superseded."""
-    told = decided(rows)
+    reported = decided(rows)
 
-    assert {"superseded": 1, "inserted": 1} == outcomes(told)
-    assert [name] == [write.values["NAME"] for write in told.writes]
+    assert {"superseded": 1, "inserted": 1} == outcomes(reported)
+    assert [name] == [write.values["NAME"] for write in reported.writes]
 
 
 @pytest.mark.parametrize(
@@ -169,26 +169,26 @@ def test_cursors_are_compared_as_the_server_sorts_them(one, other, expected):
 
 def test_late_file_changes_no_active_row_and_brings_dead_ones():
     """A complete full exported later is merged already."""
-    told = decided([new(1, day(8), "Bob"), new(2)], [old(1)], overtaken_by=day(15))
+    reported = decided([new(1, day(8), "Bob"), new(2)], [old(1)], overtaken_by=day(15))
 
-    assert {"stale": 1, "inserted": 1} == outcomes(told)
-    assert [day(15)] == [write.values[DELETED] for write in told.writes]
+    assert {"stale": 1, "inserted": 1} == outcomes(reported)
+    assert [day(15)] == [write.values[DELETED] for write in reported.writes]
 
 
 def test_late_file_updates_a_dead_row():
     """Which stays dead, since the full that lacked it."""
-    told = decided([new(1, day(8), "Bob")], [old(deleted=day(12))], overtaken_by=day(15))
+    reported = decided([new(1, day(8), "Bob")], [old(deleted=day(12))], overtaken_by=day(15))
 
-    assert {"updated": 1} == outcomes(told)
-    assert [day(15)] == [write.values[DELETED] for write in told.writes]
+    assert {"updated": 1} == outcomes(reported)
+    assert [day(15)] == [write.values[DELETED] for write in reported.writes]
 
 
 def test_deletions_can_be_hard():
     """The row goes; what was never there is not kept as a tombstone."""
-    told = decided([new(1, day(3), gone=True), new(2, gone=True)], [old()], feed(deletes="hard"))
+    reported = decided([new(1, day(3), gone=True), new(2, gone=True)], [old()], feed(deletes="hard"))
 
-    assert {"deleted": 1, "unchanged": 1} == outcomes(told)
-    assert [Write("delete", (1,), {})] == told.writes
+    assert {"deleted": 1, "unchanged": 1} == outcomes(reported)
+    assert [Write("delete", (1,), {})] == reported.writes
 
 
 @pytest.mark.parametrize(
@@ -246,12 +246,12 @@ class Tapped:
         return getattr(self._warehouse, name)
 
     def stage(self, feed: Feed, name: str, columns: Any, batches: Any, room: int = 0) -> Any:
-        def heard() -> Iterator[pa.RecordBatch]:
+        def received() -> Iterator[pa.RecordBatch]:
             for batch in batches:
                 self.rows += batch.to_pylist()
                 yield batch
 
-        return self._warehouse.stage(feed, name, columns, batches if name.endswith("_keys") else heard(), room)
+        return self._warehouse.stage(feed, name, columns, batches if name.endswith("_keys") else received(), room)
 
 
 @st.composite
@@ -288,18 +288,18 @@ def remembered(
     columns = dict.fromkeys([*names, *(name for values in before.values() for name in values)])
     spelling = ColumnNames(keys=("ItemId",), stored={name: name for name in names})
     known = {(key,): Stored({**columns, **values}, times.get(values[BY])) for key, values in before.items()}
-    told = decide(rules, run, spelling, known, incoming)
+    reported = decide(rules, run, spelling, known, incoming)
     after = {key: {**columns, **values} for key, values in before.items()}
-    for write in told.writes:
+    for write in reported.writes:
         (key,) = write.key
         if write.verb == "delete":
             del after[key]
         else:
             after[key] = {**after.get(key, columns), **write.values}
-    for outcome, count in told.counts.items():
+    for outcome, count in reported.counts.items():
         if count:
             event(outcome)
-    return told.counts, after
+    return reported.counts, after
 
 
 def lined_up(rows: Rows, like: Rows) -> Rows:
@@ -310,9 +310,9 @@ def lined_up(rows: Rows, like: Rows) -> Rows:
 
 @settings(_FAST, max_examples=300)
 @given(wild_files(most=8))
-def test_memory_decides_what_the_rules_say(told):
+def test_memory_decides_what_the_rules_say(reported):
     """Whatever is stored and comes in: same counts, same rows as the plain model of the rules has."""
-    law, files = told
+    law, files = reported
     model = Table(law.rules)
     of = Feed(
         system="coolr", table="item", source="exports", keys=("ItemId",), cursor=law.rules.cursor, deleted="IsDeleted",
@@ -334,8 +334,8 @@ def test_memory_decides_what_the_rules_say(told):
         assert lined_up(model.rows, after) == after
 
 
-def check_replay(told: tuple[Law, list[Any]]) -> None:
-    law, files = told
+def check_replay(reported: tuple[Law, list[Any]]) -> None:
+    law, files = reported
     with tempfile.TemporaryDirectory() as folder, duckdb_app(Path(folder), law) as app:
         for number, file in enumerate(files):
             before, runs = stored(app), app.warehouse.runs("coolr.item", limit=None)
@@ -361,17 +361,17 @@ def check_replay(told: tuple[Law, list[Any]]) -> None:
 
 @settings(_FAST, max_examples=4)
 @given(wild_files(most=6))
-def test_memory_decides_what_sql_would(told):
+def test_memory_decides_what_sql_would(reported):
     """Whatever is stored and comes in: same counts, same rows as the ordinary merge leaves."""
-    check_replay(told)
+    check_replay(reported)
 
 
 @pytest.mark.slow
 @settings(_FAST, max_examples=810)
 @given(wild_files(most=8))
-def test_memory_decides_what_sql_would_in_many_more_cases(told):
+def test_memory_decides_what_sql_would_in_many_more_cases(reported):
     """The same, for as long as a coffee takes."""
-    check_replay(told)
+    check_replay(reported)
 
 
 def table_of(server: Server) -> dict[int, dict[str, Any]]:
@@ -386,9 +386,9 @@ def table_of(server: Server) -> dict[int, dict[str, Any]]:
 
 @settings(_FAST, max_examples=3)
 @given(wild_files(most=5))
-def test_the_server_ends_as_the_embedded_warehouse(told):
+def test_the_server_ends_as_the_embedded_warehouse(reported):
     """Batch by batch, over both ways: same counts and rows as DuckDB with the same files."""
-    law, files = told
+    law, files = reported
     server = Server()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -464,11 +464,11 @@ class Publishing:
         self.app = case.app
         file = case.write(kind, number, rows, **how)
         store = open_store(str(file.parent), self.app.settings)
-        told = FindOptions(
+        reported = FindOptions(
             kind=kind, client=None, exported_at=None, tables=(file.stem,), settle_seconds=0, ahead_seconds=86_400
         )
-        offers, _ = find_exports(store, told, self.app.now())
-        (work,) = [export_unit(offer, store) for offer in offers]
+        offers, _ = find_exports(store, reported, self.app.now())
+        (work,) = [export_unit(offered, store) for offered in offers]
         run = verbs.run_for(f"shop.{file.stem}", work, self.app.ledger, "2026-02-24T12:00:00.000000")
         assert run is not None
         source = exports_source(store, self.app.settings)
@@ -918,10 +918,10 @@ def test_rows_that_got_lost_on_the_way_are_missed(case):
 def test_staged_rows_travel_as_json(case):
     """What another machine publishes is what this one read."""
     publish = Publishing(case, *TWENTY)
-    told = [from_json(Staged, json.loads(json.dumps(asdict(part)))) for part in publish.staged]
+    reported = [from_json(Staged, json.loads(json.dumps(asdict(part)))) for part in publish.staged]
 
-    assert publish.staged == told
-    assert OF_TWENTY == some(publish(told).run)
+    assert publish.staged == reported
+    assert OF_TWENTY == some(publish(reported).run)
 
 
 @pytest.mark.parametrize("kind", VALUES)

@@ -20,7 +20,7 @@ URL = "mssql://app:hunter2@db.test/sales"
 MICROSOFTS = (926, 4060, 40197, 40501, 40613, 49918, 49919, 49920, 4221, 615)
 GUIDES = (11001, 64, 233, 10053, 10054, 10060, 10928, 10929, 10936, 40143, 40166, 40540, 40020)
 STATEMENTS = (1205, 1222, 3960, 4891, 4892)
-PASSING = (*MICROSOFTS, *GUIDES, *STATEMENTS)
+RETRYABLE = (*MICROSOFTS, *GUIDES, *STATEMENTS)
 VALUES = (4863, 4864, 4865, 4867, 4869, 4879, 13811, 13812, 13813, 13814, 13817, 245, 8114, 8115, 241, 242, 8152, 2628,
           2601, 2627)  # fmt: skip
 LASTING = (
@@ -48,10 +48,10 @@ def one_server():
 
 
 @pytest.fixture
-def asked(one_server):
+def wanted(one_server):
     """Fails whatever asks for 1 with a number as often as told; then how often it was asked for, by whom."""
 
-    def ask(code, times):
+    def fail(code, times):
         one_server.statements.clear()
         before = one_server.open_connections
         one_server.fail_next("SELECT 1", code, times=times)
@@ -63,7 +63,7 @@ def asked(one_server):
             one_server._faults.clear()
             assert before == one_server.open_connections
 
-    return ask
+    return fail
 
 
 def tries(server, text="SELECT 1"):
@@ -71,8 +71,8 @@ def tries(server, text="SELECT 1"):
 
 
 def engine_of(server, **env):
-    told = {"WAREHOUSE_URL": URL, "WAREHOUSE_LOADER": "array", "WAREHOUSE_LOCK_TIMEOUT": "0.2", **env}
-    return AzureSQL(Settings.from_env(told), odbc.address(URL), server)
+    reported = {"WAREHOUSE_URL": URL, "WAREHOUSE_LOADER": "array", "WAREHOUSE_LOCK_TIMEOUT": "0.2", **env}
+    return AzureSQL(Settings.from_env(reported), odbc.address(URL), server)
 
 
 @pytest.fixture
@@ -111,30 +111,30 @@ def table(engine):
 # -- the numbers
 
 
-@pytest.mark.parametrize("code", PASSING)
-def test_what_may_pass_is_tried_five_times_and_told_as_that(asked, one_server, code):
-    """A wrong name of a database has the number of one that moves: that is told as somebody's to mend."""
+@pytest.mark.parametrize("code", RETRYABLE)
+def test_what_may_pass_is_tried_five_times_and_told_as_that(wanted, one_server, code):
+    """A wrong name of a database has the number of one that moves: that is reported as somebody's to correct."""
     with pytest.raises(ConfigError if code == 4060 else TransientError, match=rf"\({code}\)"):
-        asked(code, 99)
+        wanted(code, 99)
     assert 5 == tries(one_server) == tries(one_server, "BEGIN TRANSACTION")
 
 
-@pytest.mark.parametrize("code", PASSING)
-def test_what_has_passed_is_not_spoken_of(asked, one_server, code):
+@pytest.mark.parametrize("code", RETRYABLE)
+def test_what_has_passed_is_not_spoken_of(wanted, one_server, code):
     """The second try succeeds."""
-    assert 1 == asked(code, 1)
+    assert 1 == wanted(code, 1)
     assert 2 == tries(one_server)
 
 
 @pytest.mark.parametrize("code", [*VALUES, *LASTING])
-def test_what_lasts_is_never_tried_again(asked, one_server, code):
-    """A value's fault is told as one, anything else as somebody's to mend."""
-    with pytest.raises(DataError if code in VALUES else ConfigError) as told:
-        asked(code, 99)
+def test_what_lasts_is_never_tried_again(wanted, one_server, code):
+    """A value's fault is reported as one, anything else as somebody's to correct."""
+    with pytest.raises(DataError if code in VALUES else ConfigError) as reported:
+        wanted(code, 99)
 
     assert 1 == tries(one_server)
-    assert told.value.fix
-    assert "hunter2" not in str(told.value)
+    assert reported.value.fix
+    assert "hunter2" not in str(reported.value)
 
 
 @pytest.mark.parametrize(
@@ -174,11 +174,11 @@ def test_certificate_that_nobody_vouches_for_does_not_pass():
         "08001", "SSL Provider: [error:0A000086::certificate verify failed:self-signed] (-1) (SQLx)"
     )
 
-    told = in_words(error, "Azure SQL")
+    reported = in_words(error, "Azure SQL")
 
     assert not may_pass(error)
-    assert isinstance(told, ConfigError)
-    assert "TrustServerCertificate" in told.fix
+    assert isinstance(reported, ConfigError)
+    assert "TrustServerCertificate" in reported.fix
 
 
 @pytest.mark.parametrize("state", ["01000", "IM002", "IM003"])
@@ -188,10 +188,10 @@ def test_driver_that_cannot_be_loaded_says_what_to_install(state):
         state, "[unixODBC][Driver Manager]Can't open lib 'x/libmsodbcsql' : file not found (0) (S)"
     )
 
-    told = in_words(error, "Azure SQL")
+    reported = in_words(error, "Azure SQL")
 
-    assert isinstance(told, ConfigError)
-    assert "libltdl7" in told.fix
+    assert isinstance(reported, ConfigError)
+    assert "libltdl7" in reported.fix
 
 
 @pytest.mark.parametrize(
@@ -421,10 +421,10 @@ def test_lock_has_the_transaction_for_its_owner(engine, server):
     """It ends with it, also where the connection is lost, and never outlives it in a pool."""
     engine.units.run(lambda session: engine.lock(session, "shop.it's"))
 
-    (asked,) = [text for text in server.statements if "sp_getapplock" in text]
-    assert "@LockOwner = N'Transaction'" in asked
-    assert "@Resource = N'sluice:shop.it''s'" in asked
-    assert "@LockTimeout = 200" in asked
+    (wanted,) = [text for text in server.statements if "sp_getapplock" in text]
+    assert "@LockOwner = N'Transaction'" in wanted
+    assert "@Resource = N'sluice:shop.it''s'" in wanted
+    assert "@LockTimeout = 200" in wanted
 
 
 def test_settings_of_a_transaction_are_said_each_time(engine, server):
@@ -439,7 +439,7 @@ def test_every_error_of_a_load_is_ours(case, server):
     """Whatever goes wrong on the way, the run is recorded as failed with one line."""
     server.fail_next("CREATE TABLE .staging", 40552)
 
-    told = case.refused("full", 5, row(1))
+    reported = case.refused("full", 5, row(1))
 
-    assert "SLICE_ROWS" in told
+    assert "SLICE_ROWS" in reported
     assert issubclass(ConfigError, IngestError)

@@ -73,8 +73,8 @@ class Bay:
             return None
 
     def engine(self, **env):
-        told = Settings.from_env({**self.env, **env})
-        return AzureSQL(told, our_odbc.address(URL), self.server)
+        reported = Settings.from_env({**self.env, **env})
+        return AzureSQL(reported, our_odbc.address(URL), self.server)
 
     def case(self, folder, **env):
         return WarehouseCase(folder, self.server.query, instead={"warehouse": ServerWarehouse(self.engine(**env))})
@@ -160,8 +160,8 @@ def staging(columns, name="s_0123456789abcdef_0", feed=FEED):
 def batch(columns, *rows, first=0):
     """Rows as staging gets them, numbered from *first* on."""
     schema = pa.schema([(ROW, pa.int64()), *((name, types.to_arrow(kind)) for name, kind in columns.items())])
-    told = [dict(zip(schema.names, (first + n, *values), strict=True)) for n, values in enumerate(rows)]
-    return pa.RecordBatch.from_pylist(told, schema=schema)
+    reported = [dict(zip(schema.names, (first + n, *values), strict=True)) for n, values in enumerate(rows)]
+    return pa.RecordBatch.from_pylist(reported, schema=schema)
 
 
 def stored(engine, table):
@@ -276,13 +276,13 @@ def test_load_of_nothing_makes_an_empty_table(engine, way):
 
 @pytest.fixture
 def sizes(monkeypatch):
-    """What the driver was told of its parameters, and how many rows it got, call by call."""
-    told, calls = [], []
-    monkeypatch.setattr(cursor.Cursor, "setinputsizes", lambda self, sizes: told.append(sizes))
+    """What the driver was given of its parameters, and how many rows it got, call by call."""
+    reported, calls = [], []
+    monkeypatch.setattr(cursor.Cursor, "setinputsizes", lambda self, sizes: reported.append(sizes))
     monkeypatch.setattr(
         cursor.Cursor, "executemany", lambda self, sql, rows: calls.append((self.fast_executemany, len(rows)))
     )
-    return told, calls
+    return reported, calls
 
 
 def test_driver_is_told_the_type_of_every_parameter(plain, sizes):
@@ -462,7 +462,7 @@ def test_too_many_refused_rows_end_the_load(plain, monkeypatch):
 
 @pytest.mark.usefixtures("picky")
 def test_refused_rows_are_kept_as_rejects(plain, server, tmp_path):
-    """With their place in the file, and the row as it was, to be mended and loaded again."""
+    """With their place in the file, and the row as it was, to be corrected and loaded again."""
     case = WarehouseCase(
         tmp_path, server.query, instead={"warehouse": ServerWarehouse(plain)}, WAREHOUSE_LOADER="array"
     )
@@ -600,8 +600,8 @@ def test_a_slower_way_is_told_to_a_person_once(bay, server, tmp_path, monkeypatc
     result = CliRunner().invoke(main, ["load", str(file.parent)], catch_exceptions=False)
 
     assert 0 == result.exit_code, result.output
-    told = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
-    assert [True] == ["the rows of that part are sent in arrays, which is slower." in line for line in told]
+    reported = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
+    assert [True] == ["the rows of that part are sent in arrays, which is slower." in line for line in reported]
 
 
 REAL_COPY = """
@@ -620,10 +620,10 @@ def test_real_bulk_copy_tells_of_a_closed_port():
     pytest.importorskip("mssql_python", reason="bulk copy needs mssql-python")
     libraries = odbc.libraries()
 
-    told = odbc.run(libraries, REAL_COPY.format(url=f"mssql://app:hunter2@127.0.0.1:{free_port()}/sales"))
+    reported = odbc.run(libraries, REAL_COPY.format(url=f"mssql://app:hunter2@127.0.0.1:{free_port()}/sales"))
 
-    assert told.startswith("bulk copy: OperationalError: ")
-    assert "hunter2" not in told
+    assert reported.startswith("bulk copy: OperationalError: ")
+    assert "hunter2" not in reported
 
 
 # -- what stays behind
@@ -637,9 +637,9 @@ def test_tidy_leaves_neither_tables_nor_blobs(bay, server, tmp_path, monkeypatch
     if fails:
         monkeypatch.setattr(loader, "remove", lambda *_: None)
         server.fail_next("BULK INSERT", 4861)
-        told = case.write("delta", 5, [row(n, "b", 2) for n in range(30)])
+        reported = case.write("delta", 5, [row(n, "b", 2) for n in range(30)])
         monkeypatch.undo()
-        assert "4861" in case.load(told).run.error
+        assert "4861" in case.load(reported).run.error
     else:
         case.loaded("delta", 5, *[row(n, "b", 2) for n in range(30)])
 
@@ -686,8 +686,8 @@ def most(server, monkeypatch):
     seen = [0]
     connect = server.connect
 
-    def counted(*told, **more):
-        connection = connect(*told, **more)
+    def counted(*reported, **more):
+        connection = connect(*reported, **more)
         seen[0] = max(seen[0], server.open_connections)
         return connection
 
@@ -711,16 +711,18 @@ def test_connections_are_no_more_than_allowed(bay, server, most, tmp_path, monke
 
 def test_who_finds_all_connections_taken_waits_for_one(bay, server):
     """Loads of several tables share them."""
-    engine, told = bay.engine(WAREHOUSE_CONNECTIONS="1"), []
-    later = threading.Thread(target=lambda: told.append(engine.units.run(lambda session: session.first("SELECT 1"))))
+    engine, reported = bay.engine(WAREHOUSE_CONNECTIONS="1"), []
+    later = threading.Thread(
+        target=lambda: reported.append(engine.units.run(lambda session: session.first("SELECT 1")))
+    )
 
     with engine.units.connection():
         later.start()
         later.join(0.2)
-        meanwhile = list(told), server.open_connections
+        meanwhile = list(reported), server.open_connections
     later.join(30)
 
-    assert (([], 1), [1]) == (meanwhile, told)
+    assert (([], 1), [1]) == (meanwhile, reported)
 
 
 def test_looking_leaves_no_connection_open(bay, server, tmp_path):
@@ -754,12 +756,12 @@ def test_history_has_size_seconds_and_log_rate(bay, server, tmp_path, monkeypatc
     case.loaded("full", 5, *[row(n) for n in range(30)])
     monkeypatch.setattr("shared.app.current", lambda: case.app)
 
-    (told,) = json.loads(CliRunner().invoke(main, ["history", "--json"], catch_exceptions=False).stdout)
+    (reported,) = json.loads(CliRunner().invoke(main, ["history", "--json"], catch_exceptions=False).stdout)
 
     assert [(4_718_592,)] == server.query("SELECT [log_rate] FROM [ingest].[run]")
-    assert 4_718_592 == told["log_rate"]
-    assert told["size"] > 500
-    assert told["seconds"] > 0
+    assert 4_718_592 == reported["log_rate"]
+    assert reported["size"] > 500
+    assert reported["seconds"] > 0
 
 
 def test_log_rate_that_may_not_be_read_is_left_open(bay, server, tmp_path):

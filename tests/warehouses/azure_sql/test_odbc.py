@@ -34,7 +34,7 @@ def url(query: str = "", who: str = "", host: str = "db.test", database: str = "
 
 
 def test_address_has_server_database_and_who_signs_in():
-    """With what SQL Server listens on where no port is told."""
+    """With what SQL Server listens on where no port is given."""
     found = address(f"mssql://app:{quote(SECRET, safe='')}@db.test/sales")
 
     assert ("db.test", 1433, "sales") == (found.host, found.port, found.database)
@@ -57,11 +57,12 @@ def test_host_may_be_a_name_or_an_address_with_a_port(host, server):
 
 
 @pytest.mark.parametrize(
-    ("database", "told"), [("a%20b", "{a b}"), ("a%7Db", "{a}}b}"), ("x%3BUID%3Dsa", "{x;UID=sa}"), ("ü%2Fx", "{ü/x}")]
+    ("database", "reported"),
+    [("a%20b", "{a b}"), ("a%7Db", "{a}}b}"), ("x%3BUID%3Dsa", "{x;UID=sa}"), ("ü%2Fx", "{ü/x}")],
 )
-def test_database_is_decoded_and_in_braces(database, told):
+def test_database_is_decoded_and_in_braces(database, reported):
     """No character of its name ends it."""
-    assert f";Database={told};" in address(url(database=database)).text()
+    assert f";Database={reported};" in address(url(database=database)).text()
 
 
 @pytest.mark.parametrize(
@@ -96,12 +97,12 @@ def test_any_certificate_is_taken_only_if_asked_for(query, trusts):
 
 
 @pytest.mark.parametrize(
-    ("query", "told"), [("", "yes"), ("Encrypt=yes", "yes"), ("encrypt=true", "yes"), ("Encrypt=Mandatory", "yes"),
+    ("query", "reported"), [("", "yes"), ("Encrypt=yes", "yes"), ("encrypt=true", "yes"), ("Encrypt=Mandatory", "yes"),
                         ("Encrypt=strict", "strict")]
 )  # fmt: skip
-def test_connections_are_always_encrypted(query, told):
+def test_connections_are_always_encrypted(query, reported):
     """And never less strictly than asked for."""
-    assert f";Encrypt={told};" in address(url(query)).text()
+    assert f";Encrypt={reported};" in address(url(query)).text()
 
 
 def test_driver_in_an_address_is_passed_over():
@@ -239,13 +240,13 @@ def test_password_needs_no_token():
     assert token(address(url(who="app:x@"))) is None
 
 
-@pytest.mark.parametrize("told", ["no identity here.\nTo fix it read a very long page", ""])
-def test_missing_identity_says_what_to_check(monkeypatch, told):
+@pytest.mark.parametrize("reported", ["no identity here.\nTo fix it read a very long page", ""])
+def test_missing_identity_says_what_to_check(monkeypatch, reported):
     """In one line, however much azure-identity has to say."""
 
     class Nobody(Known):
         def get_token(self, scope):
-            raise ClientAuthenticationError(told)
+            raise ClientAuthenticationError(reported)
 
     monkeypatch.setattr(identity, "credential", Nobody)
 
@@ -269,14 +270,14 @@ class Odbc:
     """The part of pyodbc that opens connections, remembering how."""
 
     def __init__(self, *drivers):
-        self.told = ()
+        self.reported = ()
         self._drivers = list(drivers)
 
     def drivers(self):
         return self._drivers
 
-    def connect(self, *told, **more):
-        self.told = (*told, more)
+    def connect(self, *reported, **more):
+        self.reported = (*reported, more)
         return "a connection"
 
 
@@ -285,7 +286,7 @@ def test_connection_with_a_password_has_no_attributes():
     module, where = Odbc(DRIVER), address(url(who="app:x@"))
 
     assert "a connection" == connect(module, where)
-    assert (where.text(driver=DRIVER), {"autocommit": True, "timeout": 30}) == module.told
+    assert (where.text(driver=DRIVER), {"autocommit": True, "timeout": 30}) == module.reported
 
 
 @pytest.mark.usefixtures("identities")
@@ -295,7 +296,7 @@ def test_connection_with_an_identity_hands_the_token_over():
 
     connect(module, where)
 
-    text, more = module.told
+    text, more = module.reported
     assert packed("eyJ") == more["attrs_before"]
     assert "eyJ" not in text
     assert "an-id" not in text
@@ -435,14 +436,14 @@ def test_packaged_driver_is_found_and_loads(libraries):
 
 
 def test_closed_port_may_open_later(libraries):
-    """Nobody listens: the driver's own time passes at each try, and then it is told in words."""
+    """Nobody listens: the driver's own time passes at each try, and then the error says so."""
     place = f"mssql://app:{quote(SECRET, safe='')}@127.0.0.1:{free_port()}/sales"
 
-    kind, told, tries, pooling = odbc.run(libraries, UNIT.format(url=place, attempts=2))
+    kind, reported, tries, pooling = odbc.run(libraries, UNIT.format(url=place, attempts=2))
 
     assert ("TransientError", 2, False) == (kind, tries, pooling)
-    assert told.startswith("Azure SQL: Login timeout expired")
-    assert "hunter2" not in told
+    assert reported.startswith("Azure SQL: Login timeout expired")
+    assert "hunter2" not in reported
 
 
 @pytest.fixture(params=["HTTP/1.0 400 Bad Request\r\n\r\n", ""], ids=["speaks HTTP", "hangs up"])
@@ -473,9 +474,9 @@ def test_server_that_speaks_no_tds_is_tried_five_times(libraries, stranger):
     port, came = stranger
     place = f"mssql://app:{quote(SECRET, safe='')}@127.0.0.1:{port}/sales"
 
-    kind, told, tries, _ = odbc.run(libraries, UNIT.format(url=place, attempts=9))
+    kind, reported, tries, _ = odbc.run(libraries, UNIT.format(url=place, attempts=9))
 
     assert ("TransientError", 5, 5) == (kind, tries, len(came))
-    assert told.startswith("Azure SQL: ")
-    assert "Try again later" in told
-    assert "hunter2" not in told
+    assert reported.startswith("Azure SQL: ")
+    assert "Try again later" in reported
+    assert "hunter2" not in reported

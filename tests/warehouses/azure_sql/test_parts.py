@@ -66,7 +66,7 @@ def with_sas(container, server, hours, **allowed):
     return client, sas.rpartition("sig=")[2].partition("&")[0]
 
 
-def told(error):
+def reported(error):
     """Everything that a log would show of an error."""
     return "".join(traceback.format_exception(error))
 
@@ -237,7 +237,7 @@ def test_read_only_sas_is_a_setting_to_mend(container, azurite):
     with client, pytest.raises(ConfigError, match="Storage Blob Data Contributor") as caught:
         upload(batches(2), client, "run/0", part_bytes=KIB)
 
-    assert secret not in told(caught.value)
+    assert secret not in reported(caught.value)
     assert [] == names(container)
 
 
@@ -247,7 +247,7 @@ def test_expired_sas_is_a_setting_to_mend(container, azurite):
     with client, pytest.raises(ConfigError, match="expired") as caught:
         upload(batches(2), client, "run/0", part_bytes=KIB)
 
-    assert secret not in told(caught.value)
+    assert secret not in reported(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_refused_connection_is_passing_and_tells_no_secret(private_azurite):
     with client, pytest.raises(TransientError, match="Try again") as caught:
         upload(batches(2), client, "run/0", part_bytes=KIB)
 
-    assert secret not in told(caught.value)
+    assert secret not in reported(caught.value)
 
 
 def test_storage_killed_on_the_way_is_passing_and_the_next_try_repairs(private_azurite):

@@ -183,8 +183,8 @@ class Interrupted(list):
     """Lets another thread hide a name of its own right after the first has come in."""
 
     def __init__(self, names):
-        self.told = []
-        self.other = threading.Thread(target=lambda: self.told.append(names.hide("b")))
+        self.reported = []
+        self.other = threading.Thread(target=lambda: self.reported.append(names.hide("b")))
 
     def append(self, item):
         super().append(item)
@@ -200,7 +200,7 @@ def test_threads_do_not_get_each_others_names(names):
     first = names.hide("a")
     names._quoted.other.join(10)
 
-    assert ("[a]", "[b]") == (names.reveal(first), names.reveal(*names._quoted.told))
+    assert ("[a]", "[b]") == (names.reveal(first), names.reveal(*names._quoted.reported))
 
 
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
@@ -212,11 +212,11 @@ def test_compiled_statements_keep_odd_names(tsql_problems, odd):
     query = sa.select(table.c[odd]).where(table.c[odd].between(1, 2), table.c.x == odd).order_by(table.c[odd]).limit(3)
 
     sql, parameters = session.said(query)
-    told = session._NAMES.reveal(sql)
+    reported = session._NAMES.reveal(sql)
 
     assert [1, 2, odd] == list(parameters)
-    assert [] == tsql_problems(told)
-    found = [token.value for token in script.tokens(told) if token.kind == "name"]
+    assert [] == tsql_problems(reported)
+    found = [token.value for token in script.tokens(reported) if token.kind == "name"]
     assert {"s", "t", "x", odd} == set(found)
 
 
@@ -307,10 +307,10 @@ def test_container_without_https_is_refused(location):
 @pytest.mark.parametrize("odd", ["x\nGO\nDROP DATABASE y", "x\u2028y", "x\ry", "x\0y", "x\n"])
 def test_what_would_break_the_printed_script_is_refused(part, odd):
     """A comment ends at a line break, and sqlcmd ends a batch at GO even within a string."""
-    told = {"location": PLAIN.location, "data_source": "d", "user": "u", part: odd}
+    reported = {"location": PLAIN.location, "data_source": "d", "user": "u", part: odd}
 
     with pytest.raises(ConfigError, match="control character"):
-        statements(Setup(**told))
+        statements(Setup(**reported))
 
 
 def test_rights_are_no_more_than_a_load_needs():
@@ -338,10 +338,10 @@ def test_without_a_container_nothing_is_said_of_one():
     assert not re.search("EXTERNAL DATA|CREDENTIAL|BULK", found)
 
 
-@pytest.mark.parametrize(("kind", "told"), [("external", "FROM EXTERNAL PROVIDER"), ("login", "FOR LOGIN [a]]b]")])
-def test_user_is_an_entra_identity_or_of_a_login(kind, told):
+@pytest.mark.parametrize(("kind", "reported"), [("external", "FROM EXTERNAL PROVIDER"), ("login", "FOR LOGIN [a]]b]")])
+def test_user_is_an_entra_identity_or_of_a_login(kind, reported):
     """By the name that was given."""
-    assert f"CREATE USER [a]]b] {told}" in inner(Setup(location=None, data_source="d", user="a]b", user_kind=kind))
+    assert f"CREATE USER [a]]b] {reported}" in inner(Setup(location=None, data_source="d", user="a]b", user_kind=kind))
 
 
 @pytest.mark.parametrize("sas", [None, SAS])

@@ -62,8 +62,8 @@ def _kind(file):
 
 
 def some(run):
-    told = {name: getattr(run, name) for name in (*OUTCOMES, "absent", "values_rejected", "read")}
-    return {name: count for name, count in told.items() if count}
+    reported = {name: getattr(run, name) for name in (*OUTCOMES, "absent", "values_rejected", "read")}
+    return {name: count for name, count in reported.items() if count}
 
 
 def select(file, query):
@@ -224,29 +224,29 @@ def test_column_type_that_is_not_ours_is_refused(app, full, file):
 
 
 PLANTED = {
-    "twin as it was": ("Ada", 1, None),
-    "twin of another content": ("Eve", 1, None),
-    "newer twin": ("Eve", 9, None),
-    "dead twin": ("Ada", 1, day(1)),
+    "duplicate as it was": ("Ada", 1, None),
+    "duplicate of another content": ("Eve", 1, None),
+    "newer duplicate": ("Eve", 9, None),
+    "dead duplicate": ("Ada", 1, day(1)),
 }
 
 
 @pytest.mark.parametrize(
-    ("twin", "beside"),
+    ("duplicate", "beside"),
     [
-        ("twin as it was", ()),
-        *((twin, ("same",)) for twin in PLANTED),
-        ("twin as it was", ("same", "wider")),
-        ("newer twin", ("same", "wider")),
+        ("duplicate as it was", ()),
+        *((duplicate, ("same",)) for duplicate in PLANTED),
+        ("duplicate as it was", ("same", "wider")),
+        ("newer duplicate", ("same", "wider")),
     ],
 )
-def test_key_that_is_there_twice_is_refused(app, full, file, tmp_path, twin, beside):
+def test_key_that_is_there_twice_is_refused(app, full, file, tmp_path, duplicate, beside):
     """Somebody else wrote to the table: the merge says so and is rolled back.
 
     Whatever the second row is like, whatever else is in the file, and however the engine applies the changes.
     """
     loaded(app, full)
-    name, modified, deleted_at = PLANTED[twin]
+    name, modified, deleted_at = PLANTED[duplicate]
     with duckdb.connect(str(file)) as db:
         db.execute(
             'INSERT INTO coolr.location SELECT * REPLACE (? AS "Name", ?::TIMESTAMP AS "ModifiedOn",'
@@ -266,7 +266,7 @@ def test_key_that_is_there_twice_is_refused(app, full, file, tmp_path, twin, bes
 
 
 def test_outcomes_that_do_not_add_up_are_named(app, full, file, tmp_path):
-    """So that the table can be mended by what is said."""
+    """So that the table can be corrected by what is said."""
     loaded(app, full)
     with duckdb.connect(str(file)) as db:
         db.execute('INSERT INTO coolr.location FROM coolr.location WHERE "LocationId" = 1')
@@ -277,7 +277,7 @@ def test_outcomes_that_do_not_add_up_are_named(app, full, file, tmp_path):
 
 
 def test_two_warehouses_of_one_process_wait_for_each_other(tmp_path):
-    """DuckDB does not attach a file twice; the second is told that it is held, as if by another process."""
+    """DuckDB does not attach a file twice; the second learns that it is held, as if by another process."""
     one, other = (open_test_app(tmp_path, WAREHOUSE_LOCK_TIMEOUT="0.1").warehouse for _ in range(2))
     one.runs()
 

@@ -73,10 +73,10 @@ class Table:
         late_for = self._late_for(taken)
         repairs = taken.complete and late_for is None
         self.columns += [name for name in export.columns if name not in self.columns]
-        survivors = self._survivors(accepted)
-        counts["superseded"] = len(accepted) - len(survivors)
+        winners = self._winners(accepted)
+        counts["superseded"] = len(accepted) - len(winners)
         before = {key: dict(row) for key, row in self.rows.items()}
-        for key, row in survivors.items():
+        for key, row in winners.items():
             counts[self._bring(key, row, taken, now, late_for, repairs)] += 1
         if repairs:
             here = {row[self.rules.key] for row in (*accepted, *rejected)}
@@ -110,7 +110,7 @@ class Table:
         ]
         return min((time for time in times if time), default=None)
 
-    def _survivors(self, rows: Sequence[Row]) -> dict[Any, Row]:
+    def _winners(self, rows: Sequence[Row]) -> dict[Any, Row]:
         """Of several rows with a key, the one with the highest cursor, then the last."""
         best: dict[Any, Row] = {}
         for row in rows:

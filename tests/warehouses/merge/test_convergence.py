@@ -290,7 +290,7 @@ def telling(law: Law, files: Sequence[File]) -> int:
 
 @st.composite
 def wild_loads(draw: st.DrawFn) -> Loads:
-    """Files from a seed, which lie more thickly than what hypothesis draws: the most telling of some tries."""
+    """Files from a seed, which lie more thickly than what hypothesis draws: the most revealing of some tries."""
     cursor = draw(st.sampled_from(["instant", "instant", "number", None]))
     law = Law(cursor, hard=draw(st.sampled_from([False, False, True])))
     chance = random.Random(draw(st.integers(0, 1 << 32)))
@@ -306,8 +306,8 @@ def wild_loads(draw: st.DrawFn) -> Loads:
     return law, files, loads, draw(st.sampled_from([2, 3, 100]))
 
 
-def check_wild(told: Loads, **env: str) -> None:
-    law, files, loads, slice_rows = told
+def check_wild(reported: Loads, **env: str) -> None:
+    law, files, loads, slice_rows = reported
     note(f"{law} slices of {slice_rows}")
     with bench(law, files, slice_rows, **env) as side_by_side:
         for number, dry_run, calls in loads:
@@ -316,17 +316,17 @@ def check_wild(told: Loads, **env: str) -> None:
 
 @settings(_FAST, max_examples=12)
 @given(wild_loads())
-def test_every_load_does_what_the_rules_say(told):
+def test_every_load_does_what_the_rules_say(reported):
     """Any files, in any order, as often as one likes, with a lost call: each column and count is as the rules say."""
-    check_wild(told)
+    check_wild(reported)
 
 
 @pytest.mark.slow
 @settings(_FAST, max_examples=630)
 @given(wild_loads())
-def test_every_load_does_what_the_rules_say_in_many_more_cases(told):
+def test_every_load_does_what_the_rules_say_in_many_more_cases(reported):
     """The same, for as long as a coffee takes."""
-    check_wild(told)
+    check_wild(reported)
 
 
 # -- files of a source that keeps the law
@@ -414,22 +414,22 @@ def loaded_into_model(exports: Sequence[Export], order: Sequence[int]) -> Table:
 
 @settings(_FAST, max_examples=300)
 @given(lawful_exports(most=7))
-def test_the_rules_converge(told):
+def test_the_rules_converge(reported):
     """By the rules alone, any order of deltas with repetitions ends in the same columns and DeletedAt.
 
     The law the source must keep, found by breaking each part of it: every export shows one moment, and two of the
     same time the same one; per key, what later exports show never has a lower cursor, and no other content
     for the same cursor; a key that was missing from a full comes back with a higher cursor only.
     """
-    exports, order = told
+    exports, order = reported
 
     in_order, otherwise = loaded_into_model(exports, range(len(exports))), loaded_into_model(exports, order)
 
     assert end(in_order) == end(otherwise)
 
 
-def check_lawful(told: tuple[list[Export], list[int]]) -> None:
-    exports, order = told
+def check_lawful(reported: tuple[list[Export], list[int]]) -> None:
+    exports, order = reported
     files = [File(export, 2, (("A", "int64"),)) for export in exports]
     tables = []
     for loads in (range(len(exports)), order):
@@ -443,17 +443,17 @@ def check_lawful(told: tuple[list[Export], list[int]]) -> None:
 
 @settings(_FAST, max_examples=4)
 @given(lawful_exports(most=4))
-def test_the_order_of_deltas_does_not_matter(told):
+def test_the_order_of_deltas_does_not_matter(reported):
     """What the rules promise for a lawful source, the warehouse keeps: each load as the model, the end the same."""
-    check_lawful(told)
+    check_lawful(reported)
 
 
 @pytest.mark.slow
 @settings(_FAST, max_examples=405)
 @given(lawful_exports(most=6))
-def test_the_order_of_deltas_does_not_matter_in_many_more_cases(told):
+def test_the_order_of_deltas_does_not_matter_in_many_more_cases(reported):
     """The same, with more exports and more often."""
-    check_lawful(told)
+    check_lawful(reported)
 
 
 def test_a_key_that_comes_back_with_its_old_cursor_waits_for_the_next_full():

@@ -89,7 +89,7 @@ def delta(tmp_path):
     return write_parquet(export_path(tmp_path / "exports", "delta", "20260107", "Location"), rows)
 
 
-def asked(file, query):
+def requested(file, query):
     with duckdb.connect(str(file), read_only=True) as db:
         return db.execute(query).fetchall()
 
@@ -103,11 +103,11 @@ def test_rejects_of_the_first_version_still_read(app, first_version):
     """With the status of the run they belong to."""
     (reject,) = app.warehouse.rejects("coolr.location")
 
-    told = {name: reject[name] for name in ("run", "place", "column", "code", "status")}
+    reported = {name: reject[name] for name in ("run", "place", "column", "code", "status")}
     assert {
         "run": FIRST_RUN.id, "place": "Location.parquet row 3", "column": "LocationId", "code": "key_null",
         "status": "done",
-    } == told  # fmt: skip
+    } == reported  # fmt: skip
     assert {"LocationId": None} == json.loads(reject["raw"])
 
 
@@ -120,7 +120,7 @@ def test_load_goes_on_where_the_first_version_stopped(app, first_version, tmp_pa
     assert ("done", 1, 1) == (result.run.status, result.run.updated, result.run.inserted)
     assert [result.run, FIRST_RUN] == app.warehouse.runs("coolr.location")
     first_sync = dt.datetime(2026, 1, 5, 6, 0, 1, 250_000)  # noqa: DTZ001 - as the table has it
-    assert [(1, "Ada", first_sync), (2, "Bo", first_sync)] == asked(
+    assert [(1, "Ada", first_sync), (2, "Bo", first_sync)] == requested(
         first_version,
         'SELECT "LocationId", "Name", "FirstSyncAt" FROM coolr.location WHERE "LocationId" < 3 ORDER BY 1',
     )
@@ -152,9 +152,9 @@ def test_file_is_brought_forward_once(app, first_version, tmp_path):
         " WHERE table_schema = 'ingest' ORDER BY ALL"
     )
     version = "SELECT version FROM ingest.version"
-    assert asked(new / "warehouse.duckdb", columns) == asked(first_version, columns)
-    assert asked(new / "warehouse.duckdb", version) == asked(first_version, version)
-    assert (1,) < asked(first_version, version)[0]
+    assert requested(new / "warehouse.duckdb", columns) == requested(first_version, columns)
+    assert requested(new / "warehouse.duckdb", version) == requested(first_version, version)
+    assert (1,) < requested(first_version, version)[0]
 
 
 def test_two_sessions_at_once_bring_it_forward_once(app, first_version):
@@ -169,7 +169,7 @@ def test_two_sessions_at_once_bring_it_forward_once(app, first_version):
         found = list(threads.map(look, range(4)))
 
     assert [[FIRST_RUN]] * 4 == found
-    assert 1 == len(asked(first_version, "SELECT version FROM ingest.version"))
+    assert 1 == len(requested(first_version, "SELECT version FROM ingest.version"))
 
 
 def test_file_that_cannot_be_brought_forward_stays_as_it_was(app, first_version):
@@ -179,19 +179,19 @@ def test_file_that_cannot_be_brought_forward_stays_as_it_was(app, first_version)
 
     with pytest.raises(Exception, match="note"):
         app.warehouse.runs()
-    assert [(1,)] == asked(first_version, "SELECT version FROM ingest.version")
+    assert [(1,)] == requested(first_version, "SELECT version FROM ingest.version")
 
 
 def test_file_of_a_newer_version_is_refused_and_left_alone(app, first_version):
     """Rather than written in a way that it would not understand."""
     with duckdb.connect(str(first_version)) as db:
         db.execute("UPDATE ingest.version SET version = 99")
-    before = asked(first_version, "FROM ingest.run"), asked(first_version, "FROM ingest.version")
+    before = requested(first_version, "FROM ingest.run"), requested(first_version, "FROM ingest.version")
 
     with pytest.raises(ConfigError, match=r"newer version of Sluice \(99\)\. Update Sluice\.$") as caught:
         app.warehouse.runs()
     assert "\n" not in str(caught.value)
-    assert before == (asked(first_version, "FROM ingest.run"), asked(first_version, "FROM ingest.version"))
+    assert before == (requested(first_version, "FROM ingest.run"), requested(first_version, "FROM ingest.version"))
 
 
 def test_refused_file_can_be_opened_once_it_is_mended(app, first_version):

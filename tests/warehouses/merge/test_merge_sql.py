@@ -183,9 +183,9 @@ def thrice_loaded(folder, names, keys=("LocationId",)):
     """
     catalog = folder / "catalog"
     catalog.mkdir(parents=True)
-    told = ", ".join(map(_toml, keys))
+    reported = ", ".join(map(_toml, keys))
     (catalog / "coolr.toml").write_text(
-        f'[system]\nname = "coolr"\nsource = "exports"\n[tables]\nlocation = {{ keys = [{told}] }}\n',
+        f'[system]\nname = "coolr"\nsource = "exports"\n[tables]\nlocation = {{ keys = [{reported}] }}\n',
         encoding="utf-8",
     )
     app = open_test_app(folder, CATALOG_PATH=str(catalog))

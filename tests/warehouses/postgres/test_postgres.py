@@ -199,18 +199,18 @@ class TestPostgres(WarehouseSuite):
 
     def test_staging_tables_tell_when_they_were_made(self, filled, query, monkeypatch):
         """By the server's clock: the next run may have to tell which are leftovers."""
-        told, find = [], ingest.find
+        reported, find = [], ingest.find
 
         def look(session, run):
             unlogged = "relname ~ '^s_' AND relpersistence = 'u'"
-            told.extend(query(f"SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE {unlogged}"))
+            reported.extend(query(f"SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE {unlogged}"))
             return find(session, run)
 
         monkeypatch.setattr(ingest, "find", look)
         filled.loaded("delta", 6, row(1, "Ida", 4))
 
-        assert told
-        assert all(re.fullmatch(r"staged by Sluice at 20\d\d-\d\d-\d\dT\S+\+00:00", said) for (said,) in told)
+        assert reported
+        assert all(re.fullmatch(r"staged by Sluice at 20\d\d-\d\d-\d\dT\S+\+00:00", said) for (said,) in reported)
 
     def test_user_without_rights_is_told_what_to_grant(self, postgres, database, query, tmp_path):
         """In one line, and by the doctor as well."""
@@ -268,8 +268,10 @@ def test_url_that_cannot_be_read_is_not_repeated(url):
     with pytest.raises(ConfigError, match=r"postgresql://user:password@host:port/database") as caught:
         open_warehouse(Settings(warehouse_url=url))
 
-    told = str(caught.value).replace("postgresql://user:password@host:port/database", "").replace("of the password", "")
-    assert "pass" not in told
+    reported = (
+        str(caught.value).replace("postgresql://user:password@host:port/database", "").replace("of the password", "")
+    )
+    assert "pass" not in reported
     assert None is caught.value.__cause__
 
 

@@ -186,7 +186,7 @@ def test_server_that_stops_in_mid_merge_leaves_all_as_it_was(private, private_po
 
 
 def test_server_that_restarts_in_mid_merge_is_not_even_noticed(private, private_postgres, monkeypatch):
-    """Nothing was committed: the merge is done again. What was staged without a log is gone, and that is told."""
+    """Nothing was committed: the merge is done again. What was staged without a log is gone, and that is reported."""
 
     def restart() -> None:
         private_postgres.kill()
@@ -473,11 +473,11 @@ def test_no_more_connections_than_allowed(postgres, database, query, tmp_path, m
 
 @given(wild_loads())
 @settings(parent=_FAST, max_examples=3)
-def test_every_load_does_what_the_rules_say(postgres, told):
+def test_every_load_does_what_the_rules_say(postgres, reported):
     """As on DuckDB: each column and count is as the plain model says."""
     name = postgres.create_database()
     try:
-        check_wild(told, WAREHOUSE_URL=postgres.url(name))
+        check_wild(reported, WAREHOUSE_URL=postgres.url(name))
     finally:
         postgres.drop_database(name)
 
@@ -485,11 +485,11 @@ def test_every_load_does_what_the_rules_say(postgres, told):
 @pytest.mark.slow
 @given(wild_loads())
 @settings(parent=_FAST, max_examples=155)
-def test_every_load_does_what_the_rules_say_in_many_more_cases(postgres, told):
+def test_every_load_does_what_the_rules_say_in_many_more_cases(postgres, reported):
     """The same, for as long as a coffee takes."""
     name = postgres.create_database()
     try:
-        check_wild(told, WAREHOUSE_URL=postgres.url(name))
+        check_wild(reported, WAREHOUSE_URL=postgres.url(name))
     finally:
         postgres.drop_database(name)
 

@@ -88,9 +88,9 @@ def test_what_hostile_requests_are_made_of_is_taken():
     body = json.dumps(good()).encode()
 
     coolr.verify(body, signature(body, SECRET), [SECRET])
-    notice = read(body)
+    notified = read(body)
 
-    assert ("asset.parquet", "location.parquet") == tuple(link.name for link in notice.links)
+    assert ("asset.parquet", "location.parquet") == tuple(link.name for link in notified.links)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_what_hostile_requests_are_made_of_is_taken():
     ],
 )
 def test_reason_names_the_field(change, field):
-    """So that whoever sends it knows what to mend."""
+    """So that whoever sends it knows what to correct."""
     status, reason = refused({**good(), **change})
 
     assert 400 == status
@@ -142,11 +142,11 @@ def test_signature_is_the_one_that_others_compute():
 def test_signature_is_the_one_that_openssl_computes():
     """Over the bytes as they are."""
     body = json.dumps(good(), indent=1, ensure_ascii=False).encode() + b"\r\n"
-    told = subprocess.run(
+    reported = subprocess.run(
         ["openssl", "dgst", "-sha256", "-hmac", SECRET, "-hex"], input=body, capture_output=True, check=True
     ).stdout
 
-    assert coolr.verify(body, told.decode().split()[-1], [SECRET]) is None
+    assert coolr.verify(body, reported.decode().split()[-1], [SECRET]) is None
 
 
 def test_both_secrets_are_accepted_while_one_is_replaced():
@@ -202,12 +202,16 @@ def test_right_signatures_are_accepted_and_no_others(body, secret, data):
 
 def test_notice_says_what_the_notification_means():
     """In our words, the files in the order of their names."""
-    told = good() | {"exportType": "Delta", "exportDateTime": "2026-02-24T12:00:00+01:00", "more": {"ignored": [1.5]}}
+    reported = good() | {
+        "exportType": "Delta",
+        "exportDateTime": "2026-02-24T12:00:00+01:00",
+        "more": {"ignored": [1.5]},
+    }
 
-    notice = read(told)
+    notified = read(reported)
 
-    assert ("Contoso", "delta", "2026-02-24T11:00:00.000000") == (notice.client, notice.kind, notice.exported_at)
-    assert [link(HOST, "asset.parquet"), link(HOST, "location.parquet")] == [one.url for one in notice.links]
+    assert ("Contoso", "delta", "2026-02-24T11:00:00.000000") == (notified.client, notified.kind, notified.exported_at)
+    assert [link(HOST, "asset.parquet"), link(HOST, "location.parquet")] == [one.url for one in notified.links]
 
 
 def test_any_client_is_taken_where_none_is_set():
@@ -217,10 +221,10 @@ def test_any_client_is_taken_where_none_is_set():
 
 @pytest.mark.parametrize("character", ["\0", "\t", "\x7f", "\x85", "\xa0", "\u200b", "\u202e", "\ud800"])
 def test_client_that_cannot_be_printed_is_refused(character):
-    """It is told to people, in logs and alerts."""
-    told = {**good(), "clientName": f"Con{character}toso"}
+    """It is reported to people, in logs and alerts."""
+    reported = {**good(), "clientName": f"Con{character}toso"}
 
-    assert (400, "clientName has characters that cannot be printed") == refused(told, client=None)
+    assert (400, "clientName has characters that cannot be printed") == refused(reported, client=None)
 
 
 @pytest.mark.parametrize(
@@ -245,9 +249,9 @@ def test_time_of_the_export_is_understood(text, expected):
 @pytest.mark.parametrize(("hours", "taken"), [(-24, True), (-25, False), (23, True), (25, False)])
 def test_age_of_the_export_has_limits(hours, taken):
     """As old as is set, and no more than a day ahead of our clock."""
-    told = {**good(), "exportDateTime": (NOW + dt.timedelta(hours=hours)).isoformat()}
+    reported = {**good(), "exportDateTime": (NOW + dt.timedelta(hours=hours)).isoformat()}
 
-    assert taken == isinstance(outcome(read, told, max_age=86_400), Notification)
+    assert taken == isinstance(outcome(read, reported, max_age=86_400), Notification)
 
 
 @pytest.mark.parametrize(
@@ -316,18 +320,18 @@ def test_notice_tells_when_the_last_link_ends():
         for number, end in enumerate(ends)
     ]
 
-    notice = read({**good(), "files": files})
+    notified = read({**good(), "files": files})
 
-    assert dt.datetime(2026, 3, 4, tzinfo=dt.UTC) == notice.expires
+    assert dt.datetime(2026, 3, 4, tzinfo=dt.UTC) == notified.expires
     assert read(one_file(f"https://{HOST}/c/a.parquet")).expires is None
 
 
 def test_notice_shows_no_signature():
     """However it gets into a log."""
-    notice = read(good())
+    notified = read(good())
 
-    assert "canary" in notice.links[0].url
-    assert "canary" not in f"{notice} {notice!r} {notice.links}"
+    assert "canary" in notified.links[0].url
+    assert "canary" not in f"{notified} {notified!r} {notified.links}"
 
 
 # -- identity
@@ -335,10 +339,12 @@ def test_notice_shows_no_signature():
 
 def test_replayed_notification_is_the_same_notice():
     """Sent again with its files in another order, its links signed anew and its time written otherwise."""
-    told = good() | {"exportDateTime": "2026-02-24T12:00:00Z"}
-    files = [{**file, "downloadUrl": file["downloadUrl"].replace("canary", "other")} for file in told["files"][::-1]]
+    reported = good() | {"exportDateTime": "2026-02-24T12:00:00Z"}
+    files = [
+        {**file, "downloadUrl": file["downloadUrl"].replace("canary", "other")} for file in reported["files"][::-1]
+    ]
 
-    assert read(told).id == read({**told, "files": files, "exportDateTime": "20260224120000"}).id
+    assert read(reported).id == read({**reported, "files": files, "exportDateTime": "20260224120000"}).id
 
 
 @pytest.mark.parametrize(
@@ -353,18 +359,18 @@ def test_replayed_notification_is_the_same_notice():
 )
 def test_other_notification_is_another_notice(change):
     """By anything that makes it other work."""
-    told = good() | {"exportDateTime": "2026-02-24T12:00:00Z"}
+    reported = good() | {"exportDateTime": "2026-02-24T12:00:00Z"}
 
-    assert read(told, client=None).id != read({**told, **change}, client=None).id
+    assert read(reported, client=None).id != read({**reported, **change}, client=None).id
 
 
 def test_id_is_the_same_on_every_machine():
     """It names what is kept, so it may not change with a version of this code."""
-    notice = Notification(
+    notified = Notification(
         client="Contoso", kind="full", exported_at="2026-02-24T12:00:00.000000", links=(Link(name="a.parquet", url=""),)
     )
 
-    assert "639c167ffb852e3a5e3126c80b75e18a" == notice.id
+    assert "639c167ffb852e3a5e3126c80b75e18a" == notified.id
 
 
 _NAMES = st.lists(
@@ -413,16 +419,16 @@ _JSON = st.recursive(
 @st.composite
 def _nearly_good(draw):
     """A good notification with one value replaced, or some of its bytes."""
-    told = good()
-    place = draw(st.sampled_from([told, told["files"][0], told["files"][1]]))
+    reported = good()
+    place = draw(st.sampled_from([reported, reported["files"][0], reported["files"][1]]))
     place[draw(st.sampled_from(sorted(place)))] = draw(_JSON)
-    body = json.dumps(told).encode()
+    body = json.dumps(reported).encode()
     at, more = draw(st.integers(0, len(body))), draw(st.binary(max_size=3))
     return draw(st.sampled_from([body, body[:at] + more + body[at:], body[:at] + more + body[at + len(more) :]]))
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.one_of(st.binary(), _JSON.map(lambda told: json.dumps(told).encode()), _nearly_good()))
+@given(st.one_of(st.binary(), _JSON.map(lambda reported: json.dumps(reported).encode()), _nearly_good()))
 def test_any_bytes_are_taken_or_refused(body):
     """Nothing else happens, whatever they are."""
     found = outcome(read, body, client=None)
