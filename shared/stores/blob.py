@@ -68,7 +68,7 @@ class BlobStore:
         return self._opens.open(file, lambda start, end: self._range(file, start, end))
 
     def _one(self, path: str) -> BlobProperties | None:
-        return self._ask(path, "read", lambda: self._properties(path))
+        return self._call(path, "read", lambda: self._properties(path))
 
     def _properties(self, path: str) -> BlobProperties | None:
         from azure.core.exceptions import ResourceNotFoundError
@@ -86,7 +86,7 @@ class BlobStore:
         # Only its metadata tells the entry of a folder, on accounts with a hierarchical namespace, from an empty file.
         pages = self._client.list_blobs(folder or None, include=["metadata"], **remote.single_attempt()).by_page()
         while True:
-            page = self._ask(self._place.path, "list", lambda: _next(pages))
+            page = self._call(self._place.path, "list", lambda: _next(pages))
             if page is None:
                 return
             yield from page
@@ -105,9 +105,9 @@ class BlobStore:
                 raise remote.RetryLater(f"{file.name} came with {len(data)} of {end - start} bytes")
             return data
 
-        return self._ask(path, "read", get, file)
+        return self._call(path, "read", get, file)
 
-    def _ask(self, path: str, right: str, call: Callable[[], T], file: File | None = None) -> T:
+    def _call(self, path: str, right: str, call: Callable[[], T], file: File | None = None) -> T:
         """*call*, asked again while that may help; *file* is what it must not have changed."""
         from azure.core.exceptions import AzureError
         from urllib3.exceptions import HTTPError

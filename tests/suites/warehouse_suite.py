@@ -181,8 +181,8 @@ class WarehouseCase:
             " WHERE TABLE_SCHEMA IN ('shop', 'ingest', 'staging')"
         )
         tables = {f"{s}.{t}": self.query(f"SELECT * FROM {quoted(s)}.{quoted(t)}") for s, t in listed}
-        works = self.app.ledger.watermark("shop.item"), self.app.ledger.watermark("shop.hard")
-        return {**{name: sorted(rows, key=repr) for name, rows in sorted(tables.items())}, "ledger": works}
+        work_items = self.app.ledger.watermark("shop.item"), self.app.ledger.watermark("shop.hard")
+        return {**{name: sorted(rows, key=repr) for name, rows in sorted(tables.items())}, "ledger": work_items}
 
 
 def quoted(name: str) -> str:
@@ -960,7 +960,7 @@ class WarehouseSuite:
         assert [] == case.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'shop'")
 
     def test_rejected_rows_are_kept_as_they_were(self, case):
-        """Place, code, reason and the row as JSON, also when the run fails; a value set aside leaves its row alone."""
+        """Place, code, reason and the row as JSON, also when the run fails; a rejected value leaves its row alone."""
         awkward = 'say "hi",\nlà \\ 🧊 %s \t'
         rows = [
             *(row(n, Value=1.5) for n in range(18)),

@@ -30,7 +30,7 @@ class BulkCopy:
         return importlib.util.find_spec("mssql_python") is not None
 
     def open(self) -> None:
-        with _told():
+        with _translated():
             import mssql_python
 
             mssql_python.pooling(enabled=False)  # an idle connection keeps a serverless database awake
@@ -47,7 +47,7 @@ class BulkCopy:
 
     def send(self, table: str, rows: pa.Table) -> int:
         """Copy *rows* into *table*, which is quoted already and committed; how many arrived."""
-        with _told():
+        with _translated():
             done = self._connection.cursor().bulkcopy_arrow(
                 table, rows, timeout=_TIMEOUT, table_lock=True, keep_nulls=True, use_internal_transaction=True
             )
@@ -55,7 +55,7 @@ class BulkCopy:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _translated() -> Iterator[None]:
     """All that goes wrong as one error: the core in Rust has kinds of its own, and the rows can go another way."""
     try:
         yield

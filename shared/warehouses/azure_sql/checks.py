@@ -62,7 +62,7 @@ class Examined(Protocol):
 
     def drop(self, session: MSSQLSession, table: str) -> None: ...
 
-    def sweep(self, tables: Iterable[str]) -> None: ...
+    def clean_up(self, tables: Iterable[str]) -> None: ...
 
 
 def examine(engine: Examined) -> Iterator[Finding]:
@@ -89,8 +89,8 @@ def examine(engine: Examined) -> Iterator[Finding]:
 
 
 def _signed_in(session: MSSQLSession) -> Finding:
-    asked = "SELECT DB_NAME(), SUSER_SNAME(), CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128))"
-    database, user, version = session.fetch(asked)[0]
+    query = "SELECT DB_NAME(), SUSER_SNAME(), CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128))"
+    database, user, version = session.fetch(query)[0]
     return Finding("warehouse: sign-in", "ok", f"{user} in {database}, SQL Server {version}")
 
 
@@ -134,7 +134,7 @@ def _canary_findings(engine: Examined, way: LoadMethod) -> Iterator[Finding]:
             yield _rolled_back(engine, table)
     finally:
         engine.units.run(lambda session: engine.drop(session, name))
-        engine.sweep([name])
+        engine.clean_up([name])
 
 
 def _refused(engine: Examined, table: sa.Table) -> list[str]:
