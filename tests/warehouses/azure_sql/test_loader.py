@@ -378,7 +378,7 @@ def test_part_that_is_refused_goes_row_by_row(bulk, server, bay, caplog, number)
 
     assert [] == list(canary.failures(stored(bulk, table)))
     assert (len(canary.CASES), ()) == (loaded.rows, loaded.refused)
-    assert "its rows are now sent one by one" in caplog.text
+    assert "the rows of that part are sent in arrays" in caplog.text
     assert [] == bay.blobs()
 
 
@@ -588,6 +588,20 @@ def test_copy_that_cannot_connect_gives_way_to_arrays(plain, copied, caplog, mon
 
     assert (1, [(0, "a")]) == (loaded.rows, stored(plain, staging({"Key": "text"})))
     assert "bulk copy: gone; rows are sent in arrays" in caplog.text
+
+
+def test_a_slower_way_is_told_to_a_person_once(bay, server, tmp_path, monkeypatch):
+    """With its reason, on the error output of a load that nobody asked to be verbose."""
+    case = bay.case(tmp_path, WAREHOUSE_LOADER="bulk", SLICE_ROWS="20")
+    file = case.write("full", 5, [row(n) for n in range(40)], groups=20)
+    server.fail_next("BULK INSERT", 4863, times=2)
+    monkeypatch.setattr("shared.app.current", lambda: case.app)
+
+    result = CliRunner().invoke(main, ["load", str(file.parent)], catch_exceptions=False)
+
+    assert 0 == result.exit_code, result.output
+    told = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
+    assert [True] == ["the rows of that part are sent in arrays, which is slower." in line for line in told]
 
 
 REAL_COPY = """
