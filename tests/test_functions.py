@@ -115,7 +115,7 @@ def test_a_file_that_is_gone_when_its_event_comes_is_ignored(host, exports, capl
         host.blob_event(exports.container, f"Full/Acme/{STAMP}/location.parquet")
 
     assert [] == jobs(host)
-    assert "it is gone" in caplog.text
+    assert "no longer exists" in caplog.text
 
 
 def test_a_large_file_is_staged_in_slices_and_merged_once(app, exports, monkeypatch, tmp_path):
