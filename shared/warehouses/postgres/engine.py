@@ -115,7 +115,7 @@ class Postgres:
 
     # -- staging
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], room: int = 0) -> Loaded:
+    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], inline_limit: int = 0) -> Loaded:
         reading = threading.Event()
 
         def fill(session: PostgresSession) -> Loaded:
@@ -147,7 +147,7 @@ class Postgres:
     def drop(self, session: PostgresSession, table: str) -> None:
         session.ddl(f"DROP TABLE IF EXISTS {session.quoted(STAGING, table)}")
 
-    def sweep(self, _tables: Iterable[str]) -> None:
+    def clean_up(self, _tables: Iterable[str]) -> None:
         """Nothing is kept outside the database."""
 
     def _create(self, session: PostgresSession, feed: Feed, table: sa.Table) -> None:
