@@ -121,7 +121,7 @@ class Unit:
     """One unit of work of a feed: a window, a file, or all part files of one table of one export."""
 
     kind: Kind
-    works: tuple[WorkItem, ...] = ()
+    work_items: tuple[WorkItem, ...] = ()
     files: tuple[Mapping[str, Json], ...] = ()
     """The source's private data about the files of ``works``."""
     exported_at: str | None = None

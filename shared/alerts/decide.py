@@ -80,15 +80,15 @@ def run_message(run: Run) -> str | None:
         return one_line(f"{run.feed} failed: {run.error or 'nobody knows why'}")
     if run.status == "dry":
         return None
-    told = []
+    message = []
     if run.rejected:
-        told.append(f"set aside {run.rejected:,} of {counted(run.read, 'row')}")
+        message.append(f"set aside {run.rejected:,} of {counted(run.read, 'row')}")
     if run.values_rejected:
-        told.append(f"set aside {counted(run.values_rejected, 'value')} of rows that went on without")
+        message.append(f"set aside {counted(run.values_rejected, 'value')} of rows that went on without")
     if run.kind == "full" and not run.complete:
         why = f": {run.note}" if run.note else ""
-        told.append(f"took a full without deleting what it lacks{why}")
-    return one_line(f"{run.feed} {'; '.join(told)}") if told else None
+        message.append(f"took a full without deleting what it lacks{why}")
+    return one_line(f"{run.feed} {'; '.join(message)}") if message else None
 
 
 def summarize(
@@ -137,8 +137,8 @@ def alert_for_summary(summary: Summary) -> Alert:
 
 def alert_for_run(run: Run, place: str, link: str | None = None) -> Alert | None:
     """The alert for one run over what lies at *place*; None if there is nothing worth telling."""
-    told = run_message(run)
-    if told is None:
+    message = run_message(run)
+    if message is None:
         return None
     kind: Kind = "failure" if run.status == "failed" else "notice"
     facts = (
@@ -151,11 +151,11 @@ def alert_for_run(run: Run, place: str, link: str | None = None) -> Alert | None
     return Alert(
         kind=kind,
         title=f"{run.feed} failed" if kind == "failure" else f"{run.feed} needs a look",
-        text=told,
+        text=message,
         facts=tuple(fact for fact in facts if fact[1]),
         link=link,
         severity="error" if kind == "failure" else "warning",
-        key=alert_key(kind, run.feed, told),
+        key=alert_key(kind, run.feed, message),
     )
 
 
@@ -179,8 +179,8 @@ def alert_key(kind: Kind, subject: str, text: str = "") -> str:
     >>> alert_key("failure", "coolr.location", "3 rows") == alert_key("failure", "coolr.location", "4 rows")
     True
     """
-    told = "\n".join((kind, subject, _CHANGING.sub("#", text)))
-    return f"{kind}-{hashlib.sha256(told.encode(errors='replace')).hexdigest()[:32]}"
+    message = "\n".join((kind, subject, _CHANGING.sub("#", text)))
+    return f"{kind}-{hashlib.sha256(message.encode(errors='replace')).hexdigest()[:32]}"
 
 
 def _total(outcomes: Iterable[Mapping[str, Any]], name: str) -> int:

@@ -144,7 +144,7 @@ def _problems_together(
         yield from schema.table_problems(feed, table)
         yield from schema.option_problems(feed, tables[table])
     if undeclared:
-        yield from schema.option_problems("undeclared", undeclared)
+        yield from schema.rule_problems(undeclared)
 
 
 def _with_defaults(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

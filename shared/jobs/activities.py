@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from shared import alerts, errors
-from shared.errors import ConfigError, IngestError, TransientError
+from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.jobs import summary
-from shared.jobs.documents import SliceResults, UnitDocuments, UnitState
+from shared.jobs.documents import MAX_STARTS, SliceResults, SliceStart, UnitDocuments, UnitState
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.leases import Holder, Lease
 from shared.jobs.notifications import Notifications
@@ -37,7 +37,7 @@ from shared.jobs.request import (
     short,
 )
 from shared.jobs.work import FoundUnit, OpenWork, Skipped, Unreadable, WorkOpener
-from shared.model import Plan, Run, from_json
+from shared.model import Plan, Run, Staged, from_json
 from shared.pipeline.runner import Bug, RunOptions, error_text, log_job
 from shared.redaction import redact
 
@@ -46,20 +46,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("sluice")
 
-Answer: TypeAlias = dict[str, Any]
+ActivityResult: TypeAlias = dict[str, Any]
 """What an orchestration sees of a step: JSON, small."""
-_ENDED: Answer = {"status": "ended"}
+_ENDED: ActivityResult = {"status": "ended"}
 """For a step that was delivered once more after its job had ended, or had lost its lease."""
 
 
-def run_activity(app: App, name: str, request: Mapping[str, Any]) -> Answer:
+def run_activity(app: App, name: str, request: Mapping[str, Any]) -> ActivityResult:
     """Do one of ``shared.jobs.orchestrations.ACTIVITIES``. What is logged meanwhile names the job."""
     activity = _ACTIVITIES[name]
     with log_job(request["job"]):
         return activity.run(app, from_json(activity.takes, request))
 
 
-def open_notification(app: App, request: JobRequest) -> Answer:
+def open_notification(app: App, request: JobRequest) -> ActivityResult:
     """How many units the notification has, and what it is about."""
     assert isinstance(request.work, NotifiedFiles)  # noqa: S101 - no other work has this step
     try:
@@ -69,7 +69,7 @@ def open_notification(app: App, request: JobRequest) -> Answer:
     return {"units": len(notification.tables), "what": notification.title}
 
 
-def plan(app: App, request: UnitRequest) -> Answer:
+def plan(app: App, request: UnitRequest) -> ActivityResult:
     """Decide what the unit reads: the number of its slices; or its outcome, if there is nothing to read."""
     documents = UnitDocuments(app.documents, request)
     try:
@@ -84,34 +84,33 @@ def plan(app: App, request: UnitRequest) -> Answer:
     return state.outcome.to_json() if state.outcome else _ENDED
 
 
-def stage(app: App, request: SliceRequest) -> Answer:
+def stage(app: App, request: SliceRequest) -> ActivityResult:
     """Stage one slice of the unit. What became of it is for ``publish`` to read."""
     documents = UnitDocuments(app.documents, request)
     state = documents.read()
     if state is None or state.plan is None or state.outcome is not None:
         return _ENDED
-    attempt = documents.begin(request.slice)
-    if attempt is None:  # to stage it again would drop its table, perhaps while it is merged
+    start = documents.begin(request.slice)
+    if start is None:  # to stage it again would drop its table, perhaps while it is merged
         return {"status": "staged"}
     try:
-        source = _open(app, request).source(request.unit)
-        result = SliceResult(staged=app.runner.stage(state.plan, state.plan.slices[request.slice], source))
+        result = SliceResult(staged=_stage(app, request, state.plan, start))
     except TransientError:
-        documents.remove([attempt])
+        documents.forget(start)
         raise
     except Exception as error:  # noqa: BLE001 - what it means for the unit is for `publish` to say
         result = SliceResult(fault=_fault(error))
-    documents.end(attempt, result)
+    documents.end(start, result)
     return {"status": "fault" if result.fault else "staged"}
 
 
-def record_failure(app: App, request: FailedSlice) -> Answer:
+def record_failure(app: App, request: FailedSlice) -> ActivityResult:
     """Keep, for ``publish`` to report, why a slice could not be staged."""
     UnitDocuments(app.documents, request).miss(request.slice, short(request.error))
     return {}
 
 
-def publish(app: App, request: UnitRequest) -> Answer:
+def publish(app: App, request: UnitRequest) -> ActivityResult:
     """Merge what was staged, or say why that cannot be: the outcome of the unit.
 
     Cleans up at once; ``tidied`` says whether that succeeded.
@@ -131,7 +130,7 @@ def publish(app: App, request: UnitRequest) -> Answer:
     return {**outcome.to_json(), "tidied": _is_tidied(app, documents, state, slices.names)}
 
 
-def fail(app: App, request: FailedUnit) -> Answer:
+def fail(app: App, request: FailedUnit) -> ActivityResult:
     """The outcome of a unit one of whose steps failed too often. Its work remains to be done."""
     documents = UnitDocuments(app.documents, request)
     state = documents.read() or UnitState()
@@ -145,7 +144,7 @@ def fail(app: App, request: FailedUnit) -> Answer:
     return outcome.to_json()
 
 
-def tidy(app: App, request: UnitRequest) -> Answer:
+def tidy(app: App, request: UnitRequest) -> ActivityResult:
     """Drop the unit's staging tables, give its lease back, and remove the documents of its slices."""
     documents = UnitDocuments(app.documents, request)
     state = documents.read()
@@ -170,6 +169,8 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
         # What another delivery of this step decided before stands: the source may have changed meanwhile.
         return documents.read() or _refuse(app, request, documents, error)
     holder = _acquire(app, documents, request, run, found)
+    if holder.former:
+        documents.inherit(holder.former)
     lease = Lease(app.documents, run.id)
     try:
         planned = app.runner.plan(replace(run, started=request.started), found.unit, found.source)
@@ -230,6 +231,19 @@ def _keep_failure(
     if state.outcome == outcome:
         _alert(app, request, outcome, run)
     return state
+
+
+# -- stage
+
+
+def _stage(app: App, request: SliceRequest, plan: Plan, start: SliceStart) -> Staged:
+    part = plan.slices[request.slice]
+    if start.starts > MAX_STARTS:
+        raise DataError(
+            f"{part.origin} ended the process {MAX_STARTS} times while it was read: by a crash, or for memory or time",
+            fix="Ask for the file again; if it is sound, lower SLICE_ROWS and run the feed again",
+        )
+    return app.runner.stage(plan, part, _open(app, request).source(request.unit))
 
 
 # -- publish and tidy
@@ -328,7 +342,7 @@ def _error(fault: Fault) -> Exception:
 
 class _Activity(NamedTuple):
     takes: type[JobRequest]
-    run: Callable[[App, Any], Answer]
+    run: Callable[[App, Any], ActivityResult]
 
 
 _ACTIVITIES: Mapping[str, _Activity] = {

@@ -14,6 +14,8 @@ from shared.jobs.leases import Holder
 from shared.jobs.request import JobRequest, SliceResult, UnitOutcome, UnitRequest
 from shared.model import Plan, from_json
 
+MAX_STARTS = 3
+"""How often a slice may begin without an end: what ended the process so often would end it again."""
 T = TypeVar("T")
 R = TypeVar("R")
 _AT_ONCE = 8
@@ -28,6 +30,15 @@ class UnitState:
     holder: Holder | None = None
     """Who has the lease of the plan's run."""
     outcome: UnitOutcome | None = None
+
+
+class SliceStart(NamedTuple):
+    """A try at a slice that has begun."""
+
+    name: str
+    """Of the document that is empty until the try ends."""
+    starts: int
+    """How many tries have begun without an end, this one included."""
 
 
 class SliceResults(NamedTuple):
@@ -68,19 +79,31 @@ class UnitDocuments:
         """Keep *state*, which adds an outcome to what was decided before."""
         self._documents.put(self.name, to_json(asdict(state)))
 
-    def begin(self, number: int) -> str | None:
-        """Note that a try at a slice begins, and return its name; None if it is known what became of the slice."""
-        name = self._try(number, 1)
-        while not self._documents.add(name, b""):
+    def begin(self, number: int) -> SliceStart | None:
+        """Note that a try at a slice begins; None if it is known what became of the slice."""
+        start = SliceStart(self._try(number, 1), 1)
+        while not self._documents.add(start.name, b""):
             names = self._names(number)
-            if any(self._result(one) for one in names):
+            if any(self._result(name) for name in names):
                 return None
-            name = self._try(number, len(names) + 1)
-        return name
+            last = max((int(name.rpartition("/")[2]) for name in names), default=0)
+            start = SliceStart(self._try(number, last + 1), len(names) + 1)
+        return start
 
-    def end(self, name: str, result: SliceResult) -> None:
-        """Keep what became of a try that ``begin`` named."""
-        self._documents.put(name, to_json(asdict(result)))
+    def end(self, start: SliceStart, result: SliceResult) -> None:
+        """Keep what became of a try."""
+        self._documents.put(start.name, to_json(asdict(result)))
+
+    def forget(self, start: SliceStart) -> None:
+        """Forget a try that ended in nothing, for another one to follow."""
+        self._documents.delete(start.name)
+
+    def inherit(self, former: str) -> None:
+        """Count the tries that have no end in the documents of a *former* holder of the lease, by name of its state."""
+        former_folder = former.removesuffix(_UNIT)
+        for entry in self._documents.entries(f"{former_folder}/slice/"):
+            if not self._documents.get(entry.name):
+                self._documents.add(f"{self._folder}{entry.name.removeprefix(former_folder)}", b"")
 
     def miss(self, number: int, error: str) -> None:
         """Keep why a slice could not be staged, however often it was tried."""

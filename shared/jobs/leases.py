@@ -24,6 +24,8 @@ class Holder:
     """When the execution began (text of records)."""
     document: str
     """Its state of the unit. A job that takes the run over removes it, which ends what the former holder still does."""
+    former: str = ""
+    """That document of the holder that it was taken over from, if it was."""
     since: float = 0.0
     """Seconds since 1970."""
     number: int = 1
@@ -35,7 +37,7 @@ class Holder:
         return cls(job=job, attempt=int(attempt or 1), started=request.started, document=document)
 
     def is_same(self, other: Holder) -> bool:
-        return replace(self, since=other.since, number=other.number) == other
+        return replace(self, former=other.former, since=other.since, number=other.number) == other
 
     def supersedes(self, other: Holder) -> bool:
         """Whether this is a later attempt at the same job; the watchdog has ended the earlier one."""
@@ -67,7 +69,7 @@ class Lease:
                 return known
             else:
                 self._documents.delete(known.document)
-                mine = replace(mine, number=known.number + 1)
+                mine = replace(mine, number=known.number + 1, former=known.document)
         if mine.number > 1:
             self._documents.put(self._name(1), to_json(asdict(mine)))
         return mine

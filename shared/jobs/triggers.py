@@ -122,8 +122,8 @@ def _unloaded(ledger: Ledger, feed: str, plan: LoadPlan, store: Store, *, retry:
     for export in exports_to_load([plan], failed):
         if isinstance(export, SkippedExport):
             continue
-        works = listing.export_unit(export, store).works
-        status = recorded(works, ledger.known(feed, [work.id for work in works]))
+        work_items = listing.export_unit(export, store).work_items
+        status = recorded(work_items, ledger.known(feed, [work.id for work in work_items]))
         if status.failed and not retry:
             failed.add(export)
         if not (status.done if retry else status.settled):

@@ -205,15 +205,17 @@ class _Folder:
     def _to_read(self, plan: LoadPlan, *, again: bool) -> list[str]:
         """Names of the files of a table that a load will read if none fails."""
         chosen = [export for export in exports_to_load([plan], ()) if isinstance(export, Export)]
-        works = [work for export in chosen for work in export_unit(export, self.store).works]
+        work_items = [work for export in chosen for work in export_unit(export, self.store).work_items]
         ledger: Ledger = self.runner.ledger
-        known = {} if again else ledger.known(str(FeedName(self.system.name, plan.table)), [work.id for work in works])
-        return [work.name for work in works if not recorded([work], known).done]
+        known = (
+            {} if again else ledger.known(str(FeedName(self.system.name, plan.table)), [work.id for work in work_items])
+        )
+        return [work.name for work in work_items if not recorded([work], known).done]
 
 
 def _unnamed_unit(export: Export) -> Unit:
-    works = tuple(WorkItem(work_id(file.name, file.version), file.name) for file in export.files)
-    return Unit(kind=export.kind, works=works, exported_at=export.exported_at, client=export.client)
+    work_items = tuple(WorkItem(work_id(file.name, file.version), file.name) for file in export.files)
+    return Unit(kind=export.kind, work_items=work_items, exported_at=export.exported_at, client=export.client)
 
 
 def _compared_alone(export: Export) -> Export:

@@ -112,7 +112,7 @@ class Runner:
         run = verbs.run_for(feed, unit, self.ledger, started, again=options.again, dry=options.dry_run)
         if run is not None or not verify_history:
             return run
-        known = self.ledger.known(feed, [work.id for work in unit.works])
+        known = self.ledger.known(feed, [work.id for work in unit.work_items])
         lost = sorted({record.run for record in known.values() if self.warehouse.run(record.run) is None})
         if not lost:
             return None

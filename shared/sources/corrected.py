@@ -79,7 +79,9 @@ class CorrectedRows:
                     f"{self._file} has a row without {_MARK}run", fix="Leave the first columns as they were"
                 )
             work = WorkItem(work_id(f"replay {run}", content), f"{self._file.name} (corrected rows of run {run})")
-            found.setdefault(run, Unit(kind="delta", works=(work,), files=({"run": run},), exported_at=exported_at))
+            found.setdefault(
+                run, Unit(kind="delta", work_items=(work,), files=({"run": run},), exported_at=exported_at)
+            )
         return found
 
     @staticmethod
@@ -89,7 +91,7 @@ class CorrectedRows:
 
     def describe(self, unit: Unit) -> Described:
         rows = self._rows(str(unit.files[0]["run"]))
-        name = unit.works[0].name
+        name = unit.work_items[0].name
         part = Slice(0, 0, rows.num_rows, name, 0, dict(unit.files[0]))
         return Described({name: rows.schema}, [part], {})
 

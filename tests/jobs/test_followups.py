@@ -14,7 +14,7 @@ import stamina
 from shared.alerts import record_of, summarize
 from shared.jobs.followups import call_hook, refresh_powerbi, run_followups
 from shared.settings import Settings
-from tests.alerts.test_alerts import DONE, FAILED, SKIPPED, fails, session_with
+from tests.alerts.samples import DONE, FAILED, SKIPPED, fails, session_with
 
 WORKSPACE, DATASET = "f089354e-8366-4e18-aea3-4cb4a3a50b48", "CFAFBEB1-8037-4d0c-896e-a46fb27ff229"
 SETTINGS = Settings(

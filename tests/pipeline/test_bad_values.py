@@ -337,7 +337,7 @@ KEPT: Mapping[str, tuple[pa.Array[Any], str, Any]] = {
     "type-time": (pa.array([dt.time(1, 2, 3, 4)], pa.time64("ns")), "TIME", dt.time(1, 2, 3, 4)),
     "type-date": (pa.array([dt.date(2026, 2, 24)]), "DATE", dt.date(2026, 2, 24)),
     "type-binary": (pa.array([b"\0\xff"]), "BLOB", b"\0\xff"),
-    "type-uuid": (pa.array([b"0123456789abcdef"], pa.uuid()), "BLOB", b"0123456789abcdef"),
+    "type-uuid": (pa.array([bytes(range(0xF0, 0x100))], pa.uuid()), "VARCHAR", "f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfeff"),
     "type-duration": (pa.array([90], pa.duration("s")), "BIGINT", 90_000_000),
     "type-large-string": (pa.array(["a"], pa.large_string()), "VARCHAR", "a"),
     "type-string-view": (pa.array(["a"], pa.string_view()), "VARCHAR", "a"),

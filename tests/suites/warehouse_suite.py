@@ -142,8 +142,8 @@ class WarehouseCase:
             " WHERE TABLE_SCHEMA IN ('shop', 'ingest', 'staging')"
         )
         tables = {f"{s}.{t}": self.query(f"SELECT * FROM {quoted(s)}.{quoted(t)}") for s, t in listed}
-        works = self.app.ledger.watermark("shop.item"), self.app.ledger.watermark("shop.hard")
-        return {**{name: sorted(rows, key=repr) for name, rows in sorted(tables.items())}, "ledger": works}
+        work_items = self.app.ledger.watermark("shop.item"), self.app.ledger.watermark("shop.hard")
+        return {**{name: sorted(rows, key=repr) for name, rows in sorted(tables.items())}, "ledger": work_items}
 
 
 def quoted(name: str) -> str:

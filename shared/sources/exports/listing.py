@@ -161,7 +161,7 @@ def export_unit(export: Export, store: Store) -> Unit:
     files = sorted(export.files, key=lambda file: file.name)
     return Unit(
         kind=export.kind,
-        works=tuple(WorkItem(_work_id(export, file, store), file.name) for file in files),
+        work_items=tuple(WorkItem(_work_id(export, file, store), file.name) for file in files),
         files=tuple(asdict(file) for file in files),
         exported_at=export.exported_at,
         complete=export.complete,

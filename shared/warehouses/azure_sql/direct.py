@@ -264,8 +264,8 @@ def _insertion(table: sa.Table, writes: Sequence[Write]) -> sa.Insert:
 
 def _batch(*parts: Text | str) -> Text:
     """Statements one after the other."""
-    told = [(part, []) if isinstance(part, str) else part for part in parts]
-    return "; ".join(text for text, _ in told), [value for _, parameters in told for value in parameters]
+    pieces = [(part, []) if isinstance(part, str) else part for part in parts]
+    return "; ".join(text for text, _ in pieces), [value for _, parameters in pieces for value in parameters]
 
 
 def _same(session: MSSQLSession, table: Any, names: Sequence[str], key: Key) -> Expression:

@@ -109,20 +109,20 @@ def translated(what: str) -> Iterator[None]:
 
 def in_words(error: Exception, what: str) -> IngestError:
     code, line = number(error), _line(error)
-    told = f"{what}: {line}"
+    problem = f"{what}: {line}"
     if may_pass(error) and code not in _FIXES:
-        return TransientError(told, fix="Try again later")
+        return TransientError(problem, fix="Try again later")
     if is_data_fault(error):
-        return DataError(told, fix="Look at the values of that column")
+        return DataError(problem, fix="Look at the values of that column")
     if state(error) in _NO_DRIVER:
         return ConfigError(
-            told, fix="Install ODBC Driver 18 (package msodbcsql18), or what its wheel needs: libltdl7, libkrb5-3"
+            problem, fix="Install ODBC Driver 18 (package msodbcsql18), or what its wheel needs: libltdl7, libkrb5-3"
         )
-    if _UNTRUSTED in told:
+    if _UNTRUSTED in problem:
         return ConfigError(
-            told, fix="Use the name the certificate has; for a test server, add TrustServerCertificate=yes"
+            problem, fix="Use the name the certificate has; for a test server, add TrustServerCertificate=yes"
         )
-    return ConfigError(told, fix=_FIXES.get(code) or _general_fix(code))
+    return ConfigError(problem, fix=_FIXES.get(code) or _general_fix(code))
 
 
 def _general_fix(code: int) -> str:

@@ -97,8 +97,8 @@ class DuckDBWarehouse:
             session.change(sa.delete(ingest.REJECTED).where(mine))
             for batch in batches:
                 session.connection.register("incoming", batch)
-                told = sa.table("incoming", *(sa.column(name, sa.Text) for name in batch.schema.names))
-                rows = sa.select(*(sa.literal(value, kept[name].type) for name, value in known.items()), *told.c)
+                arriving = sa.table("incoming", *(sa.column(name, sa.Text) for name in batch.schema.names))
+                rows = sa.select(*(sa.literal(value, kept[name].type) for name, value in known.items()), *arriving.c)
                 session.change(sa.insert(ingest.REJECTED).from_select([*known, *batch.schema.names], rows))
 
     def merge(self, plan: Plan, staged: Sequence[Staged], run: Run, limits: Limits) -> Merged:
@@ -303,8 +303,8 @@ def _profile(session: DuckDBSession, feed: Feed) -> Profile:
     span: list[Expression] = [sa.null(), sa.null()] if by is None else [sa.func.min(by), sa.func.max(by)]
     active = sa.func.count().filter(table.c[shape.DELETED].is_(None))
     rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
-    told = [None if value is None else cursor.text(value) for value in (low, high)]
-    return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=told[0], highest=told[1])
+    bounds = [None if value is None else cursor.text(value) for value in (low, high)]
+    return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=bounds[0], highest=bounds[1])
 
 
 def _make_folder(path: Path) -> None:

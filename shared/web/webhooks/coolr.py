@@ -190,11 +190,11 @@ def _links(files: Any, hosts: Sequence[str]) -> tuple[Link, ...]:
             raise RequestRefused(400, f"files[{number}] is not an object")
         name = _file_name(file, f"files[{number}].")
         url, target = _download_url(file, f"files[{number}].", allowed)
-        if (twin := names.setdefault(name.casefold(), number)) != number:
-            raise RequestRefused(400, f"files[{number}].fileName is that of files[{twin}] as well")
+        if (earlier := names.setdefault(name.casefold(), number)) != number:
+            raise RequestRefused(400, f"files[{number}].fileName is that of files[{earlier}] as well")
         # A file is known by its link without the query: two of one would be one file.
-        if (twin := targets.setdefault(target, number)) != number:
-            raise RequestRefused(400, f"files[{number}].downloadUrl leads where that of files[{twin}] does")
+        if (earlier := targets.setdefault(target, number)) != number:
+            raise RequestRefused(400, f"files[{number}].downloadUrl leads where that of files[{earlier}] does")
         links.append(Link(name=name, url=url))
     return tuple(sorted(links, key=lambda link: link.name))
 
