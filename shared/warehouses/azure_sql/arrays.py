@@ -33,11 +33,25 @@ def long_columns(batch: pa.RecordBatch, keys: Iterable[str]) -> set[str]:
 
 def insert_many(session: MSSQLSession, table: str, batch: pa.RecordBatch) -> None:
     """Insert *batch* with one call, with every parameter's type and width declared."""
-    cursor = session.connection.cursor()
+    execute_many(session.connection.cursor(), tsql.insert(table, batch.schema.names), batch)
+
+
+def execute_many(cursor: Any, statement: str, batch: pa.RecordBatch) -> None:
+    """Run *statement* once for each row of *batch*, on a cursor of pyodbc."""
     cursor.fast_executemany = True
     cursor.setinputsizes([_input_size(column) for column in batch.columns])
-    rows = list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
-    cursor.executemany(tsql.insert(table, batch.schema.names), rows)
+    cursor.executemany(statement, list(zip(*map(_parameters, batch.columns), strict=True)))
+
+
+def _parameters(column: pa.Array[Any]) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    if pa.types.is_decimal(column.type) and column.type.scale == _MOST_DIGITS:
+        # pyodbc counts a digit before the point of zero, its 39th, and refuses it with "Numeric overflow".
+        return [0 if value == 0 else value for value in values]
+    return values
+
+
+_MOST_DIGITS = 38
 
 
 _SIZES: dict[pa.DataType, tuple[int, int, int]] = {
