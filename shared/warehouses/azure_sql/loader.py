@@ -22,6 +22,7 @@ from shared.arrow import pc
 from shared.contract.codes import Code
 from shared.contract.conform import ROW
 from shared.errors import DataError, TransientError
+from shared.text import SHOW_WARNING
 from shared.warehouses import Loaded, RefusedRow
 from shared.warehouses.azure_sql import tsql
 from shared.warehouses.azure_sql.arrays import chunks, gathered, insert_many, long_columns, utf16_units
@@ -259,7 +260,9 @@ class StagingLoader:
         return None
 
     def _send_part_in_arrays(self, container: StagingContainer, part: Part, failure: DataError) -> None:
-        _log.warning("%s: %s; its rows are now sent in arrays", part.name, failure.problem)
+        _log.warning(
+            "%s; the rows of that part are sent in arrays, which is slower", failure.problem, extra=SHOW_WARNING
+        )
         for batch in read_part(container.client, part.name, self.table):
             for chunk in self._chunks(batch):
                 self.put(chunk)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from shared.errors import ConfigError, DataError
 from shared.settings import Settings
+from shared.text import SHOW_WARNING
 from shared.warehouses import Loaded
 from shared.warehouses.azure_sql import tsql
 from shared.warehouses.azure_sql.bulk_copy import BulkCopy
@@ -121,7 +122,7 @@ class StagingTables:
 
     def _note_failure(self, error: DataError) -> None:
         self._copy_failure = error
-        _log.warning("%s; rows are sent in arrays from here on, which is slower", error.problem)
+        _log.warning("%s; rows are sent in arrays from here on, which is slower", error.problem, extra=SHOW_WARNING)
 
     def _required_container(self) -> StagingContainer:
         if self.container is None:

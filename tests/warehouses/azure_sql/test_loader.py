@@ -240,7 +240,7 @@ def test_part_that_is_refused_goes_row_by_row(bulk, server, with_container, capl
 
     assert [] == list(canary.failures(stored(bulk, table)))
     assert (len(canary.CASES), ()) == (loaded.rows, loaded.refused)
-    assert "its rows are now sent in arrays" in caplog.text
+    assert "the rows of that part are sent in arrays" in caplog.text
     assert [] == with_container.blobs()
 
 

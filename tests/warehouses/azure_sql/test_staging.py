@@ -174,3 +174,17 @@ def test_log_rate_that_may_not_be_read_is_left_open(with_container, server, tmp_
     run = case.loaded("full", 5, *[row(n) for n in range(30)])
 
     assert (None, 30) == (run.log_rate, run.inserted)
+
+
+def test_a_slower_method_is_reported_to_a_person_once(with_container, server, tmp_path, monkeypatch):
+    """With its reason, on the error output of a load that nobody asked to be verbose."""
+    case = with_container.case(tmp_path, {"WAREHOUSE_LOADER": "bulk", "SLICE_ROWS": "20"})
+    file = case.write("full", 5, [row(n) for n in range(40)], groups=20)
+    server.fail_next("BULK INSERT", 4863, times=2)
+    monkeypatch.setattr("shared.app.current", lambda: case.app)
+
+    result = CliRunner().invoke(main, ["load", str(file.parent)], catch_exceptions=False)
+
+    assert 0 == result.exit_code, result.output
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
+    assert [True] == ["the rows of that part are sent in arrays, which is slower." in line for line in warnings]
