@@ -174,7 +174,7 @@ SAS = "sv=2021-06-08&se=2026-03-03&sr=d&sp=rl&sig=canary"
 NOON = "Tue, 24 Feb 2026 12:00:00 GMT"
 
 
-class OrchestrationResult:
+class CannedResponse:
     """A response as the service's documentation has it."""
 
     def __init__(self, status, code, **headers):
@@ -186,7 +186,7 @@ class OrchestrationResult:
 
 
 def _explained(status, code, sas=SAS, right="list", **headers):
-    error = HttpResponseError(response=OrchestrationResult(status, code, **headers))
+    error = HttpResponseError(response=CannedResponse(status, code, **headers))
     place = StorageUrl(ACME, "exports", "Full/Acme", sas)
     return explained(error, Refusal.of(error, place, right), identity=lambda: "ada@acme.com")
 
