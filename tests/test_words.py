@@ -55,9 +55,10 @@ CLASSES = {
 """Classes that were renamed: one of that name again would mislead whoever knew the old one."""
 
 ALLOWED = {
+    "CHANGELOG.md": {"set aside"},  # what an operator used to read
     "shared/jobs/watchdog.py": {"hands", "told"},  # prefixes of documents that an earlier version wrote
 }
-"""Words at rest that have to be read or removed under their old name."""
+"""Words of an earlier version that have to be named, read or removed."""
 
 
 @cache
