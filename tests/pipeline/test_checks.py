@@ -28,7 +28,7 @@ from tests.servers import free_port
 from tests.standins.tsql import bulk as server_bulk
 from tests.standins.tsql import engine as stand_in
 from tests.standins.tsql.engine import Server
-from tests.warehouses.azure_sql.test_loader import URL, Bay, Copied
+from tests.warehouses.azure_sql.loader_samples import URL, Bay, Copied
 
 SAS = "sv=2024-11-04&se=2027-01-01&sr=c&sp=rwdl&sig=abc%2Bdef%3D"
 

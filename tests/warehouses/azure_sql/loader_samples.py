@@ -1,0 +1,111 @@
+"""Staging tables and odd rows for the loaders, a bay with a staging container, and a bulk copy that is none."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from azure.core.exceptions import ResourceNotFoundError
+
+from shared.contract import types
+from shared.contract.conform import ROW
+from shared.model import Column, Feed
+from shared.settings import Settings
+from shared.warehouses.azure_sql import arrays
+from shared.warehouses.azure_sql import odbc as our_odbc
+from shared.warehouses.azure_sql.engine import AzureSQL
+from shared.warehouses.azure_sql.staged_form import as_merged
+from shared.warehouses.merge import ddl, shape
+from shared.warehouses.server.warehouse import STAGING, ServerWarehouse
+from tests.suites.warehouse_suite import WarehouseCase
+
+URL = "mssql://app:hunter2@db.test/sales"
+FEED = Feed(system="shop", table="item", source="exports", keys=("Key",))
+WAYS = ("array", "bulk", "copy")
+
+
+class Bay:
+    """The stand-in with a staging container behind it, and an engine on both."""
+
+    def __init__(self, server, container, azurite):
+        self.server, self.container = server, container
+        self.seen = lambda data: data
+        self.env = {
+            "WAREHOUSE_URL": URL, "WAREHOUSE_CONNECTIONS": "3", "WAREHOUSE_LOCK_TIMEOUT": "5",
+            "STAGING_URL": f"{container.url}/in/here", "STORAGE_CONNECTION_STRING": azurite.connection_string,
+        }  # fmt: skip
+        server.blobs = self.blob
+        server.external_data_sources.append({"name": "sluice_staging"})
+
+    def blob(self, _source, path):
+        try:
+            return self.seen(self.container.download_blob(path).readall())
+        except ResourceNotFoundError:
+            return None
+
+    def engine(self, **env):
+        told = Settings.from_env({**self.env, **env})
+        return AzureSQL(told, our_odbc.address(URL), self.server)
+
+    def case(self, folder, **env):
+        return WarehouseCase(folder, self.server.query, instead={"warehouse": ServerWarehouse(self.engine(**env))})
+
+    def blobs(self):
+        return sorted(self.container.list_blob_names())
+
+
+class Copied:
+    """Bulk copy that arrives by another way, and remembers what was sent."""
+
+    sent: list[pa.Table]
+    engine: AzureSQL
+    answer = staticmethod(lambda rows: rows.num_rows)
+
+    def __init__(self, where):
+        assert URL.endswith(where.database)
+
+    @staticmethod
+    def is_here():
+        return True
+
+    def open(self):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def send(self, table, rows):
+        answer = self.answer(rows)
+        self.sent.append(rows)
+        for batch in rows.to_batches():
+            self.engine.units.run(lambda session, batch=batch: arrays.insert_many(session, table, batch))
+        return answer
+
+
+def staging(columns, name="s_0123456789abcdef_0", feed=FEED):
+    return shape.staging(feed, [Column(c, c, kind) for c, kind in columns.items()], name, STAGING)
+
+
+def batch(columns, *rows, first=0):
+    """Rows as staging gets them, numbered from *first* on."""
+    schema = pa.schema([(ROW, pa.int64()), *((name, types.to_arrow(kind)) for name, kind in columns.items())])
+    told = [dict(zip(schema.names, (first + n, *values), strict=True)) for n, values in enumerate(rows)]
+    return pa.RecordBatch.from_pylist(told, schema=schema)
+
+
+def stored(engine, table):
+    """What is in a staging table as a merge reads it, in the order of the rows' numbers."""
+    source = as_merged(table)
+    return engine.units.run(lambda session: session.rows(sa.select(*source.c).order_by(source.c[ROW])))
+
+
+def filled(engine, way, table, *batches):
+    engine.units.run(lambda session: ddl.create_schema(session, STAGING))
+    return engine.load_by(way, table, iter(batches))
+
+
+def sent(server, text):
+    return [statement for statement in server.statements if text in statement]
