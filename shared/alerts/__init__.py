@@ -88,14 +88,14 @@ class Alerts:
         try:
             return self._memory.first(key, self._settings.alert_repeat)
         except Exception as error:  # noqa: BLE001 - twice is better than never
-            _log.warning("cannot look up whether an alert was told, so it is: %s", _said(error))
+            _log.warning("cannot look up whether an alert was sent, so it is sent: %s", _said(error))
             return True
 
     def _forget(self, key: str) -> None:
         try:
             self._memory.forget(key)
         except Exception as error:  # noqa: BLE001 - it has been logged that it was not sent
-            _log.warning("an alert that was not sent counts as told: %s", _said(error))
+            _log.warning("an alert that was not sent counts as sent: %s", _said(error))
 
     def _problem(self, alert: Alert, url: str) -> str | None:
         """Send *alert*; why it was not taken, or None."""
@@ -104,7 +104,7 @@ class Alerts:
             result = post_json(url, body, setting="ALERT_URL", session=self._session)
         except Exception as error:  # noqa: BLE001 - whatever it is, the work it is about goes on
             return _said(error)
-        return None if result.accepted else f"what ALERT_URL leads to refuses it {result}"
+        return None if result.accepted else f"the server of ALERT_URL refuses it {result}"
 
 
 def _said(error: Exception) -> str:

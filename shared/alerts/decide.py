@@ -77,17 +77,17 @@ class Alert:
 def run_message(run: Run) -> str | None:
     """What somebody should know of *run*, in one line; None if it was flawless, or dry."""
     if run.status == "failed":
-        return one_line(f"{run.feed} failed: {run.error or 'nobody knows why'}")
+        return one_line(f"{run.feed} failed: {run.error or 'no error was recorded'}")
     if run.status == "dry":
         return None
     message = []
     if run.rejected:
-        message.append(f"set aside {run.rejected:,} of {counted(run.read, 'row')}")
+        message.append(f"rejected {run.rejected:,} of {counted(run.read, 'row')}")
     if run.values_rejected:
-        message.append(f"set aside {counted(run.values_rejected, 'value')} of rows that went on without")
+        message.append(f"rejected {counted(run.values_rejected, 'value')}")
     if run.kind == "full" and not run.complete:
         why = f": {run.note}" if run.note else ""
-        message.append(f"took a full without deleting what it lacks{why}")
+        message.append(f"merged a full without deleting the rows it lacks{why}")
     return one_line(f"{run.feed} {'; '.join(message)}") if message else None
 
 
@@ -150,7 +150,7 @@ def alert_for_run(run: Run, place: str, link: str | None = None) -> Alert | None
     )
     return Alert(
         kind=kind,
-        title=f"{run.feed} failed" if kind == "failure" else f"{run.feed} needs a look",
+        title=f"{run.feed} failed" if kind == "failure" else f"{run.feed} was loaded with warnings",
         text=message,
         facts=tuple(fact for fact in facts if fact[1]),
         link=link,
@@ -161,7 +161,7 @@ def alert_for_run(run: Run, place: str, link: str | None = None) -> Alert | None
 
 def alert_for_failure(outcome: Mapping[str, Any], link: str | None = None) -> Alert:
     """The alert for a part of a job that failed before there was a run, or whose run did not come to its end."""
-    subject = str(outcome.get("feed") or outcome.get("place") or "a file of no feed")
+    subject = str(outcome.get("feed") or outcome.get("place") or "a file without a feed")
     return Alert(
         kind="failure",
         title=f"{subject} failed",
@@ -188,13 +188,13 @@ def _total(outcomes: Iterable[Mapping[str, Any]], name: str) -> int:
 
 
 def _failure(outcome: Mapping[str, Any]) -> str:
-    subject = outcome.get("feed") or outcome.get("place") or "a file of no feed"
-    return one_line(f"{subject} failed: {outcome.get('error') or 'nobody knows why'}")
+    subject = outcome.get("feed") or outcome.get("place") or "a file without a feed"
+    return one_line(f"{subject} failed: {outcome.get('error') or 'no error was recorded'}")
 
 
 def _ending(summary: Summary) -> str:
     if summary.status == "done":
-        return "Done, with rows set aside" if summary.rejected else "Done"
+        return "Done, with rejected rows" if summary.rejected else "Done"
     return "Partly done" if summary.status == "partly" else "Failed"
 
 
@@ -218,7 +218,7 @@ def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
         "Unchanged": summary.unchanged,
         "Stale": summary.stale,
         "Superseded": summary.superseded,
-        "Set aside": summary.rejected,
+        "Rejected": summary.rejected,
     }
     yield from ((name, f"{count:,}") for name, count in counts.items() if count)
     yield "Took", duration(summary.seconds)

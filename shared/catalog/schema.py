@@ -40,7 +40,7 @@ def read_section(entry: str, section: Any, rules: Mapping[str, Rule], problems: 
         return {}
     unknown = [name for name in section if name not in rules]
     known = ", ".join(sorted(rules))
-    problems += [f"{entry}: {name!r} is not known here; known are {known}" for name in unknown]
+    problems += [f"{entry}: {name!r} is unknown; known are {known}" for name in unknown]
     found: dict[str, Any] = {}
     for name, rule in rules.items():
         if name in section or rule.required:

@@ -152,7 +152,7 @@ def _called(url: str, summary: Summary, session: requests.Session | None) -> str
 def _refreshed(dataset: str, token: Callable[[str], str], session: requests.Session | None) -> str:
     named = re.fullmatch(rf"({_GUID})/({_GUID})", dataset.strip(), re.IGNORECASE)
     if not named:
-        return "POWERBI_DATASET is not <workspace id>/<dataset id>. Copy both from the address of the dataset."
+        return "POWERBI_DATASET is not <workspace id>/<dataset id>. Copy both ids from the URL of the dataset."
     try:
         proof = token(POWERBI_SCOPE)
     except Exception as error:  # noqa: BLE001 - azure-identity has many, and this may be none of its
@@ -171,10 +171,10 @@ def _of_refresh(result: PostResult, who: str) -> str:
     if result.accepted:
         return f"refresh accepted ({result.status})"
     if result.status == 400 and re.search(r"already (executing|in progress|running)", result.said, re.IGNORECASE):
-        return "a refresh is running already, so none was started; it may lack the last rows"
+        return "a refresh is already running, so none was started; it may miss the last rows"
     if result.status == 429 or (result.status == 400 and "exceeded" in result.said.lower()):
-        wait = f"; it asks to wait {duration(result.after)}" if result.after else ""
-        return f"the limit of refreshes is reached ({result.status}){wait}. The next export asks again."
+        wait = f"; the server asks to wait {duration(result.after)}" if result.after else ""
+        return f"the limit of refreshes is reached ({result.status}){wait}. The next export tries again."
     return f"refused {result}{_FIXES.get(result.status, '').format(who=who)}"
 
 

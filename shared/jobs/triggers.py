@@ -75,7 +75,7 @@ def file_arrived(app: App, file: BlobClient) -> Start | None:
     try:
         etag = str(file.get_blob_properties().etag).strip('"')
     except ResourceNotFoundError:
-        _log.info("ignored %s: it is gone", file.blob_name)
+        _log.info("ignored %s: the file no longer exists", file.blob_name)
         return None
     return job_for_file(app.systems, file.url, etag)
 

@@ -49,7 +49,7 @@ def exports_to_load(plans: Sequence[LoadPlan], failed: Collection[Export]) -> It
         base: Export | None = None
         for full in plan.fulls:
             if base is not None:
-                yield SkippedExport(full, f"older than the full of {str(base.exported_at)[:19]}")
+                yield SkippedExport(full, f"superseded by the full export of {str(base.exported_at)[:19]}")
                 continue
             yield full
             base = None if full in failed else full
@@ -116,7 +116,7 @@ def exporting_system(systems: Mapping[str, System], name: str | None, client: st
     of_client = [system for system in exporting if client and system.client == client]
     chosen = of_client or exporting
     if len(chosen) != 1:
-        raise ConfigError(f"{len(chosen)} systems of the catalog load exports", fix="Choose one with --system")
+        raise ConfigError(f"{len(chosen)} systems of the catalog have exports", fix="Choose one with --system")
     return chosen[0]
 
 
@@ -219,7 +219,7 @@ def _unnamed_unit(export: Export) -> Unit:
 
 
 def _compared_alone(export: Export) -> Export:
-    note = "compared with the warehouse as it is, without the exports that would come before"
+    note = "compared with the warehouse as it is now, without the exports that would be loaded before it"
     return replace(export, note=with_note(export.note, note))
 
 

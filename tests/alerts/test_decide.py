@@ -27,30 +27,30 @@ from tests.alerts.samples import DONE, FAILED, RUN, SKIPPED
         (replace(RUN, status="dry", rejected=3), None),
         (replace(RUN, kind="full", complete=True), None),
         (replace(RUN, status="failed", error="no such\nfile"), "coolr.location failed: no such file"),
-        (replace(RUN, status="failed"), "coolr.location failed: nobody knows why"),
+        (replace(RUN, status="failed"), "coolr.location failed: no error was recorded"),
         (replace(RUN, status="failed", error="x", rejected=3), "coolr.location failed: x"),
         (
             replace(RUN, status="failed", error="https://a.test/b?sig=canary is refused"),
             "coolr.location failed: https://a.test/b is refused",
         ),
-        (replace(RUN, rejected=3), "coolr.location set aside 3 of 1,204 rows"),
-        (replace(RUN, read=1, rejected=1), "coolr.location set aside 1 of 1 row"),
-        (replace(RUN, values_rejected=1), "coolr.location set aside 1 value of rows that went on without"),
+        (replace(RUN, rejected=3), "coolr.location rejected 3 of 1,204 rows"),
+        (replace(RUN, read=1, rejected=1), "coolr.location rejected 1 of 1 row"),
+        (replace(RUN, values_rejected=1), "coolr.location rejected 1 value"),
         (
             replace(RUN, rejected=3, values_rejected=2000),
-            "coolr.location set aside 3 of 1,204 rows; set aside 2,000 values of rows that went on without",
+            "coolr.location rejected 3 of 1,204 rows; rejected 2,000 values",
         ),
         (
             replace(RUN, kind="full", note="merged as a delta: part files may still be arriving"),
-            "coolr.location took a full without deleting what it lacks: "
+            "coolr.location merged a full without deleting the rows it lacks: "
             "merged as a delta: part files may still be arriving",
         ),
-        (replace(RUN, kind="full"), "coolr.location took a full without deleting what it lacks"),
+        (replace(RUN, kind="full"), "coolr.location merged a full without deleting the rows it lacks"),
         (replace(RUN, note="late: a full is merged already"), None),
     ],
 )
 def test_what_is_worth_telling(run, told):
-    """Failures, what was set aside, and a full that was none; in one line, without secrets."""
+    """Failures, what was rejected, and a full that was none; in one line, without secrets."""
     assert told == run_message(run)
 
 
@@ -80,7 +80,7 @@ def test_run_with_rejected_rows_is_a_warning():
     """It is done, and somebody should look."""
     alert = alert_for_run(replace(RUN, rejected=3), "location.parquet")
 
-    assert ("notice", "warning", "coolr.location needs a look") == (alert.kind, alert.severity, alert.title)
+    assert ("notice", "warning", "coolr.location was loaded with warnings") == (alert.kind, alert.severity, alert.title)
 
 
 def test_part_that_failed_without_a_run_is_an_error_too():
@@ -160,15 +160,15 @@ def test_failure_without_feed_is_told_by_its_place():
 
     failures = summarize("j1", "x", outcomes, 1.0).failures
 
-    assert "https://a.test/b.parquet failed: nobody knows why" == failures[0]
-    assert "a file of no feed failed: nobody knows why" == failures[1]
+    assert "https://a.test/b.parquet failed: no error was recorded" == failures[0]
+    assert "a file without a feed failed: no error was recorded" == failures[1]
 
 
 @pytest.mark.parametrize(
     ("outcomes", "title", "severity"),
     [
         ([DONE], "Done: x", "info"),
-        ([{**DONE, "rejected": 1}], "Done, with rows set aside: x", "warning"),
+        ([{**DONE, "rejected": 1}], "Done, with rejected rows: x", "warning"),
         ([DONE, FAILED], "Partly done: x", "warning"),
         ([FAILED], "Failed: x", "error"),
     ],

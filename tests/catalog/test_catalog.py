@@ -50,13 +50,13 @@ WRONG = {
     "not TOML": ("[system", "crm.toml is not TOML: "),
     "unknown section": (
         HEAD + "[table]\n",
-        "crm.toml, file: 'table' is not known here; known are defaults, system, tab",
+        "crm.toml, file: 'table' is unknown; known are defaults, system, tab",
     ),
     "no system": ("[tables]\n", "crm.toml, file: system must be a table, not None"),
     "system no table": ("system = 1", "crm.toml, file: system must be a table, not 1"),
     "unknown in system": (
         HEAD + "colour = 1",
-        "crm.toml, system: 'colour' is not known here; known are client, name, ",
+        "crm.toml, system: 'colour' is unknown; known are client, name, ",
     ),
     "no name": ('[system]\nsource = "exports"', NAME),
     "name no text": ('[system]\nname = 1\nsource = "exports"', NAME),
@@ -73,7 +73,7 @@ WRONG = {
     "feed no table": (HEAD + "[tables]\na = 1", "crm.toml, feed crm.a must be a table, not 1"),
     "unknown option": (
         HEAD + '[tables]\na = { key = ["Id"] }',
-        "crm.toml, feed crm.a: 'key' is not known here; known ar",
+        "crm.toml, feed crm.a: 'key' is unknown; known are",
     ),
     "no keys": (HEAD + '[tables]\na = { cursor = "M" }', "crm.toml, feed crm.a: it has no keys"),
     "empty keys": (HEAD + "[tables]\na = { keys = [] }", f"feed crm.a: {KEYS}[]"),

@@ -106,11 +106,11 @@ def test_refresh_is_asked_for_with_the_apps_identity():
     [
         (
             400, {}, "Invalid dataset refresh request. Another refresh request is already executing",
-            "Power BI: a refresh is running already, so none was started; it may lack the last rows",
+            "Power BI: a refresh is already running, so none was started; it may miss the last rows",
         ),
         (
             400, {}, "Invalid dataset refresh request. Number of refresh requests in last 24 hours exceeded limit",
-            "Power BI: the limit of refreshes is reached (400). The next export asks again.",
+            "Power BI: the limit of refreshes is reached (400). The next export tries again.",
         ),
         (400, {}, "It is a push dataset", "Power BI: refused (400): It is a push dataset"),
         (
@@ -127,10 +127,10 @@ def test_refresh_is_asked_for_with_the_apps_identity():
         ),
         (
             429, {"Retry-After": "3392"}, "Retry in 3392 seconds",
-            "Power BI: the limit of refreshes is reached (429); it asks to wait 56 min 32 s. "
-            "The next export asks again.",
+            "Power BI: the limit of refreshes is reached (429); the server asks to wait 56 min 32 s. "
+            "The next export tries again.",
         ),
-        (429, {}, "", "Power BI: the limit of refreshes is reached (429). The next export asks again."),
+        (429, {}, "", "Power BI: the limit of refreshes is reached (429). The next export tries again."),
         (503, {}, "", "Power BI: refused (503)"),
     ],
 )  # fmt: skip
@@ -150,7 +150,7 @@ def test_malformed_dataset_is_said_and_nothing_asked(dataset):
     said = refresh_powerbi(replace(SETTINGS, powerbi_dataset=dataset), token, session)
 
     assert (
-        "Power BI: POWERBI_DATASET is not <workspace id>/<dataset id>. Copy both from the address of the dataset."
+        "Power BI: POWERBI_DATASET is not <workspace id>/<dataset id>. Copy both ids from the URL of the dataset."
         == said
     )
     assert [] == seen

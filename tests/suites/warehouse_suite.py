@@ -867,7 +867,7 @@ class WarehouseSuite:
         assert [] == case.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'shop'")
 
     def test_rejected_rows_are_kept_as_they_were(self, case):
-        """Place, code, reason and the row as JSON, also when the run fails; a value set aside leaves its row alone."""
+        """Place, code, reason and the row as JSON, also when the run fails; a rejected value leaves its row alone."""
         awkward = 'say "hi",\nlà \\ 🧊 %s \t'
         rows = [
             *(row(n, Value=1.5) for n in range(18)),

@@ -21,6 +21,7 @@ from shared.ids import run_of_staging
 from shared.model import Feed, Finding, Plan, Run, Staged
 from shared.remote import RetryPolicy
 from shared.settings import Settings
+from shared.text import SHOW_WARNING
 from shared.warehouses import Loaded, Merged
 from shared.warehouses.azure_sql import direct, odbc, parts, tsql
 from shared.warehouses.azure_sql.arrays import insert_many
@@ -155,7 +156,7 @@ class AzureSQL:
         try:
             copy.open()
         except DataError as error:
-            _log.warning("%s; rows are sent in arrays", error.problem)
+            _log.warning("%s; rows are sent in arrays, which is slower", error.problem, extra=SHOW_WARNING)
             return None
         return copy
 

@@ -23,6 +23,7 @@ from shared.arrow import pc
 from shared.contract.codes import Code
 from shared.contract.conform import ROW
 from shared.errors import DataError, TransientError
+from shared.text import SHOW_WARNING
 from shared.warehouses import Loaded, RefusedRow
 from shared.warehouses.azure_sql import tsql
 from shared.warehouses.azure_sql.arrays import chunks, gathered, insert_many, long_columns, utf16_units
@@ -234,7 +235,9 @@ class StagingLoader:
         return None
 
     def _one_by_one(self, container: ContainerClient, part: Part, failure: DataError) -> None:
-        _log.warning("%s: %s; its rows are now sent one by one", part.name, failure.problem)
+        _log.warning(
+            "%s; the rows of that part are sent in arrays, which is slower", failure.problem, extra=SHOW_WARNING
+        )
         for batch in read_part(container, part.name, self.table):
             for chunk in chunks(batch):
                 self.put(chunk)
@@ -250,7 +253,9 @@ class StagingLoader:
         try:
             done = send(self.name, rows)
         except DataError as error:
-            _log.warning("%s: %s; these rows are now sent one by one", self.table.name, error.problem)
+            _log.warning(
+                "%s; the rows of that batch are sent in arrays, which is slower", error.problem, extra=SHOW_WARNING
+            )
             for batch in rows.to_batches():
                 self.units.run(functools.partial(self.clear, batch=batch))
                 for chunk in chunks(batch):

@@ -47,5 +47,6 @@ def _refuse_others(settings: Settings) -> None:
     kind, _, _ = settings.warehouse_url.partition("://")
     if kind != "mssql":
         raise ConfigError(
-            f"WAREHOUSE_URL starts with {kind}://, which needs no setup", fix="It is for mssql://, Azure SQL"
+            f"WAREHOUSE_URL starts with {kind}://, which needs no setup",
+            fix="Set it to mssql://...; only Azure SQL needs the script",
         )

@@ -27,7 +27,7 @@ from shared.contract.conform import ROW
 from shared.errors import ConfigError, TransientError
 from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Plan, Run, Staged, from_text
-from shared.remote import RetryPolicy
+from shared.remote import Busy, RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Limits, Loaded, Merged, Profile
 from shared.warehouses.duckdb.locks import StagingLocks
@@ -217,16 +217,12 @@ class DuckDBWarehouse:
 
     def _wait_for(self, connection: duckdb.DuckDBPyConnection, path: Path, attach: str) -> None:
         """Attach as soon as no other process has the file, but not for ever."""
+        retry = RetryPolicy(attempts=None, seconds=self._timeout, first_wait=0.05, longest_wait=1.0)
         try:
-            retry = RetryPolicy(attempts=None, seconds=self._timeout, first_wait=0.05, longest_wait=1.0)
-            retry.call(lambda: connection.execute(attach), on=is_held)
-        except duckdb.Error as error:
-            if not is_held(error):
-                raise
-            found = _HELD.search(str(error))
-            holder = f"{found['program']} (process {found['pid']})" if found else "another process"
+            retry.call(lambda: _attach(connection, attach), on=Busy)
+        except Busy as error:
             raise TransientError(
-                f"{path} is held by {holder} since {self._timeout:g} s",
+                f"waited {self._timeout:g} s for {error.problem}: {path}",
                 fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
             ) from error
 
@@ -315,6 +311,18 @@ def _make_folder(path: Path) -> None:
             f"the folder of the warehouse {path} cannot be made: {error.strerror}",
             fix="Check WAREHOUSE_URL and the folder's rights",
         ) from error
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, attach: str) -> None:
+    """Run an ATTACH. Busy, with the holder, if another process has the file open."""
+    try:
+        connection.execute(attach)
+    except duckdb.Error as error:
+        if not is_held(error):
+            raise
+        found = _HELD.search(str(error))
+        holder = f"{found['program']} (process {found['pid']})" if found else "another process"
+        raise Busy(f"{holder}, which has the warehouse open", fix="Try again when it is done") from error
 
 
 def _text(path: Path) -> str:

@@ -70,7 +70,7 @@ def test_every_table_of_every_export_is_found(tmp_path):
 
 def test_empty_folder_is_refused(tmp_path):
     """There is nothing to load, which is an error of the operator."""
-    with pytest.raises(ConfigError, match="no Parquet file in that place"):
+    with pytest.raises(ConfigError, match="no Parquet file in that folder"):
         exports_in(tmp_path)
 
 

@@ -67,7 +67,7 @@ def test_part_that_is_refused_goes_row_by_row(bulk, server, bay, caplog, number)
 
     assert [] == list(canary.failures(stored(bulk, table)))
     assert (len(canary.CASES), ()) == (loaded.rows, loaded.refused)
-    assert "its rows are now sent one by one" in caplog.text
+    assert "the rows of that part are sent in arrays" in caplog.text
     assert [] == bay.blobs()
 
 
@@ -171,3 +171,17 @@ def test_log_rate_that_may_not_be_read_is_left_open(bay, server, tmp_path):
     run = case.loaded("full", 5, *[row(n) for n in range(30)])
 
     assert (None, 30) == (run.log_rate, run.inserted)
+
+
+def test_slower_way_is_shown_to_a_person_once(bay, server, tmp_path, monkeypatch):
+    """With its reason, on the error output of a load that nobody asked to be verbose."""
+    case = bay.case(tmp_path, WAREHOUSE_LOADER="bulk", SLICE_ROWS="20")
+    file = case.write("full", 5, [row(n) for n in range(40)], groups=20)
+    server.fail_next("BULK INSERT", 4863, times=2)
+    monkeypatch.setattr("shared.app.current", lambda: case.app)
+
+    result = CliRunner().invoke(main, ["load", str(file.parent)], catch_exceptions=False)
+
+    assert 0 == result.exit_code, result.output
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
+    assert [True] == ["the rows of that part are sent in arrays, which is slower." in line for line in warnings]
