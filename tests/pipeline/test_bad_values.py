@@ -14,6 +14,7 @@ import pytest
 
 from tests.pipeline.bad_input import (
     FIRST,
+    LENIENT,
     MORNING,
     SECOND,
     THIRD,
@@ -203,6 +204,37 @@ def test_a_column_that_turns_from_number_to_text_is_refused(lab, row):
     assert [5] == lab.column("Value")
     assert str(lab.path("delta", SECOND)) in second.error
     row.holds("run refused", told(second.error))
+
+
+def declaring(folder, kind):
+    return Lab(folder, LENIENT.replace("[undeclared]", f'types = {{ Value = "{kind}" }}\n[undeclared]'))
+
+
+@case("int-declared-text")
+def test_a_column_that_turned_to_text_is_converted_once_it_is_declared(tmp_path, row):
+    """The file that was refused is loaded, and the number is its digits."""
+    lab = Lab(tmp_path)
+    lab.put(things(5), "delta", FIRST)
+    lab.put([thing(2, Value="five")], "delta", SECOND)
+    lab.load()
+
+    lab = declaring(tmp_path, "text")
+    lab.load()
+
+    row.holds("loaded", (lab.sql('SELECT typeof("Value") FROM coolr.thing LIMIT 1'), lab.column("Value")))
+
+
+@case("declared-unfit")
+def test_a_declared_type_that_a_stored_value_does_not_fit_refuses_the_run(tmp_path, row):
+    """With the value; the column stays as it was."""
+    lab = Lab(tmp_path)
+    lab.put(things("5", "five"), "delta", FIRST)
+    lab.load()
+    lab = declaring(tmp_path, "bigint")
+    lab.put(things(6), "delta", SECOND)
+
+    row.holds("run refused", lab.error())
+    assert ["5", "five"] == lab.column("Value")
 
 
 @case("int-widens")

@@ -1,6 +1,8 @@
-"""Staging tables and odd rows for the loaders, a bay with a staging container, and a bulk copy that is none."""
+"""What tests of Azure SQL share: a server with a staging container, bulk copy without Microsoft's driver, tables."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -11,9 +13,9 @@ from shared.contract import types
 from shared.contract.conform import ROW
 from shared.model import Column, Feed
 from shared.settings import Settings
-from shared.warehouses.azure_sql import arrays
-from shared.warehouses.azure_sql import odbc as our_odbc
+from shared.warehouses.azure_sql import arrays, odbc
 from shared.warehouses.azure_sql.engine import AzureSQL
+from shared.warehouses.azure_sql.session import MSSQLSession
 from shared.warehouses.azure_sql.staged_form import as_merged
 from shared.warehouses.merge import ddl, shape
 from shared.warehouses.server.warehouse import STAGING, ServerWarehouse
@@ -21,11 +23,11 @@ from tests.suites.warehouse_suite import WarehouseCase
 
 URL = "mssql://app:hunter2@db.test/sales"
 FEED = Feed(system="shop", table="item", source="exports", keys=("Key",))
-WAYS = ("array", "bulk", "copy")
+METHODS = ("array", "bulk", "copy")
 
 
-class Bay:
-    """The stand-in with a staging container behind it, and an engine on both."""
+class ServerWithContainer:
+    """The stand-in with a staging container behind it, and engines on both."""
 
     def __init__(self, server, container, azurite):
         self.server, self.container = server, container
@@ -43,46 +45,56 @@ class Bay:
         except ResourceNotFoundError:
             return None
 
-    def engine(self, **env):
-        told = Settings.from_env({**self.env, **env})
-        return AzureSQL(told, our_odbc.address(URL), self.server)
+    def engine(self, env=None, **more):
+        return AzureSQL(Settings.from_env({**self.env, **(env or {})}), odbc.address(URL), self.server, **more)
 
-    def case(self, folder, **env):
-        return WarehouseCase(folder, self.server.query, instead={"warehouse": ServerWarehouse(self.engine(**env))})
+    def case(self, folder, env=None, **more):
+        return WarehouseCase(
+            folder, self.server.query, instead={"warehouse": ServerWarehouse(self.engine(env, **more))}
+        )
 
     def blobs(self):
         return sorted(self.container.list_blob_names())
 
 
-class Copied:
-    """Bulk copy that arrives by another way, and remembers what was sent."""
+def copy_through(server):
+    """A kind of bulk copy that sends rows to *server* as arrays, and remembers them.
 
-    sent: list[pa.Table]
-    engine: AzureSQL
-    answer = staticmethod(lambda rows: rows.num_rows)
+    ``arrive`` makes of the rows sent what ``send`` returns, and ``fail`` is what ``open`` does; a test may set both.
+    """
 
-    def __init__(self, where):
-        assert URL.endswith(where.database)
+    class Copied:
+        sent: ClassVar[list[pa.Table]] = []
+        opened = 0
+        arrive = staticmethod(lambda rows: rows.num_rows)
+        fail = staticmethod(lambda: None)
 
-    @staticmethod
-    def is_here():
-        return True
+        def __init__(self, where):
+            assert URL.endswith(where.database)
 
-    def open(self):
-        pass
+        @staticmethod
+        def is_installed():
+            return True
 
-    def __enter__(self):
-        return self
+        def open(self):
+            type(self).opened += 1
+            self.fail()
+            self.connection = server.connect(autocommit=True)
 
-    def __exit__(self, *_):
-        pass
+        def __enter__(self):
+            return self
 
-    def send(self, table, rows):
-        answer = self.answer(rows)
-        self.sent.append(rows)
-        for batch in rows.to_batches():
-            self.engine.units.run(lambda session, batch=batch: arrays.insert_many(session, table, batch))
-        return answer
+        def __exit__(self, *_):
+            self.connection.close()
+
+        def send(self, table, rows):
+            self.sent.append(rows)
+            arrived = self.arrive(rows)
+            for batch in rows.to_batches():
+                arrays.insert_many(MSSQLSession(self.connection), table, batch)
+            return arrived
+
+    return Copied
 
 
 def staging(columns, name="s_0123456789abcdef_0", feed=FEED):
@@ -102,9 +114,9 @@ def stored(engine, table):
     return engine.units.run(lambda session: session.rows(sa.select(*source.c).order_by(source.c[ROW])))
 
 
-def filled(engine, way, table, *batches):
+def filled(engine, method, table, *batches):
     engine.units.run(lambda session: ddl.create_schema(session, STAGING))
-    return engine.load_by(way, table, iter(batches))
+    return engine.staging.load_by(method, table, iter(batches))
 
 
 def sent(server, text):
