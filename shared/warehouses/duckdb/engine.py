@@ -66,7 +66,7 @@ class DuckDBWarehouse:
         self._users = 0
 
     def stage(
-        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], room: int = 0
+        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], inline_limit: int = 0
     ) -> Loaded:
         self._claims.take(name)
         with self._session() as session:

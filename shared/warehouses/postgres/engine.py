@@ -115,7 +115,7 @@ class Postgres:
 
     # -- staging
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], room: int = 0) -> Loaded:
+    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], inline_limit: int = 0) -> Loaded:
         reading = threading.Event()
 
         def fill(session: PostgresSession) -> Loaded:

@@ -44,10 +44,10 @@ class Engine(Protocol):
         """Insert *batch*, whose columns are named as some of *table*'s, within the session's transaction."""
         ...
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], room: int = 0) -> Loaded:
+    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], inline_limit: int = 0) -> Loaded:
         """Create *table* anew and fill it, in as many transactions as it takes.
 
-        Few rows may be handed back inline instead, in at most *room* characters.
+        Few rows may be handed back inline instead, in at most *inline_limit* characters.
         """
         ...
 
@@ -95,10 +95,10 @@ class ServerWarehouse:
         self._prepared = False
 
     def stage(
-        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], room: int = 0
+        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], inline_limit: int = 0
     ) -> Loaded:
         self._prepare()
-        return self._engine.load(feed, shape.staging(feed, columns, name, STAGING), batches, room)
+        return self._engine.load(feed, shape.staging(feed, columns, name, STAGING), batches, inline_limit)
 
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
         kept = ingest.REJECTED
