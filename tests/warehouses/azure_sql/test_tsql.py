@@ -286,6 +286,16 @@ def test_sas_goes_in_whole_and_is_not_shown():
     assert "CREATE MASTER KEY" in printed
 
 
+def test_master_key_has_a_password_that_is_not_shown():
+    """SQL Server makes none without; quotes are doubled, and the reader finds what to write."""
+    setup = Setup(location=PLAIN.location, data_source="sluice_staging", sas=SAS, master_key_password="it's secret")
+
+    (create,) = [sql for sql in inner(setup) if sql.startswith("CREATE MASTER KEY")]
+    assert "CREATE MASTER KEY ENCRYPTION BY PASSWORD = 'it''s secret'" == create
+    assert "secret" not in "".join(one.shown or one.sql for one in statements(setup) if "Master" in one.purpose)
+    assert "secret" not in repr(setup)
+
+
 def test_data_source_is_for_bulk_insert():
     """Of the only kind it reads from, without a slash at the end."""
     (create,) = [sql for sql in inner(PLAIN) if sql.startswith("CREATE EXTERNAL DATA SOURCE")]
