@@ -314,7 +314,7 @@ def test_canary_notices_microseconds_that_the_direct_method_loses(
     direct = of(found, "warehouse: canary (direct)")
     assert {"failed"} == {one.status for one in direct}
     assert any("column Moment" in one.message for one in direct)
-    assert "ok" == results(found)["warehouse: canary (array)"][0]
+    assert "ok" == reported(found)["warehouse: canary (array)"][0]
 
 
 def test_canary_takes_every_method_of_auto(examined, with_container):
