@@ -54,7 +54,8 @@ EXPECTED = {
     "feed": [*http("POST", "feeds/{feed}/{action:regex(^(run|backfill|pause|resume)$)}"), CLIENT],
     "health": http("GET", "health"),
     "openapi": http("GET", "openapi.json"),
-    **{name: [ORCHESTRATION] for name in ("file_job", "export_job", "batch", "unit", "stage_slice")},
+    "start_found": [ACTIVITY, CLIENT],
+    **{name: [ORCHESTRATION] for name in ("file_job", "export_job", "search_job", "batch", "unit", "stage_slice")},
     **{
         name: [ACTIVITY]
         for name in (
