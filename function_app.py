@@ -239,7 +239,7 @@ async def _start(client: df.DurableOrchestrationClient, start: Start) -> None:
 
                 raise TransientError(f"job {start.job} could not be started", fix="Try again") from error
             continue  # it ended between the two calls, or the host was unreachable for a moment
-        _log.info("job %s is started", start.job)
+        _log.info("job %s started", start.job)
         return
 
 
@@ -258,7 +258,7 @@ async def _restart(client: df.DurableOrchestrationClient, stuck: Stuck, children
         await asyncio.to_thread(lambda: triggers.remember_attempt(_app().documents, id, retry))
         await _start(client, from_json(Start, {**given, "job": retry}))
     for one in (id, *children):
-        await client.terminate(one, f"stuck; goes on as {retry}" if retry else "stuck")
+        await client.terminate(one, f"stuck; restarted as {retry}" if retry else "stuck")
 
 
 async def _unfinished(client: df.DurableOrchestrationClient, since: dt.datetime, until: dt.datetime) -> list[Instance]:

@@ -19,6 +19,7 @@ from shared.documents import Documents, open_documents
 from shared.ledger import Ledger, open_ledger
 from shared.pipeline.runner import Runner
 from shared.redaction import redact_logs
+from shared.remote import log_retries
 from shared.settings import Settings
 from shared.warehouses import WarehouseWithHistory, open_warehouse
 
@@ -77,4 +78,5 @@ _OPENING = threading.Lock()
 @cache
 def opened() -> App:
     redact_logs()
+    log_retries()
     return open_app(os.environ)

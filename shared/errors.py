@@ -1,10 +1,10 @@
 """What can go wrong, grouped by who has to act.
 
 * IngestError
-  + ConfigError      an operator mends a setting or a feed; never retried
-  + DataError        the source broke its contract; look at what was set aside
+  + ConfigError      an operator corrects a setting or a feed; never retried
+  + DataError        the source broke its contract; look at what was rejected
   + ConflictError    another run won; drop this one
-  + TransientError   nothing to mend; the same call may work later
+  + TransientError   nothing to correct; the same call may work later
 * Refused          a request that is not taken, with its answer
 """
 

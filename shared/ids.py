@@ -13,14 +13,14 @@ def work_id(name: str, etag: str) -> str:
     return _digest("work", name, etag)[:32]
 
 
-def run_id(feed: str, works: Iterable[tuple[str, int]], *, dry: bool = False) -> str:
+def run_id(feed: str, work_items: Iterable[tuple[str, int]], *, dry: bool = False) -> str:
     """Id of a run: its feed, and each work id with how often it has been recorded done before.
 
     A dry run has one of its own, so that what it leaves and takes away is never that of a real one.
 
     So a retry after a crash is the same run, and a wished repetition is a new one.
     """
-    return _digest("dry run" if dry else "run", feed, *(f"{work} {times}" for work, times in sorted(works)))[:16]
+    return _digest("dry run" if dry else "run", feed, *(f"{work} {times}" for work, times in sorted(work_items)))[:16]
 
 
 def staging_name(run: str, part: int) -> str:

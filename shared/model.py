@@ -73,6 +73,8 @@ class Feed:
     """Column that flags a deleted row."""
     types: Mapping[str, str] = field(default_factory=dict)
     """Column types that differ from what the files say, see shared.contract.types."""
+    undeclared_types: tuple[str, ...] = ()
+    """Columns of ``types`` that the catalog does not declare: values are cast to them, no stored column is changed."""
     timezone: str = "UTC"
     """What timestamps without zone are in."""
     deletes: Literal["soft", "hard"] = "soft"
@@ -121,7 +123,7 @@ class Unit:
     """One unit of work of a feed: a window, a file, or all part files of one table of one export."""
 
     kind: Kind
-    works: tuple[WorkItem, ...] = ()
+    work_items: tuple[WorkItem, ...] = ()
     files: tuple[Mapping[str, Json], ...] = ()
     """The source's private data about the files of ``works``."""
     exported_at: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 
@@ -12,8 +13,13 @@ from typing import Any, TypeAlias, TypeVar
 
 import stamina
 
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.redaction import redact
+from shared.text import SHOW_WAITING, one_line
+
+_log = logging.getLogger("sluice")
 
 T = TypeVar("T")
 Kinds: TypeAlias = tuple[type[Exception], ...]
@@ -32,6 +38,10 @@ class RetryLater(TransientError):  # noqa: N818 - it is one by its base
     def __init__(self, problem: str, *, fix: str = "Try again later", after: float | None = None) -> None:
         super().__init__(problem, fix=fix)
         self.after = after
+
+
+class Busy(TransientError):  # noqa: N818 - it is one by its base
+    """Another process has what a call needs. To wait for it is progress, no failure."""
 
 
 class RedactedCause(Exception):  # noqa: N818 - it is not raised
@@ -64,6 +74,19 @@ class RetryPolicy:
             wait_initial=self.first_wait, wait_max=self.longest_wait, wait_jitter=self.jitter,
         )  # fmt: skip
         return caller(on, call)
+
+
+def log_retries() -> None:
+    """Log each repetition with its reason, instead of stamina's own lines. For a host to call once."""
+    set_on_retry_hooks([_log_retry])
+
+
+def _log_retry(details: RetryDetails) -> None:
+    reason = one_line(str(details.caused_by))
+    if isinstance(details.caused_by, Busy):
+        _log.info("waiting for %s", details.caused_by.problem, extra=SHOW_WAITING)
+    else:
+        _log.info("repeated in %.1f s, for the %d. time: %s", details.wait_for, details.retry_num, reason)
 
 
 _POLICY = RetryPolicy(attempts=6, seconds=300.0, longest_wait=20.0)

@@ -6,6 +6,10 @@ import re
 
 from shared.redaction import redact
 
+SHOW_WARNING = {"shown": "warning"}
+"""``extra`` of a log record that a person at the command line is shown as well, once."""
+SHOW_WAITING = {"shown": "waiting"}
+"""``extra`` of a log record that says what the work is waiting for: a person is shown it as progress."""
 _LONGEST = 8_000
 """Characters looked at; so many more than any message has room for that a secret cut in two here is never shown."""
 _UNSEEN = re.compile(

@@ -9,11 +9,15 @@ import uuid
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from azure.storage.blob import BlobServiceClient, ContainerClient
+from click.testing import CliRunner, Result
 
+from shared.app import opened
+from shared.cli.main import main
 from tests.servers.azurite import Azurite, azurite_command
 from tests.servers.mariadb import MariaDB, Programs, mariadb_programs
 from tests.servers.postgres import Postgres, postgres_programs
@@ -158,3 +162,19 @@ def receiver() -> Iterator[Receiver]:
     """A local HTTP server that takes alerts and calls."""
     with Receiver() as found:
         yield found
+
+
+@pytest.fixture
+def sluice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Run a command with a warehouse and a ledger of its own; settings can be added."""
+    monkeypatch.setenv("WAREHOUSE_URL", f"duckdb:///{tmp_path}/warehouse.duckdb")
+    monkeypatch.setenv("LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
+
+    def run(*words: object, **env: str) -> Result:
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        opened.cache_clear()
+        return CliRunner().invoke(main, [str(word) for word in words])
+
+    yield run
+    opened.cache_clear()

@@ -60,9 +60,9 @@ class AlertMemory(Protocol):
 class Alerts:
     """Sends alerts to where the settings say. Never raises: what an alert is about does not fail because of it."""
 
-    def __init__(self, settings: Settings, told: AlertMemory, session: requests.Session | None = None) -> None:
+    def __init__(self, settings: Settings, memory: AlertMemory, session: requests.Session | None = None) -> None:
         self._settings = settings
-        self._told = told
+        self._memory = memory
         self._session = session
 
     def tell(self, alert: Alert) -> bool:
@@ -86,25 +86,25 @@ class Alerts:
 
     def _is_first(self, key: str) -> bool:
         try:
-            return self._told.first(key, self._settings.alert_repeat)
+            return self._memory.first(key, self._settings.alert_repeat)
         except Exception as error:  # noqa: BLE001 - twice is better than never
-            _log.warning("cannot look up whether an alert was told, so it is: %s", _said(error))
+            _log.warning("cannot look up whether an alert was sent, so it is sent: %s", _said(error))
             return True
 
     def _forget(self, key: str) -> None:
         try:
-            self._told.forget(key)
+            self._memory.forget(key)
         except Exception as error:  # noqa: BLE001 - it has been logged that it was not sent
-            _log.warning("an alert that was not sent counts as told: %s", _said(error))
+            _log.warning("an alert that was not sent counts as sent: %s", _said(error))
 
     def _problem(self, alert: Alert, url: str) -> str | None:
         """Send *alert*; why it was not taken, or None."""
         try:
             body = _FORMATS[self._settings.alert_format](alert)
-            answer = post_json(url, body, setting="ALERT_URL", session=self._session)
+            result = post_json(url, body, setting="ALERT_URL", session=self._session)
         except Exception as error:  # noqa: BLE001 - whatever it is, the work it is about goes on
             return _said(error)
-        return None if answer.accepted else f"what ALERT_URL leads to refuses it {answer}"
+        return None if result.accepted else f"the server of ALERT_URL refuses it {result}"
 
 
 def _said(error: Exception) -> str:

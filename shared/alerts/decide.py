@@ -77,18 +77,18 @@ class Alert:
 def run_message(run: Run) -> str | None:
     """What somebody should know of *run*, in one line; None if it was flawless, or dry."""
     if run.status == "failed":
-        return one_line(f"{run.feed} failed: {run.error or 'nobody knows why'}")
+        return one_line(f"{run.feed} failed: {run.error or 'no error was recorded'}")
     if run.status == "dry":
         return None
-    told = []
+    message = []
     if run.rejected:
-        told.append(f"set aside {run.rejected:,} of {counted(run.read, 'row')}")
+        message.append(f"rejected {run.rejected:,} of {counted(run.read, 'row')}")
     if run.values_rejected:
-        told.append(f"set aside {counted(run.values_rejected, 'value')} of rows that went on without")
+        message.append(f"rejected {counted(run.values_rejected, 'value')}")
     if run.kind == "full" and not run.complete:
         why = f": {run.note}" if run.note else ""
-        told.append(f"took a full without deleting what it lacks{why}")
-    return one_line(f"{run.feed} {'; '.join(told)}") if told else None
+        message.append(f"merged a full without deleting the rows it lacks{why}")
+    return one_line(f"{run.feed} {'; '.join(message)}") if message else None
 
 
 def summarize(
@@ -137,8 +137,8 @@ def alert_for_summary(summary: Summary) -> Alert:
 
 def alert_for_run(run: Run, place: str, link: str | None = None) -> Alert | None:
     """The alert for one run over what lies at *place*; None if there is nothing worth telling."""
-    told = run_message(run)
-    if told is None:
+    message = run_message(run)
+    if message is None:
         return None
     kind: Kind = "failure" if run.status == "failed" else "notice"
     facts = (
@@ -150,18 +150,18 @@ def alert_for_run(run: Run, place: str, link: str | None = None) -> Alert | None
     )
     return Alert(
         kind=kind,
-        title=f"{run.feed} failed" if kind == "failure" else f"{run.feed} needs a look",
-        text=told,
+        title=f"{run.feed} failed" if kind == "failure" else f"{run.feed} was loaded with warnings",
+        text=message,
         facts=tuple(fact for fact in facts if fact[1]),
         link=link,
         severity="error" if kind == "failure" else "warning",
-        key=alert_key(kind, run.feed, told),
+        key=alert_key(kind, run.feed, message),
     )
 
 
 def alert_for_failure(outcome: Mapping[str, Any], link: str | None = None) -> Alert:
     """The alert for a part of a job that failed before there was a run, or whose run did not come to its end."""
-    subject = str(outcome.get("feed") or outcome.get("place") or "a file of no feed")
+    subject = str(outcome.get("feed") or outcome.get("place") or "a file without a feed")
     return Alert(
         kind="failure",
         title=f"{subject} failed",
@@ -179,8 +179,8 @@ def alert_key(kind: Kind, subject: str, text: str = "") -> str:
     >>> alert_key("failure", "coolr.location", "3 rows") == alert_key("failure", "coolr.location", "4 rows")
     True
     """
-    told = "\n".join((kind, subject, _CHANGING.sub("#", text)))
-    return f"{kind}-{hashlib.sha256(told.encode(errors='replace')).hexdigest()[:32]}"
+    message = "\n".join((kind, subject, _CHANGING.sub("#", text)))
+    return f"{kind}-{hashlib.sha256(message.encode(errors='replace')).hexdigest()[:32]}"
 
 
 def _total(outcomes: Iterable[Mapping[str, Any]], name: str) -> int:
@@ -188,13 +188,13 @@ def _total(outcomes: Iterable[Mapping[str, Any]], name: str) -> int:
 
 
 def _failure(outcome: Mapping[str, Any]) -> str:
-    subject = outcome.get("feed") or outcome.get("place") or "a file of no feed"
-    return one_line(f"{subject} failed: {outcome.get('error') or 'nobody knows why'}")
+    subject = outcome.get("feed") or outcome.get("place") or "a file without a feed"
+    return one_line(f"{subject} failed: {outcome.get('error') or 'no error was recorded'}")
 
 
 def _ending(summary: Summary) -> str:
     if summary.status == "done":
-        return "Done, with rows set aside" if summary.rejected else "Done"
+        return "Done, with rejected rows" if summary.rejected else "Done"
     return "Partly done" if summary.status == "partly" else "Failed"
 
 
@@ -218,7 +218,7 @@ def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
         "Unchanged": summary.unchanged,
         "Stale": summary.stale,
         "Superseded": summary.superseded,
-        "Set aside": summary.rejected,
+        "Rejected": summary.rejected,
     }
     yield from ((name, f"{count:,}") for name, count in counts.items() if count)
     yield "Took", duration(summary.seconds)

@@ -118,10 +118,10 @@ def _sas_refused(refusal: Refusal, sas: str) -> IngestError:
     url, now = refusal.place.url, _date(refusal.headers)
     start, end = sas_time(sas, "st"), sas_expiry(sas)
     if now and end and now >= end:
-        return ConfigError(f"{url}: the SAS expired at {told(end)}", fix=_NEW_LINK)
+        return ConfigError(f"{url}: the SAS expired at {utc(end)}", fix=_NEW_LINK)
     if now and start and now < start:
         return ConfigError(
-            f"{url}: the SAS is not valid before {told(start)}", fix="Wait, or ask for a link that starts earlier"
+            f"{url}: the SAS is not valid before {utc(start)}", fix="Wait, or ask for a link that starts earlier"
         )
     permissions = sas_field(sas, "sp")
     if permissions and refusal.right[0] not in permissions:
@@ -155,7 +155,7 @@ def _other(refusal: Refusal) -> IngestError:
     return ConfigError(f"{host} answers {what} for {refusal.place.url}", fix="Check the URL and its rights")
 
 
-def told(moment: dt.datetime) -> str:
+def utc(moment: dt.datetime) -> str:
     """*moment* for people, in UTC."""
     return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
 

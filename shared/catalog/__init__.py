@@ -65,10 +65,14 @@ class System:
         return replace(self, client=client or self.client, tables=tables, undeclared=rule)
 
     def with_types(self, table: str, types: Mapping[str, str]) -> System:
-        """This system, with *types* as the column types of *table*."""
-        names = list(types)
-        feed = self.tables.get(table) or self._by_rule(table, names)
-        return replace(self, tables={**self.tables, table: {**feed, "types": dict(types)}}) if feed else self
+        """This system, where columns of *table* without a declared type are read as *types*."""
+        feed = self.tables.get(table) or self._by_rule(table, list(types))
+        if feed is None:
+            return self
+        declared = {column.casefold() for column in feed["types"]}
+        others = {column: kind for column, kind in types.items() if column.casefold() not in declared}
+        options = {**feed, "types": {**feed["types"], **others}, "undeclared_types": tuple(others)}
+        return replace(self, tables={**self.tables, table: options})
 
     def _feed(self, table: str, options: Mapping[str, Any]) -> Feed:
         return Feed(system=self.name, table=table, source=self.source, **options)
@@ -144,7 +148,7 @@ def _problems_together(
         yield from schema.table_problems(feed, table)
         yield from schema.option_problems(feed, tables[table])
     if undeclared:
-        yield from schema.option_problems("undeclared", undeclared)
+        yield from schema.rule_problems(undeclared)
 
 
 def _with_defaults(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def read_section(entry: str, section: Any, rules: Mapping[str, Rule], problems: 
         return {}
     unknown = [name for name in section if name not in rules]
     known = ", ".join(sorted(rules))
-    problems += [f"{entry}: {name!r} is not known here; known are {known}" for name in unknown]
+    problems += [f"{entry}: {name!r} is unknown; known are {known}" for name in unknown]
     found: dict[str, Any] = {}
     for name, rule in rules.items():
         if name in section or rule.required:
@@ -93,11 +93,6 @@ def _keys(value: Any) -> tuple[str, ...]:
     _require(isinstance(value, list) and value)
     names = tuple(map(_text, value))
     _distinct(names)
-    for name in names:
-        try:
-            name.format(table="")
-        except LookupError as error:
-            raise ValueError from error
     return names
 
 
@@ -161,7 +156,7 @@ SYSTEM = {
     "client": Rule("a text", _text),
 }
 OPTIONS = {
-    "keys": Rule("a list of column names, each once; {table} is the only placeholder", _keys),
+    "keys": Rule("a list of column names, each once", _keys),
     "cursor": Rule("a column name, or false for none", _column),
     "deleted": Rule("a column name, or false for none", _column),
     "types": Rule(
@@ -202,6 +197,16 @@ def table_problems(entry: str, table: str) -> Iterator[str]:
         yield f"{entry}: {error.problem}"
     if table != table.lower():
         yield f"{entry}: write the table's name in lower case: {table.lower()!r}"
+
+
+def rule_problems(options: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the rule for undeclared tables."""
+    yield from option_problems("undeclared", options)
+    for key in options.get("keys", ()):
+        try:
+            key.format(table="")
+        except (LookupError, ValueError):
+            yield f"undeclared: key {key!r} has braces that are not {{table}}: write {{{{ and }}}} for those of a name"
 
 
 def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:

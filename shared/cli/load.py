@@ -48,7 +48,7 @@ def load(location: str, as_json: bool, tables: str, **choice: Any) -> None:
 
 @click.command()
 @click.argument("feed")
-@click.option("--run", metavar="ID", help="Only those of one run.")
+@click.option("--run", metavar="ID", help="Show only those of one run.")
 @click.option("--csv", "as_csv", is_flag=True, help="Write them as CSV, to be corrected for --replay.")
 @click.option(
     "--replay", type=click.Path(path_type=Path), metavar="FILE", help="Load the corrected rows of such a CSV."
@@ -101,11 +101,11 @@ def backfill(feed: str, to: str, as_json: bool) -> None:
         click.echo(f"Nothing was loaded since then. See the runs with `sluice history {feed}`.")
         return
     output.print_table([{"exported_at": record.exported_at, "file": record.name} for record in forgotten])
-    click.echo(f"{len(forgotten)} to be taken again by the next load of their folder")
+    click.echo(f"{len(forgotten)} will be loaded again by the next load of their folder")
 
 
 @click.command()
-@click.option("--folder", type=click.Path(path_type=Path), help="Where to put it all; must not exist yet.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to create the demo; must not exist yet.")
 @options.as_json
 def demo(folder: Path | None, as_json: bool) -> None:
     """Make a realistic export, load it, and show what happened.

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from shared.cli import admin, interrupts, load, look, options, output
+from shared.cli import admin, interrupts, load, look, options, output, progress
 from shared.errors import IngestError
 from shared.redaction import redact_logs
 
@@ -18,7 +18,7 @@ class _Commands(click.Group):
     """Turns our errors into one line and exit code 1, a signal into 128 and its number. Wrong use is 2, by click."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with interrupts.raised() as received:
+        with interrupts.raised() as received, progress.messages():
             try:
                 return super().invoke(ctx)
             except IngestError as error:
@@ -44,8 +44,10 @@ def main(verbose: bool) -> None:
 
     Settings come from the environment: WAREHOUSE_URL, LEDGER_URL and those on the page of settings.
     """
-    level = logging.INFO if verbose else logging.CRITICAL
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.INFO if verbose else logging.CRITICAL)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     redact_logs()
 
 

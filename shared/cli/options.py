@@ -20,7 +20,7 @@ _CHOICE = (
     click.option(
         "--type", "kind", type=click.Choice(["full", "delta"]), help="What the folder is, if its path does not say."
     ),
-    click.option("--tables", default="", metavar="A,B", help="Only these tables."),
+    click.option("--tables", default="", metavar="A,B", help="Load only these tables."),
     click.option("--client", metavar="C", help="The client whose exports to load."),
     click.option("--system", metavar="S", help="The system of the catalog that they belong to."),
 )

@@ -76,7 +76,9 @@ def print_remark(name: str, run: Run) -> None:
         click.secho(f"{name}: {run.note}", fg="yellow", err=True)
     if run.log_rate and run.seconds:
         reached = f"{run.size / 1e6:.1f} MB staged in {run.seconds:.1f} s, {run.size / run.seconds / 1e6:.1f} MB/s"
-        click.echo(f"{name}: {reached}; the tier lets its log grow by {run.log_rate / 1e6:.1f} MB/s", err=True)
+        click.echo(
+            f"{name}: {reached}; the service tier limits the log rate to {run.log_rate / 1e6:.1f} MB/s", err=True
+        )
     if run.values_rejected:
         rejected = f"{run.values_rejected} values rejected, see `sluice rejects {run.feed}`"
         click.secho(f"{name}: {rejected}", fg="yellow", err=True)

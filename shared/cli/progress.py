@@ -2,30 +2,82 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import sys
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from rich import progress as rich_progress
+from shared.text import one_line
 
+if TYPE_CHECKING:
     from shared.pipeline.runner import Progress
 
+_log = logging.getLogger("sluice")
+_HANDLER = "shared.cli.progress"
 
-@contextlib.contextmanager
+
+class _Shown(logging.Handler):
+    """Shows a person the records of the log that are meant for one (shared.text.SHOW_WARNING, SHOW_WAITING)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.progress: Progress | None = None
+        """Of the work that is being done."""
+        self._seen: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind, text = getattr(record, "shown", None), one_line(record.getMessage())
+        if kind == "waiting" and self.progress is not None:
+            self.progress.wait(text)
+        elif kind is not None and text not in self._seen and (kind == "warning" or sys.stderr.isatty()):
+            self._seen.add(text)
+            if self.progress is not None:
+                self.progress.warn(text)
+            else:
+                _show(text, kind)
+
+
+@contextmanager
+def messages() -> Iterator[None]:
+    """Within it, what the log has for people is shown, whatever else is logged."""
+    handler, level = _Shown(), _log.level
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    click.get_current_context().meta[_HANDLER] = handler
+    try:
+        yield
+    finally:
+        _log.setLevel(level)
+        _log.removeHandler(handler)
+
+
+@contextmanager
 def shown(*, quiet: bool) -> Iterator[Progress]:
     """What to inform of the progress. No bar if *quiet*."""
+    handler: _Shown = click.get_current_context().meta[_HANDLER]
+    with _opened(quiet=quiet) as progress:
+        handler.progress = progress
+        try:
+            yield progress
+        finally:
+            handler.progress = None
+
+
+@contextmanager
+def _opened(*, quiet: bool) -> Iterator[Progress]:
     from shared.pipeline.runner import Progress
 
     if quiet or not sys.stderr.isatty():
-        yield Progress(_warn)
+        yield Progress(lambda text: _show(text, "warning"))
         return
     from rich import progress as rich_progress
     from rich.console import Console
+
+    from shared.cli.bar import Bar
 
     columns = (
         rich_progress.TextColumn("{task.description}", markup=False),
@@ -34,39 +86,8 @@ def shown(*, quiet: bool) -> Iterator[Progress]:
         rich_progress.TimeRemainingColumn(),
     )
     with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield _bar(bars)
+        yield Bar(bars, lambda text: _show(text, "warning"))
 
 
-def _warn(text: str) -> None:
-    click.echo(f"Warning: {text}.", err=True)
-
-
-def _bar(bars: rich_progress.Progress) -> Progress:
-    from shared.pipeline.runner import Progress, Result
-
-    class Bar(Progress):
-        task: rich_progress.TaskID | None = None
-
-        def start(self, label: str, rows: int) -> None:
-            self._show(label, rows)
-
-        def rows(self, count: int) -> None:
-            if self.task is not None:
-                bars.advance(self.task, count)
-
-        def phase(self, label: str) -> None:
-            self._show(label, None)
-
-        def end(self, result: Result) -> None:
-            self._remove()
-
-        def _show(self, label: str, total: int | None) -> None:
-            self._remove()
-            self.task = bars.add_task(label, total=total)
-
-        def _remove(self) -> None:
-            if self.task is not None:
-                bars.remove_task(self.task)
-            self.task = None
-
-    return Bar(_warn)
+def _show(text: str, kind: str) -> None:
+    click.echo(f"{text[:1].upper()}{text[1:]} ..." if kind == "waiting" else f"Warning: {text}.", err=True)

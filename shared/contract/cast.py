@@ -50,21 +50,33 @@ def cast(array: pa.Array[Any], kind: str, timezone: str = "UTC") -> Cast:
     >>> cast(pa.array(["12", "twelve", None]), "bigint").values.to_pylist()
     [12, None, None]
     """
-    plain = _decoded(array)
+    plain = _decoded(array, uuid_as_text=kind == "text")
     converted = _converter(plain.type, kind)(plain, kind, timezone)
     checked = _CHECKS.get(kind, _ok)(converted.values)
     return Cast(checked.values, converted.faults + checked.faults)
 
 
-def _decoded(array: Any) -> pa.Array[Any]:
+def _decoded(array: Any, *, uuid_as_text: bool) -> pa.Array[Any]:
     """*array* without dictionaries, extension types and large or view text: the same values, stored plainly."""
     if pa.types.is_dictionary(array.type):
-        return _decoded(array.dictionary_decode())
+        return _decoded(array.dictionary_decode(), uuid_as_text=uuid_as_text)
+    if isinstance(array, pa.UuidArray) and uuid_as_text:
+        return _uuid_text(array.storage)
     if isinstance(array, pa.ExtensionArray):
-        return _decoded(array.storage)
+        return _decoded(array.storage, uuid_as_text=uuid_as_text)
     if pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
         return array.cast(pa.string())  # type: ignore[no-any-return]  # of an array of Any
     return array  # type: ignore[no-any-return]  # likewise
+
+
+def _uuid_text(array: Any) -> pa.Array[Any]:
+    """UUIDs of 16 bytes as texts of 36 characters in lower case."""
+    raw = array.buffers()[1]
+    digits = raw.slice(array.offset * 16, len(array) * 16).to_pybytes().hex() if raw else ""
+    ends: Any = pa.array(range(0, len(digits) + 1, 32), pa.int32()).buffers()[1]
+    texts = pa.StringArray.from_buffers(len(digits) // 32, ends, pa.py_buffer(digits.encode()))
+    dashed = pc.replace_substring_regex(texts, "(.{8})(.{4})(.{4})(.{4})(.{12})", r"\1-\2-\3-\4-\5")
+    return pc.if_else(array.is_valid(), dashed, pa.scalar(None, pa.string()))  # type: ignore[no-any-return]  # Any
 
 
 def _converter(source: pa.DataType, kind: str) -> _Converter:

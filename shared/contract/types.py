@@ -19,7 +19,8 @@
 | duration                                | bigint        | microseconds                                     |
 | list, struct, map                       | text          | JSON                                             |
 | dictionary of one of these              | that one      |                                                  |
-| extension kept as one of these          | that one      | uuid as binary, json as text                     |
+| uuid                                    | text          | 36 characters in lower case                      |
+| other extension stored as one of these  | that one      | json as text                                     |
 | null                                    | none yet      | NULL in a stored column; else not stored         |
 """
 
@@ -79,7 +80,7 @@ def of_arrow(kind: pa.DataType) -> str | None:
     if is_.is_dictionary(kind):
         return of_arrow(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
-        return of_arrow(kind.storage_type)
+        return "text" if isinstance(kind, pa.UuidType) else of_arrow(kind.storage_type)
     if is_.is_decimal(kind):
         fits = kind.precision <= _MOST_DIGITS and 0 <= kind.scale <= kind.precision
         return f"decimal({kind.precision},{kind.scale})" if fits else None

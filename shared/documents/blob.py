@@ -45,10 +45,10 @@ class BlobDocuments:
             except ResourceNotFoundError:
                 return None
 
-        return self._ask("read", read)
+        return self._call("read", read)
 
     def put(self, name: str, content: bytes) -> None:
-        self._ask("write", lambda: self._upload(name, content, overwrite=True))
+        self._call("write", lambda: self._upload(name, content, overwrite=True))
 
     def add(self, name: str, content: bytes) -> bool:
         from azure.core.exceptions import ResourceExistsError
@@ -60,12 +60,12 @@ class BlobDocuments:
                 return False
             return True
 
-        return self._ask("write", write)
+        return self._call("write", write)
 
     def entries(self, prefix: str) -> Iterator[DocumentEntry]:
         token: str | None = None
         while True:
-            page, token = self._ask("list", functools.partial(self._page, self._folder + quoted(prefix), token))
+            page, token = self._call("list", functools.partial(self._page, self._folder + quoted(prefix), token))
             yield from page
             if not token:
                 return
@@ -77,7 +77,7 @@ class BlobDocuments:
             with contextlib.suppress(ResourceNotFoundError):
                 self._client.delete_blob(self._folder + quoted(name), **remote.single_attempt())
 
-        self._ask("delete", remove)
+        self._call("delete", remove)
 
     def _page(self, prefix: str, token: str | None) -> tuple[list[DocumentEntry], str | None]:
         pages: Any = self._client.list_blobs(name_starts_with=prefix, **remote.single_attempt()).by_page(token)
@@ -90,7 +90,7 @@ class BlobDocuments:
     def _upload(self, name: str, content: bytes, *, overwrite: bool) -> None:
         self._client.upload_blob(self._folder + quoted(name), content, overwrite=overwrite, **remote.single_attempt())
 
-    def _ask(self, right: str, call: Callable[[], T]) -> T:
+    def _call(self, right: str, call: Callable[[], T]) -> T:
         from azure.core.exceptions import AzureError
         from urllib3.exceptions import HTTPError
 

@@ -46,20 +46,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("sluice")
 
-Answer: TypeAlias = dict[str, Any]
+ActivityResult: TypeAlias = dict[str, Any]
 """What an orchestration sees of a step: JSON, small."""
-_ENDED: Answer = {"status": "ended"}
+_ENDED: ActivityResult = {"status": "ended"}
 """For a step that was delivered once more after its job had ended, or had lost its lease."""
 
 
-def run_activity(app: App, name: str, request: Mapping[str, Any]) -> Answer:
+def run_activity(app: App, name: str, request: Mapping[str, Any]) -> ActivityResult:
     """Do one of ``shared.jobs.orchestrations.ACTIVITIES``. What is logged meanwhile names the job."""
     activity = _ACTIVITIES[name]
     with log_job(request["job"]):
         return activity.run(app, from_json(activity.takes, request))
 
 
-def open_notification(app: App, request: JobRequest) -> Answer:
+def open_notification(app: App, request: JobRequest) -> ActivityResult:
     """How many units the notification has, and what it is about."""
     assert isinstance(request.work, NotifiedFiles)  # noqa: S101 - no other work has this step
     try:
@@ -69,7 +69,7 @@ def open_notification(app: App, request: JobRequest) -> Answer:
     return {"units": len(notification.tables), "what": notification.title}
 
 
-def plan(app: App, request: UnitRequest) -> Answer:
+def plan(app: App, request: UnitRequest) -> ActivityResult:
     """Decide what the unit reads: the number of its slices; or its outcome, if there is nothing to read."""
     documents = UnitDocuments(app.documents, request)
     try:
@@ -84,7 +84,7 @@ def plan(app: App, request: UnitRequest) -> Answer:
     return state.outcome.to_json() if state.outcome else _ENDED
 
 
-def stage(app: App, request: SliceRequest) -> Answer:
+def stage(app: App, request: SliceRequest) -> ActivityResult:
     """Stage one slice of the unit. What became of it is for ``publish`` to read."""
     documents = UnitDocuments(app.documents, request)
     state = documents.read()
@@ -104,13 +104,13 @@ def stage(app: App, request: SliceRequest) -> Answer:
     return {"status": "fault" if result.fault else "staged"}
 
 
-def record_failure(app: App, request: FailedSlice) -> Answer:
+def record_failure(app: App, request: FailedSlice) -> ActivityResult:
     """Keep, for ``publish`` to report, why a slice could not be staged."""
     UnitDocuments(app.documents, request).miss(request.slice, short(request.error))
     return {}
 
 
-def publish(app: App, request: UnitRequest) -> Answer:
+def publish(app: App, request: UnitRequest) -> ActivityResult:
     """Merge what was staged, or say why that cannot be: the outcome of the unit.
 
     Cleans up at once; ``tidied`` says whether that succeeded.
@@ -130,7 +130,7 @@ def publish(app: App, request: UnitRequest) -> Answer:
     return {**outcome.to_json(), "tidied": _is_tidied(app, documents, state, slices.names)}
 
 
-def fail(app: App, request: FailedUnit) -> Answer:
+def fail(app: App, request: FailedUnit) -> ActivityResult:
     """The outcome of a unit one of whose steps failed too often. Its work remains to be done."""
     documents = UnitDocuments(app.documents, request)
     state = documents.read() or UnitState()
@@ -144,7 +144,7 @@ def fail(app: App, request: FailedUnit) -> Answer:
     return outcome.to_json()
 
 
-def tidy(app: App, request: UnitRequest) -> Answer:
+def tidy(app: App, request: UnitRequest) -> ActivityResult:
     """Drop the unit's staging tables, give its lease back, and remove the documents of its slices."""
     documents = UnitDocuments(app.documents, request)
     state = documents.read()
@@ -342,7 +342,7 @@ def _error(fault: Fault) -> Exception:
 
 class _Activity(NamedTuple):
     takes: type[JobRequest]
-    run: Callable[[App, Any], Answer]
+    run: Callable[[App, Any], ActivityResult]
 
 
 _ACTIVITIES: Mapping[str, _Activity] = {

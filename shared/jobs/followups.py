@@ -145,37 +145,37 @@ def _never_raising(call: Callable[[], str]) -> str:
 
 def _called(url: str, summary: Summary, session: requests.Session | None) -> str:
     headers = {"Idempotency-Key": quote(summary.job[:200], safe=" !#$&'()*+,/:;=?@[]~", errors="replace")}
-    answer = post_json(url, record_of(summary), setting="DOWNSTREAM_URL", headers=headers, session=session)
-    return f"{'called' if answer.accepted else 'refused'} {answer}"
+    result = post_json(url, record_of(summary), setting="DOWNSTREAM_URL", headers=headers, session=session)
+    return f"{'called' if result.accepted else 'refused'} {result}"
 
 
 def _refreshed(dataset: str, token: Callable[[str], str], session: requests.Session | None) -> str:
     named = re.fullmatch(rf"({_GUID})/({_GUID})", dataset.strip(), re.IGNORECASE)
     if not named:
-        return "POWERBI_DATASET is not <workspace id>/<dataset id>. Copy both from the address of the dataset."
+        return "POWERBI_DATASET is not <workspace id>/<dataset id>. Copy both ids from the URL of the dataset."
     try:
         proof = token(POWERBI_SCOPE)
     except Exception as error:  # noqa: BLE001 - azure-identity has many, and this may be none of its
         return f"no token for this app's identity: {_short(error)}"
-    answer = post_json(
+    result = post_json(
         f"{_POWERBI}/groups/{named[1]}/datasets/{named[2]}/refreshes",
         {"notifyOption": "NoNotification"},  # mails are for people who refresh, not for applications
         setting="POWERBI_DATASET",
         headers={"Authorization": f"Bearer {proof}"},
         session=session,
     )
-    return _of_refresh(answer, identity.identity_of(proof))
+    return _of_refresh(result, identity.identity_of(proof))
 
 
-def _of_refresh(answer: PostResult, who: str) -> str:
-    if answer.accepted:
-        return f"refresh accepted ({answer.status})"
-    if answer.status == 400 and re.search(r"already (executing|in progress|running)", answer.said, re.IGNORECASE):
-        return "a refresh is running already, so none was started; it may lack the last rows"
-    if answer.status == 429 or (answer.status == 400 and "exceeded" in answer.said.lower()):
-        wait = f"; it asks to wait {duration(answer.after)}" if answer.after else ""
-        return f"the limit of refreshes is reached ({answer.status}){wait}. The next export asks again."
-    return f"refused {answer}{_FIXES.get(answer.status, '').format(who=who)}"
+def _of_refresh(result: PostResult, who: str) -> str:
+    if result.accepted:
+        return f"refresh accepted ({result.status})"
+    if result.status == 400 and re.search(r"already (executing|in progress|running)", result.said, re.IGNORECASE):
+        return "a refresh is already running, so none was started; it may miss the last rows"
+    if result.status == 429 or (result.status == 400 and "exceeded" in result.said.lower()):
+        wait = f"; the server asks to wait {duration(result.after)}" if result.after else ""
+        return f"the limit of refreshes is reached ({result.status}){wait}. The next export tries again."
+    return f"refused {result}{_FIXES.get(result.status, '').format(who=who)}"
 
 
 def _short(error: Exception) -> str:

@@ -78,10 +78,10 @@ class Notifications:
         self._documents.put(f"{_PREFIX}{notification.id}", json.dumps(asdict(notification)).encode())
 
     def read(self, id: str) -> Notification:
-        """The notification of that id. ConfigError once it is not kept any more."""
+        """The notification of that id. ConfigError once it is no longer stored."""
         content = self._documents.get(f"{_PREFIX}{id}")
         if content is None:
-            raise ConfigError(f"notification {id} is no longer kept", fix="Ask the sender for another")
+            raise ConfigError(f"notification {id} is no longer kept", fix="Ask the sender for a new one")
         return from_json(Notification, json.loads(content))
 
     def kept(self) -> Iterator[tuple[str, DocumentEntry]]:

@@ -75,7 +75,7 @@ def file_arrived(app: App, file: BlobClient) -> Start | None:
     try:
         etag = str(file.get_blob_properties().etag).strip('"')
     except ResourceNotFoundError:
-        _log.info("ignored %s: it is gone", file.blob_name)
+        _log.info("ignored %s: the file no longer exists", file.blob_name)
         return None
     return job_for_file(app.systems, file.url, etag)
 
@@ -140,8 +140,8 @@ def _unloaded(ledger: Ledger, feed: str, plan: LoadPlan, store: Store, *, retry:
     for export in exports_to_load([plan], failed):
         if isinstance(export, SkippedExport):
             continue
-        works = listing.export_unit(export, store).works
-        status = recorded(works, ledger.known(feed, [work.id for work in works]))
+        work_items = listing.export_unit(export, store).work_items
+        status = recorded(work_items, ledger.known(feed, [work.id for work in work_items]))
         if status.failed and not retry:
             failed.add(export)
         if not (status.done if retry else status.settled):

@@ -235,7 +235,7 @@ def expired(app: App) -> Iterator[AlertAndThen]:
             continue
         ends = notification.expires or dt.datetime.fromtimestamp(entry.modified + app.settings.webhook_max_age, dt.UTC)
         if ends + dt.timedelta(seconds=app.settings.stuck_after) <= app.now():  # what began in time may still run
-            text = f"{notification.title}: its links expired before all was loaded. Ask the sender for another."
+            text = f"{notification.title}: its links expired before all was loaded. Ask the sender for a new one."
             alert = Alert(
                 kind="failure", title="A notification expired", text=text, severity="error",
                 link=job_link(app.settings, triggers.notification_job(id).job), key=alerts.alert_key("failure", id),

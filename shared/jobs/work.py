@@ -185,7 +185,7 @@ class _Notified(NamedTuple):
             raise
         except IngestError as error:
             raise Unreadable(feed, _unnamed_unit(notification, links), error) from error
-        return FoundUnit(feed, unit, self.exports.source(store), _names(unit.works))
+        return FoundUnit(feed, unit, self.exports.source(store), _names(unit.work_items))
 
     def source(self, number: int) -> Source:
         _, links = self.notifications.read(self.work.id).tables[number]
@@ -216,9 +216,9 @@ def _as_export(notification: Notification, table: str, store: Store) -> Export:
 
 def _unnamed_unit(notification: Notification, links: Sequence[Link]) -> Unit:
     """The unit of files that cannot be listed: known by what the notification calls them."""
-    works = tuple(WorkItem(work_id(link.name, "unreadable"), link.name) for link in links)
+    work_items = tuple(WorkItem(work_id(link.name, "unreadable"), link.name) for link in links)
     return Unit(
-        kind=notification.kind, works=works, exported_at=notification.exported_at, client=notification.client
+        kind=notification.kind, work_items=work_items, exported_at=notification.exported_at, client=notification.client
     )  # fmt: skip
 
 
@@ -237,7 +237,7 @@ class _Windows(NamedTuple):
         unit = verbs.window(self.systems[name.system].feed(name.table, ()), source, self.ledger, now=started)
         if unit is None:
             raise Skipped(self.work.feed, self.work.feed, "the source is empty")
-        return FoundUnit(self.work.feed, unit, source, unit.works[0].name)
+        return FoundUnit(self.work.feed, unit, source, unit.work_items[0].name)
 
     def source(self, number: int) -> PullSource:
         name = FeedName.parse(self.work.feed)

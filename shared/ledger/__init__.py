@@ -18,7 +18,7 @@ class Ledger(Protocol):
         """The feed's watermark; an empty one with etag None if it has none yet."""
         ...
 
-    def known(self, feed: str, works: Sequence[str]) -> Mapping[str, Record]:
+    def known(self, feed: str, work_ids: Sequence[str]) -> Mapping[str, Record]:
         """What is recorded of *works*, by work id; those never seen are left out."""
         ...
 

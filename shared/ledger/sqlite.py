@@ -45,11 +45,11 @@ class SqliteLedger:
         with self._open() as db:
             return _watermark(db, feed)
 
-    def known(self, feed: str, works: Sequence[str]) -> Mapping[str, Record]:
+    def known(self, feed: str, work_ids: Sequence[str]) -> Mapping[str, Record]:
         if self._is_missing():
             return {}
         with self._open() as db:
-            return {work: found for work in works if (found := _record(db, feed, work))}
+            return {work: found for work in work_ids if (found := _record(db, feed, work))}
 
     def commit(self, feed: str, records: Sequence[Record], mark: Watermark | None = None) -> None:
         with self._open() as db:

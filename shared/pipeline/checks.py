@@ -57,7 +57,7 @@ def _reachable(name: str, call: Callable[[], object]) -> Iterator[Finding]:
         except IngestError:
             raise
         except Exception as error:  # noqa: BLE001 - it must be known which part fails
-            yield Finding(name, "failed", f"it fails: {type(error).__name__}", "Look into the log")
+            yield Finding(name, "failed", f"failed: {type(error).__name__}", "See the log")
             _log.exception("%s fails", name)
             return
         yield Finding(name, "ok", "it answers")
@@ -93,7 +93,7 @@ def _expiry(ends: dt.datetime | None, now: dt.datetime) -> Iterator[Finding]:
     if ends <= now:
         yield Finding("storage: SAS", "failed", text, "Ask for a new link")
     elif ends - now < _SOON:
-        yield Finding("storage: SAS", "warning", text, "Ask for a new link in time")
+        yield Finding("storage: SAS", "warning", text, "Ask for a new link before then")
     else:
         yield Finding("storage: SAS", "ok", text)
 

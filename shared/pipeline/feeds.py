@@ -55,7 +55,7 @@ def _rewind(feed: str, to: str, ledger: Ledger) -> None:
     if mark.type not in ("timestamp", "date"):
         raise ConfigError(
             f"{feed} is read by a cursor of type {mark.type}, which cannot be set back to a time",
-            fix="Drop its watermark in the ledger to read everything again",
+            fix="Delete its watermark in the ledger to read everything again",
         )
     since = to if mark.type == "timestamp" else to[:10]
     if since < mark.value:

@@ -49,7 +49,7 @@ def exports_to_load(plans: Sequence[LoadPlan], failed: Collection[Export]) -> It
         base: Export | None = None
         for full in plan.fulls:
             if base is not None:
-                yield SkippedExport(full, f"older than the full of {str(base.exported_at)[:19]}")
+                yield SkippedExport(full, f"superseded by the full export of {str(base.exported_at)[:19]}")
                 continue
             yield full
             base = None if full in failed else full
@@ -116,7 +116,7 @@ def exporting_system(systems: Mapping[str, System], name: str | None, client: st
     of_client = [system for system in exporting if client and system.client == client]
     chosen = of_client or exporting
     if len(chosen) != 1:
-        raise ConfigError(f"{len(chosen)} systems of the catalog load exports", fix="Choose one with --system")
+        raise ConfigError(f"{len(chosen)} systems of the catalog have exports", fix="Choose one with --system")
     return chosen[0]
 
 
@@ -205,19 +205,21 @@ class _Folder:
     def _to_read(self, plan: LoadPlan, *, again: bool) -> list[str]:
         """Names of the files of a table that a load will read if none fails."""
         chosen = [export for export in exports_to_load([plan], ()) if isinstance(export, Export)]
-        works = [work for export in chosen for work in export_unit(export, self.store).works]
+        work_items = [work for export in chosen for work in export_unit(export, self.store).work_items]
         ledger: Ledger = self.runner.ledger
-        known = {} if again else ledger.known(str(FeedName(self.system.name, plan.table)), [work.id for work in works])
-        return [work.name for work in works if not recorded([work], known).done]
+        known = (
+            {} if again else ledger.known(str(FeedName(self.system.name, plan.table)), [work.id for work in work_items])
+        )
+        return [work.name for work in work_items if not recorded([work], known).done]
 
 
 def _unnamed_unit(export: Export) -> Unit:
-    works = tuple(WorkItem(work_id(file.name, file.version), file.name) for file in export.files)
-    return Unit(kind=export.kind, works=works, exported_at=export.exported_at, client=export.client)
+    work_items = tuple(WorkItem(work_id(file.name, file.version), file.name) for file in export.files)
+    return Unit(kind=export.kind, work_items=work_items, exported_at=export.exported_at, client=export.client)
 
 
 def _compared_alone(export: Export) -> Export:
-    note = "compared with the warehouse as it is, without the exports that would come before"
+    note = "compared with the warehouse as it is now, without the exports that would be loaded before it"
     return replace(export, note=with_note(export.note, note))
 
 

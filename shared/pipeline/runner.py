@@ -76,6 +76,9 @@ class Progress:
     def phase(self, label: str) -> None:
         """A step of unknown length begins, such as hashing files or merging."""
 
+    def wait(self, text: str) -> None:
+        """The work waits for something, until the next call of another method."""
+
     def end(self, result: Result) -> None:
         """The run is over, or was skipped."""
 
@@ -112,12 +115,12 @@ class Runner:
         run = verbs.run_for(feed, unit, self.ledger, started, again=options.again, dry=options.dry_run)
         if run is not None or not verify_history:
             return run
-        known = self.ledger.known(feed, [work.id for work in unit.works])
+        known = self.ledger.known(feed, [work.id for work in unit.work_items])
         lost = sorted({record.run for record in known.values() if self.warehouse.run(record.run) is None})
         if not lost:
             return None
         run = verbs.run_for(feed, unit, self.ledger, started, again=True, dry=options.dry_run)
-        note = f"taken again: the ledger says that run {', '.join(lost)} loaded it, but the warehouse does not know it"
+        note = f"loaded again: the ledger says that run {', '.join(lost)} loaded it, but the warehouse has no such run"
         return replace(run, note=with_note(run.note, note)) if run else None
 
     # -- the verbs

@@ -50,7 +50,7 @@ def window(feed: Feed, source: PullSource, ledger: Ledger, *, now: str) -> Unit 
     """
     if feed.cursor is None:
         name = f"everything at {now}"
-        return Unit(kind="full", works=(WorkItem(work_id(feed.name, name), name),), exported_at=now, complete=True)
+        return Unit(kind="full", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, complete=True)
     seen = ledger.watermark(feed.name)
     top = source.ceiling(seen.value)
     if top is None:
@@ -58,7 +58,7 @@ def window(feed: Feed, source: PullSource, ledger: Ledger, *, now: str) -> Unit 
     span = Window(_floor(feed, seen), top.value)
     name = f"{span.floor or 'the beginning'} to {span.ceiling}"
     return Unit(
-        kind="window", works=(WorkItem(work_id(feed.name, name), name),), window=span, seen=seen, more=top.more
+        kind="window", work_items=(WorkItem(work_id(feed.name, name), name),), window=span, seen=seen, more=top.more
     )  # fmt: skip
 
 
@@ -81,9 +81,9 @@ class Recorded(NamedTuple):
     """Each was loaded or failed for good. None is new, or to be taken again."""
 
 
-def recorded(works: Sequence[WorkItem], known: Mapping[str, Record]) -> Recorded:
+def recorded(work_items: Sequence[WorkItem], known: Mapping[str, Record]) -> Recorded:
     """Whether *works* are loaded, by what a ledger has of them (``Ledger.known``)."""
-    statuses = {known[work.id].status if work.id in known else None for work in works}
+    statuses = {known[work.id].status if work.id in known else None for work in work_items}
     return Recorded(statuses <= {"done"}, statuses == {"failed"}, statuses <= {"done", "failed"})
 
 
@@ -94,15 +94,15 @@ def run_for(
 
     A window is never done: what was committed late, at a cursor already read, is in it the next time.
     """
-    known = ledger.known(feed, [work.id for work in unit.works])
-    if not again and unit.window is None and recorded(unit.works, known).done:
+    known = ledger.known(feed, [work.id for work in unit.work_items])
+    if not again and unit.window is None and recorded(unit.work_items, known).done:
         return None
     return Run(
-        id=run_id(feed, [(w.id, known[w.id].times if w.id in known else 0) for w in unit.works], dry=dry),
+        id=run_id(feed, [(w.id, known[w.id].times if w.id in known else 0) for w in unit.work_items], dry=dry),
         feed=feed,
         kind=unit.kind,
         started=started,
-        files=tuple(work.name for work in unit.works),
+        files=tuple(work.name for work in unit.work_items),
         client=unit.client,
         exported_at=unit.exported_at,
         complete=unit.complete,
@@ -188,7 +188,7 @@ def without_faulty_parts(
     The first fault is raised if it leaves no part file.
     """
     faulty = {plan.slices[number].origin: str(error) for number, error in sorted(faults.items())}
-    if faults and len(faulty) + len(plan.faulty) >= len(plan.unit.works):
+    if faults and len(faulty) + len(plan.faulty) >= len(plan.unit.work_items):
         raise faults[min(faults)]
     return [staged[n] for n in sorted(staged) if plan.slices[n].origin not in faulty], faulty
 
@@ -228,7 +228,7 @@ def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> N
             work=work.id, name=work.name, run=run.id, status="failed" if work.name in faulty else "done", times=0,
             exported_at=run.exported_at,
         )
-        for work in plan.unit.works
+        for work in plan.unit.work_items
     ]  # fmt: skip
     if plan.unit.seen is not None:
         ledger.commit(run.feed, records, _raised(plan, run, plan.unit.seen))
@@ -250,7 +250,7 @@ def fail(run: Run, unit: Unit, error: IngestError | str, warehouse: Warehouse, l
     warehouse.record(failed)
     records = [
         Record(work=w.id, name=w.name, run=run.id, status="failed", times=0, exported_at=run.exported_at)
-        for w in unit.works
+        for w in unit.work_items
     ]
     ledger.commit(run.feed, records)
     return failed
@@ -289,8 +289,8 @@ def _summed(plan: Plan, staged: Sequence[Staged], faulty: Mapping[str, str], fin
 
 def _recognise(run: Run, plan: Plan, ledger: Ledger) -> None:
     """The watermark of a pull feed has moved. ConflictError unless this very run moved it, at an earlier try."""
-    known = ledger.known(run.feed, [work.id for work in plan.unit.works])
-    if not all(work.id in known and known[work.id].run == run.id for work in plan.unit.works):
+    known = ledger.known(run.feed, [work.id for work in plan.unit.work_items])
+    if not all(work.id in known and known[work.id].run == run.id for work in plan.unit.work_items):
         raise ConflictError(
             f"feed {run.feed} was advanced by another run since this one began",
             fix="Nothing to do: the next run continues from there",

@@ -65,13 +65,13 @@ def post_json(
         try:
             return _POLICY.call(lambda: _once(connected, url, data, sent, host), on=_wait)
         except _Busy as busy:
-            return busy.answer
+            return busy.result
 
 
 class _Busy(remote.RetryLater):
-    def __init__(self, host: str, answer: PostResult) -> None:
-        super().__init__(f"{host} is busy ({answer.status})", after=answer.after)
-        self.answer = answer
+    def __init__(self, host: str, result: PostResult) -> None:
+        super().__init__(f"{host} is busy ({result.status})", after=result.after)
+        self.result = result
 
 
 def _host(url: str, setting: str) -> str:
@@ -113,13 +113,13 @@ def _once(session: requests.Session, url: str, data: bytes, headers: Mapping[str
             stream=True,
             auth=_as_it_is,
         ) as response:
-            answer = _answer(response, url)
+            result = _result(response, url)
     except (requests.RequestException, HTTPError, OSError) as error:
         failure: IngestError = _unanswered(error, host)
     else:
-        if answer.status not in remote.BUSY and answer.status < 500:
-            return answer
-        failure = _Busy(host, answer)
+        if result.status not in remote.BUSY and result.status < 500:
+            return result
+        failure = _Busy(host, result)
     raise failure  # out here, as the library's own error, whose text holds the address, would be its context in there
 
 
@@ -132,7 +132,7 @@ def _wait(error: Exception) -> bool | float:
     return remote.retry_wait(error, _LONGEST_WAIT)
 
 
-def _answer(response: requests.Response, url: str) -> PostResult:
+def _result(response: requests.Response, url: str) -> PostResult:
     after = remote.retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
     if response.status_code < 300:
         return PostResult(response.status_code, "", after)
@@ -159,10 +159,10 @@ def _without(text: str, url: str) -> str:
     found = [
         part for part in re.split(r"[/&=]", f"{parts.path}&{parts.query}") if re.search(r"\d.{7}|.{7}\d|.{20}", part)
     ]
-    told = text
+    hidden = text
     for part in sorted({*found, *map(unquote, found)}, key=len, reverse=True):
-        told = told.replace(part, "***")
-    return told
+        hidden = hidden.replace(part, "***")
+    return hidden
 
 
 def _unanswered(error: Exception, host: str) -> IngestError:

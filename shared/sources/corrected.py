@@ -75,11 +75,11 @@ class CorrectedRows:
         found: dict[str, Unit] = {}
         for run, exported_at in zip(_details(table, "run"), _details(table, "exported_at"), strict=True):
             if run is None:
-                raise DataError(
-                    f"{self._file} has a row without {_MARK}run", fix="Leave the first columns as they were"
-                )
+                raise DataError(f"{self._file} has a row without {_MARK}run", fix="Keep the first columns unchanged")
             work = WorkItem(work_id(f"replay {run}", content), f"{self._file.name} (corrected rows of run {run})")
-            found.setdefault(run, Unit(kind="delta", works=(work,), files=({"run": run},), exported_at=exported_at))
+            found.setdefault(
+                run, Unit(kind="delta", work_items=(work,), files=({"run": run},), exported_at=exported_at)
+            )
         return found
 
     @staticmethod
@@ -89,7 +89,7 @@ class CorrectedRows:
 
     def describe(self, unit: Unit) -> Described:
         rows = self._rows(str(unit.files[0]["run"]))
-        name = unit.works[0].name
+        name = unit.work_items[0].name
         part = Slice(0, 0, rows.num_rows, name, 0, dict(unit.files[0]))
         return Described({name: rows.schema}, [part], {})
 
@@ -122,7 +122,7 @@ def _read(file: Path) -> pa.Table:
     except FileNotFoundError as error:
         raise ConfigError(f"{file} does not exist", fix="Write one with `sluice rejects FEED --csv`") from error
     except pa.ArrowInvalid as error:
-        raise DataError(f"{file} is not the CSV it should be: {error}", fix="Keep its header and quoting") from error
+        raise DataError(f"{file} is not a CSV of rejects: {error}", fix="Keep its header and quoting") from error
     _refuse_open_quotes(file, table.num_rows)
     if f"{_MARK}run" not in table.column_names:
         raise DataError(f"{file} has no column {_MARK}run", fix="Start from `sluice rejects FEED --csv`")
@@ -138,9 +138,11 @@ def _refuse_open_quotes(file: Path, rows: int) -> None:
         with file.open(encoding="utf-8", newline="") as lines:
             found = sum(bool(record) for record in plain_csv.reader(lines, strict=True)) - 1
     except (plain_csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is not the CSV it should be: {error}", fix="Keep its header and quoting") from error
+        raise DataError(f"{file} is not a CSV of rejects: {error}", fix="Keep its header and quoting") from error
     if found != rows:
-        raise DataError(f"{file} has {found} rows or {rows}, as one reads it", fix="Keep its header and quoting")
+        raise DataError(
+            f"{file} has {found} rows or {rows}, depending on how it is read", fix="Keep its header and quoting"
+        )
 
 
 def _details(table: pa.Table, name: str) -> list[str | None]:

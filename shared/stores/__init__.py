@@ -65,9 +65,9 @@ def expect(opened: BinaryIO, ranges: Iterable[tuple[int, int]], streams: int) ->
 
     A remote file then reads ahead inside them, in large requests; without this it moves just what each read asks for.
     """
-    tell = getattr(opened, "expect", None)
-    if tell is not None:
-        tell(ranges, streams)
+    declare = getattr(opened, "expect", None)
+    if declare is not None:
+        declare(ranges, streams)
 
 
 def changed(file: File) -> ConflictError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from shared import remote
 from shared.azure import clients, identity, sas, urls
@@ -68,13 +68,13 @@ class BlobStore:
         return self._opens.open(file, lambda start, end: self._range(file, start, end))
 
     def _one(self, path: str) -> BlobProperties | None:
-        return self._ask(path, "read", lambda: self._properties(path))
+        return self._call(path, "read", lambda: self._properties(path))
 
     def _properties(self, path: str) -> BlobProperties | None:
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            blob = self._client.get_blob_client(path).get_blob_properties(**_once())
+            blob = self._client.get_blob_client(path).get_blob_properties(**remote.single_attempt())
         except ResourceNotFoundError as error:
             if "Container" in str(getattr(error, "error_code", "")):  # not there, or going
                 raise
@@ -84,9 +84,9 @@ class BlobStore:
     def _below(self, folder: str) -> Iterator[BlobProperties]:
         """Blobs in the order of their names, which is the service's own."""
         # Only its metadata tells the entry of a folder, on accounts with a hierarchical namespace, from an empty file.
-        pages = self._client.list_blobs(folder or None, include=["metadata"], **_once()).by_page()
+        pages = self._client.list_blobs(folder or None, include=["metadata"], **remote.single_attempt()).by_page()
         while True:
-            page = self._ask(self._place.path, "list", lambda: _next(pages))
+            page = self._call(self._place.path, "list", lambda: _next(pages))
             if page is None:
                 return
             yield from page
@@ -99,15 +99,15 @@ class BlobStore:
 
         def get() -> bytes:
             blob = self._client.get_blob_client(path)
-            stream = blob.download_blob(start, end - start, etag=seen, match_condition=same, **_once())
+            stream = blob.download_blob(start, end - start, etag=seen, match_condition=same, **remote.single_attempt())
             data = bytes(stream.readall())
             if len(data) != end - start:
                 raise remote.RetryLater(f"{file.name} came with {len(data)} of {end - start} bytes")
             return data
 
-        return self._ask(path, "read", get, file)
+        return self._call(path, "read", get, file)
 
-    def _ask(self, path: str, right: str, call: Callable[[], T], file: File | None = None) -> T:
+    def _call(self, path: str, right: str, call: Callable[[], T], file: File | None = None) -> T:
         """*call*, asked again while that may help; *file* is what it must not have changed."""
         from azure.core.exceptions import AzureError
         from urllib3.exceptions import HTTPError
@@ -123,16 +123,12 @@ class BlobStore:
                 )
             return explained(error, refusal, identity=identity.identity_name)
 
-        return remote.call_with_retry(call, (AzureError, HTTPError, OSError), explain)
+        # A ValueError is the SDK's about an answer whose headers make no sense, as a broken proxy may send.
+        return remote.call_with_retry(call, (AzureError, HTTPError, OSError, ValueError), explain)
 
     def _file(self, blob: BlobProperties) -> File:
         modified = blob.last_modified.timestamp()
         return File(f"{self._base}{blob.name}", int(blob.size), modified, str(blob.etag).strip('"'), remote=True)
-
-
-def _once() -> dict[str, Any]:
-    """Options of one call: repeating is for shared.remote, which hears of it."""
-    return {"retry_total": 0, "connection_timeout": remote.CONNECT_SECONDS, "read_timeout": remote.READ_SECONDS}
 
 
 def _next(pages: Iterator[Iterator[BlobProperties]]) -> list[BlobProperties] | None:

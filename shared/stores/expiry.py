@@ -16,7 +16,7 @@ CAUTIOUS = 2e6
 def refuse_expired(expires: dt.datetime | None, now: dt.datetime) -> None:
     """ConfigError if the right to read has ended at *now* (both aware)."""
     if expires is not None and expires <= now:
-        raise ConfigError(f"the SAS of the URL expired at {_told(expires)}", fix="Ask for a new link")
+        raise ConfigError(f"the SAS of the URL expired at {_utc(expires)}", fix="Ask for a new link")
 
 
 def expiry_warning(expires: dt.datetime | None, now: dt.datetime, seconds: float) -> str | None:
@@ -27,7 +27,7 @@ def expiry_warning(expires: dt.datetime | None, now: dt.datetime, seconds: float
     if until < expires:
         return None
     return (
-        f"the SAS of the URL expires at {_told(expires)}, and this load is likely to take until {_told(until)}: "
+        f"the SAS of the URL expires at {_utc(expires)}, and this load is likely to take until {_utc(until)}: "
         "ask for a link that lasts longer; what is loaded by then is kept, and a load with a new link does the rest"
     )
 
@@ -52,5 +52,5 @@ def bytes_per_second(runs: Iterable[Run], sizes: Mapping[str, int]) -> float | N
     return moved / took if took > 0 else None
 
 
-def _told(instant: dt.datetime) -> str:
+def _utc(instant: dt.datetime) -> str:
     return f"{instant.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -65,14 +65,14 @@ class HttpsStore:
     def file(self) -> File:
         """The file behind the link."""
         # Not HEAD: links of some clouds are signed for GET alone.
-        return self._ask(self._look)
+        return self._call(self._look)
 
     def etag(self, file: File) -> str:
         """The server's ETag, or size and Last-Modified where it has none."""
         return file.version
 
     def open(self, file: File) -> BinaryIO:
-        return self._opens.open(file, lambda start, end: self._ask(lambda: self._range(file, start, end), file))
+        return self._opens.open(file, lambda start, end: self._call(lambda: self._range(file, start, end), file))
 
     def _look(self) -> File:
         with self._get({"Range": "bytes=0-0"}) as response:
@@ -122,7 +122,7 @@ class HttpsStore:
             )
         return File(self._name, int(size), modified or 0.0, version, remote=modified is not None)
 
-    def _ask(self, call: Callable[[], T], file: File | None = None) -> T:
+    def _call(self, call: Callable[[], T], file: File | None = None) -> T:
         """*call*, asked again while that may help; *file* is what it must not have changed."""
         import requests
 

@@ -103,18 +103,18 @@ class LinkStore:
 def _name(link: str) -> str:
     scheme, host = _scheme_and_host(link)
     if not host or not (scheme == "https" or (scheme == "http" and urls.is_loopback(host))):
-        raise ConfigError("a link does not start with https:// and a host", fix=_ASK)
+        raise ConfigError("a link does not start with https:// and a host", fix=_FIX)
     if not urls.is_blob_url(link):
         return https.name(link)
     place = urls.parse_url(link)
     if place.sas is None:
-        raise ConfigError(f"the link to {place.url} has no SAS", fix=_ASK)
+        raise ConfigError(f"the link to {place.url} has no SAS", fix=_FIX)
     if not place.path or place.path.endswith("/"):
-        raise ConfigError(f"the link to {place.url} is not one to a file", fix=_ASK)
+        raise ConfigError(f"the link to {place.url} is not one to a file", fix=_FIX)
     return place.url
 
 
-_ASK = "Ask for complete links to files, with their SAS"
+_FIX = "Ask for complete links to files, with their SAS"
 
 
 def _scheme_and_host(link: str) -> tuple[str, str]:
@@ -122,7 +122,7 @@ def _scheme_and_host(link: str) -> tuple[str, str]:
         parts = urlsplit(link)
         if parts.port is None or parts.port:
             return parts.scheme, parts.hostname or ""
-    raise ConfigError("a link is no URL: its host or port is malformed", fix=_ASK)
+    raise ConfigError("a link is no URL: its host or port is malformed", fix=_FIX)
 
 
 def _opened(link: str, settings: Settings) -> blob.BlobStore | https.HttpsStore:
@@ -150,5 +150,5 @@ def _is_public(text: str) -> bool:
 
 def _unknown(error: Exception, host: str) -> IngestError:
     if isinstance(error, UnicodeError):  # a part of it is longer than a name may have
-        return ConfigError(f"there is no host {host}", fix=_ASK)
+        return ConfigError(f"there is no host {host}", fix=_FIX)
     return remote.unreachable(error, host)

@@ -119,9 +119,9 @@ class Kept:
         self._blocks.move_to_end(block.start)
         return block
 
-    def _fetched(self, start: int, asked: int, fetch: Fetch) -> _Block:
+    def _fetched(self, start: int, needed: int, fetch: Fetch) -> _Block:
         """One request: what is asked and not here yet, and ahead of it what is wanted."""
-        end = asked
+        end = needed
         index = bisect_right(self._wanted, (start, self.size + 1)) - 1
         if index >= 0 and start < self._wanted[index][1]:
             end = max(end, min(start + self._window, self._wanted[index][1]))

@@ -66,8 +66,8 @@ class SftpStore:
 
     def list(self) -> Iterator[File]:
         # Normalised by the server, so that relative ways and links end in one name.
-        root = self._ask(self._path, lambda client: client.normalize(self._path))
-        found = self._ask(root, lambda client: client.stat(root))
+        root = self._call(self._path, lambda client: client.normalize(self._path))
+        found = self._call(root, lambda client: client.stat(root))
         if not stat.S_ISDIR(found.st_mode or 0):
             yield self._file(root, found)
             return
@@ -83,7 +83,7 @@ class SftpStore:
     def _below(self, folder: str, *, top: bool = False) -> Iterator[File]:
         """Depth first, in the order of names. Links to files are followed, links to folders are not: no circles."""
         try:
-            entries = self._ask(folder or "/", lambda client: client.listdir_attr(folder or "/"))
+            entries = self._call(folder or "/", lambda client: client.listdir_attr(folder or "/"))
         except ConfigError as error:
             hidden = folder.rpartition("/")[2].startswith(".")
             if top or not (isinstance(error, _Gone) or hidden):
@@ -101,7 +101,7 @@ class SftpStore:
         found = entry
         if stat.S_ISLNK(entry.st_mode or 0):
             try:
-                found = self._ask(path, lambda client: client.stat(path))
+                found = self._call(path, lambda client: client.stat(path))
             except ConfigError:  # it leads nowhere, in circles, or where we may not look
                 return None
         return found if stat.S_ISREG(found.st_mode or 0) else None
@@ -112,14 +112,14 @@ class SftpStore:
     def path(self, file: File) -> str:
         return file.name.removeprefix(self._base)
 
-    def ask(self, file: File, call: Callable[[SFTPClient], T]) -> T:
+    def call_for(self, file: File, call: Callable[[SFTPClient], T]) -> T:
         """*call*, which is about *file*: if that is gone, it has changed."""
         try:
-            return self._ask(self.path(file), call)
+            return self._call(self.path(file), call)
         except _Gone as error:
             raise changed(file) from error
 
-    def _ask(self, path: str, call: Callable[[SFTPClient], T]) -> T:
+    def _call(self, path: str, call: Callable[[SFTPClient], T]) -> T:
         import paramiko
 
         def try_once() -> T:
@@ -159,7 +159,7 @@ class _Reads:
         self._store, self._of = store, file
 
     def fetch(self, start: int, end: int) -> bytes:
-        return self._store.ask(self._of, lambda client: self._range(client, start, end))
+        return self._store.call_for(self._of, lambda client: self._range(client, start, end))
 
     def _range(self, client: SFTPClient, start: int, end: int) -> bytes:
         path = self._store.path(self._of)

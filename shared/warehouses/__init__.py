@@ -77,12 +77,12 @@ class Warehouse(Protocol):
     """Takes rows in two steps: staged slice by slice, then merged at once. Each call may be repeated."""
 
     def stage(
-        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], room: int = 0
+        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], inline_limit: int = 0
     ) -> Loaded:
         """Replace staging table *name* by the rows of *batches*.
 
         Batches have ``_sluice_row`` (int64) first, then *columns* as shared.contract.types.to_arrow types. Few rows may
-        come back inline instead, in at most *room* characters.
+        come back inline instead, in at most *inline_limit* characters.
         """
         ...
 

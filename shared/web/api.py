@@ -111,7 +111,7 @@ def _problem(error: ValidationError, kind: type[BaseModel]) -> str:
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         known = ", ".join(kind.model_fields) or "no fields"
-        return f"{name[:50]!r} is not known here; known are {known}"
+        return f"{name[:50]!r} is unknown; known are {known}"
     return (
         f"{name} is missing: {_EXPECTED[name]}" if first["type"] == "missing" else f"{name} must be {_EXPECTED[name]}"
     )

@@ -43,20 +43,20 @@ def test_every_packaged_catalog_can_be_read():
     assert len(list(PACKAGED.glob("*.toml"))) == len(read(PACKAGED))
 
 
-KEYS = "keys must be a list of column names, each once; {table} is the only placeholder, not "
+KEYS = "keys must be a list of column names, each once, not "
 TYPES = "types must be a table of columns, each once, with their types (boolean, smallint, "
 NAME = "crm.toml, system: name must be a text that can name a schema: "
 WRONG = {
     "not TOML": ("[system", "crm.toml is not TOML: "),
     "unknown section": (
         HEAD + "[table]\n",
-        "crm.toml, file: 'table' is not known here; known are defaults, system, tab",
+        "crm.toml, file: 'table' is unknown; known are defaults, system, tab",
     ),
     "no system": ("[tables]\n", "crm.toml, file: system must be a table, not None"),
     "system no table": ("system = 1", "crm.toml, file: system must be a table, not 1"),
     "unknown in system": (
         HEAD + "colour = 1",
-        "crm.toml, system: 'colour' is not known here; known are client, name, ",
+        "crm.toml, system: 'colour' is unknown; known are client, name, ",
     ),
     "no name": ('[system]\nsource = "exports"', NAME),
     "name no text": ('[system]\nname = 1\nsource = "exports"', NAME),
@@ -73,7 +73,7 @@ WRONG = {
     "feed no table": (HEAD + "[tables]\na = 1", "crm.toml, feed crm.a must be a table, not 1"),
     "unknown option": (
         HEAD + '[tables]\na = { key = ["Id"] }',
-        "crm.toml, feed crm.a: 'key' is not known here; known ar",
+        "crm.toml, feed crm.a: 'key' is unknown; known are",
     ),
     "no keys": (HEAD + '[tables]\na = { cursor = "M" }', "crm.toml, feed crm.a: it has no keys"),
     "empty keys": (HEAD + "[tables]\na = { keys = [] }", f"feed crm.a: {KEYS}[]"),
@@ -81,8 +81,14 @@ WRONG = {
     "key no text": (HEAD + "[tables]\na = { keys = [1] }", f"{KEYS}[1]"),
     "key empty": (HEAD + '[tables]\na = { keys = [""] }', f"{KEYS}['']"),
     "key twice": (HEAD + '[tables]\na = { keys = ["Id", "ID"] }', f"{KEYS}['Id', 'ID']"),
-    "key with braces": (HEAD + '[undeclared]\nkeys = ["{x}Id"]', f"undeclared: {KEYS}['{{x}}Id']"),
-    "key with a brace": (HEAD + '[undeclared]\nkeys = ["{Id"]', f"undeclared: {KEYS}['{{Id']"),
+    "key with braces": (
+        HEAD + '[undeclared]\nkeys = ["{x}Id"]',
+        "undeclared: key '{x}Id' has braces that are not {table}: write {{ and }}",
+    ),
+    "key with a brace": (
+        HEAD + '[undeclared]\nkeys = ["{Id"]',
+        "undeclared: key '{Id' has braces that are not {table}: write {{ and }}",
+    ),
     "cursor true": (HEAD + '[tables]\na = { keys = ["Id"], cursor = true }', "cursor must be a column name, or false"),
     "cursor zero": (HEAD + '[tables]\na = { keys = ["Id"], cursor = 0 }', "cursor must be a column name, or false"),
     "cursor empty": (HEAD + '[tables]\na = { keys = ["Id"], cursor = "" }', "cursor must be a column name, or false"),
@@ -229,6 +235,24 @@ def test_an_undeclared_table_is_taken_by_the_rule_without_regard_to_case(tmp_pat
     found = system(tmp_path, RULE).feed("outlet", ["outletID", "MODIFIEDON", "isdeleted", "Name"])
 
     assert (("outletID",), "ModifiedOn", "IsDeleted") == (found.keys, found.cursor, found.deleted)
+
+
+@pytest.mark.parametrize("key", ["{Id}", "{", "}}", "{table}Id", "{0}", "{}"])
+def test_a_declared_key_may_have_braces(tmp_path, key):
+    """The names of a declared table are taken as they are; the line to add is one of them."""
+    declared = system(tmp_path, HEAD + f'[tables]\na = {{ keys = ["{key}"] }}').feed("a", [key])
+    with pytest.raises(ConfigError) as refused:
+        system(tmp_path, RULE).feed("outlet", [key])
+    line = refused.value.fix.partition("there: ")[2]
+
+    assert ((key,), (key,)) == (declared.keys, system(tmp_path, f"{RULE}[tables]\n{line}\n").feed("outlet", [key]).keys)
+
+
+def test_the_rule_escapes_braces_by_doubling_them(tmp_path):
+    """There {table} is the table's name."""
+    found = system(tmp_path, RULE.replace("{table}Id", "{{{table}}}")).feed("a", ["{A}", "ModifiedOn", "IsDeleted"])
+
+    assert ("{A}",) == found.keys
 
 
 @pytest.mark.parametrize("missing", ["OutletId", "ModifiedOn", "IsDeleted"])

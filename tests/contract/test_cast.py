@@ -313,3 +313,31 @@ def test_a_number_too_large_for_floating_point_is_no_flag():
 
     assert [None, True, False] == found.values.to_pylist()
     assert [True, False, False] == faulty(found)
+
+
+_UUIDS = _some(st.uuids())
+
+
+@settings(deadline=None)
+@given(values=_UUIDS, start=st.integers(0, 3), dictionary=st.booleans())
+def test_a_uuid_becomes_text_of_36_characters_in_lower_case(values, start, dictionary):
+    """As Python writes it; also in a slice of a longer array, and in a dictionary."""
+    storage = pa.array([None if value is None else value.bytes for value in values], pa.uuid())[start:]
+    array = storage.storage.dictionary_encode() if dictionary else storage
+
+    found = cast(_as_uuids(array), "text")
+
+    assert [None if value is None else str(value) for value in values[start:]] == found.values.to_pylist()
+    assert () == found.faults
+
+
+def _as_uuids(array: Any) -> Any:
+    if not pa.types.is_dictionary(array.type):
+        return array
+    values = pa.ExtensionArray.from_storage(pa.uuid(), array.dictionary)
+    return pa.DictionaryArray.from_arrays(array.indices, values)
+
+
+def test_a_uuid_may_be_declared_binary():
+    """For a table that has its bytes already."""
+    assert [b"0123456789abcdef"] == cast(pa.array([b"0123456789abcdef"], pa.uuid()), "binary").values.to_pylist()

@@ -37,7 +37,8 @@ EXAMPLES: dict[str, list[pa.DataType]] = {
         pa.struct([("a", pa.int8())]), pa.map_(pa.string(), pa.int8()),
     ],
     "dictionary of one of these": [pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.int32(), pa.int64())],
-    "extension kept as one of these": [pa.uuid(), pa.json_()],
+    "uuid": [pa.uuid()],
+    "other extension stored as one of these": [pa.json_(), pa.bool8()],
     "null": [pa.null()],
 }  # fmt: skip
 """Arrow types for each row of the table in the docstring of shared.contract.types."""

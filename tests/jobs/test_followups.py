@@ -14,7 +14,7 @@ import stamina
 from shared.alerts import record_of, summarize
 from shared.jobs.followups import call_hook, refresh_powerbi, run_followups
 from shared.settings import Settings
-from tests.alerts.test_alerts import DONE, FAILED, SKIPPED, fails, session_with
+from tests.alerts.samples import DONE, FAILED, SKIPPED, fails, session_with
 
 WORKSPACE, DATASET = "f089354e-8366-4e18-aea3-4cb4a3a50b48", "CFAFBEB1-8037-4d0c-896e-a46fb27ff229"
 SETTINGS = Settings(
@@ -106,11 +106,11 @@ def test_refresh_is_asked_for_with_the_apps_identity():
     [
         (
             400, {}, "Invalid dataset refresh request. Another refresh request is already executing",
-            "Power BI: a refresh is running already, so none was started; it may lack the last rows",
+            "Power BI: a refresh is already running, so none was started; it may miss the last rows",
         ),
         (
             400, {}, "Invalid dataset refresh request. Number of refresh requests in last 24 hours exceeded limit",
-            "Power BI: the limit of refreshes is reached (400). The next export asks again.",
+            "Power BI: the limit of refreshes is reached (400). The next export tries again.",
         ),
         (400, {}, "It is a push dataset", "Power BI: refused (400): It is a push dataset"),
         (
@@ -127,10 +127,10 @@ def test_refresh_is_asked_for_with_the_apps_identity():
         ),
         (
             429, {"Retry-After": "3392"}, "Retry in 3392 seconds",
-            "Power BI: the limit of refreshes is reached (429); it asks to wait 56 min 32 s. "
-            "The next export asks again.",
+            "Power BI: the limit of refreshes is reached (429); the server asks to wait 56 min 32 s. "
+            "The next export tries again.",
         ),
-        (429, {}, "", "Power BI: the limit of refreshes is reached (429). The next export asks again."),
+        (429, {}, "", "Power BI: the limit of refreshes is reached (429). The next export tries again."),
         (503, {}, "", "Power BI: refused (503)"),
     ],
 )  # fmt: skip
@@ -150,7 +150,7 @@ def test_malformed_dataset_is_said_and_nothing_asked(dataset):
     said = refresh_powerbi(replace(SETTINGS, powerbi_dataset=dataset), token, session)
 
     assert (
-        "Power BI: POWERBI_DATASET is not <workspace id>/<dataset id>. Copy both from the address of the dataset."
+        "Power BI: POWERBI_DATASET is not <workspace id>/<dataset id>. Copy both ids from the URL of the dataset."
         == said
     )
     assert [] == seen

@@ -383,7 +383,7 @@ def test_a_job_that_never_began_is_ended_and_started_under_another_id(app, monke
         assert "Terminated" == durable.instances[job].status
         assert ("done", 4) == (told["state"], told["units"][0]["inserted"])
         assert [f"job {job} is stuck"] == [body["title"] for body in receiver.bodies]
-        assert f"stuck; goes on as {job}~2" == host.job(job)["reason"]
+        assert f"stuck; restarted as {job}~2" == host.job(job)["reason"]
 
 
 def test_a_job_that_does_not_go_on_is_ended_with_its_children(app, monkeypatch, exports, clock, receiver, notified):

@@ -172,7 +172,7 @@ def test_a_full_that_lacks_nearly_everything_is_braked_until_it_is_allowed(lab, 
 
 @case("key-all-null")
 def test_rows_without_a_key_are_rejected(lab, row):
-    """A row that cannot be told from others is set aside, whatever type the column has."""
+    """A row that cannot be told from others is rejected, whatever type the column has."""
     for kind, stamp in ((pa.int64(), FIRST), (pa.null(), SECOND)):
         table = things(1, 2).drop_columns("ThingId").append_column("ThingId", pa.nulls(2, kind))
         lab.put(table, "delta", stamp)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.pipeline.bad_input import (
     FIRST,
+    LENIENT,
     MORNING,
     SECOND,
     THIRD,
@@ -205,6 +206,37 @@ def test_a_column_that_turns_from_number_to_text_is_refused(lab, row):
     row.holds("run refused", told(second.error))
 
 
+def declaring(folder, kind):
+    return Lab(folder, LENIENT.replace("[undeclared]", f'types = {{ Value = "{kind}" }}\n[undeclared]'))
+
+
+@case("int-declared-text")
+def test_a_column_that_turned_to_text_is_converted_once_it_is_declared(tmp_path, row):
+    """The file that was refused is loaded, and the number is its digits."""
+    lab = Lab(tmp_path)
+    lab.put(things(5), "delta", FIRST)
+    lab.put([thing(2, Value="five")], "delta", SECOND)
+    lab.load()
+
+    lab = declaring(tmp_path, "text")
+    lab.load()
+
+    row.holds("loaded", (lab.sql('SELECT typeof("Value") FROM coolr.thing LIMIT 1'), lab.column("Value")))
+
+
+@case("declared-unfit")
+def test_a_declared_type_that_a_stored_value_does_not_fit_refuses_the_run(tmp_path, row):
+    """With the value; the column stays as it was."""
+    lab = Lab(tmp_path)
+    lab.put(things("5", "five"), "delta", FIRST)
+    lab.load()
+    lab = declaring(tmp_path, "bigint")
+    lab.put(things(6), "delta", SECOND)
+
+    row.holds("run refused", lab.error())
+    assert ["5", "five"] == lab.column("Value")
+
+
 @case("int-widens")
 def test_a_number_that_outgrows_its_column_widens_it(lab, row):
     """From integer to bigint and on to decimal, nothing is lost."""
@@ -337,7 +369,7 @@ KEPT: Mapping[str, tuple[pa.Array[Any], str, Any]] = {
     "type-time": (pa.array([dt.time(1, 2, 3, 4)], pa.time64("ns")), "TIME", dt.time(1, 2, 3, 4)),
     "type-date": (pa.array([dt.date(2026, 2, 24)]), "DATE", dt.date(2026, 2, 24)),
     "type-binary": (pa.array([b"\0\xff"]), "BLOB", b"\0\xff"),
-    "type-uuid": (pa.array([b"0123456789abcdef"], pa.uuid()), "BLOB", b"0123456789abcdef"),
+    "type-uuid": (pa.array([bytes(range(0xF0, 0x100))], pa.uuid()), "VARCHAR", "f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfeff"),
     "type-duration": (pa.array([90], pa.duration("s")), "BIGINT", 90_000_000),
     "type-large-string": (pa.array(["a"], pa.large_string()), "VARCHAR", "a"),
     "type-string-view": (pa.array(["a"], pa.string_view()), "VARCHAR", "a"),

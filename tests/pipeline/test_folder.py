@@ -93,7 +93,7 @@ def test_stray_file_is_named_and_passed_over(app, tmp_path):
 
 def test_table_that_is_not_there_is_an_error(app, tmp_path):
     """A typo among several tables is found at once."""
-    with pytest.raises(ConfigError, match="no Parquet file for ordr in that place"):
+    with pytest.raises(ConfigError, match="no Parquet file for ordr in that folder"):
         _load(app, _export(tmp_path, "Full", "20260201", [1]), tables=("location", "ordr"))
 
 
@@ -118,7 +118,7 @@ def test_work_whose_run_the_warehouse_lost_is_taken_again(app, tmp_path):
     (result,) = _load(replace(app, warehouse=other), folder)
 
     assert ("done", 2) == (result.run.status, result.run.inserted)
-    assert "the warehouse does not know it" in result.run.note
+    assert "the warehouse has no such run" in result.run.note
 
 
 def test_dry_run_says_so_and_leaves_the_rejects_of_a_real_one(app, tmp_path):
@@ -132,7 +132,7 @@ def test_dry_run_says_so_and_leaves_the_rejects_of_a_real_one(app, tmp_path):
 
     assert (1, before) == (len(before), list(app.warehouse.rejects(FEED)))
     assert ("failed", "dry") == (refused.run.status, dry.run.status)
-    assert "without the exports that would come before" in dry.run.note
+    assert "without the exports that would be loaded before it" in dry.run.note
 
 
 def test_rejects_of_a_refused_load_can_be_mended(app, tmp_path):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import io
 
+from dataclasses import replace
+
 import duckdb
 import pyarrow as pa
 import pytest
 
+from shared import catalog
 from shared.errors import ConfigError, DataError
 from shared.pipeline.folder import LoadOptions
 from shared.pipeline.replay import replay, write_rejects
@@ -137,8 +140,8 @@ def test_row_that_is_still_wrong_is_rejected_again(app, tmp_path):
         ("a,b\n1,2\n", DataError, "has no column reject:run"),
         ("reject:run,LocationId\n,1\n", DataError, "a row without reject:run"),
         ("reject:run,LocationId\nfeed,1\n", ConfigError, "rows of run feed, which coolr.location does not have"),
-        ('reject:run\n"x\n', DataError, "is not the CSV it should be"),
-        ("", DataError, "is not the CSV it should be"),
+        ('reject:run\n"x\n', DataError, "is not a CSV of rejects"),
+        ("", DataError, "is not a CSV of rejects"),
     ],
 )
 def test_other_files_are_refused(app, tmp_path, content, kind, said):
@@ -148,3 +151,33 @@ def test_other_files_are_refused(app, tmp_path, content, kind, said):
 
     with pytest.raises(kind, match=said):
         list(replay(app.runner, FEED, path))
+
+
+CATALOG = """
+[system]
+name = "coolr"
+source = "exports"
+[tables]
+location = {{ keys = ["LocationId"], cursor = "ModifiedOn", deleted = "IsDeleted", types = {{ {types} }} }}
+"""
+
+
+def _declaring(app, tmp_path, types):
+    (tmp_path / "catalog").mkdir(exist_ok=True)
+    (tmp_path / "catalog" / "coolr.toml").write_text(CATALOG.format(types=types))
+    return replace(app, systems=catalog.read(tmp_path / "catalog"))
+
+
+def test_a_type_declared_since_is_not_undone_by_the_types_of_the_run(app, tmp_path):
+    """A column that was converted to text stays text; if that is declared no longer, the rows are refused."""
+    _reject(app, tmp_path, Value=pa.array([5] * 12, pa.int64()))
+    path = _csv(app, tmp_path, ('no key",,', 'no key","99",'))
+    app = _declaring(app, tmp_path, 'Value = "text"')
+    _reject(app, tmp_path, "20260225000000", Value=["5"] * 12)
+
+    (undeclared,) = replay(_declaring(app, tmp_path, "").runner, FEED, path)
+    (declared,) = replay(app.runner, FEED, path)
+
+    assert "is text, but bigint in" in undeclared.run.error
+    assert declared.run.error is None
+    assert [("5", "VARCHAR")] == _rows(tmp_path, '"Value", typeof("Value")')

@@ -16,7 +16,7 @@ from shared.pipeline.verbs import recorded
 from tests.exports import export_path, load_exports, open_test_app, write_parquet
 
 FEED = "coolr.location"
-UNIT = Unit(kind="delta", works=(WorkItem("w1", "location.parquet"),))
+UNIT = Unit(kind="delta", work_items=(WorkItem("w1", "location.parquet"),))
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_works_are_loaded_failed_or_open_together(statuses, expected):
     """By what the ledger says of each."""
     from shared.model import Record
 
-    works = [WorkItem(str(n), "x") for n in range(len(statuses))]
+    work_items = [WorkItem(str(n), "x") for n in range(len(statuses))]
     known = {str(n): Record(work=str(n), name="x", run="r", status=s, times=0) for n, s in enumerate(statuses) if s}
 
-    assert expected == recorded(works, known)
+    assert expected == recorded(work_items, known)

@@ -28,30 +28,30 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self._marks: dict[str, Watermark] = {}
-        self._works: dict[tuple[str, str], Record] = {}
+        self._work: dict[tuple[str, str], Record] = {}
         self._lock = threading.Lock()
 
     def watermark(self, feed: str) -> Watermark:
         return self._marks.get(feed, Watermark())
 
-    def known(self, feed: str, works: Sequence[str]) -> Mapping[str, Record]:
-        return {work: self._works[feed, work] for work in works if (feed, work) in self._works}
+    def known(self, feed: str, work_ids: Sequence[str]) -> Mapping[str, Record]:
+        return {work: self._work[feed, work] for work in work_ids if (feed, work) in self._work}
 
     def commit(self, feed: str, records: Sequence[Record], mark: Watermark | None = None) -> None:
         with self._lock:
             after = {(feed, record.work): self._after(feed, record) for record in records}
-            if mark is not None and any(self._works.get(key) != record for key, record in after.items()):
+            if mark is not None and any(self._work.get(key) != record for key, record in after.items()):
                 self._move(feed, mark)
-            self._works |= after
+            self._work |= after
 
     def forget(self, feed: str, since: str) -> list[Record]:
         with self._lock:
             found = {
                 key: replace(record, status="forgotten") if record.status == "done" else record
-                for key, record in self._works.items()
+                for key, record in self._work.items()
                 if key[0] == feed and (record.exported_at is None or record.exported_at >= since)
             }
-            self._works |= found
+            self._work |= found
         return list(found.values())
 
     def rewind(self, feed: str, mark: Watermark) -> None:
@@ -59,7 +59,7 @@ class MemoryLedger:
             self._move(feed, replace(mark, etag=self.watermark(feed).etag))
 
     def _after(self, feed: str, record: Record) -> Record:
-        before = self._works.get((feed, record.work))
+        before = self._work.get((feed, record.work))
         if before is not None and before.run == record.run and before.status in ("done", "forgotten"):
             return before
         times = (before.times if before else 0) + (record.status == "done")

@@ -10,7 +10,6 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import stamina
 
 from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
@@ -23,13 +22,6 @@ from tests.suites.store_suite import FileSuite, content, everything_said
 
 NOON = dt.datetime(2026, 2, 24, 12, tzinfo=dt.UTC).timestamp()
 LATER = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
-
-
-@pytest.fixture(autouse=True)
-def no_waiting():
-    """Retries happen at once."""
-    with stamina.set_testing(True, attempts=3, cap=True):
-        yield
 
 
 class TestSasLink(FileSuite):

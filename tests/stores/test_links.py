@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pyarrow.parquet as pq
 import pytest
-import stamina
 
 from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
@@ -20,20 +19,13 @@ from shared.errors import ConfigError, ConflictError, DataError, TransientError
 from shared.settings import Settings
 from shared.stores import links
 from shared.stores.links import LinkStore
+from tests.servers.certificate import self_signed
 from tests.servers.proxy import Fault, Proxy
-from tests.stores.test_blob import _certificate
 from tests.suites.store_suite import FileSuite, content, everything_said, locations
 
 LATER = dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(days=1)
 SAS = "sv=2021-06-08&se=2036-03-03&sr=b&sp=r&sig=canary"
 PUBLIC = "20.60.1.1"
-
-
-@pytest.fixture(autouse=True)
-def no_waiting():
-    """Retries happen at once."""
-    with stamina.set_testing(True, attempts=3, cap=True):
-        yield
 
 
 @pytest.fixture
@@ -422,7 +414,7 @@ def test_host_that_no_name_can_be_is_told():
 @pytest.fixture
 def secure(tmp_path, monkeypatch):
     """A server with a certificate for 127.0.0.1 that this machine trusts."""
-    certificate, key = _certificate(tmp_path)
+    certificate, key = self_signed(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import paramiko
 import pytest
-import stamina
 
 from shared import remote
 from shared.errors import ConfigError, ConflictError, TransientError
@@ -27,13 +26,6 @@ from tests.suites.store_suite import StoreSuite, content, everything_said, tail
 
 _times = itertools.count(1_771_900_000)
 """Each file written is from a second of its own: SFTP tells no fractions of one."""
-
-
-@pytest.fixture(autouse=True)
-def no_waiting():
-    """Retries happen at once."""
-    with stamina.set_testing(True, attempts=3, cap=True):
-        yield
 
 
 @pytest.fixture(scope="module")

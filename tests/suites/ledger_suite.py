@@ -108,11 +108,11 @@ class LedgerSuite:
 
     def test_many_works_go_in_one_commit(self, ledger):
         """An export of several hundred part files is one unit of work."""
-        works = [f"w{n}" for n in range(500)]
+        work_items = [f"w{n}" for n in range(500)]
 
-        ledger.commit(FEED, [done(work) for work in works], Watermark("1", "bigint"))
+        ledger.commit(FEED, [done(work) for work in work_items], Watermark("1", "bigint"))
 
-        assert works == list(ledger.known(FEED, works))
+        assert work_items == list(ledger.known(FEED, work_items))
 
     def test_commit_without_mark_leaves_the_watermark(self, ledger):
         """Failures are recorded so."""
@@ -399,27 +399,29 @@ class LedgerSuite:
 
     def test_no_commit_is_lost_among_many(self, ledger, second):
         """Those that lose and try again as a push feed does all get through, and the highest value stays."""
-        works = [f"{n:02}" for n in range(12)]
+        work_items = [f"{n:02}" for n in range(12)]
 
         def push(number):
             one = (ledger, second)[number % 2]
             while True:
                 seen = one.watermark(FEED)
-                high = max(seen.value or "", works[number])
+                high = max(seen.value or "", work_items[number])
                 try:
                     return one.commit(
-                        FEED, [done(works[number], works[number])], replace(seen, value=high, type="text")
+                        FEED, [done(work_items[number], work_items[number])], replace(seen, value=high, type="text")
                     )
                 except ConflictError:
                     continue
 
         with ThreadPoolExecutor(4) as threads:
-            list(threads.map(push, range(len(works))))
+            list(threads.map(push, range(len(work_items))))
 
-        assert works == list(ledger.known(FEED, works))
-        assert all(1 == record.times for record in ledger.known(FEED, works).values())
-        assert works[-1] == ledger.watermark(FEED).value
+        assert work_items == list(ledger.known(FEED, work_items))
+        assert all(1 == record.times for record in ledger.known(FEED, work_items).values())
+        assert work_items[-1] == ledger.watermark(FEED).value
 
 
-def _unit(*works: str) -> Unit:
-    return Unit(kind="delta", works=tuple(WorkItem(work, f"{work}.parquet") for work in works), exported_at=JANUARY)
+def _unit(*work_items: str) -> Unit:
+    return Unit(
+        kind="delta", work_items=tuple(WorkItem(work, f"{work}.parquet") for work in work_items), exported_at=JANUARY
+    )

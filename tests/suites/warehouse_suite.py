@@ -22,6 +22,7 @@ import pyarrow as pa
 import pytest
 
 from shared.app import App
+from shared.catalog import read
 from shared.model import OUTCOMES, Run
 from shared.pipeline import verbs
 from shared.pipeline.folder import LoadOptions
@@ -73,6 +74,36 @@ def row(
         "IsDeleted": deleted,
         **more,
     }
+
+
+DECLARED = {
+    "integer to text": (pa.int64(), [5, -7], "text", pa.string(), "x", ["5", "-7", "x"]),
+    "decimal to text": (pa.decimal128(9, 2), [Decimal("1.50")], "text", pa.string(), "x", ["1.50", "x"]),
+    "integer to double": (pa.int64(), [5, 2**53], "double", pa.float64(), 0.5, [5.0, 2.0**53, 0.5]),
+    "decimal to double": (pa.decimal128(9, 2), [Decimal("1.50")], "double", pa.float64(), 0.25, [1.5, 0.25]),
+    "text to integer": (pa.string(), [" 12 ", "-3", None], "bigint", pa.int64(), 4, [12, -3, None, 4]),
+    "text to decimal": (
+        pa.string(), ["1.5", "2"], "decimal(9,2)", pa.string(), "3", [Decimal("1.50"), Decimal(2), Decimal(3)],
+    ),
+    "text to double": (pa.string(), ["1.5", "1e3", " 2"], "double", pa.float64(), 0.5, [1.5, 1000.0, 2.0, 0.5]),
+    "text to instant": (
+        pa.string(), ["2026-02-24T12:00:00+01:00", "2026-02-24 12:00"], "timestamp", pa.timestamp("us"), day(1),
+        [dt.datetime(2026, 2, 24, 11), dt.datetime(2026, 2, 24, 12), day(1)],  # noqa: DTZ001
+    ),
+    "text to date": (pa.string(), ["2026-02-24"], "date", pa.string(), "2026-02-25",
+                     [dt.date(2026, 2, 24), dt.date(2026, 2, 25)]),
+    "text to boolean": (pa.string(), ["yes", "0"], "boolean", pa.bool_(), True, [True, False, True]),
+}  # fmt: skip
+"""Arrow type and values of a file, the declared type, Arrow type and value of a later file, and all as stored."""
+
+UNFIT = {
+    "text to integer": (pa.string(), ["1", "x", "y"], "bigint", "text, and cannot become bigint .*: it has 'x', 'y'"),
+    "text to small": (pa.string(), ["1", "70000"], "smallint", "it has '70000'"),
+    "text to instant": (pa.string(), ["2026-02-30"], "timestamp", "it has '2026-02-30'"),
+    "integer to double": (pa.int64(), [2**53 + 1], "double", "bigint, and cannot become double .*'9007199254740993'"),
+    "date to double": (pa.date32(), [dt.date(2026, 2, 24)], "double", "date, which cannot become double"),
+}
+"""Arrow type and values of a file, the declared type, and the error."""
 
 
 class WarehouseCase:
@@ -131,6 +162,14 @@ class WarehouseCase:
         """Column types as Sluice names them."""
         return dict(self.app.warehouse.profile(self.feed(table)).columns)
 
+    def declare(self, column: str, kind: str) -> None:
+        """Declare the type of a column of every table in the catalog, and open the app anew."""
+        (self.folder / "catalog" / "shop.toml").write_text(
+            CATALOG.replace("[undeclared]", f'types = {{ {column} = "{kind}" }}\n[undeclared]'), encoding="utf-8"
+        )
+        systems = read(self.folder / "catalog")
+        self.app = replace(self.app, systems=systems)
+
     def feed(self, table: str = "item") -> Any:
         name = f"{table.capitalize()}Id"
         return self.app.systems["shop"].feed(table, [name, "Line", "Version", "ModifiedOn", "IsDeleted"])
@@ -142,8 +181,8 @@ class WarehouseCase:
             " WHERE TABLE_SCHEMA IN ('shop', 'ingest', 'staging')"
         )
         tables = {f"{s}.{t}": self.query(f"SELECT * FROM {quoted(s)}.{quoted(t)}") for s, t in listed}
-        works = self.app.ledger.watermark("shop.item"), self.app.ledger.watermark("shop.hard")
-        return {**{name: sorted(rows, key=repr) for name, rows in sorted(tables.items())}, "ledger": works}
+        work_items = self.app.ledger.watermark("shop.item"), self.app.ledger.watermark("shop.hard")
+        return {**{name: sorted(rows, key=repr) for name, rows in sorted(tables.items())}, "ledger": work_items}
 
 
 def quoted(name: str) -> str:
@@ -583,6 +622,60 @@ class WarehouseSuite:
         assert re.search(f"column 'Value' of shop.item .*{said}.*item.parquet", message)
         assert before == (case.rows("Value", *OURS), case.columns())
 
+    @pytest.mark.parametrize(("one", "first", "declared", "other", "second", "found"), DECLARED.values(), ids=DECLARED)
+    def test_declared_type_converts_the_stored_column(self, case, one, first, declared, other, second, found):
+        """Old rows are converted, new ones cast, the view has the type; a dry run shows it and changes nothing."""
+        case.loaded("delta", 5, *(row(n, Value=value) for n, value in enumerate(first)), types={"Value": one})
+        before = case.rows("Value", *OURS), case.columns()
+        file = case.write("delta", 6, [row(8, Value=second)], types={"Value": other})
+        case.declare("Value", declared)
+
+        dry = case.load(file, dry_run=True)
+        untouched = case.rows("Value", *OURS), case.columns()
+        done = case.load(file)
+
+        assert (None, before) == (dry.run.error, untouched)
+        assert (None, declared) == (done.run.error, case.columns()["Value"])
+        assert (dry.run.inserted, dry.run.unchanged, 0) == (done.run.inserted, done.run.unchanged, done.run.updated)
+        assert found == [value for (value,) in case.rows("Value")]
+        assert found == [value for (value,) in case.rows("Value", table="item_active", order="ItemId")]
+
+    @pytest.mark.parametrize(("one", "first", "declared", "said"), UNFIT.values(), ids=UNFIT)
+    def test_declared_type_that_a_stored_value_does_not_fit_is_refused(self, case, one, first, declared, said):
+        """With the first values that do not; the table stays as it was."""
+        case.loaded("delta", 5, *(row(n, Value=value) for n, value in enumerate(first)), types={"Value": one})
+        before = case.rows("Value", *OURS), case.columns()
+        case.declare("Value", declared)
+
+        message = case.refused("delta", 6, row(8, Value=None), types={"Value": pa.string()})
+
+        assert re.search(f"column 'Value' of shop.item is .*{said}", message)
+        assert before == (case.rows("Value", *OURS), case.columns())
+
+    def test_advice_for_a_column_that_turns_to_text_works(self, case):
+        """Declared as the error says, the same file is loaded."""
+        case.loaded("delta", 5, row(1, Value=7), types={"Value": pa.int64()})
+        file = case.write("delta", 6, [row(2, Value="seven")], types={"Value": pa.string()})
+
+        refused = case.load(file)
+        case.declare("Value", "text")
+        done = case.load(file)
+
+        assert "declare the column text under types in the catalog" in refused.run.error
+        assert (None, [("7",), ("seven",)]) == (done.run.error, case.rows("Value"))
+
+    def test_declared_type_converts_a_key(self, case):
+        """Rows keep their identity, and the table its indexes."""
+        case.loaded("full", 5, row(1), row(2))
+        case.declare("ItemId", "text")
+
+        run = case.loaded("full", 6, row("1"), row("x"), key=pa.string())
+        again = case.loaded("full", 7, row("1"), row("x"), key=pa.string())
+
+        assert {"unchanged": 1, "inserted": 1, "absent": 1, "read": 2} == some(run)
+        assert {"unchanged": 2, "read": 2} == some(again)
+        assert [("1", None), ("2", day(6)), ("x", None)] == case.rows("ItemId", "DeletedAt")
+
     def test_new_column_is_added_and_a_missing_one_keeps_its_values(self, filled):
         """In the table and in its view."""
         filled.loaded("delta", 6, row(1, "Ida", 4, Colour="red"), types={"Colour": pa.string()})
@@ -867,7 +960,7 @@ class WarehouseSuite:
         assert [] == case.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'shop'")
 
     def test_rejected_rows_are_kept_as_they_were(self, case):
-        """Place, code, reason and the row as JSON, also when the run fails; a value set aside leaves its row alone."""
+        """Place, code, reason and the row as JSON, also when the run fails; a rejected value leaves its row alone."""
         awkward = 'say "hi",\nlà \\ 🧊 %s \t'
         rows = [
             *(row(n, Value=1.5) for n in range(18)),

@@ -51,7 +51,7 @@ WRONG = [
     ("run", b"[" * 100_000, "the body is not JSON"),
     ("run", b"[]", "the body is not a JSON object"),
     ("run", b"null", "the body is not a JSON object"),
-    ("run", b'{"max_delete_shares": 1}', "'max_delete_shares' is not known here; known are max_delete_share"),
+    ("run", b'{"max_delete_shares": 1}', "'max_delete_shares' is unknown; known are max_delete_share"),
     ("run", b'{"max_delete_share": 1.5}', "max_delete_share must be a number from 0 to 1"),
     ("run", b'{"max_delete_share": -0.1}', "max_delete_share must be a number from 0 to 1"),
     ("run", b'{"max_delete_share": NaN}', "max_delete_share must be a number from 0 to 1"),
@@ -67,8 +67,8 @@ WRONG = [
     ("backfill", b'{"to": "2026-02-30"}', "to must be a time"),
     ("backfill", b'{"to": "0001-01-01T00:00:00+14:00"}', "to must be a time"),
     ("backfill", b'{"to": "\\ud800"}', "the body is not JSON"),
-    ("backfill", b'{"from": "2026-02-24"}', "'from' is not known here; known are to"),
-    ("pause", b'{"until": "2026-02-24"}', "'until' is not known here; known are no fields"),
+    ("backfill", b'{"from": "2026-02-24"}', "'from' is unknown; known are to"),
+    ("pause", b'{"until": "2026-02-24"}', "'until' is unknown; known are no fields"),
     ("resume", b'{"\\ud800": 1}', "the body is not JSON"),
 ]
 

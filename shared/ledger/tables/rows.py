@@ -24,7 +24,7 @@ Row: TypeAlias = Mapping[str, Any]
 """An entity without PartitionKey: RowKey and properties."""
 
 WATERMARK, JOURNAL = "watermark", "journal"
-WORKS = ("work-", "work.")
+WORK_KEYS = ("work-", "work.")
 """The row keys of all works lie between these two."""
 MOST_ROWS = 100
 _MOST_BYTES = 3_500_000
@@ -68,7 +68,7 @@ def partition(feed: str) -> str:
 
 
 def work_key(work: str) -> str:
-    return f"{WORKS[0]}{_digest(work)}"
+    return f"{WORK_KEYS[0]}{_digest(work)}"
 
 
 def work_row(kept: Kept) -> Row:
@@ -99,8 +99,8 @@ def as_mark(row: Row, etag: str) -> Watermark:
 
 def journal_row(records: Sequence[Record]) -> Row:
     """All records of one commit in one row, of which none is settled yet."""
-    told = [[r.work, r.name, r.run, r.status, r.exported_at] for r in records]
-    packed = zlib.compress(json.dumps(told).encode())
+    fields = [[r.work, r.name, r.run, r.status, r.exported_at] for r in records]
+    packed = zlib.compress(json.dumps(fields).encode())
     if len(packed) > _MOST_PACKED:
         raise DataError(
             f"{len(records):,} files in one unit of work are more than the ledger can record at once",
@@ -111,9 +111,9 @@ def journal_row(records: Sequence[Record]) -> Row:
 
 def as_journal(row: Row) -> tuple[list[Record], int]:
     """The records of a journal, and how many of them have rows of their own already."""
-    told = json.loads(zlib.decompress(_gathered(row, "packed")))
+    listed = json.loads(zlib.decompress(_gathered(row, "packed")))
     fields = ("work", "name", "run", "status", "exported_at")
-    return [Record(times=0, **dict(zip(fields, one, strict=True))) for one in told], row["settled"]
+    return [Record(times=0, **dict(zip(fields, one, strict=True))) for one in listed], row["settled"]
 
 
 def fitting(rows: Iterable[Row], most: int = MOST_ROWS) -> Iterator[int]:

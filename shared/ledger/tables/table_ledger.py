@@ -63,16 +63,16 @@ class TablesLedger:
     def watermark(self, feed: str) -> Watermark:
         return self._repeated(lambda: _as_mark(self._row(feed, rows.WATERMARK)))
 
-    def known(self, feed: str, works: Sequence[str]) -> Mapping[str, Record]:
+    def known(self, feed: str, work_ids: Sequence[str]) -> Mapping[str, Record]:
         def read() -> dict[str, Record]:
             self._settle(feed)
-            return {work: rows.as_kept(row).record for work, row in self._works(feed, works).items()}
+            return {work: rows.as_kept(row).record for work, row in self._work_rows(feed, work_ids).items()}
 
         return self._repeated(read)
 
     def commit(self, feed: str, records: Sequence[Record], mark: Watermark | None = None) -> None:
-        told = list(records)
-        self._repeated(lambda: self._commit(feed, told, mark))
+        recorded = list(records)
+        self._repeated(lambda: self._commit(feed, recorded, mark))
 
     def forget(self, feed: str, since: str) -> list[Record]:
         """More than a hundred works take several transactions: losing one leaves the rest for a repetition."""
@@ -118,7 +118,7 @@ class TablesLedger:
 
     def _changes(self, feed: str, records: Sequence[Record]) -> dict[str, tuple[Record, Operation]]:
         """What *records* change of what is kept: by work what it becomes, and how to write that."""
-        stored = self._works(feed, [record.work for record in records])
+        stored = self._work_rows(feed, [record.work for record in records])
         before = {work: rows.as_kept(row) for work, row in stored.items()}
         now = dict(before)
         for record in records:
@@ -131,16 +131,16 @@ class TablesLedger:
 
     def _forget(self, feed: str, since: str) -> list[Record]:
         self._settle(feed)
-        told, puts = [], []
+        forgotten_records, puts = [], []
         for row in self._exported(feed, since):
             kept = rows.as_kept(row)
-            told.append(forgotten(kept.record))
-            if told[-1] != kept.record:
-                puts.append(_put(rows.work_row(kept._replace(record=told[-1])), row))
+            forgotten_records.append(forgotten(kept.record))
+            if forgotten_records[-1] != kept.record:
+                puts.append(_put(rows.work_row(kept._replace(record=forgotten_records[-1])), row))
         left = iter(puts)
         for count in list(rows.fitting(row for _, row, _ in puts)):
             self._submit(feed, list(islice(left, count)))
-        return told
+        return forgotten_records
 
     # -- requests
 
@@ -154,12 +154,12 @@ class TablesLedger:
                 raise
             return None
 
-    def _works(self, feed: str, works: Sequence[str]) -> dict[str, TableEntity]:
+    def _work_rows(self, feed: str, work_ids: Sequence[str]) -> dict[str, TableEntity]:
         """The rows of *works*, those there are, in their order.
 
         Many are looked for page by page, for as long as that costs no more than reading each; the rest is read so.
         """
-        keys = {work: rows.work_key(work) for work in works}
+        keys = {work: rows.work_key(work) for work in work_ids}
         wanted = sorted(set(keys.values()))
         found, reached = self._scanned(feed, wanted, len(wanted) // _READS_FOR_A_PAGE)
         rest = [key for key in wanted if key > reached]
@@ -184,7 +184,7 @@ class TablesLedger:
         return found, reached
 
     def _exported(self, feed: str, since: str) -> Iterable[TableEntity]:
-        first, end = rows.WORKS
+        first, end = rows.WORK_KEYS
         known = "RowKey ge @first and RowKey lt @end and (exported_at ge @since or exported_at eq '')"
         return self._query(feed, known, first=first, end=end, since=since)
 
@@ -199,10 +199,10 @@ class TablesLedger:
 
         key = rows.partition(feed)
         try:
-            told = self._access.client.submit_transaction(
+            results = self._access.client.submit_transaction(
                 [(kind, {**row, "PartitionKey": key}, options) for kind, row, options in operations]
             )
-            return str(told[0].get("etag"))
+            return str(results[0].get("etag"))
         except TableTransactionError as error:
             if error.status_code not in (404, 409, 412) or account.code(error) == "TableNotFound":
                 raise

@@ -54,7 +54,7 @@ class LoadPlan:
         if full is None or full.exported_at is None:
             return list(self.deltas), []
         fresh = [d for d in self.deltas if d.exported_at is None or d.exported_at >= full.exported_at]
-        reason = f"older than the full of {full.exported_at[:19]}"
+        reason = f"superseded by the full export of {full.exported_at[:19]}"
         return fresh, [SkippedExport(delta, reason) for delta in self.deltas if delta not in fresh]
 
 

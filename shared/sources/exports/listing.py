@@ -92,7 +92,7 @@ def _refuse_unless_found(groups: Collection[tuple[str, str]], options: FindOptio
     missing = sorted(set(options.tables) - {table for _, table in groups})
     if missing or not groups:
         wanted = f" for {', '.join(missing)}" if missing else ""
-        raise ConfigError(f"there is no Parquet file{wanted} in that place", fix="Check the path and --tables")
+        raise ConfigError(f"there is no Parquet file{wanted} in that folder", fix="Check the path and --tables")
 
 
 def _has_kind(group: _Files, options: FindOptions) -> bool:
@@ -161,7 +161,7 @@ def export_unit(export: Export, store: Store) -> Unit:
     files = sorted(export.files, key=lambda file: file.name)
     return Unit(
         kind=export.kind,
-        works=tuple(WorkItem(_work_id(export, file, store), file.name) for file in files),
+        work_items=tuple(WorkItem(_work_id(export, file, store), file.name) for file in files),
         files=tuple(asdict(file) for file in files),
         exported_at=export.exported_at,
         complete=export.complete,

@@ -89,7 +89,7 @@ class ExportsSource:
                     opened, metadata=metadata, buffer_size=_READ_AHEAD, pre_buffer=False,
                     coerce_int96_timestamp_unit="us", page_checksum_verification=True,
                     read_dictionary=list(read_dictionary),
-                    arrow_extensions_enabled=False,  # type: ignore[call-arg]  # newer than the stubs
+                    arrow_extensions_enabled=True,  # type: ignore[call-arg]  # newer than the stubs
                 )  # fmt: skip
                 if groups:
                     expect(opened, _spans(parquet.metadata, groups), parquet.metadata.num_columns)

@@ -164,12 +164,14 @@ class Database:
         if kind == _LOGIN:
             return ConfigError(
                 f"the database on {self._host} refuses to sign in: {message}",
-                fix=f"Check user, password and database in {self._setting}, and that the server lets this machine in",
+                fix=f"Check user, password and database in {self._setting}, and that the server allows this machine",
             )
         if kind == _RIGHTS:
-            return ConfigError(f"the user of {self._setting} may not read there: {message}", fix="Grant it SELECT")
+            return ConfigError(
+                f"the user of {self._setting} has no right to read there: {message}", fix="Grant it SELECT"
+            )
         if kind == _UNFIT:
-            return ConfigError(f"the rows cannot be ordered: {message}", fix="Choose other keys or another cursor")
+            return ConfigError(f"the rows cannot be sorted: {message}", fix="Choose other keys or another cursor")
         return self.missing(f"what the feed names ({message})")
 
     def _unavailable(self, error: BaseException, message: str) -> IngestError:
@@ -193,7 +195,7 @@ def _parsed(setting: str, url: str | None) -> sa.URL:
     if known is None or not known.host or not known.database:
         raise ConfigError(
             f"{setting} names no host or no database",
-            fix=f"Write {kind}://user:password@host:port/database, with % codes for what is special in a password",
+            fix=f"Write {kind}://user:password@host:port/database, with special characters percent-encoded",
         )
     unknown = sorted(set(known.query) - {"schema", *_OPTIONS[known.drivername]})
     if unknown:

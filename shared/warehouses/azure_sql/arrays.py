@@ -1,4 +1,4 @@
-"""Arrow batches as arrays of parameters, of which the driver is told every type and width beforehand."""
+"""Arrow batches as arrays of parameters, with the type and width of every parameter declared to the driver."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ import pyarrow as pa
 from shared.arrow import pc
 from shared.warehouses.azure_sql import tsql
 from shared.warehouses.azure_sql.session import IN_ROW, MSSQLSession
-
-_CHUNK_BYTES = 16 << 20
-"""What one call of fast_executemany may keep: it holds every row at its full declared width."""
-_CHUNK_ROWS = 10_000
 
 
 def utf16_units(column: Any) -> Any:
@@ -36,12 +32,26 @@ def long_columns(batch: pa.RecordBatch, keys: Iterable[str]) -> set[str]:
 
 
 def insert_many(session: MSSQLSession, table: str, batch: pa.RecordBatch) -> None:
-    """Insert *batch* with one call, every parameter's type and width said beforehand."""
-    cursor = session.connection.cursor()
+    """Insert *batch* with one call, with every parameter's type and width declared."""
+    execute_many(session.connection.cursor(), tsql.insert(table, batch.schema.names), batch)
+
+
+def execute_many(cursor: Any, statement: str, batch: pa.RecordBatch) -> None:
+    """Run *statement* once for each row of *batch*, on a cursor of pyodbc."""
     cursor.fast_executemany = True
     cursor.setinputsizes([_input_size(column) for column in batch.columns])
-    rows = list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
-    cursor.executemany(tsql.insert(table, batch.schema.names), rows)
+    cursor.executemany(statement, list(zip(*map(_parameters, batch.columns), strict=True)))
+
+
+def _parameters(column: pa.Array[Any]) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    if pa.types.is_decimal(column.type) and column.type.scale == _MOST_DIGITS:
+        # pyodbc counts a digit before the point of zero, its 39th, and refuses it with "Numeric overflow".
+        return [0 if value == 0 else value for value in values]
+    return values
+
+
+_MOST_DIGITS = 38
 
 
 _SIZES: dict[pa.DataType, tuple[int, int, int]] = {
@@ -61,15 +71,16 @@ def _input_size(column: pa.Array[Any]) -> tuple[int, int, int]:
     return _SIZES[column.type]
 
 
-def chunks(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Parts of *batch* whose rows, all at the width of the widest, stay small."""
+def chunks(batch: pa.RecordBatch, *, rows: int, size: int) -> Iterator[pa.RecordBatch]:
+    """Parts of *batch* of at most *rows* rows that, all at the width of the widest, take at most *size* bytes."""
     wide = sum(2 * size[1] if size[0] == -9 else 32 for size in map(_input_size, batch.columns))
-    rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // max(1, wide)))
-    for start in range(0, batch.num_rows, rows):
-        yield batch.slice(start, rows)
+    step = max(1, min(rows, size // max(1, wide)))
+    for start in range(0, batch.num_rows, step):
+        yield batch.slice(start, step)
 
 
 def gathered(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
+    """*batches* joined to tables of at least *size* bytes; the last may be smaller."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
         waiting.append(batch)

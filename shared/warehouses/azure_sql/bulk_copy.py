@@ -1,4 +1,4 @@
-"""Microsoft's bulk copy from Arrow, for where there is no staging container. It brings a driver of its own."""
+"""Microsoft's bulk copy from Arrow, for where there is no staging container. It has a driver of its own."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _TIMEOUT = 3_600
 
 
 class BulkCopy:
-    """What is copied is committed at once, chunk by chunk. Closed by ``with``, once it is open."""
+    """Rows are committed chunk by chunk. ``with`` closes it, once it is open."""
 
     def __init__(self, where: Address) -> None:
         self._where = where
         self._connection: Any = None
 
     @staticmethod
-    def is_here() -> bool:
+    def is_installed() -> bool:
         return importlib.util.find_spec("mssql_python") is not None
 
     def open(self) -> None:
-        with _told():
+        with _as_data_error():
             import mssql_python
 
             mssql_python.pooling(enabled=False)  # an idle connection keeps a serverless database awake
@@ -47,7 +47,7 @@ class BulkCopy:
 
     def send(self, table: str, rows: pa.Table) -> int:
         """Copy *rows* into *table*, which is quoted already and committed; how many arrived."""
-        with _told():
+        with _as_data_error():
             done = self._connection.cursor().bulkcopy_arrow(
                 table, rows, timeout=_TIMEOUT, table_lock=True, keep_nulls=True, use_internal_transaction=True
             )
@@ -55,8 +55,8 @@ class BulkCopy:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """All that goes wrong as one error: the core in Rust has kinds of its own, and the rows can go another way."""
+def _as_data_error() -> Iterator[None]:
+    """Everything that goes wrong as one error: the driver has kinds of its own, and rows can be sent in arrays."""
     try:
         yield
     except Exception as error:

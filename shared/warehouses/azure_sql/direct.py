@@ -64,7 +64,7 @@ class Seen(NamedTuple):
 
 
 class _Fitting(NamedTuple):
-    """The table as it is, where it has room for the run as it is."""
+    """The table as it is, where the run's rows fit into it unchanged."""
 
     table: sa.Table
     spelling: ColumnNames
@@ -186,8 +186,8 @@ def _fitting(plan: Plan, incoming: Sequence[Values], described: Sequence[Row]) -
             return None
         else:
             stored[column.name] = known
-    room = {row[0]: row[4] for row in described}
-    fits = all(_fits(row.get(name), room[column]) for row in incoming for name, column in stored.items())
+    lengths = {row[0]: row[4] for row in described}
+    fits = all(_fits(row.get(name), lengths[column]) for row in incoming for name, column in stored.items())
     if not fits or not set(SYSTEM_COLUMNS) <= kinds.keys():
         return None
     return _Fitting(shape.target(feed, kinds), ColumnNames(keys=feed.keys, stored=stored))
@@ -227,9 +227,9 @@ def _changes(
             yield sa.delete(table).where(_same(session, table, keys, write.key)), 1
         elif write.verb == "update":
             yield sa.update(table).where(_same(session, table, keys, write.key)).values(_values(table, write)), 1
-    new = [_values(table, write) for write in writes if write.verb == "insert"]
+    new = [write for write in writes if write.verb == "insert"]
     if new:
-        yield sa.insert(table).values(new), len(new)
+        yield _insertion(table, new), len(new)
 
 
 def _write(session: MSSQLSession, batch: Text, merged: int, run: Run, locking: Locking) -> bool:
@@ -249,13 +249,23 @@ def _exactly(statement: sa.ClauseElement, rows: int) -> tuple[Text, str]:
     return said(statement), refused
 
 
+def insert(session: MSSQLSession, table: sa.Table, rows: Sequence[Values]) -> None:
+    """Insert *rows* into *table* as the direct method does, within the session's transaction."""
+    writes = [Write("insert", (), row) for row in rows]
+    session.batch(*_batch(said(_insertion(table, writes))))
+
+
 # -- pieces of statements
+
+
+def _insertion(table: sa.Table, writes: Sequence[Write]) -> sa.Insert:
+    return sa.insert(table).values([_values(table, write) for write in writes])
 
 
 def _batch(*parts: Text | str) -> Text:
     """Statements one after the other."""
-    told = [(part, []) if isinstance(part, str) else part for part in parts]
-    return "; ".join(text for text, _ in told), [value for _, parameters in told for value in parameters]
+    pieces = [(part, []) if isinstance(part, str) else part for part in parts]
+    return "; ".join(text for text, _ in pieces), [value for _, parameters in pieces for value in parameters]
 
 
 def _same(session: MSSQLSession, table: Any, names: Sequence[str], key: Key) -> Expression:

@@ -59,12 +59,33 @@ _NUMBER = re.compile(r"\((\d+)\)(?: \(SQL\w+\))?(?=\s*$|; \[)")
 
 def number(error: Exception) -> int:
     """The server's own number of an error, that of the first record; 0 if there is none."""
-    found = _NUMBER.search(str(error.args[1]) if len(error.args) > 1 else "")
+    found = _NUMBER.search(_message(error)) if len(error.args) > 1 else None
     return int(found[1]) if found else 0
 
 
 def state(error: Exception) -> str:
-    return str(error.args[0]) if error.args else ""
+    """The SQLSTATE, or what stands in its place."""
+    at = 1 if _is_drivers_own(error) else 0
+    return str(error.args[at]) if error.args else ""
+
+
+def _message(error: Exception) -> str:
+    if len(error.args) < 2:
+        return str(error)
+    return str(error.args[0 if _is_drivers_own(error) else 1])
+
+
+def _is_drivers_own(error: Exception) -> bool:
+    """Whether pyodbc raised it before it called the driver: then message and SQLSTATE are in the other order."""
+    if len(error.args) < 2:
+        return False
+    first, second = map(str, error.args[:2])
+    return _SQLSTATE.fullmatch(first) is None and _SQLSTATE.fullmatch(second) is not None
+
+
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+_NOT_USABLE = re.compile(r"closed|parameter markers|not a valid|must be", re.IGNORECASE)
+"""In errors of pyodbc's own that are about a call, not about a value."""
 
 
 def may_pass(error: Exception) -> bool:
@@ -84,9 +105,11 @@ class Again(Exception):  # noqa: N818 - asks for another try
 
 
 def is_data_fault(error: Exception) -> bool:
-    """Whether it is a value that the server refuses, so that fewer rows may do."""
+    """Whether it is a value that the server or pyodbc refuses, so that fewer rows may do."""
     if not _is_odbc(error):
         return False
+    if _is_drivers_own(error):
+        return _NOT_USABLE.search(_message(error)) is None
     return number(error) in ROW_FAULTS | _VALUE_FAULTS or state(error).startswith("22")
 
 
@@ -109,20 +132,20 @@ def translated(what: str) -> Iterator[None]:
 
 def in_words(error: Exception, what: str) -> IngestError:
     code, line = number(error), _line(error)
-    told = f"{what}: {line}"
+    problem = f"{what}: {line}"
     if may_pass(error) and code not in _FIXES:
-        return TransientError(told, fix="Try again later")
+        return TransientError(problem, fix="Try again later")
     if is_data_fault(error):
-        return DataError(told, fix="Look at the values of that column")
+        return DataError(problem, fix="Look at the values of that column")
     if state(error) in _NO_DRIVER:
         return ConfigError(
-            told, fix="Install ODBC Driver 18 (package msodbcsql18), or what its wheel needs: libltdl7, libkrb5-3"
+            problem, fix="Install ODBC Driver 18 (package msodbcsql18), or what its wheel needs: libltdl7, libkrb5-3"
         )
-    if _UNTRUSTED in told:
+    if _UNTRUSTED in problem:
         return ConfigError(
-            told, fix="Use the name the certificate has; for a test server, add TrustServerCertificate=yes"
+            problem, fix="Use the name the certificate has; for a test server, add TrustServerCertificate=yes"
         )
-    return ConfigError(told, fix=_FIXES.get(code) or _general_fix(code))
+    return ConfigError(problem, fix=_FIXES.get(code) or _general_fix(code))
 
 
 def _general_fix(code: int) -> str:
@@ -134,6 +157,6 @@ def _general_fix(code: int) -> str:
 
 
 def _line(error: Exception) -> str:
-    text = str(error.args[1] if len(error.args) > 1 else error)
+    text = _message(error)
     text = re.sub(r"\[(Microsoft|SQL Server|ODBC Driver \d+ for SQL Server|unixODBC|Driver Manager|\w{5})\]", "", text)
     return redact(" ".join(re.sub(r"\(SQL\w+\).*$", "", text).split()))[:400].rstrip(". ")

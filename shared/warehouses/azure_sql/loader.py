@@ -1,7 +1,7 @@
 """Fill a staging table on SQL Server: row arrays, CSV parts and BULK INSERT, or Microsoft's bulk copy.
 
-Every chunk or part is a unit of work of its own: done once more on a new connection if what went wrong may pass, and
-done row by row if the server refuses a value, so that one odd value costs one row.
+Every chunk or part is a unit of work of its own. It is repeated on a new connection after a transient error. If the
+server refuses a value, the rows are sent in ever smaller arrays, so that one bad value costs one row.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast
+from typing import Literal, TypeAlias, cast
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -23,10 +22,12 @@ from shared.arrow import pc
 from shared.contract.codes import Code
 from shared.contract.conform import ROW
 from shared.errors import DataError, TransientError
+from shared.text import SHOW_WARNING
 from shared.warehouses import Loaded, RefusedRow
 from shared.warehouses.azure_sql import tsql
 from shared.warehouses.azure_sql.arrays import chunks, gathered, insert_many, long_columns, utf16_units
-from shared.warehouses.azure_sql.parts import Part, remove, upload
+from shared.warehouses.azure_sql.container import StagingContainer
+from shared.warehouses.azure_sql.parts import Part
 from shared.warehouses.azure_sql.session import MSSQLSession
 from shared.warehouses.azure_sql.staged_form import as_staged, read_part, staged_type
 from shared.warehouses.merge import ddl
@@ -34,27 +35,32 @@ from shared.warehouses.merge.types import LONG_TEXT
 from shared.warehouses.server import inline
 from shared.warehouses.server.unit import UnitsOfWork
 
-if TYPE_CHECKING:
-    from azure.storage.blob import ContainerClient
-
 _log = logging.getLogger("sluice")
-T = TypeVar("T")
 
 LoadMethod: TypeAlias = Literal["direct", "array", "bulk", "copy"]
 DIRECT_ROWS = 20
 """Up to so many rows are compared in memory, without a staging table."""
 ARRAY_ROWS = 5_000
 """Up to so many are not worth a file or a second connection."""
-_COPY_BYTES = 64 << 20
-_PART_BYTES = 256 << 20
-_MOST_REFUSED = 1_000
-"""Rows of one slice that are looked for one by one before the whole slice is given up."""
 
 
-def choose(forced: str, rows: int, *, container: bool, copy: bool) -> LoadMethod:
-    """How *rows* get in. *forced* (setting WAREHOUSE_LOADER) decides where it can: ``direct`` only takes few rows.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadLimits:
+    """How much goes into one call, and how many faulty rows are looked for."""
 
-    >>> choose("auto", 20, container=True, copy=True), choose("auto", 5_001, container=False, copy=True)
+    chunk_rows: int = 10_000
+    chunk_bytes: int = 16 << 20
+    """What one call of fast_executemany may keep: it holds every row at its full declared width."""
+    copy_bytes: int = 64 << 20
+    part_bytes: int = 256 << 20
+    refused_rows: int = 1_000
+    """Rows of one slice that the server may refuse before the whole slice fails."""
+
+
+def choose_method(forced: str, rows: int, *, container: bool, copy: bool) -> LoadMethod:
+    """How *rows* are loaded. *forced* (setting WAREHOUSE_LOADER) decides where it can: ``direct`` only takes few rows.
+
+    >>> choose_method("auto", 20, container=True, copy=True), choose_method("auto", 5_001, container=False, copy=True)
     ('direct', 'copy')
     """
     if forced == "direct":
@@ -68,16 +74,28 @@ def choose(forced: str, rows: int, *, container: bool, copy: bool) -> LoadMethod
     return "bulk" if container else "copy" if copy else "array"
 
 
-@dataclass(slots=True)
+def methods_in_use(forced: str, *, container: bool, copy: bool) -> list[LoadMethod]:
+    """Every method that loads may take with this setting, those they fall back to included.
+
+    >>> methods_in_use("auto", container=True, copy=True), methods_in_use("array", container=True, copy=True)
+    (['direct', 'array', 'bulk'], ['array'])
+    """
+    sizes = (DIRECT_ROWS, ARRAY_ROWS, ARRAY_ROWS + 1)
+    chosen = [choose_method(forced, rows, container=container, copy=copy) for rows in sizes]
+    fallbacks: list[LoadMethod] = ["array"] if set(chosen) & {"bulk", "copy"} else []
+    return [method for method in ("direct", "array", "bulk", "copy") if method in {*chosen, *fallbacks}]
+
+
+@dataclass
 class StagingLoader:
-    """One staging table on its way from nothing to full."""
+    """Fills one staging table. Used once."""
 
     units: UnitsOfWork[MSSQLSession]
     table: sa.Table
-    limits: dict[str, int]
-    """UTF-16 units the text columns of the key may have."""
+    limits: LoadLimits
     refused: list[RefusedRow] = field(default_factory=list)
     long: set[str] = field(default_factory=set)
+    """Text columns with a value that an ordinary column does not hold."""
     wide: set[str] = field(default_factory=set)
     """Text columns of the staging table that hold any length."""
     rows: int = 0
@@ -86,6 +104,12 @@ class StagingLoader:
     @property
     def name(self) -> str:
         return tsql.name(str(self.table.schema), self.table.name)
+
+    @functools.cached_property
+    def key_lengths(self) -> dict[str, int]:
+        """UTF-16 units the text columns of the key may have, bytes the binary ones."""
+        keys = {c.name: c for c in self.table.c if MSSQLSession.is_key(c)}
+        return {name: getattr(c.type.dialect_impl(MSSQLSession.dialect), "length", 0) for name, c in keys.items()}
 
     def loaded(self) -> Loaded:
         return Loaded(self.rows, tuple(self.refused), self.size, frozenset(self.long))
@@ -103,25 +127,25 @@ class StagingLoader:
 
     # -- what comes in
 
-    def guarded(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def prepared(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """*batches* with binary as hex, without the rows whose key is longer than an index takes."""
-        return map(as_staged, self.fitting(batches))
+        return map(as_staged, self.without_long_keys(batches))
 
-    def fitting(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def without_long_keys(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """*batches* without the rows whose key is longer than an index takes."""
         for batch in batches:
             fitting = batch
-            for name, most in self.limits.items():
+            for name, most in self.key_lengths.items():
                 fitting = self._refuse_long(fitting, name, most)
-            self.long |= long_columns(fitting, self.limits)
+            self.long |= long_columns(fitting, self.key_lengths)
             yield fitting
 
-    def inline(self, batches: Iterable[pa.RecordBatch], room: int) -> Loaded | None:
-        """All of *batches* to be handed on, and no table; None if they take more than *room* characters."""
-        kept = list(self.fitting(batches))
+    def inline(self, batches: Iterable[pa.RecordBatch], limit: int) -> Loaded | None:
+        """All of *batches* as text, and no table; None if that takes more than *limit* characters."""
+        kept = list(self.without_long_keys(batches))
         text = inline.written(kept)
         self.rows, self.size = sum(batch.num_rows for batch in kept), sum(batch.nbytes for batch in kept)
-        return self.loaded()._replace(inline=text) if len(text) <= room else None
+        return self.loaded()._replace(inline=text) if len(text) <= limit else None
 
     def _refuse_long(self, batch: pa.RecordBatch, name: str, most: int) -> pa.RecordBatch:
         column = batch.column(batch.schema.get_field_index(name))
@@ -136,22 +160,25 @@ class StagingLoader:
 
     def refuse(self, one: RefusedRow) -> None:
         self.refused.append(one)
-        if len(self.refused) > _MOST_REFUSED:
+        if len(self.refused) > self.limits.refused_rows:
             raise DataError(
-                f"the server refuses more than {_MOST_REFUSED} rows, the last one says: {one.reason}",
+                f"the server refuses more than {self.limits.refused_rows} rows; the last reason was: {one.reason}",
                 fix="Correct the export, or the type of that column in the catalog",
             )
 
     # -- array: parameters in bulk
 
+    def _chunks(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        return chunks(batch, rows=self.limits.chunk_rows, size=self.limits.chunk_bytes)
+
     def array(self, batches: Iterable[pa.RecordBatch]) -> None:
         for batch in batches:
-            for chunk in chunks(batch):
+            for chunk in self._chunks(batch):
                 self.widen()
                 self.put(chunk)
 
     def widen(self) -> None:
-        """Before a longer text than any so far arrives, its column gets room."""
+        """Widen the columns for which a longer text than any so far is about to be sent."""
         new = sorted(self.long - self.wide)
         if not new:
             return
@@ -192,29 +219,28 @@ class StagingLoader:
         self.units.run(unit)
 
     def clear(self, session: MSSQLSession, batch: pa.RecordBatch) -> None:
-        """Take out what an earlier try may have left: its end was not heard."""
+        """Delete what an earlier attempt may have left: its result is unknown."""
         rows = batch.column(0)
         row = self.table.c[ROW]
         session.change(sa.delete(self.table).where(row >= rows[0].as_py(), row <= rows[-1].as_py()))
 
     # -- bulk: CSV parts in a container
 
-    def bulk(self, batches: Iterable[pa.RecordBatch], container: ContainerClient, place: StagingContainer) -> None:
-        prefix = f"{place.folder}{self.table.name}"
-        parts = upload(batches, container, prefix, part_bytes=_PART_BYTES, spool=place.spool)
+    def bulk(self, batches: Iterable[pa.RecordBatch], container: StagingContainer, *, connections: int) -> None:
+        parts = container.upload(self.table.name, batches, part_bytes=self.limits.part_bytes)
         self.create(long=self.long)
-        with ThreadPoolExecutor(place.connections, "bulk") as pool:
+        with ThreadPoolExecutor(connections, "bulk") as pool:
             ends = [part.first_row for part in parts[1:]] + [None]
-            failures = list(pool.map(functools.partial(self._insert_part, place.data_source), parts, ends))
+            failures = list(pool.map(functools.partial(self._insert_part, container), parts, ends))
         for part, failure in zip(parts, failures, strict=True):  # others hold the whole table until they are done
             if failure is None:
                 self.rows += part.rows
                 self.size += part.bytes
             else:
-                self._one_by_one(container, part, failure)
-        remove(container, prefix)
+                self._send_part_in_arrays(container, part, failure)
+        container.remove(self.table.name)
 
-    def _insert_part(self, data_source: str, part: Part, end: int | None) -> DataError | None:
+    def _insert_part(self, container: StagingContainer, part: Part, end: int | None) -> DataError | None:
         """Load a part, whole or not at all; what it has that the server refuses."""
         first = itertools.count()
 
@@ -223,7 +249,7 @@ class StagingLoader:
                 row = self.table.c[ROW]
                 within = [row >= part.first_row, *([row < end] if end is not None else [])]
                 session.change(sa.delete(self.table).where(*within))
-            done = session.execute(tsql.bulk_insert(self.name, part.name, data_source)).rowcount
+            done = session.execute(container.bulk_insert(self.table, part.name)).rowcount
             if done not in (part.rows, -1):
                 raise TransientError(f"{part.rows} rows were sent, but {done} arrived", fix="Load it again")
 
@@ -233,42 +259,33 @@ class StagingLoader:
             return error
         return None
 
-    def _one_by_one(self, container: ContainerClient, part: Part, failure: DataError) -> None:
-        _log.warning("%s: %s; its rows are now sent one by one", part.name, failure.problem)
-        for batch in read_part(container, part.name, self.table):
-            for chunk in chunks(batch):
+    def _send_part_in_arrays(self, container: StagingContainer, part: Part, failure: DataError) -> None:
+        _log.warning(
+            "%s; the rows of that part are sent in arrays, which is slower", failure.problem, extra=SHOW_WARNING
+        )
+        for batch in read_part(container.client, part.name, self.table):
+            for chunk in self._chunks(batch):
                 self.put(chunk)
 
     # -- copy: Microsoft's bulk copy, on a connection of its own
 
-    def copy(self, batches: Iterable[pa.RecordBatch], send: Callable[[str, pa.Table], int]) -> None:
-        self.create(long=[c.name for c in self.table.c if isinstance(c.type, sa.Text) and c.name not in self.limits])
-        for rows in gathered(batches, _COPY_BYTES):
-            self._send(rows, send)
+    def copy(self, batches: Iterable[pa.RecordBatch], send: Callable[[str, pa.Table], int | None]) -> None:
+        """*send* copies rows into a table and returns how many arrived; None if it failed and arrays have to do."""
+        self.create(
+            long=[c.name for c in self.table.c if isinstance(c.type, sa.Text) and c.name not in self.key_lengths]
+        )
+        for rows in gathered(batches, self.limits.copy_bytes):
+            arrived = send(self.name, rows)
+            if arrived is None:
+                self._send_in_arrays(rows)
+                continue
+            if arrived != rows.num_rows:
+                raise TransientError(f"{rows.num_rows} rows were copied, but {arrived} arrived", fix="Load it again")
+            self.rows += arrived
+            self.size += rows.nbytes
 
-    def _send(self, rows: pa.Table, send: Callable[[str, pa.Table], int]) -> None:
-        try:
-            done = send(self.name, rows)
-        except DataError as error:
-            _log.warning("%s: %s; these rows are now sent one by one", self.table.name, error.problem)
-            for batch in rows.to_batches():
-                self.units.run(functools.partial(self.clear, batch=batch))
-                for chunk in chunks(batch):
-                    self.put(chunk)
-            return
-        if done != rows.num_rows:
-            raise TransientError(f"{rows.num_rows} rows were copied, but {done} arrived", fix="Load it again")
-        self.rows += done
-        self.size += rows.nbytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StagingContainer:
-    """Where CSV parts go, and how the database finds them."""
-
-    folder: str
-    """Path within the container, with a slash at its end, or empty."""
-    data_source: str
-    connections: int
-    spool: Path | None = None
-    """Folder on disk where parts wait for their upload; None keeps them in memory."""
+    def _send_in_arrays(self, rows: pa.Table) -> None:
+        for batch in rows.to_batches():
+            self.units.run(functools.partial(self.clear, batch=batch))
+            for chunk in self._chunks(batch):
+                self.put(chunk)

@@ -87,11 +87,11 @@ def address(url: str) -> Address:
             "WAREHOUSE_URL turns encryption off", fix="Leave Encrypt out; TrustServerCertificate=yes helps"
         )
     user, password = (unquote(part) if part else None for part in (parts.username, parts.password))
-    told = options.get("authentication", "SqlPassword" if password else "ActiveDirectoryDefault")
-    if told.lower() not in _SIGN_INS:
+    authentication = options.get("authentication", "SqlPassword" if password else "ActiveDirectoryDefault")
+    if authentication.lower() not in _SIGN_INS:
         known = ", ".join(dict.fromkeys(_SIGN_INS.values()))
-        raise ConfigError(f"WAREHOUSE_URL has unknown authentication {told}", fix=f"Choose one of {known}")
-    sign_in = _SIGN_INS[told.lower()]
+        raise ConfigError(f"WAREHOUSE_URL has unknown authentication {authentication}", fix=f"Choose one of {known}")
+    sign_in = _SIGN_INS[authentication.lower()]
     if sign_in == "SqlPassword" and not (user and password):
         raise ConfigError("WAREHOUSE_URL has no user or no password", fix=_FORM)
     return Address(
@@ -183,10 +183,10 @@ def _fitting(folder: Path) -> Path | None:
 
 def _kind() -> str:
     try:
-        told = platform.freedesktop_os_release()
+        release = platform.freedesktop_os_release()
     except OSError:
         return "macos"
-    names = f"{told.get('ID', '')} {told.get('ID_LIKE', '')}"
+    names = f"{release.get('ID', '')} {release.get('ID_LIKE', '')}"
     families = {"rhel": "rhel", "fedora": "rhel", "centos": "rhel", "suse": "suse", "alpine": "alpine"}
     return next((kind for name, kind in families.items() if name in names), "debian_ubuntu")
 

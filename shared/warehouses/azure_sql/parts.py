@@ -86,7 +86,7 @@ def upload(
 
 def put(container: ContainerClient, name: str, content: bytes) -> None:
     """Write one blob as it is, over what is there."""
-    with _told(container):
+    with _explained(container):
         container.upload_blob(name, content, overwrite=True)
 
 
@@ -94,7 +94,7 @@ def remove(container: ContainerClient, prefix: str) -> None:
     """Delete all blobs below *prefix*; blocks that were never committed vanish by themselves within a week."""
     from azure.core.exceptions import ResourceNotFoundError
 
-    with _told(container):
+    with _explained(container):
         for name in list(container.list_blob_names(name_starts_with=f"{prefix}/")):
             with contextlib.suppress(ResourceNotFoundError):  # somebody was faster
                 container.delete_blob(name)
@@ -103,7 +103,7 @@ def remove(container: ContainerClient, prefix: str) -> None:
 def leftovers(container: ContainerClient, older_than: dt.datetime, *, under: str = "") -> list[str]:
     """Prefixes beginning with *under* of which every part was last written before *older_than* (aware)."""
     newest: dict[str, dt.datetime] = {}
-    with _told(container):
+    with _explained(container):
         for blob in container.list_blobs(name_starts_with=under or None):
             if found := _NAME.fullmatch(blob.name):
                 newest[found["prefix"]] = max(blob.last_modified, newest.get(found["prefix"], blob.last_modified))
@@ -208,7 +208,7 @@ class _Blocks:
 
         self._await(0)
         kind = ContentSettings("text/csv; charset=utf-8")
-        with _told(self._container):
+        with _explained(self._container):
             client = self._container.get_blob_client(blob)
             client.commit_block_list([BlobBlock(id) for id in ids], content_settings=kind)
 
@@ -219,7 +219,7 @@ class _Blocks:
                 future.result()
 
     def _stage(self, blob: str, id: str, data: bytes) -> None:
-        with _told(self._container):
+        with _explained(self._container):
             self._container.get_blob_client(blob).stage_block(id, data, len(data))
 
 
@@ -278,7 +278,7 @@ class _Spool:
 
 
 @contextlib.contextmanager
-def _told(container: ContainerClient) -> Iterator[None]:
+def _explained(container: ContainerClient) -> Iterator[None]:
     """What the storage says, as ours. Nothing of it is repeated but its error code: a URL may hold a SAS."""
     from azure.core.exceptions import AzureError
 
@@ -305,11 +305,11 @@ def _translated(error: AzureError, where: str) -> IngestError:
             "expired, to read, write, delete and list, and let this host through the account's firewall",
         )
     said = str(code or status or type(error).__name__)
-    if status is None or status in _PASSING or code in _OVERTAKEN or status >= 500:
+    if status is None or status in _RETRYABLE or code in _OVERTAKEN or status >= 500:
         return TransientError(f"{where} cannot be written to or read now ({said})", fix="Try again")
     return ConfigError(f"{where} refuses ({said})", fix="Look up the code in the error codes of Blob Storage")
 
 
-_PASSING = (408, 409, 429)
+_RETRYABLE = (408, 409, 429)
 _OVERTAKEN = ("InvalidBlockList", "InvalidBlobOrBlock")
 """Another try has written the same part meanwhile, and with that thrown the blocks of this one away."""

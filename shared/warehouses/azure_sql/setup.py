@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from shared.azure.urls import parse_url
 from shared.errors import ConfigError
 from shared.settings import Settings
 from shared.warehouses.azure_sql import odbc
 from shared.warehouses.azure_sql.engine import AzureSQL
+from shared.warehouses.azure_sql.session import MSSQLSession
 from shared.warehouses.azure_sql.setup_script import Setup, Statement, statements
 
 
@@ -37,7 +39,7 @@ def apply(settings: Settings, found: Sequence[Statement]) -> Iterator[Statement]
     engine = AzureSQL(settings, odbc.address(settings.warehouse_url))
     try:
         for one in found:
-            engine.run_alone(one.sql)
+            engine.units.run_alone(partial(MSSQLSession.execute, text=one.sql))
             yield one
     finally:
         engine.units.close_idle()
@@ -47,5 +49,6 @@ def _refuse_others(settings: Settings) -> None:
     kind, _, _ = settings.warehouse_url.partition("://")
     if kind != "mssql":
         raise ConfigError(
-            f"WAREHOUSE_URL starts with {kind}://, which needs no setup", fix="It is for mssql://, Azure SQL"
+            f"WAREHOUSE_URL starts with {kind}://, which needs no setup",
+            fix="Set it to mssql://...; only Azure SQL needs the script",
         )

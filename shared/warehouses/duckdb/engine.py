@@ -27,7 +27,7 @@ from shared.contract.conform import ROW
 from shared.errors import ConfigError, TransientError
 from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Plan, Run, Staged, from_text
-from shared.remote import RetryPolicy
+from shared.remote import Busy, RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Limits, Loaded, Merged, Profile
 from shared.warehouses.duckdb.locks import StagingLocks
@@ -66,7 +66,7 @@ class DuckDBWarehouse:
         self._users = 0
 
     def stage(
-        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], room: int = 0
+        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], inline_limit: int = 0
     ) -> Loaded:
         self._claims.take(name)
         with self._session() as session:
@@ -97,8 +97,8 @@ class DuckDBWarehouse:
             session.change(sa.delete(ingest.REJECTED).where(mine))
             for batch in batches:
                 session.connection.register("incoming", batch)
-                told = sa.table("incoming", *(sa.column(name, sa.Text) for name in batch.schema.names))
-                rows = sa.select(*(sa.literal(value, kept[name].type) for name, value in known.items()), *told.c)
+                arriving = sa.table("incoming", *(sa.column(name, sa.Text) for name in batch.schema.names))
+                rows = sa.select(*(sa.literal(value, kept[name].type) for name, value in known.items()), *arriving.c)
                 session.change(sa.insert(ingest.REJECTED).from_select([*known, *batch.schema.names], rows))
 
     def merge(self, plan: Plan, staged: Sequence[Staged], run: Run, limits: Limits) -> Merged:
@@ -217,16 +217,12 @@ class DuckDBWarehouse:
 
     def _wait_for(self, connection: duckdb.DuckDBPyConnection, path: Path, attach: str) -> None:
         """Attach as soon as no other process has the file, but not for ever."""
+        retry = RetryPolicy(attempts=None, seconds=self._timeout, first_wait=0.05, longest_wait=1.0)
         try:
-            retry = RetryPolicy(attempts=None, seconds=self._timeout, first_wait=0.05, longest_wait=1.0)
-            retry.call(lambda: connection.execute(attach), on=is_held)
-        except duckdb.Error as error:
-            if not is_held(error):
-                raise
-            found = _HELD.search(str(error))
-            holder = f"{found['program']} (process {found['pid']})" if found else "another process"
+            retry.call(lambda: _attach(connection, attach), on=Busy)
+        except Busy as error:
             raise TransientError(
-                f"{path} is held by {holder} since {self._timeout:g} s",
+                f"waited {self._timeout:g} s for {error.problem}: {path}",
                 fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
             ) from error
 
@@ -303,8 +299,8 @@ def _profile(session: DuckDBSession, feed: Feed) -> Profile:
     span: list[Expression] = [sa.null(), sa.null()] if by is None else [sa.func.min(by), sa.func.max(by)]
     active = sa.func.count().filter(table.c[shape.DELETED].is_(None))
     rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
-    told = [None if value is None else cursor.text(value) for value in (low, high)]
-    return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=told[0], highest=told[1])
+    bounds = [None if value is None else cursor.text(value) for value in (low, high)]
+    return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=bounds[0], highest=bounds[1])
 
 
 def _make_folder(path: Path) -> None:
@@ -315,6 +311,18 @@ def _make_folder(path: Path) -> None:
             f"the folder of the warehouse {path} cannot be made: {error.strerror}",
             fix="Check WAREHOUSE_URL and the folder's rights",
         ) from error
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, attach: str) -> None:
+    """Run an ATTACH. Busy, with the holder, if another process has the file open."""
+    try:
+        connection.execute(attach)
+    except duckdb.Error as error:
+        if not is_held(error):
+            raise
+        found = _HELD.search(str(error))
+        holder = f"{found['program']} (process {found['pid']})" if found else "another process"
+        raise Busy(f"{holder}, which has the warehouse open", fix="Try again when it is done") from error
 
 
 def _text(path: Path) -> str:

@@ -6,6 +6,8 @@ finds the run done. What a dead process has staged is held by nobody, and may be
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +16,9 @@ from pathlib import Path
 import filelock
 
 from shared.errors import TransientError
+from shared.text import SHOW_WAITING
+
+_log = logging.getLogger("sluice")
 
 
 class StagingLocks:
@@ -34,13 +39,21 @@ class StagingLocks:
         self._folder.mkdir(parents=True, exist_ok=True)
         lock = self._lock(slot)
         try:
-            lock.acquire(timeout=self._timeout)
+            if not self._acquired_at_once(lock):
+                _log.info("waiting for another process, which loads the same work item", extra=SHOW_WAITING)
+                lock.acquire(timeout=self._timeout)
         except filelock.Timeout as error:
             raise TransientError(
                 f"another process has been loading the same work item for {self._timeout:g} s",
                 fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
             ) from error
         self._held[slot] = lock
+
+    @staticmethod
+    def _acquired_at_once(lock: filelock.BaseFileLock) -> bool:
+        with contextlib.suppress(filelock.Timeout):
+            lock.acquire(timeout=0)
+        return lock.is_locked
 
     def droppable(self, tables: Mapping[str, bool]) -> list[str]:
         """Those of *tables* that can go: the caller's own (True), and those nobody works on. Holds them then."""

@@ -53,10 +53,13 @@ def drop_column(session: Session, table: sa.Table, name: str) -> None:
 
 
 def change_type(session: Session, table: sa.Table, column: sa.Column[Any]) -> None:
-    """Give a column the type *column* has."""
-    word = "" if is_tsql(session.dialect) else "TYPE "
-    kind = column.type.compile(dialect=session.dialect)
-    _alter(session, table, f"ALTER COLUMN {quoted(session.dialect, column.name)} {word}{kind}")
+    """Give a column the type *column* has, and cast its values to it."""
+    name, kind = quoted(session.dialect, column.name), column.type.compile(dialect=session.dialect)
+    if is_tsql(session.dialect):
+        _alter(session, table, f"ALTER COLUMN {name} {kind}")
+        return
+    plain = kind.partition(" COLLATE ")[0]  # a cast takes none
+    _alter(session, table, f"ALTER COLUMN {name} TYPE {kind} USING CAST({name} AS {plain})")
 
 
 def create_key_index(session: Session, table: sa.Table, keys: Sequence[str], first: str, deleted: str) -> None:

@@ -64,5 +64,5 @@ def _refuse_unless_it_adds_up(run: Run) -> None:
     """Promise 6, checked where it can still be taken back."""
     outcomes = {name: getattr(run, name) for name in OUTCOMES}
     if sum(outcomes.values()) != run.read or min(outcomes.values()) < 0:
-        told = ", ".join(f"{n} {name}" for name, n in outcomes.items())
-        raise DataError(f"the outcomes of {run.feed} do not add up to {run.read} rows: {told}", fix=TWICE)
+        listed = ", ".join(f"{n} {name}" for name, n in outcomes.items())
+        raise DataError(f"the outcomes of {run.feed} do not add up to {run.read} rows: {listed}", fix=TWICE)

@@ -68,24 +68,24 @@ def by_key(spelling: ColumnNames, stored: Iterable[Stored], wanted: Iterable[Key
 
     A server may find more: for it 'a' equals 'a '.
     """
-    asked = set(wanted)
+    expected = set(wanted)
     found = [(spelling.key_of_stored(row.values), row) for row in stored]
-    known = {key: row for key, row in found if key in asked}
-    return known if len(known) == sum(key in asked for key, _ in found) else None
+    known = {key: row for key, row in found if key in expected}
+    return known if len(known) == sum(key in expected for key, _ in found) else None
 
 
 def decide(
     rules: Rules, run: str, spelling: ColumnNames, known: Mapping[Key, Stored], incoming: Sequence[Values]
 ) -> Decided:
     """What becomes of *incoming*, in file order, where *known* is stored. *run* is the id for SyncedBy."""
-    survivors = _survivors(rules, spelling, incoming)
-    found = [_one(rules, run, spelling, known.get(key), row) for key, row in survivors.items()]
+    winners = _winners(rules, spelling, incoming)
+    found = [_one(rules, run, spelling, known.get(key), row) for key, row in winners.items()]
     counts = {**no_outcomes(), **Counter(outcome for outcome, _ in found)}
-    counts["superseded"] = len(incoming) - len(survivors)
+    counts["superseded"] = len(incoming) - len(winners)
     return Decided(counts, [write for _, write in found if write is not None])
 
 
-def _survivors(rules: Rules, spelling: ColumnNames, incoming: Iterable[Values]) -> dict[Key, Values]:
+def _winners(rules: Rules, spelling: ColumnNames, incoming: Iterable[Values]) -> dict[Key, Values]:
     """One row a key: of several the highest cursor, then the last in file order."""
     best: dict[Key, Values] = {}
     by = rules.feed.cursor or ""

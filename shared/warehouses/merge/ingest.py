@@ -164,8 +164,8 @@ def rejects(session: Session, feed: str, run: str | None) -> Iterator[Mapping[st
     )
     names = [column.name for column in chosen.selected_columns]
     for row in session.stream(chosen if run is None else chosen.where(REJECTED.c.run == run)):
-        told = dict(zip(names, row, strict=True))
-        yield {**told, "exported_at": to_text(told["exported_at"]) if told["exported_at"] else None}
+        reject = dict(zip(names, row, strict=True))
+        yield {**reject, "exported_at": to_text(reject["exported_at"]) if reject["exported_at"] else None}
 
 
 def as_run(row: tuple[Any, ...]) -> Run:

@@ -91,18 +91,18 @@ class Merge:
     def _bring_in(self) -> tuple[dict[str, int], list[Change]]:
         if any(key not in self._all.c for key in self._feed.keys):
             return no_outcomes(), []  # a key column without a type has no value: every row was rejected
-        twins = self._twins()
-        if twins is None and self._rules.overtaken_by is None:
+        duplicates = self._duplicates()
+        if duplicates is None and self._rules.overtaken_by is None:
             adopted = self._adopt()
             if adopted is not None:
                 return self._counted_as_inserted(adopted)
         shape = grow(self._session, self._feed, self._columns, self._run.files)
         if self._session.widen_text(shape.table, shape.stored, self._long):
             renew_view(self._session, shape)
-        incoming, superseded = self._survivors(twins)
+        incoming, superseded = self._winners(duplicates)
         found = self._compute(shape, incoming)
         counts = self._count(found, superseded)
-        self._brake(counts["absent"], shape.table)
+        self._check_limits(counts["absent"], shape.table)
         shown = self._sample(found, shape) if self._limits.dry_run else []
         self._apply(found, shape, counts)
         return counts, [self._with_after(change, shape) for change in shown]
@@ -141,7 +141,7 @@ class Merge:
 
     # -- any other load: compute the changes, then apply them
 
-    def _twins(self) -> sa.Table | None:
+    def _duplicates(self) -> sa.Table | None:
         """The keys that more than one staged row has, or None if every row has its own."""
         keys = [self._all.c[key] for key in self._feed.keys]
         table = self._session.scratch("twins", [sa.Column(key.name, key.type) for key in keys])
@@ -149,9 +149,9 @@ class Merge:
         several = sa.select(*keys).group_by(*dict.fromkeys([*keys, *alike])).having(sa.func.count() > 1)
         return table if self._session.change(sa.insert(table).from_select(self._feed.keys, several)) else None
 
-    def _survivors(self, twins: sa.Table | None) -> tuple[sa.FromClause, int]:
+    def _winners(self, duplicates: sa.Table | None) -> tuple[sa.FromClause, int]:
         """One row a key: of several the highest cursor, then the last in file order; and how many gave way."""
-        if twins is None:
+        if duplicates is None:
             return self._all, 0
         rows = self._all
         order: list[Expression] = [rows.c[ROW].desc()]
@@ -162,8 +162,8 @@ class Merge:
         keys = self._feed.keys
         alike = [part for key in keys for part in self._session.exact(rows.c[key])]
         place = sa.func.row_number().over(partition_by=alike, order_by=order)
-        shared_keys = sa.and_(*(equal(self._session, rows.c[key], twins.c[key]) for key in keys))
-        ranked = sa.select(rows.c[ROW].label(ROW), place.label("place")).select_from(rows.join(twins, shared_keys))
+        shared_keys = sa.and_(*(equal(self._session, rows.c[key], duplicates.c[key]) for key in keys))
+        ranked = sa.select(rows.c[ROW].label(ROW), place.label("place")).select_from(rows.join(duplicates, shared_keys))
         ranked_rows = ranked.subquery("ranked")
         losers = self._session.scratch("superseded", [sa.Column(ROW, sa.BigInteger)])
         later = sa.select(ranked_rows.c[ROW]).where(ranked_rows.c.place > 1)
@@ -192,12 +192,12 @@ class Merge:
     def _count(self, found: sa.Table, superseded: int) -> dict[str, int]:
         kinds = sa.select(found.c[OUTCOME], sa.func.count()).group_by(found.c[OUTCOME])
         counts = {**no_outcomes(), **dict(self._session.rows(kinds)), "superseded": superseded}
-        self._refuse_twins_of_others(found)
+        self._refuse_shared_keys(found)
         accepted = self._run.read - self._run.rejected
         unchanged = accepted - sum(n for outcome, n in counts.items() if outcome != "absent")
         return {**counts, "unchanged": unchanged}
 
-    def _refuse_twins_of_others(self, found: sa.Table) -> None:
+    def _refuse_shared_keys(self, found: sa.Table) -> None:
         """A row that meets two stored ones would be counted twice, and another row not at all: the sum alone agrees."""
         row = found.c[ROW]
         again = sa.select(sa.func.count(row) - sa.func.count(row.distinct()))
@@ -209,7 +209,7 @@ class Merge:
                 fix=TWICE,
             )
 
-    def _brake(self, absent: int, target: sa.Table) -> None:
+    def _check_limits(self, absent: int, target: sa.Table) -> None:
         if absent <= _ALWAYS_PASS:
             return
         active = self._number(target, target.c[DELETED].is_(None))

@@ -11,7 +11,7 @@ from shared.contract import types
 from shared.contract.conform import ROW, folded
 from shared.errors import DataError
 from shared.model import SYSTEM_COLUMNS, Column, Feed, Plan, Staged
-from shared.warehouses.merge import ddl
+from shared.warehouses.merge import convert, ddl
 from shared.warehouses.merge.session import Session
 from shared.warehouses.merge.types import key_types, sql_type
 
@@ -111,13 +111,31 @@ def _widened(session: Session, feed: Feed, name: str, pair: tuple[str, str], fil
         return stored
     kind = types.widened(stored, incoming)
     if kind is None:
-        raise DataError(
-            f"column {name!r} of {feed.name} is {stored}, but {incoming} in {', '.join(files)}",
-            fix="Correct the export, or give the column a type under types in the catalog",
-        )
+        _convert(session, feed, name, pair, files)
+        kind = incoming
     if kind != stored:
         _change_type(session, feed, target(feed, {name: kind}), name)
     return kind
+
+
+def _convert(session: Session, feed: Feed, name: str, pair: tuple[str, str], files: Sequence[str]) -> None:
+    """Prepare a column for a type that it does not widen to. DataError unless the catalog declares it and all fits."""
+    stored, incoming = pair
+    if folded(name) not in {folded(column) for column in feed.types if column not in feed.undeclared_types}:
+        raise DataError(
+            f"column {name!r} of {feed.name} is {stored}, but {incoming} in {', '.join(files)}", fix=_advice(stored)
+        )
+    if not convert.can_convert(stored, incoming):
+        raise DataError(
+            f"column {name!r} of {feed.name} is {stored}, which cannot become {incoming} as the catalog declares",
+            fix=f"Declare it {stored}, or drop table {feed.name} and load a full export with --again",
+        )
+    convert.prepare(session, feed, target(feed, {name: stored}).c[name], stored, incoming)
+
+
+def _advice(stored: str) -> str:
+    others = "text" if convert.can_convert(stored, "text") else stored
+    return f"Correct the export, or declare the column {others} under types in the catalog"
 
 
 def _change_type(session: Session, feed: Feed, table: sa.Table, name: str) -> None:

@@ -115,7 +115,7 @@ class Postgres:
 
     # -- staging
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], room: int = 0) -> Loaded:
+    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], inline_limit: int = 0) -> Loaded:
         reading = threading.Event()
 
         def fill(session: PostgresSession) -> Loaded:
@@ -142,12 +142,12 @@ class Postgres:
             " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'",
             STAGING,
         )
-        return {name: _age(told, now) for name, told, now in found}
+        return {name: _age(comment, now) for name, comment, now in found}
 
     def drop(self, session: PostgresSession, table: str) -> None:
         session.ddl(f"DROP TABLE IF EXISTS {session.quoted(STAGING, table)}")
 
-    def sweep(self, _tables: Iterable[str]) -> None:
+    def clean_up(self, _tables: Iterable[str]) -> None:
         """Nothing is kept outside the database."""
 
     def _create(self, session: PostgresSession, feed: Feed, table: sa.Table) -> None:
@@ -210,9 +210,9 @@ def _lock_number(name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"sluice {name}".encode()).digest()[:8], signed=True)
 
 
-def _age(told: str | None, now: Any) -> float:
+def _age(comment: str | None, now: Any) -> float:
     """Seconds since a staging table was made; 0 if it does not say."""
-    found = re.fullmatch(re.escape(_AGE) + r"(\S+)", told or "")
+    found = re.fullmatch(re.escape(_AGE) + r"(\S+)", comment or "")
     if found is None:
         return 0.0
     try:
@@ -224,13 +224,13 @@ def _age(told: str | None, now: Any) -> float:
 def _address(url: str) -> dict[str, Any]:
     """The URL's parts as libpq names them. No error repeats it: what cannot be told apart may be the password."""
     try:
-        told = conninfo_to_dict(url)
+        parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise ConfigError("WAREHOUSE_URL cannot be read", fix=_HOW) from None
-    odd = re.search(r"[^\w.:,%/-]", str(told.get("host", ""))) or re.search(r"[^\d,]", str(told.get("port", "")))
-    if odd or not told.get("dbname") or re.search(r"[@/]", str(told["dbname"])):
+    odd = re.search(r"[^\w.:,%/-]", str(parts.get("host", ""))) or re.search(r"[^\d,]", str(parts.get("port", "")))
+    if odd or not parts.get("dbname") or re.search(r"[@/]", str(parts["dbname"])):
         raise ConfigError("WAREHOUSE_URL does not name a host and a database", fix=_HOW)
-    return {**_DEFAULTS, **told, "client_encoding": "UTF8"}
+    return {**_DEFAULTS, **parts, "client_encoding": "UTF8"}
 
 
 _HOW = "Write postgresql://user:password@host:port/database, with @ : / ? and % of the password as %40 %3A %2F %3F %25"

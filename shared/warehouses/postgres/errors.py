@@ -13,7 +13,7 @@ from psycopg import errors
 
 from shared.errors import ConfigError, DataError, IngestError, TransientError
 
-_PASSING = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03", "57P05"})
+_RETRYABLE = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03", "57P05"})
 """Serialization failure, deadlock, too many connections, and a server on its way down or up."""
 _BUSY = re.compile(r"too many|remaining connection slots|starting up|shutting down|recovery mode", re.IGNORECASE)
 _REFUSED = re.compile(
@@ -49,7 +49,7 @@ def passes(error: BaseException) -> bool:
     state = error.sqlstate
     if state is None:  # no answer at all: the connection broke, or was never made
         return isinstance(error, psycopg.OperationalError) and not _is_refused(error)
-    if state in _PASSING or state.startswith("08"):
+    if state in _RETRYABLE or state.startswith("08"):
         return True
     # Two sessions that create the same schema: the second hears of it from the catalog's own index.
     return (state == "23505" and error.diag.schema_name == "pg_catalog") or "concurrently updated" in str(error)
@@ -63,10 +63,10 @@ def translated(lock_timeout: float) -> Iterator[None]:
     except IngestError:
         raise
     except psycopg.Error as error:
-        told = _in_words(error, lock_timeout)
-        if told is None:
+        translation = _in_words(error, lock_timeout)
+        if translation is None:
             raise
-        raise told from error
+        raise translation from error
 
 
 def _in_words(error: psycopg.Error, lock_timeout: float) -> IngestError | None:

@@ -99,8 +99,8 @@ class PostgresSession:
         return {name: column_type(kind) or _foreign(schema, table, name, kind) for name, kind in found}
 
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
-        told: Any = {"prefixes": ["TEMPORARY"], "postgresql_on_commit": "DROP"}
-        table = sa.Table(name, sa.MetaData(), *columns, schema="pg_temp", **told)
+        options: Any = {"prefixes": ["TEMPORARY"], "postgresql_on_commit": "DROP"}
+        table = sa.Table(name, sa.MetaData(), *columns, schema="pg_temp", **options)
         ddl.create_table(self, table)
         return table
 

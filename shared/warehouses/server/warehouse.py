@@ -44,10 +44,10 @@ class Engine(Protocol):
         """Insert *batch*, whose columns are named as some of *table*'s, within the session's transaction."""
         ...
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], room: int = 0) -> Loaded:
+    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], inline_limit: int = 0) -> Loaded:
         """Create *table* anew and fill it, in as many transactions as it takes.
 
-        Few rows may be handed back inline instead, in at most *room* characters.
+        Few rows may be handed back inline instead, in at most *inline_limit* characters.
         """
         ...
 
@@ -70,7 +70,7 @@ class Engine(Protocol):
         """Drop a staging table if it is there."""
         ...
 
-    def sweep(self, tables: Iterable[str]) -> None:
+    def clean_up(self, tables: Iterable[str]) -> None:
         """Remove what is kept outside the database for these staging tables, and for those of runs long dead."""
         ...
 
@@ -95,10 +95,10 @@ class ServerWarehouse:
         self._prepared = False
 
     def stage(
-        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], room: int = 0
+        self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], inline_limit: int = 0
     ) -> Loaded:
         self._prepare()
-        return self._engine.load(feed, shape.staging(feed, columns, name, STAGING), batches, room)
+        return self._engine.load(feed, shape.staging(feed, columns, name, STAGING), batches, inline_limit)
 
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
         kept = ingest.REJECTED
@@ -178,7 +178,7 @@ class ServerWarehouse:
 
         try:
             self._engine.units.run(unit)
-            self._engine.sweep(sorted(own))  # not within the transaction, whose locks others wait for
+            self._engine.clean_up(sorted(own))  # not within the transaction, whose locks others wait for
         finally:
             self._engine.units.close_idle()
 
@@ -191,20 +191,20 @@ class ServerWarehouse:
             self._engine.units.close_idle()
 
     def runs(self, feed: str | None = None, limit: int | None = 20) -> list[Run]:
-        return self._ask(lambda session: ingest.runs(session, feed, limit), [])
+        return self._query(lambda session: ingest.runs(session, feed, limit), [])
 
     def run(self, id: str) -> Run | None:
-        return self._ask(lambda session: ingest.find(session, id), None)
+        return self._query(lambda session: ingest.find(session, id), None)
 
     def rejects(self, feed: str, run: str | None = None) -> Iterator[Mapping[str, Any]]:
-        if self._ask(_has_history, False):
+        if self._query(_has_history, False):
             yield from self._engine.units.stream(lambda session: ingest.rejects(session, feed, run))
             self._engine.units.close_idle()
 
     def profile(self, feed: Feed) -> Profile:
-        return self._ask(lambda session: profile(session, feed), Profile(columns={}))
+        return self._query(lambda session: profile(session, feed), Profile(columns={}))
 
-    def _ask(self, question: Callable[[Session], T], nothing: T) -> T:
+    def _query(self, question: Callable[[Session], T], nothing: T) -> T:
         """Looking creates nothing: where there is no history yet, the answer is *nothing*."""
 
         try:
@@ -256,5 +256,5 @@ def profile(session: Session, feed: Feed) -> Profile:
         span = [sa.func.min(sorts), sa.func.max(sorts)]
     active = sa.func.count(sa.case((table.c[shape.DELETED].is_(None), 1)))
     rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
-    told = [None if value is None else cursor.text(value) for value in (low, high)]
-    return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=told[0], highest=told[1])
+    bounds = [None if value is None else cursor.text(value) for value in (low, high)]
+    return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=bounds[0], highest=bounds[1])

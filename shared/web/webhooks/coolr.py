@@ -138,7 +138,7 @@ def _client(fields: Mapping[str, Any], expected: str | None) -> str:
     if client != client.strip():
         raise RequestRefused(400, "clientName begins or ends with a blank")
     if expected is not None and client != expected:
-        raise RequestRefused(400, "clientName is not the client whose exports are taken here")
+        raise RequestRefused(400, "clientName is not the client whose exports this app loads")
     return client
 
 
@@ -158,7 +158,7 @@ def _exported_at(
     except (ValueError, OverflowError):  # no such day, or one that is in year 0 by UTC
         moment = None
     if moment is None:
-        raise RequestRefused(400, "exportDateTime is no time in ISO 8601, such as 2026-02-24T12:00:00Z")
+        raise RequestRefused(400, "exportDateTime is not an ISO 8601 time, such as 2026-02-24T12:00:00Z")
     age = (now - moment).total_seconds()
     if age > max_age_seconds:
         raise RequestRefused(400, f"exportDateTime is more than {max_age_seconds:.0f} seconds ago")
@@ -190,11 +190,11 @@ def _links(files: Any, hosts: Sequence[str]) -> tuple[Link, ...]:
             raise RequestRefused(400, f"files[{number}] is not an object")
         name = _file_name(file, f"files[{number}].")
         url, target = _download_url(file, f"files[{number}].", allowed)
-        if (twin := names.setdefault(name.casefold(), number)) != number:
-            raise RequestRefused(400, f"files[{number}].fileName is that of files[{twin}] as well")
+        if (earlier := names.setdefault(name.casefold(), number)) != number:
+            raise RequestRefused(400, f"files[{number}].fileName is the same as that of files[{earlier}]")
         # A file is known by its link without the query: two of one would be one file.
-        if (twin := targets.setdefault(target, number)) != number:
-            raise RequestRefused(400, f"files[{number}].downloadUrl leads where that of files[{twin}] does")
+        if (earlier := targets.setdefault(target, number)) != number:
+            raise RequestRefused(400, f"files[{number}].downloadUrl is the same as that of files[{earlier}]")
         links.append(Link(name=name, url=url))
     return tuple(sorted(links, key=lambda link: link.name))
 
@@ -212,17 +212,19 @@ def _download_url(file: Mapping[str, Any], under: str, allowed: set[str]) -> tup
     url = _text(file, "downloadUrl", _MOST_URL, under=under)
     parts = _URL.fullmatch(url)
     if parts is None:
-        raise RequestRefused(400, f"{name} is no plain link: https, a host, the path of a file, and a query if need be")
+        raise RequestRefused(
+            400, f"{name} is not a plain link: https, a host, the path of a file, and optionally a query"
+        )
     host = parts["host"].lower()
     usual = {"https": "443", "http": "80"}[parts["scheme"]]
     address = host if parts["port"] in (None, usual) else f"{host}:{parts['port']}"
     if address not in allowed:
-        raise RequestRefused(400, f"{name} leads to {address[:100]}, which is not one of the hosts allowed")
+        raise RequestRefused(400, f"{name} points to {address[:100]}, which is not in COOLR_WEBHOOK_HOSTS")
     if parts["scheme"] == "http" and not urls.is_loopback(host.strip("[]")):
         raise RequestRefused(400, f"{name} is not encrypted: it does not start with https://")
     path = _path(parts["path"])
     if path is None:
-        raise RequestRefused(400, f"{name} has a path with dots, slashes or characters that are not what they seem")
+        raise RequestRefused(400, f"{name} has a path with dots, or with encoded slashes or characters")
     return url, f"{address}{path}"
 
 

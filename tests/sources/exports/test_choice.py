@@ -51,7 +51,7 @@ def test_deltas_after_the_full_are_taken_in_time_order_and_latest_last():
 
     assert ["delta6", "delta9", "deltaNone"] == [delta.folder for delta in fresh]
     assert ["delta3"] == [one.export.folder for one in skipped]
-    assert "older than the full of 2026-02-05T00:00:00" == skipped[0].reason
+    assert "superseded by the full export of 2026-02-05T00:00:00" == skipped[0].reason
 
 
 def test_delta_of_the_fulls_own_time_is_taken():

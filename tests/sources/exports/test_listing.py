@@ -70,7 +70,7 @@ def test_every_table_of_every_export_is_found(tmp_path):
 
 def test_empty_folder_is_refused(tmp_path):
     """There is nothing to load, which is an error of the operator."""
-    with pytest.raises(ConfigError, match="no Parquet file in that place"):
+    with pytest.raises(ConfigError, match="no Parquet file in that folder"):
         exports_in(tmp_path)
 
 
@@ -113,8 +113,8 @@ def test_files_of_a_dump_are_one_table(tmp_path):
     unit = export_unit(export, open_store(str(tmp_path)))
 
     assert ("location", "full", 3) == (export.table, export.kind, len(export.files))
-    assert ["a", "b", "c"] == [Path(work.name).stem for work in unit.works]
-    assert [work.name for work in unit.works] == [note["name"] for note in unit.files]
+    assert ["a", "b", "c"] == [Path(work.name).stem for work in unit.work_items]
+    assert [work.name for work in unit.work_items] == [note["name"] for note in unit.files]
 
 
 def test_tables_filter_leaves_out_the_others(tmp_path):
@@ -220,11 +220,11 @@ def test_work_is_the_file_in_one_version(tmp_path):
     path = write(tmp_path / "Full/Acme/20260224/location.parquet", rows=3)
     store = open_store(str(tmp_path))
 
-    (first,) = export_unit(*exports_in(tmp_path), store).works
+    (first,) = export_unit(*exports_in(tmp_path), store).work_items
     path.write_bytes(path.read_bytes())
-    (same,) = export_unit(*exports_in(tmp_path), store).works
+    (same,) = export_unit(*exports_in(tmp_path), store).work_items
     write(path, rows=3, first=1)
-    (other,) = export_unit(*exports_in(tmp_path), store).works
+    (other,) = export_unit(*exports_in(tmp_path), store).work_items
 
     assert first == same
     assert (first.name, False) == (other.name, first.id == other.id)

@@ -6,13 +6,16 @@ it knows no DATABASE SCOPED CREDENTIAL::, which is documented: it gets to see CE
 
 The parser runs in one child process that speaks JSON lines: .NET takes over signal handlers and has threads and a
 collector of its own, which nobody wants in a process that kills and measures others. It is started at the first
-question and ends with this process. See requirements-tsql.txt for what has to be installed.
+question and ends with this process. What it found is kept in .cache/tsql, a file a text, for as long as this module and
+the packages stay what they are. See requirements-tsql.txt for what has to be installed.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import hashlib
 import json
 import os
 import subprocess
@@ -20,9 +23,13 @@ import sys
 import tempfile
 import threading
 
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = ("dotnetcore2", "mssqlcli", "pythonnet")
 
 
 class Problem(NamedTuple):
@@ -34,11 +41,14 @@ class Problem(NamedTuple):
 @functools.cache
 def unavailable() -> str | None:
     """Why nothing can be parsed here; None if it can."""
-    missing = [package for package in ("dotnetcore2", "mssqlcli", "pythonnet") if find_spec(package) is None]
+    missing = [package for package in PACKAGES if find_spec(package) is None]
     if missing:
         return f"T-SQL cannot be parsed: {', '.join(missing)} not installed (see requirements-tsql.txt)"
+    if _found().exists():
+        return None  # it ran here, and starting it takes a while
     try:
         _child()
+        _found().mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return f"T-SQL cannot be parsed: {error}"
     return None
@@ -51,13 +61,35 @@ def problems(sql: str) -> list[Problem]:
 
 def selected(sql: str) -> list[tuple[str, str]]:
     """The literals that a batch of one SELECT asks for, and what it calls them, quotes and brackets taken away."""
-    return [(value, name) for value, name in _ask({"selected": sql})]
+    return [(value, name) for value, name in _answer({"selected": sql})]
 
 
 @functools.lru_cache(maxsize=10_000)
 def _problems(sql: str) -> tuple[Problem, ...]:
     known = sql.replace("ON DATABASE SCOPED CREDENTIAL::", "ON CERTIFICATE::")
-    return tuple(Problem(*problem) for problem in _ask(with_variables(known)))
+    return tuple(Problem(*problem) for problem in _answer(with_variables(known)))
+
+
+def _answer(question: Any) -> list[list[Any]]:
+    """As an earlier process found it, or found now and written down: under a name of its own until it is whole."""
+    text = json.dumps(question)
+    file = _found() / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+    with contextlib.suppress(FileNotFoundError):
+        kept: list[list[Any]] = json.loads(file.read_text())
+        return kept
+    answer = _ask(question)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps(answer))
+    partial.replace(file)
+    return answer
+
+
+@functools.cache
+def _found() -> Path:
+    """The folder for what these packages and this module find."""
+    parts = [Path(__file__).read_text(), *map(version, ("dotnetcore2", "mssql-cli", "pythonnet"))]
+    return ROOT / ".cache" / "tsql" / hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _ask(question: Any) -> list[list[Any]]:

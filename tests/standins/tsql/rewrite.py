@@ -31,20 +31,33 @@ class World:
     """DuckDB query for a view of schema sys by lower-case name; None if DuckDB has it."""
 
 
-@functools.lru_cache(maxsize=2_000)
-def _parse(sql: str) -> exp.Expr:
-    return sqlglot.parse_one(sql, read="tsql")
-
-
-def parsed(sql: str) -> exp.Expr:
+@functools.lru_cache(maxsize=4_000)
+def read(sql: str) -> exp.Expr:
+    """*sql* parsed, for looking at only: it is shared."""
     try:
-        return _parse(sql).copy()
+        return sqlglot.parse_one(sql, read="tsql")
     except sqlglot.ParseError as error:
         raise NotImplementedError(f"the stand-in cannot read this: {sql}: {error}") from error
 
 
+def parsed(sql: str) -> exp.Expr:
+    """The same, to be changed."""
+    return read(sql).copy()
+
+
 def sql(parsed: exp.Expr) -> str:
     return parsed.sql("duckdb", normalize_functions=False, unsupported_level=sqlglot.ErrorLevel.IGNORE)
+
+
+def rewritten(text: str, world: World) -> str:
+    """A query from T-SQL to DuckDB."""
+    query = parsed(text)
+    adapt(query, world)
+    return sql(query)
+
+
+HOLE = "\x02{}\x03"
+"""Stands for a value that is not known yet (see template.py)."""
 
 
 def adapt(parsed: exp.Expr, world: World) -> None:
@@ -96,10 +109,10 @@ def _adapt_values(parsed: exp.Expr, world: World) -> None:
 def _variable(parameter: exp.Parameter, world: World) -> str:
     inner = parameter.this
     name = f"@@{inner.this.name}" if isinstance(inner, exp.Parameter) else f"@{parameter.name}"
-    found = world.variables.get(name.lower())
-    if found is None:
-        raise errors.raised(137, f'Must declare the scalar variable "{name}".')
-    return found
+    try:
+        return world.variables[name.lower()]
+    except KeyError:
+        raise errors.raised(137, f'Must declare the scalar variable "{name}".') from None
 
 
 def _function(function: exp.Expr, world: World) -> exp.Expr | None:  # noqa: C901, PLR0911 - one case a function
@@ -145,9 +158,14 @@ def _server(name: str, given: Sequence[exp.Expr], world: World) -> exp.Expr | No
 def _constant(argument: exp.Expr) -> object:
     if isinstance(argument, exp.Literal):
         return argument.name if argument.is_string else int(argument.name)
-    if isinstance(argument, exp.Var) and argument.name.startswith("'"):
-        return argument.name[1:-1].replace("''", "'")
-    return None
+    return constant_text(argument.name) if isinstance(argument, exp.Var) else None
+
+
+def constant_text(sql: str) -> str | None:
+    """What a string of DuckDB says; a hole is itself, and None any other expression."""
+    if sql.startswith(HOLE[0]):
+        return sql
+    return sql[1:-1].replace("''", "'") if sql.startswith("'") else None
 
 
 def _call(name: str, *arguments: exp.Expr) -> exp.Expr:

@@ -50,6 +50,18 @@ def test_a_code_page_in_quotes_is_unknown_to_the_grammar_of_2019(tsql_problems):
     assert tsql_problems("BULK INSERT t FROM 'a' WITH (CODEPAGE = '65001')")
 
 
+def test_what_was_found_is_kept_for_later_processes(tsql_problems, tmp_path, monkeypatch):
+    """The parser itself is asked once for each text."""
+    monkeypatch.setattr(parser, "_found", lambda: tmp_path)
+    asked = []
+    monkeypatch.setattr(parser, "_ask", lambda question, ask=parser._ask: asked.append(question) or ask(question))
+
+    found = [parser._answer(sql) for sql in ("SELECT 1", "SELEC 1", "SELECT 1", "SELEC 1")]
+
+    assert [[], [[1, 1, "SELEC is no statement."]]] * 2 == found
+    assert ["SELECT 1", "SELEC 1"] == asked
+
+
 def test_batches_are_fine_only_if_each_is(tsql_problems):
     """One wrong text is enough."""
     assert parser.batches_ok("SELECT 1", "SELECT ?")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from tests.standins.tsql import catalog, errors, rewrite
+from tests.standins.tsql import catalog, errors, rewrite, template
 from tests.standins.tsql.catalog import Table, quoted
 from tests.standins.tsql.rewrite import World
 from tests.standins.tsql.script import Token, Tokens, closing, split, text, without_hints
@@ -26,11 +26,13 @@ def name_of(of: Sequence[Token], place: int = 0) -> tuple[str, str, int]:
 
 def query(of: Tokens, world: World) -> str:
     """A SELECT, also WITH and unions."""
-    parsed = rewrite.parsed(text(without_hints(of)))
-    rewrite.adapt(parsed, world)
-    into = parsed.args.get("into") if isinstance(parsed, exp.Select) else None
+    sql = text(without_hints(of))
+    into = rewrite.read(sql).args.get("into") if any(token.word == "INTO" for token in of) else None
     if into is None:
-        return rewrite.sql(parsed)
+        return template.duckdb(sql, world)
+    parsed = rewrite.parsed(sql)
+    rewrite.adapt(parsed, world)
+    into = parsed.args["into"]
     parsed.set("into", None)
     target = into.this
     temporary = "TEMP " if target.name.startswith("#") else ""
@@ -38,9 +40,7 @@ def query(of: Tokens, world: World) -> str:
 
 
 def condition(of: Tokens, world: World) -> str:
-    parsed = rewrite.parsed("SELECT CASE WHEN " + text(without_hints(of)) + " THEN 1 ELSE 0 END")
-    rewrite.adapt(parsed, world)
-    return rewrite.sql(parsed)
+    return template.duckdb("SELECT CASE WHEN " + text(without_hints(of)) + " THEN 1 ELSE 0 END", world)
 
 
 def insert(of: Tokens, world: World) -> tuple[str, Table]:
@@ -60,17 +60,17 @@ def insert(of: Tokens, world: World) -> tuple[str, Table]:
     source = of[place:]
     if source[0].word == "VALUES":
         _check_rows(source, len(names))
-        parsed = rewrite.parsed(f"SELECT * FROM ( {text(source)} ) AS q")
+        selected = f"SELECT * FROM ( {text(source)} ) AS q"
     else:
-        parsed = rewrite.parsed(text(source))
+        selected = text(source)
+        parsed = rewrite.read(selected)
         found = parsed.selects if isinstance(parsed, exp.Query) else []
         if found and not any(e.is_star for e in found) and len(found) != len(names):
             raise errors.raised(*_COUNTS[len(found) > len(names)])
-    rewrite.adapt(parsed, world)
     values = [fitted(f"q.c{n}", table, column) for n, column in enumerate(columns)]
     aliases = ", ".join(f"c{n}" for n in range(len(columns)))
     into = ", ".join(quoted(column.name) for column in columns)
-    inner = rewrite.sql(parsed)
+    inner = template.duckdb(selected, world)
     sql = f"INSERT INTO {table.quoted} ({into}) SELECT {', '.join(values)} FROM ({inner}) AS q({aliases}){returning}"
     return sql, table
 
@@ -122,11 +122,10 @@ def update(of: Tokens, world: World) -> tuple[str, Table]:
         values.append(f"{grown} ( {text(assignment[sign + 1 :])} )")
     selected = ", ".join(f"{value} AS v{n}" for n, value in enumerate(values))
     where = text(pieces.get("WHERE", ()))
-    parsed = rewrite.parsed(f"SELECT {alias} . rowid AS rid , {selected} FROM {source} {where}")
-    rewrite.adapt(parsed, world)
+    rows = template.duckdb(f"SELECT {alias} . rowid AS rid , {selected} FROM {source} {where}", world)
     changes = ", ".join(f"{quoted(c.name)} = {fitted(f'q.v{n}', table, c)}" for n, c in enumerate(names))
     returning, _ = _output(pieces.get("OUTPUT", ()), 0)
-    inner = f"SELECT DISTINCT ON (rid) * FROM ({rewrite.sql(parsed)})" if "FROM" in pieces else rewrite.sql(parsed)
+    inner = f"SELECT DISTINCT ON (rid) * FROM ({rows})" if "FROM" in pieces else rows
     return f"UPDATE {table.quoted} SET {changes} FROM ({inner}) AS q WHERE rowid = q.rid{returning}", table
 
 
@@ -143,16 +142,13 @@ def delete(of: Tokens, world: World) -> tuple[str, Table]:
     returning, _ = _output(pieces.get("OUTPUT", ()), 0)
     if not pieces and not top:
         return f"DELETE FROM {table.quoted}", table
-    parsed = rewrite.parsed(f"SELECT {top} {alias} . rowid AS rid FROM {source} {text(pieces.get('WHERE', ()))}")
-    rewrite.adapt(parsed, world)
-    return f"DELETE FROM {table.quoted} WHERE rowid IN ({rewrite.sql(parsed)}){returning}", table
+    rows = template.duckdb(f"SELECT {top} {alias} . rowid AS rid FROM {source} {text(pieces.get('WHERE', ()))}", world)
+    return f"DELETE FROM {table.quoted} WHERE rowid IN ({rows}){returning}", table
 
 
 def expression(of: Tokens, world: World) -> str:
     """One value, as in a DEFAULT or a variable."""
-    parsed = rewrite.parsed("SELECT " + text(of))
-    rewrite.adapt(parsed, world)
-    return rewrite.sql(parsed).removeprefix("SELECT ")
+    return template.duckdb("SELECT " + text(of), world).removeprefix("SELECT ")
 
 
 # -- pieces of statements
@@ -176,7 +172,7 @@ def _source(target: Tokens, given: Tokens | None, world: World) -> tuple[Table, 
     schema, name, _ = name_of(target)
     if given is None:
         return _known(world, schema, name), text(target), text(target)
-    parsed = rewrite.parsed("SELECT * " + text(given))
+    parsed = rewrite.read("SELECT * " + text(given))
     sources = [parsed.args["from_"].this, *(join.this for join in parsed.args.get("joins") or ())]
     for found in sources:
         if not isinstance(found, exp.Table):

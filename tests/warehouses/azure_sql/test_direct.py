@@ -245,13 +245,13 @@ class Tapped:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._warehouse, name)
 
-    def stage(self, feed: Feed, name: str, columns: Any, batches: Any, room: int = 0) -> Any:
+    def stage(self, feed: Feed, name: str, columns: Any, batches: Any, inline_limit: int = 0) -> Any:
         def heard() -> Iterator[pa.RecordBatch]:
             for batch in batches:
                 self.rows += batch.to_pylist()
                 yield batch
 
-        return self._warehouse.stage(feed, name, columns, batches if name.endswith("_keys") else heard(), room)
+        return self._warehouse.stage(feed, name, columns, batches if name.endswith("_keys") else heard(), inline_limit)
 
 
 @st.composite

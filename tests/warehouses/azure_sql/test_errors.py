@@ -10,9 +10,11 @@ from shared.settings import Settings
 from shared.warehouses.azure_sql import odbc, tsql
 from shared.warehouses.azure_sql.engine import AzureSQL
 from shared.warehouses.azure_sql.errors import in_words, is_data_fault, may_pass, number, translated
+from tests.standins.tsql import engine as stand_in
 from tests.standins.tsql import errors
 from tests.standins.tsql.engine import Server
 from tests.suites.warehouse_suite import WarehouseCase, row, some
+from tests.warehouses.azure_sql.samples import batch, filled, staging
 
 URL = "mssql://app:hunter2@db.test/sales"
 
@@ -443,3 +445,33 @@ def test_every_error_of_a_load_is_ours(case, server):
 
     assert "SLICE_ROWS" in told
     assert issubclass(ConfigError, IngestError)
+
+
+@pytest.mark.parametrize(
+    ("message", "state", "is_value"),
+    [("Numeric overflow", "HY000", True), ("String data, right truncation: length 12 buffer 10", "22001", True),
+     ("Attempt to use a closed connection.", "HY000", False)],
+)  # fmt: skip
+def test_pyodbcs_own_errors_are_read_in_their_own_order(message, state, is_value):
+    """It raises them before the server is asked, with the message first."""
+    error = errors.ProgrammingError(message, state)
+
+    assert is_value == is_data_fault(error)
+    assert message.rstrip(".") in in_words(error, "Azure SQL").problem
+
+
+def test_value_that_pyodbc_refuses_costs_its_row_alone(server, monkeypatch):
+    """As one that the server refuses does."""
+    engine, table = engine_of(server), staging({"Exact": "integer"})
+    bind = stand_in.bulk.arrow
+
+    def refusing(columns, rows, sizes, blind):
+        if any(row[1] == 7 for row in rows):
+            raise errors.ProgrammingError("Numeric overflow", "HY000")
+        return bind(columns, rows, sizes, blind)
+
+    monkeypatch.setattr(stand_in.bulk, "arrow", refusing)
+
+    loaded = filled(engine, "array", table, batch({"Exact": "integer"}, *[(n,) for n in range(20)]))
+
+    assert (19, ["Azure SQL: Numeric overflow"]) == (loaded.rows, [one.reason for one in loaded.refused])

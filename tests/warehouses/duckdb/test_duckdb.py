@@ -159,7 +159,7 @@ def test_process_that_holds_the_file_is_named(tmp_path, full, file):
         [sys.executable, "-c", program, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert "held\n" == holder.stdout.readline()
-        with pytest.raises(TransientError, match=rf"held by .*{holder.pid}.*WAREHOUSE_LOCK_TIMEOUT") as caught:
+        with pytest.raises(TransientError, match=rf"waited .*{holder.pid}.*WAREHOUSE_LOCK_TIMEOUT") as caught:
             app.warehouse.runs()
         holder.stdin.close()
         holder.wait()
@@ -281,7 +281,7 @@ def test_two_warehouses_of_one_process_wait_for_each_other(tmp_path):
     one, other = (open_test_app(tmp_path, WAREHOUSE_LOCK_TIMEOUT="0.1").warehouse for _ in range(2))
     one.runs()
 
-    with one._session(), pytest.raises(TransientError, match=r"is held by another process since 0\.1 s"):
+    with one._session(), pytest.raises(TransientError, match=r"waited 0\.1 s for another process"):
         other.runs()
 
     assert [] == other.runs()

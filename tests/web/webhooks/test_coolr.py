@@ -98,19 +98,19 @@ def test_what_hostile_requests_are_made_of_is_taken():
     [
         ({"clientName": 1}, "clientName is not a text"),
         ({"clientName": " "}, "clientName begins or ends with a blank"),
-        ({"clientName": "Fabrikam"}, "clientName is not the client whose exports are taken here"),
+        ({"clientName": "Fabrikam"}, "clientName is not the client whose exports this app loads"),
         ({"exportType": "full"}, "exportType is not Full or Delta"),
-        ({"exportDateTime": "soon"}, "exportDateTime is no time in ISO 8601"),
+        ({"exportDateTime": "soon"}, "exportDateTime is not an ISO 8601 time"),
         ({"exportDateTime": "20260101"}, "exportDateTime is more than 604800 seconds ago"),
         ({"exportDateTime": "20260301"}, "exportDateTime is in the future"),
         ({"files": []}, "files is not a list of 1 to 10000 objects"),
         ({"files": [1]}, "files[0] is not an object"),
         ({"files": [*good()["files"], {}]}, "files[2].fileName is missing"),
-        ({"files": [*good()["files"], good()["files"][0]]}, "files[2].fileName is that of files[0] as well"),
+        ({"files": [*good()["files"], good()["files"][0]]}, "files[2].fileName is the same as that of files[0]"),
         ({"files": [{"fileName": "a.parquet"}]}, "files[0].downloadUrl is missing"),
         (
             {"files": [{"fileName": "a.parquet", "downloadUrl": "https://evil.test/a?sig=canary"}]},
-            "files[0].downloadUrl leads to evil.test, which is not one of the hosts allowed",
+            "files[0].downloadUrl points to evil.test, which is not in COOLR_WEBHOOK_HOSTS",
         ),
     ],
 )

@@ -1,0 +1,13 @@
+"""Fixtures of this folder."""
+
+from __future__ import annotations
+
+import pytest
+import stamina
+
+
+@pytest.fixture(autouse=True)
+def no_waiting():
+    """Retries happen at once."""
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
