@@ -9,10 +9,10 @@ from shared.errors import TransientError
 from shared.model import Watermark
 from shared.pipeline.runner import Runner
 from shared.sources.sql.source import SqlSource
+from tests.arrivals import units
 from tests.exports import START, Clock, open_test_app
 from tests.servers.source_table import at, item
 from tests.standins.functions_host import functions_host
-from tests.test_functions import units
 
 pytestmark = pytest.mark.usefixtures("in_a_hurry")
 

@@ -22,10 +22,10 @@ from shared.jobs.triggers import Wanted
 from shared.jobs.watchdog import Instance
 from shared.pipeline.feeds import declared
 from shared.web.webhooks import receive
+from tests.arrivals import SECRET, STAMP, Exports, jobs, rows, signed, stored, units
 from tests.exports import START, Clock, open_test_app
 from tests.standins.durable_host import DurableHost
 from tests.standins.functions_host import FunctionsHost, functions_host
-from tests.test_functions import SECRET, STAMP, Exports, jobs, rows, signed, stored, units
 
 NOW = START
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import threading
 
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -18,6 +15,7 @@ from shared.stores import open_store
 from shared.stores.blob import BlobStore
 from shared.stores.https import HttpsStore
 from tests.servers import free_port
+from tests.servers.web import listening
 from tests.suites.store_suite import FileSuite, content, everything_said
 
 NOON = dt.datetime(2026, 2, 24, 12, tzinfo=dt.UTC).timestamp()
@@ -92,26 +90,9 @@ class Server:
 def server():
     server = Server()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            status, headers, body = server.answer(self.path, self.headers)
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": len(body)}.items():
-                self.send_header(name, str(value))
-            self.end_headers()
-            with contextlib.suppress(OSError):  # whoever asked has seen enough
-                self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        server.url = f"http://127.0.0.1:{listening.server_port}"
+    with listening(server.answer) as port:
+        server.url = f"http://127.0.0.1:{port}"
         yield server
-        listening.shutdown()
-        thread.join()
 
 
 class _Link(FileSuite):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import socket
 import ssl
-import threading
-
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +17,7 @@ from shared.stores import links
 from shared.stores.links import LinkStore
 from tests.servers.certificate import self_signed
 from tests.servers.proxy import Fault, Proxy
+from tests.servers.web import served
 from tests.suites.store_suite import FileSuite, content, everything_said, locations
 
 LATER = dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(days=1)
@@ -40,67 +37,6 @@ def signed(azurite, container):
         return f"{container.url}/{name}?{sas}"
 
     return make
-
-
-class Server:
-    """A web server; what it answers each path with is kept in ``answers``."""
-
-    def __init__(self):
-        self.answers = {}
-        self.seen = []
-
-    def puts(self, path, data, etag='"1"'):
-        def answer(headers):
-            if headers.get("If-Match", etag) != etag:
-                return 412, {}, b""
-            first, last = (int(part) for part in headers["Range"].removeprefix("bytes=").split("-"))
-            if first >= len(data):
-                return 416, {"Content-Range": f"bytes */{len(data)}", "ETag": etag}, b""
-            part = data[first : last + 1]
-            return 206, {"ETag": etag, "Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(data)}"}, part
-
-        self.answers[path] = answer
-
-    def says(self, path, status, headers=(), body=b""):
-        self.answers[path] = lambda _: (status, dict(headers), body)
-
-
-@contextlib.contextmanager
-def served(tls=None):
-    server = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            server.seen.append(self.path)
-            status, headers, body = server.answers.get(self.path.partition("?")[0], lambda _: (404, {}, b""))(
-                self.headers
-            )
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            with contextlib.suppress(OSError):  # whoever asked has seen enough
-                self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    class Listening(ThreadingHTTPServer):
-        def handle_error(self, *_):
-            pass  # who found the wrong certificate goes without a word
-
-    with Listening(("127.0.0.1", 0), Handler) as listening:
-        if tls is not None:
-            listening.socket = tls.wrap_socket(listening.socket, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        server.port = listening.server_port
-        server.url = f"http://127.0.0.1:{listening.server_port}"
-        try:
-            yield server
-        finally:
-            listening.shutdown()
-            thread.join()
 
 
 @pytest.fixture

@@ -664,6 +664,26 @@ class WarehouseSuite:
         assert "declare the column text under types in the catalog" in refused.run.error
         assert (None, [("7",), ("seven",)]) == (done.run.error, case.rows("Value"))
 
+    @pytest.mark.parametrize(
+        ("kind", "values", "declared"),
+        [
+            (pa.string(), ["10", "1", "1 ", " 1", "1.0", "é", "E", None, "2"], "text"),
+            (pa.string(), ["10", "1", "1 ", " 1", "1.0", "1e1", "1E1", None, "2"], "double"),
+            (pa.int64(), [10, 9, -1, None, 9, 2**40], "double"),
+        ],
+        ids=["nothing", "text", "numbers"],
+    )
+    def test_conversion_goes_page_by_page(self, case, monkeypatch, kind, values, declared):
+        """In the order of the engine, whatever it takes for equal."""
+        monkeypatch.setattr("shared.warehouses.merge.convert._PAGE", 1)
+        case.loaded("delta", 5, *(row(n, Value=value) for n, value in enumerate(values)), types={"Value": kind})
+        case.declare("Value", declared)
+
+        case.loaded("delta", 6, row(50, Value=None), types={"Value": pa.string()})
+
+        expected = [value if value is None or declared == "text" else float(value) for value in values]
+        assert [*expected, None] == [value for (value,) in case.rows("Value")]
+
     def test_declared_type_converts_a_key(self, case):
         """Rows keep their identity, and the table its indexes."""
         case.loaded("full", 5, row(1), row(2))

@@ -12,8 +12,8 @@ import stamina
 
 from shared import catalog
 from shared.sources import sql
+from tests.servers.web import served
 from tests.standins.fakes import MemoryPullSource
-from tests.stores.test_links import served
 from tests.web.site import SECRET, Site, day
 
 

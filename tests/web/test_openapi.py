@@ -37,8 +37,8 @@ from shared.errors import ConfigError, ConflictError, TransientError
 from shared.web import api, responses
 from shared.web.responses import Response
 from tests.exports import START, open_test_app
+from tests.servers.web import served
 from tests.standins.functions_host import FunctionsHost, functions_host
-from tests.stores.test_links import served
 from tests.web.hostile_webhooks import HEADER, signature
 
 ROOT = Path(__file__).parents[2]

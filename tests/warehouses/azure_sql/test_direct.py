@@ -38,7 +38,7 @@ from tests.exports import START, Clock, open_test_app
 from tests.standins.tsql.engine import Server
 from tests.suites.warehouse_suite import HOSTILE, LOOKALIKES, VALUES, WarehouseCase, day, row, some
 from tests.warehouses.merge.reference_model import Table
-from tests.warehouses.merge.test_convergence import EPOCH, Law, stored, wild_file
+from tests.warehouses.merge.wild_files import EPOCH, Law, stored, wild_file
 
 # -- what is decided
 

@@ -6,7 +6,6 @@ import datetime as dt
 import re
 import uuid
 
-from dataclasses import replace
 from urllib.parse import quote
 
 import psycopg
@@ -17,17 +16,11 @@ from shared.errors import ConfigError, DataError, TransientError
 from shared.settings import Settings
 from shared.warehouses import open_warehouse
 from shared.warehouses.merge import ingest
-from shared.warehouses.postgres import engine
 from shared.warehouses.postgres.errors import passes, translated
 from tests.exports import START, open_test_app
 from tests.servers.postgres import Postgres
 from tests.suites.warehouse_suite import WarehouseCase, WarehouseSuite, row, some
-
-
-def stamina_waits_not(monkeypatch):
-    """Retries come at once."""
-    at_once = replace(engine._RETRY, first_wait=0.0, jitter=0.0)
-    monkeypatch.setattr(engine, "_RETRY", at_once)
+from tests.warehouses.postgres.retries import retries_come_at_once
 
 
 class TestPostgres(WarehouseSuite):
@@ -243,7 +236,7 @@ class TestPostgres(WarehouseSuite):
 )
 def test_what_cannot_be_opened_is_told_in_one_line(postgres, tmp_path, monkeypatch, change, kind, said):
     """With what to do, and without the password."""
-    stamina_waits_not(monkeypatch)
+    retries_come_at_once(monkeypatch)
     old, new = change
     url = postgres.url("test_x").replace(old.format(port=postgres.port), new)
 

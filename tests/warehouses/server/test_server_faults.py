@@ -27,8 +27,8 @@ from tests.exports import load_exports
 from tests.servers import free_port
 from tests.servers.postgres import Postgres
 from tests.suites.warehouse_suite import WarehouseCase, day, row, some
-from tests.warehouses.merge.test_convergence import _FAST, check_wild, wild_loads
-from tests.warehouses.postgres.test_postgres import stamina_waits_not
+from tests.warehouses.merge.wild_files import FAST, check_wild, wild_loads
+from tests.warehouses.postgres.retries import retries_come_at_once
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,7 +41,7 @@ def query(postgres: Postgres, database: str):
 @pytest.fixture
 def case(postgres: Postgres, database: str, query, tmp_path, monkeypatch) -> WarehouseCase:
     """A table of three items, in a database of the shared server."""
-    stamina_waits_not(monkeypatch)
+    retries_come_at_once(monkeypatch)
     return filled(tmp_path, query, postgres.url(database))
 
 
@@ -144,7 +144,7 @@ def test_connection_killed_in_mid_stage_fails_clean(case, query, monkeypatch):
 
 def test_idle_connections_that_died_are_replaced(postgres, database, query, tmp_path, monkeypatch, states):
     """Between two verbs the server may have closed them, and more of them than there are tries."""
-    stamina_waits_not(monkeypatch)
+    retries_come_at_once(monkeypatch)
     case = filled(tmp_path, query, postgres.url(database), WAREHOUSE_CONNECTIONS="8")
     kill = f"SELECT pg_terminate_backend(pid) {CONNECTIONS}"
     unit = case.app.warehouse._engine.units.run
@@ -164,7 +164,7 @@ def test_idle_connections_that_died_are_replaced(postgres, database, query, tmp_
 
 @pytest.fixture
 def private(private_postgres: Postgres, tmp_path, monkeypatch) -> WarehouseCase:
-    stamina_waits_not(monkeypatch)
+    retries_come_at_once(monkeypatch)
     name = private_postgres.create_database()
     return filled(tmp_path, asking(private_postgres, name), private_postgres.url(name))
 
@@ -288,7 +288,7 @@ def proxy(postgres: Postgres) -> Iterator[Proxy]:
 @pytest.fixture
 def remote(postgres: Postgres, database: str, query, proxy: Proxy, tmp_path, monkeypatch) -> WarehouseCase:
     """A table of three items, reached through the proxy."""
-    stamina_waits_not(monkeypatch)
+    retries_come_at_once(monkeypatch)
     return filled(tmp_path, query, postgres.url(database, port=proxy.port))
 
 
@@ -472,7 +472,7 @@ def test_no_more_connections_than_allowed(postgres, database, query, tmp_path, m
 
 
 @given(wild_loads())
-@settings(parent=_FAST, max_examples=3)
+@settings(parent=FAST, max_examples=3)
 def test_every_load_does_what_the_rules_say(postgres, told):
     """As on DuckDB: each column and count is as the plain model says."""
     name = postgres.create_database()
@@ -484,7 +484,7 @@ def test_every_load_does_what_the_rules_say(postgres, told):
 
 @pytest.mark.slow
 @given(wild_loads())
-@settings(parent=_FAST, max_examples=155)
+@settings(parent=FAST, max_examples=155)
 def test_every_load_does_what_the_rules_say_in_many_more_cases(postgres, told):
     """The same, for as long as a coffee takes."""
     name = postgres.create_database()
