@@ -457,6 +457,21 @@ def test_copy_that_cannot_connect_gives_way_to_arrays(plain, copy, caplog):
     assert "bulk copy: gone; rows are sent in arrays from here on" in caplog.text
 
 
+def test_copy_that_failed_once_is_not_tried_again(engine, copy, caplog):
+    """Neither for later rows of the table nor for other tables of the process: its state is unknown."""
+    plain = engine("copy", copy_bytes=1)
+    copy.arrive = staticmethod(failing("bulk copy: PanicException"))
+    batches = [batch({"Key": "text"}, (f"k{n}",), first=n) for n in range(3)]
+
+    with caplog.at_level(logging.WARNING, "sluice"):
+        filled(plain, "copy", staging({"Key": "text"}), *batches)
+        filled(plain, "copy", staging({"Key": "text"}), *batches)
+
+    assert (1, 1) == (len(copy.sent), copy.opened)
+    assert 1 == caplog.text.count("rows are sent in arrays from here on")
+    assert [(n, f"k{n}") for n in range(3)] == stored(plain, staging({"Key": "text"}))
+
+
 REAL_COPY = """
 from shared.errors import DataError
 from shared.warehouses.azure_sql import bulk_copy, odbc
