@@ -22,15 +22,6 @@ _PAGE = 20_000
 _AT_ONCE = 500
 """Rows of one INSERT: SQL Server takes 2,100 parameters."""
 _SHOWN = 3
-_NUMBERS = ("smallint", "integer", "bigint", "decimal")
-_TARGETS = {"text": ("boolean", *_NUMBERS, "real", "double", "date", "time", "timestamp")}
-"""What text can become. Integers and decimals can become text, real and double; nothing else is converted."""
-
-
-def can_convert(stored: str, declared: str) -> bool:
-    """Whether there is a way from one column type to the other. Widening is another matter (shared.contract.types)."""
-    one, other = _plain(stored), _plain(declared)
-    return other in (_TARGETS["text"] if one == "text" else ("text", "real", "double") if one in _NUMBERS else ())
 
 
 def prepare(session: Session, feed: Feed, column: sa.Column[Any], stored: str, declared: str) -> None:
@@ -39,7 +30,7 @@ def prepare(session: Session, feed: Feed, column: sa.Column[Any], stored: str, d
     Text is rewritten as the engine reads it. DataError names the first values that do not fit, and nothing has changed
     once the transaction is rolled back.
     """
-    if _plain(declared) == "text":
+    if declared == "text":
         return  # whatever a number is, its digits are a text
     known = _scratch(session)
     for values in _pages(session, column):
@@ -57,10 +48,6 @@ def prepare(session: Session, feed: Feed, column: sa.Column[Any], stored: str, d
     if stored == "text":
         same = session.exact(column)[0] == known.c.before
         session.change(sa.update(column.table).where(same).values({column.name: known.c.after}))
-
-
-def _plain(kind: str) -> str:
-    return kind.partition("(")[0]
 
 
 def _pages(session: Session, column: sa.Column[Any]) -> Iterator[list[Any]]:

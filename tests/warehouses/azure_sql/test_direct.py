@@ -36,7 +36,7 @@ from shared.warehouses.merge.in_memory import ColumnNames, Decided, Stored, Writ
 from shared.warehouses.server import inline
 from tests.exports import START, Clock, load_exports, open_test_app
 from tests.standins.tsql.engine import Server
-from tests.suites.warehouse_suite import HOSTILE, LOOKALIKES, VALUES, WarehouseCase, day, row, some
+from tests.suites.warehouse_case import HOSTILE, LOOKALIKES, VALUES, WarehouseCase, day, row, some
 from tests.warehouses.merge.reference_model import Table
 from tests.warehouses.merge.wild_files import EPOCH, Law, stored, wild_file
 

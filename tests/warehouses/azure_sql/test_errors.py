@@ -13,7 +13,7 @@ from shared.warehouses.azure_sql.errors import in_words, is_data_fault, may_pass
 from tests.standins.tsql import engine as stand_in
 from tests.standins.tsql import errors
 from tests.standins.tsql.engine import Server
-from tests.suites.warehouse_suite import WarehouseCase, row, some
+from tests.suites.warehouse_case import WarehouseCase, row, some
 from tests.warehouses.azure_sql.samples import batch, filled, staging
 
 URL = "mssql://app:hunter2@db.test/sales"

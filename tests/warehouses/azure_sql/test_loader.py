@@ -24,7 +24,7 @@ from shared.warehouses.server.warehouse import STAGING, ServerWarehouse
 from tests.servers import free_port, odbc
 from tests.standins.tsql import cursor, errors
 from tests.standins.tsql import engine as stand_in
-from tests.suites.warehouse_suite import WarehouseCase, row, some
+from tests.suites.warehouse_case import WarehouseCase, row, some
 from tests.warehouses.azure_sql.samples import METHODS, batch, filled, sent, staging, stored
 
 pytestmark = pytest.mark.usefixtures("_no_waits")

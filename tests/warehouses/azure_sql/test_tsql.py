@@ -17,7 +17,7 @@ from shared.warehouses.azure_sql.setup_script import Setup, statements
 from shared.warehouses.azure_sql.tsql import applock, bulk_insert, insert, name, run_unless_there, text
 from tests.standins.tsql import parser, script
 from tests.standins.tsql.engine import Server
-from tests.suites.warehouse_suite import HOSTILE
+from tests.suites.warehouse_case import HOSTILE
 
 ODD = (*HOSTILE, "]", "]]", "[", "'", "''", "N'", "\n", "\r\nGO\r\n", "\u2028", "é", "e\u0301", "🔑" * 64, "x" * 128,
        "%(Id_1)s", "__[POSTCOMPILE_Id_1]", "\x02", "\x020\x03", "\x0299\x03")  # fmt: skip
