@@ -34,7 +34,7 @@ from shared.warehouses.merge import history
 from shared.warehouses.merge.changes import BY, DELETED, FIRST, SYNCED, Rules
 from shared.warehouses.merge.in_memory import ColumnNames, Decided, Stored, Write, by_key, decide, higher
 from shared.warehouses.server import inline
-from tests.exports import START, Clock, open_test_app
+from tests.exports import START, Clock, load_exports, open_test_app
 from tests.standins.tsql.engine import Server
 from tests.suites.warehouse_suite import HOSTILE, LOOKALIKES, VALUES, WarehouseCase, day, row, some
 from tests.warehouses.merge.reference_model import Table
@@ -340,8 +340,10 @@ def check_replay(told: tuple[Law, list[Any]]) -> None:
         for number, file in enumerate(files):
             before, runs = stored(app), app.warehouse.runs("coolr.item", limit=None)
             tapped = Tapped(app.warehouse)
-            (result,) = replace(app, warehouse=tapped).load(
-                str(file.write(Path(folder) / str(number), law)), LoadOptions(**ALL_AT_ONCE)
+            (result,) = load_exports(
+                replace(app, warehouse=tapped),
+                file.write(Path(folder) / str(number), law),
+                LoadOptions(**ALL_AT_ONCE),
             )
             run = result.run
             assert run.error is None
@@ -402,7 +404,7 @@ def test_the_server_ends_as_the_embedded_warehouse(told):
         )  # fmt: skip
         for number, file in enumerate(files):
             root = str(file.write(Path(folder) / str(number), law))
-            runs = [next(iter(one.load(root, LoadOptions(**ALL_AT_ONCE)))).run for one in (app, few)]
+            runs = [next(load_exports(one, root, LoadOptions(**ALL_AT_ONCE))).run for one in (app, few)]
 
             assert [None, None] == [run.error for run in runs]
             expected, found = ({name: getattr(run, name) for name in (*OUTCOMES, "absent")} for run in runs)
