@@ -6,13 +6,16 @@ import datetime as dt
 
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from shared import remote
 from shared.azure.sas import sas_expiry, sas_field, sas_time
 from shared.azure.urls import StorageUrl
-from shared.errors import ConfigError, IngestError
+from shared.errors import ConfigError, IngestError, TransientError
+
+if TYPE_CHECKING:
+    from azure.core.exceptions import AzureError
 
 
 class Refusal(NamedTuple):
@@ -153,6 +156,34 @@ def _other(refusal: Refusal) -> IngestError:
     host = urlsplit(refusal.place.account_url).netloc
     what = f"{refusal.status} {refusal.code}".strip()
     return ConfigError(f"{host} answers {what} for {refusal.place.url}", fix="Check the URL and its rights")
+
+
+def container_refused(error: AzureError, where: str) -> IngestError:
+    """Why the staging container *where* could not be written to or cleaned up; TransientError for what may pass."""
+    status = getattr(error, "status_code", None)
+    code = getattr(error, "error_code", None)
+    if code == "ContainerNotFound":
+        return ConfigError(f"there is no {where}", fix="Create it, or correct STAGING_URL")
+    if code == "AuthenticationFailed":
+        return ConfigError(
+            f"{where} refuses the SAS or key of STAGING_URL: it has expired, or is wrong",
+            fix="Make a new SAS with the rights to read, write, delete and list, or let the app's identity sign in",
+        )
+    if status in (401, 403) or (status is None and type(error).__name__ == "ClientAuthenticationError"):
+        return ConfigError(
+            f"{where} refuses access ({code or type(error).__name__})",
+            fix="Give the app's identity the role Storage Blob Data Contributor on it, or make a SAS that has not "
+            "expired, to read, write, delete and list, and let this host through the account's firewall",
+        )
+    reason = str(code or status or type(error).__name__)
+    if status is None or status in _RETRYABLE or code in _OVERTAKEN or status >= 500:
+        return TransientError(f"{where} cannot be written to or read now ({reason})", fix="Try again")
+    return ConfigError(f"{where} refuses ({reason})", fix="Look up the code in the error codes of Blob Storage")
+
+
+_RETRYABLE = (408, 409, 429)
+_OVERTAKEN = ("InvalidBlockList", "InvalidBlobOrBlock")
+"""Another attempt has written the same part meanwhile, which deletes the blocks of this one."""
 
 
 def utc(moment: dt.datetime) -> str:

@@ -154,6 +154,17 @@ def widened(stored: str, incoming: str) -> str | None:
     return None
 
 
+def can_convert(stored: str, declared: str) -> bool:
+    """Whether a stored column can become a declared type that it does not widen to, if all of its values fit.
+
+    >>> can_convert("bigint", "text"), can_convert("text", "timestamp"), can_convert("date", "double")
+    (True, True, False)
+    """
+    if stored == "text":
+        return declared not in ("text", "binary")
+    return _is_exact(stored) and declared in ("text", "real", "double")
+
+
 def _is_exact(kind: str) -> bool:
     return kind in _INTEGERS or kind.startswith("decimal")
 

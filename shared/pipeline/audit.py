@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,7 @@ def audit(
     return Audit(
         feed=feed.name, files=list(described.schemas), rows=rows, active=rows - rejected - deleted, deleted=deleted,
         rejected=rejected, lowest=_text(low), highest=_text(high), columns=columns,
-        differences=_differences(columns, stored), stored=stored,
+        differences=_differences(columns, stored, feed.types), stored=stored,
     )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def _text(value: Any) -> str | None:
     return None if value is None else cursor.text(value)
 
 
-def _differences(columns: Sequence[Column], stored: Profile) -> list[str]:
+def _differences(columns: Sequence[Column], stored: Profile, declared: Collection[str]) -> list[str]:
     """What a load would do about each."""
     if not stored.columns:
         return ["there is no table yet"]
@@ -101,7 +101,9 @@ def _differences(columns: Sequence[Column], stored: Profile) -> list[str]:
         if kind is None and column.type != types.NULL:
             found.append(f"new column {column.name} ({column.type})")
         elif kind is not None and column.type != types.NULL and wider is None:
-            found.append(f"{name} is {kind} in the table and {column.type} here: would be refused")
+            converted = types.can_convert(kind, column.type) and name.casefold() in {n.casefold() for n in declared}
+            result = "converted to it, if every stored value fits" if converted else "refused"
+            found.append(f"{name} is {kind} in the table and {column.type} here: would be {result}")
         elif kind is not None and wider not in (None, kind):
             found.append(f"{name} would be widened from {kind} to {wider}")
     given = {column.name.casefold() for column in columns}

@@ -70,7 +70,11 @@ def run_check(name: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Fin
     try:
         yield from check()
     except IngestError as error:
-        yield Finding(name, "failed", error.problem, error.fix)
+        yield Finding(name, "failed", error.problem, _READ_MESSAGE if "sluice doctor" in error.fix else error.fix)
+
+
+_READ_MESSAGE = "Search for the message, and ask whoever runs the server; with -v the log has more"
+"""In place of a fix that says to run the doctor."""
 
 
 def _storage(location: str, settings: Settings, now: dt.datetime) -> Iterator[Finding]:

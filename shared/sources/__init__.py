@@ -51,13 +51,13 @@ def open_pull_source(feed: Feed, settings: Settings) -> PullSource:
 
 
 class Described(NamedTuple):
-    """What a source says of a unit before reading it."""
+    """What a source knows of a unit before reading it."""
 
     schemas: Mapping[str, pa.Schema]
-    """By file name (or whatever the source reads), as Arrow types; never empty."""
+    """By the name of the file or table; never empty."""
     slices: Sequence[Slice]
     faulty: Mapping[str, str]
-    """Part files that cannot be read at all, with what is wrong. The others go on without them."""
+    """Part files that cannot be read at all, with the error of each. The others are loaded without them."""
 
 
 class Source(Protocol):
@@ -68,12 +68,12 @@ class Source(Protocol):
         ...
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
-        """The rows of one slice in file order, batch by batch. DataError or ConflictError, also half-way."""
+        """The rows of one slice in file order, batch by batch. DataError or ConflictError, also after some batches."""
         ...
 
 
 class Ceiling(NamedTuple):
-    """How far up a window reads."""
+    """The upper end of a window."""
 
     value: str
     """Cursor text."""
@@ -85,9 +85,9 @@ class PullSource(Source, Protocol):
     """A source read by windows of cursor values instead of files."""
 
     def ceiling(self, after: str | None) -> Ceiling | None:
-        """How far up to read when everything up to the cursor text *after* is known; None: there is nothing to read.
+        """The upper end of the next window when everything up to the cursor text *after* is loaded; None: no rows.
 
-        Above *after* if there are rows above it, but not many more of them than one run should take: rows with the
-        same cursor go together. The highest cursor there is otherwise.
+        If there are rows above *after*, it takes about as many as one run should; rows with the same cursor stay
+        together. Otherwise it is the highest cursor there is.
         """
         ...

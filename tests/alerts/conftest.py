@@ -1,4 +1,4 @@
-"""Fixtures of this folder."""
+"""Retries without waits, and what the tests of alerts send to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of this folder share."""
+"""Runs, summaries and a pretend HTTP session that tests of alerts and follow-ups share."""
 
 from __future__ import annotations
 

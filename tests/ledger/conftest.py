@@ -1,4 +1,4 @@
-"""Fixtures of this folder."""
+"""A table of Azurite for each test, and a wire to it that can break."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of this folder share."""
+"""A wire to Table Storage that can break, and limits that its tests share."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 
@@ -61,6 +63,20 @@ def test_differences_are_what_a_load_would_do(app, tmp_path):
         "B is bigint in the table and text here: would be refused",
         "new column D (double)",
         "column C is missing here: keeps its values",
+    ] == found.differences
+
+
+def test_a_declared_type_is_announced_as_a_conversion(app, tmp_path):
+    """As a load would do it."""
+    list(load_exports(app, str(_file(tmp_path, B=[1, 2, 3])), LoadOptions()))
+    file = _file(tmp_path, "Delta", "20260224060000", B=["x", "y", "z"])
+    options = {"keys": ("LocationId",), "cursor": "ModifiedOn", "deleted": "IsDeleted", "types": {"b": "text"}}
+    system = replace(app.systems["coolr"], tables={"location": options})
+
+    (found,) = audits(replace(app.runner, systems={"coolr": system}), app.settings, str(file), LoadOptions())
+
+    assert [
+        "B is bigint in the table and text here: would be converted to it, if every stored value fits"
     ] == found.differences
 
 

@@ -10,6 +10,8 @@ import stamina
 
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
+from shared.errors import ConfigError
+from shared.pipeline.checks import run_check
 from tests.exports import Clock, doctor_findings, export_path, open_test_app, write_parquet
 from tests.servers import free_port
 
@@ -181,3 +183,15 @@ def test_link_without_the_right_to_list_is_told(app, signed):
     assert "failed" == storage.status
     assert "list" in f"{storage.message} {storage.fix}"
     assert "sig=" not in f"{storage}"
+
+
+def test_doctor_does_not_propose_the_doctor():
+    """It is what has just been run."""
+
+    def check():
+        raise ConfigError("odd", fix="Run sluice doctor: it checks every step")
+
+    (found,) = run_check("warehouse", check)
+
+    assert ("failed", "odd") == (found.status, found.message)
+    assert "doctor" not in found.fix

@@ -1,4 +1,4 @@
-"""What the tests of this folder share."""
+"""What signs in to a container, and where tests put their files."""
 
 from __future__ import annotations
 

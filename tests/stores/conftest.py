@@ -1,4 +1,4 @@
-"""Fixtures of this folder."""
+"""Containers of Azurite with a SAS; retries without waits."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from shared.errors import DataError
 from shared.model import Slice, Unit
+from shared.native import native_call
 from shared.sources import Described
 from shared.sources.exports.footer import encrypted, read_footer, refuse_fatal
 from shared.sources.exports.limits import LongValues, refuse_bombs
@@ -169,7 +170,8 @@ def _row_bytes(group: Any) -> float:
 def _faults_of(file: File) -> Iterator[None]:
     """Arrow reports a damaged file as ArrowInvalid, OSError, ValueError or KeyError; each becomes a DataError."""
     try:
-        yield
+        with native_call("pyarrow", file.name):
+            yield
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
         raise DataError(
             f"{file.name} is damaged or not Parquet: {_first_line(error)}", fix="Ask for the file again"

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from shared.errors import DataError
+from shared.native import native_call
 from shared.redaction import redact
 from shared.warehouses.azure_sql.odbc import LOGIN_TIMEOUT, Address, credential
 
@@ -58,7 +59,8 @@ class BulkCopy:
 def _as_data_error() -> Iterator[None]:
     """Everything that goes wrong as one error: the driver has kinds of its own, and rows can be sent in arrays."""
     try:
-        yield
+        with native_call("mssql-python"):
+            yield
     except Exception as error:
         line = redact(" ".join(str(error).split()))[:400].rstrip(". ")
         raise DataError(f"bulk copy: {type(error).__name__}: {line}", fix="Set WAREHOUSE_LOADER=array") from error

@@ -279,9 +279,6 @@ def _values(table: sa.Table, write: Write) -> dict[str, Expression]:
 
 
 def _value(column: sa.Column[Any], value: Any) -> Expression:
-    """*value* as a parameter. NULL is none: the driver would have to ask the server for its type."""
-    if value is None:
-        return sa.null()
     if isinstance(value, dt.time):  # pyodbc drops the fraction of a second
         return sa.cast(sa.literal(value.isoformat("microseconds"), TEXT), column.type)
     return sa.type_coerce(value, column.type)  # a bare parameter SQLAlchemy would call by its column's name

@@ -22,7 +22,15 @@ from shared.warehouses.azure_sql import direct, odbc, tsql
 from shared.warehouses.azure_sql.arrays import insert_many
 from shared.warehouses.azure_sql.bulk_copy import BulkCopy
 from shared.warehouses.azure_sql.checks import examine
-from shared.warehouses.azure_sql.errors import Again, in_words, is_data_fault, may_pass, translated
+from shared.warehouses.azure_sql.errors import (
+    Again,
+    Unreachable,
+    in_words,
+    is_data_fault,
+    may_pass,
+    no_answer,
+    translated,
+)
 from shared.warehouses.azure_sql.loader import LoadLimits
 from shared.warehouses.azure_sql.session import MOST_COLUMNS, MSSQLSession
 from shared.warehouses.azure_sql.staged_form import as_merged
@@ -55,6 +63,7 @@ class AzureSQL:
     ) -> None:
         """*odbc* is the pyodbc module, by default the installed one."""
         self._where, self._given = where, odbc
+        self._has_connected, self._unanswered = False, 0
         self._timeout = settings.warehouse_lock_timeout
         self.units = UnitsOfWork(
             ConnectionPool(self._connect, size=settings.warehouse_connections, wait_seconds=self._timeout),
@@ -71,7 +80,19 @@ class AzureSQL:
         return self._given or odbc.load_pyodbc()
 
     def _connect(self) -> Any:
-        return odbc.connect(self.odbc, self._where)
+        """A connection. Until one has been made, an address without an answer is tried twice: it is mostly wrong."""
+        driver = self.odbc
+        try:
+            connection = odbc.connect(driver, self._where)
+        except Exception as error:
+            line = no_answer(error)
+            if line is None:
+                raise
+            self._unanswered += 1
+            may_pass = self._has_connected or self._unanswered % 2 == 1
+            raise Unreachable(self._where.host, self._where.port, line, may_pass=may_pass) from error
+        self._has_connected = True
+        return connection
 
     # -- transactions
 

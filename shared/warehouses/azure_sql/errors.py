@@ -15,7 +15,7 @@ from shared.redaction import redact
 
 TRANSIENT = frozenset(
     [
-        *(926, 4060, 40197, 40501, 40613, 49918, 49919, 49920, 4221, 615),  # Microsoft's list of transient faults
+        *(926, 40197, 40501, 40613, 49918, 49919, 49920, 4221, 615),  # Microsoft's list, less 4060: a wrong name
         *(64, 233, 10053, 10054, 10060, 10928, 10929, 10936, 11001, 40143, 40166, 40540, 40020),  # its retry guides'
         *(1205, 1222, 3960, 4891, 4892),  # deadlock, lock time-out, snapshot conflict, table changed meanwhile
         *(2714, 2759),  # another run made the same schema at the same time
@@ -90,6 +90,8 @@ _NOT_USABLE = re.compile(r"closed|parameter markers|not a valid|must be", re.IGN
 
 def may_pass(error: Exception) -> bool:
     """Whether the same unit of work may succeed on a new connection."""
+    if isinstance(error, Unreachable):
+        return error.may_pass
     if not _is_odbc(error):
         return isinstance(error, Again)
     code = number(error)
@@ -102,6 +104,25 @@ def may_pass(error: Exception) -> bool:
 
 class Again(Exception):  # noqa: N818 - asks for another try
     """Raised in a unit that has to be done again on a new connection."""
+
+
+class Unreachable(Exception):  # noqa: N818 - its name is what happened
+    """No server answered at an address."""
+
+    def __init__(self, host: str, port: int, line: str, *, may_pass: bool) -> None:
+        super().__init__(f"no answer from {host}, port {port}: {line}")
+        self.may_pass = may_pass
+
+
+_NO_ANSWER = frozenset((0, 53, 10060, 10061, 11001, 11002))
+"""Numbers of a connection that got no answer: no server said anything, or there is no such host."""
+
+
+def no_answer(error: Exception) -> str | None:
+    """What the driver says of a connection that it could not make as no server answered; None for other errors."""
+    if not _is_odbc(error) or _UNTRUSTED in str(error) or number(error) not in _NO_ANSWER:
+        return None
+    return _line(error) if state(error).startswith(_LOST) else None
 
 
 def is_data_fault(error: Exception) -> bool:
@@ -125,7 +146,7 @@ def translated(what: str) -> Iterator[None]:
     except IngestError:
         raise
     except Exception as error:
-        if not _is_odbc(error) and not isinstance(error, Again):
+        if not _is_odbc(error) and not isinstance(error, Again | Unreachable):
             raise
         raise in_words(error, what) from error
 
@@ -133,6 +154,10 @@ def translated(what: str) -> Iterator[None]:
 def in_words(error: Exception, what: str) -> IngestError:
     code, line = number(error), _line(error)
     problem = f"{what}: {line}"
+    if isinstance(error, Unreachable):
+        return TransientError(
+            problem, fix="Check host and port in WAREHOUSE_URL, the network and the server's firewall, then try again"
+        )
     if may_pass(error) and code not in _FIXES:
         return TransientError(problem, fix="Try again later")
     if is_data_fault(error):

@@ -1,7 +1,7 @@
-"""Names of columns and tables are kept out of SQLAlchemy's sight while it compiles.
+"""Mask names of columns and tables while SQLAlchemy compiles a statement.
 
 It looks for its own marks in the finished text, ``%(Id_1)s`` or ``__[POSTCOMPILE_Id_1]``, and would take a column
-that is called so for one. So it gets to see numbers, and the names are put in afterwards.
+with such a name for one. So it gets numbers, and the names are put in afterwards.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class QuotedNames:
         self._quoted: list[str] = []
         self._guard = threading.Lock()  # statements are built by several threads at once
 
-    def hide(self, name: str) -> str:
-        """What stands for *name* until ``reveal``."""
+    def mask(self, name: str) -> str:
+        """What stands for *name* until ``unmask``."""
         quoted = self._quote(name)
         with self._guard:
             if name not in self._numbers:
@@ -32,6 +32,6 @@ class QuotedNames:
                 self._numbers[name] = len(self._quoted) - 1
             return f"\x02{self._numbers[name]}\x03"
 
-    def reveal(self, text: str) -> str:
+    def unmask(self, text: str) -> str:
         """*text* with every name back in its place, in quotes."""
         return _TOKEN.sub(lambda found: self._quoted[int(found[1])], text)

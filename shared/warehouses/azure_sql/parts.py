@@ -20,13 +20,12 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from shared.errors import ConfigError, IngestError, TransientError
+from shared.azure.errors import container_refused
 from shared.warehouses.server.csv import encode
 
 if TYPE_CHECKING:
     import datetime as dt
 
-    from azure.core.exceptions import AzureError
     from azure.storage.blob import ContainerClient
 
 _ENCODERS = 2
@@ -91,7 +90,7 @@ def put(container: ContainerClient, name: str, content: bytes) -> None:
 
 
 def remove(container: ContainerClient, prefix: str) -> None:
-    """Delete all blobs below *prefix*; blocks that were never committed vanish by themselves within a week."""
+    """Delete all blobs below *prefix*; blocks that were never committed are deleted by the service within a week."""
     from azure.core.exceptions import ResourceNotFoundError
 
     with _explained(container):
@@ -279,37 +278,10 @@ class _Spool:
 
 @contextlib.contextmanager
 def _explained(container: ContainerClient) -> Iterator[None]:
-    """What the storage says, as ours. Nothing of it is repeated but its error code: a URL may hold a SAS."""
+    """Errors of the storage as ours. Nothing of them is repeated but their code: a URL may hold a SAS."""
     from azure.core.exceptions import AzureError
 
     try:
         yield
     except AzureError as error:
-        raise _translated(error, f"container {container.container_name!r} of {container.account_name}") from error
-
-
-def _translated(error: AzureError, where: str) -> IngestError:
-    status = getattr(error, "status_code", None)
-    code = getattr(error, "error_code", None)
-    if code == "ContainerNotFound":
-        return ConfigError(f"there is no {where}", fix="Create it, or correct STAGING_URL")
-    if code == "AuthenticationFailed":
-        return ConfigError(
-            f"{where} refuses the SAS or key of STAGING_URL: it has expired, or is wrong",
-            fix="Make a new SAS with the rights to read, write, delete and list, or let the app's identity sign in",
-        )
-    if status in (401, 403) or (status is None and type(error).__name__ == "ClientAuthenticationError"):
-        return ConfigError(
-            f"{where} refuses access ({code or type(error).__name__})",
-            fix="Give the app's identity the role Storage Blob Data Contributor on it, or make a SAS that has not "
-            "expired, to read, write, delete and list, and let this host through the account's firewall",
-        )
-    said = str(code or status or type(error).__name__)
-    if status is None or status in _RETRYABLE or code in _OVERTAKEN or status >= 500:
-        return TransientError(f"{where} cannot be written to or read now ({said})", fix="Try again")
-    return ConfigError(f"{where} refuses ({said})", fix="Look up the code in the error codes of Blob Storage")
-
-
-_RETRYABLE = (408, 409, 429)
-_OVERTAKEN = ("InvalidBlockList", "InvalidBlobOrBlock")
-"""Another try has written the same part meanwhile, and with that thrown the blocks of this one away."""
+        raise container_refused(error, f"container {container.container_name!r} of {container.account_name}") from error

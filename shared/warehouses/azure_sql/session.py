@@ -33,7 +33,7 @@ class _Preparer(MSIdentifierPreparer):
     """Quotes every name, so that a new reserved word breaks nothing."""
 
     def quote_identifier(self, value: str) -> str:
-        return _NAMES.hide(value)
+        return _NAMES.mask(value)
 
     def _requires_quotes(self, _value: str) -> bool:
         return True
@@ -94,7 +94,7 @@ class MSSQLSession:
     def execute(self, text: str, *parameters: Any) -> Any:
         """Run one statement of text; the cursor it ran on."""
         cursor = self.connection.cursor()
-        cursor.execute(tsql.with_nulls(_NAMES.reveal(text), parameters), *(p for p in parameters if p is not None))
+        cursor.execute(tsql.with_nulls(_NAMES.unmask(text), parameters), *(p for p in parameters if p is not None))
         return cursor
 
     def fetch(self, text: str, *parameters: Any) -> list[Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -30,6 +32,7 @@ def plan(settings: Settings, schemas: Sequence[str], *, user: str | None, login:
             user=user,
             user_kind="login" if login else "external",
             schemas=tuple(schemas),
+            master_key_password=_new_password(),
         )
     )
 
@@ -43,6 +46,11 @@ def apply(settings: Settings, found: Sequence[Statement]) -> Iterator[Statement]
             yield one
     finally:
         engine.units.close_idle()
+
+
+def _new_password() -> str:
+    """Nobody needs to know it: the server opens the key by itself. All kinds of characters, for its policy."""
+    return f"{secrets.token_urlsafe(32)}-Aa1"
 
 
 def _refuse_others(settings: Settings) -> None:

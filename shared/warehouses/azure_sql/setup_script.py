@@ -5,7 +5,7 @@ Every statement is a batch of its own, says what it is for, and may be run again
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from shared.errors import ConfigError
@@ -36,6 +36,8 @@ class Setup:
     """``external``: an Entra identity, such as the app's managed identity. ``login``: of a login of that name."""
     schemas: tuple[str, ...] = ()
     """Of the systems whose tables are written."""
+    master_key_password: str | None = field(default=None, repr=False)
+    """Of a master key that has to be made: SQL Server wants one, Azure SQL takes it. It is never shown."""
 
 
 def statements(setup: Setup) -> list[Statement]:
@@ -80,7 +82,7 @@ def _way_to_the_container(setup: Setup, location: str) -> list[Statement]:
     found = [_credential(setup, "CREATE", f"NOT {there}", credential), _credential(setup, "ALTER", there, credential)]
     if setup.sas is not None:
         key = f"NOT {_exists('symmetric_keys', '##MS_DatabaseMasterKey##')}"
-        found.insert(0, Statement("Master key: it protects the SAS", run_unless_there(key, "CREATE MASTER KEY")))
+        found.insert(0, _master_key(setup.master_key_password or _SHOWN_PASSWORD, key))
     return [
         *found,
         Statement(
@@ -92,6 +94,18 @@ def _way_to_the_container(setup: Setup, location: str) -> list[Statement]:
             run_unless_there(f"NOT {source}", create),
         ),
     ]
+
+
+_SHOWN_PASSWORD = "<a long random password>"  # noqa: S105 - what is printed instead of one
+
+
+def _master_key(password: str, condition: str) -> Statement:
+    """With a password: Azure SQL can do without, SQL Server cannot. The server keeps a copy that needs none."""
+    sql, shown = (
+        run_unless_there(condition, f"CREATE MASTER KEY ENCRYPTION BY PASSWORD = {_plain(value)}")
+        for value in (password, _SHOWN_PASSWORD)
+    )
+    return Statement("Master key: it protects the SAS", sql, shown)
 
 
 def _credential(setup: Setup, verb: str, condition: str, credential: str) -> Statement:

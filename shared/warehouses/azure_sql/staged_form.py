@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from pyarrow import csv
 
 from shared.warehouses.merge.types import LONG_TEXT
+from shared.warehouses.server.csv import hex_text
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
@@ -20,12 +21,10 @@ def as_staged(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Binary as hex: how BULK INSERT reads a varbinary is nowhere promised, and CONVERT with style 2 is."""
     if not any(pa.types.is_binary(field.type) for field in batch.schema):
         return batch
-    columns = [_hex(column) if pa.types.is_binary(column.type) else column for column in batch.columns]
+    columns = [
+        hex_text(column).cast(pa.string()) if pa.types.is_binary(column.type) else column for column in batch.columns
+    ]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def _hex(column: Any) -> Any:
-    return pa.array([None if value is None else value.hex() for value in column.to_pylist()], pa.string())
 
 
 def as_merged(table: sa.Table) -> sa.FromClause:

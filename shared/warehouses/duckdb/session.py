@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql.base import PGDialect, PGIdentifierPreparer
 from sqlalchemy.engine import Dialect
 
 from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.native import native_call
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.session import ChangesBy, Expression, Row
 from shared.warehouses.merge.types import column_type
@@ -156,7 +157,8 @@ def is_held(error: Exception) -> bool:
 def translated() -> Iterator[None]:
     """DuckDB's errors in our words, where an operator can do something; the rest are bugs and stay as they are."""
     try:
-        yield
+        with native_call("duckdb"):
+            yield
     except IngestError:
         raise
     except RuntimeError as error:

@@ -22,15 +22,6 @@ _PAGE = 20_000
 _AT_ONCE = 500
 """Rows of one INSERT: SQL Server takes 2,100 parameters."""
 _SHOWN = 3
-_NUMBERS = ("smallint", "integer", "bigint", "decimal")
-_TARGETS = {"text": ("boolean", *_NUMBERS, "real", "double", "date", "time", "timestamp")}
-"""What text can become. Integers and decimals can become text, real and double; nothing else is converted."""
-
-
-def can_convert(stored: str, declared: str) -> bool:
-    """Whether there is a way from one column type to the other. Widening is another matter (shared.contract.types)."""
-    one, other = _plain(stored), _plain(declared)
-    return other in (_TARGETS["text"] if one == "text" else ("text", "real", "double") if one in _NUMBERS else ())
 
 
 def prepare(session: Session, feed: Feed, column: sa.Column[Any], stored: str, declared: str) -> None:
@@ -39,8 +30,9 @@ def prepare(session: Session, feed: Feed, column: sa.Column[Any], stored: str, d
     Text is rewritten as the engine reads it. DataError names the first values that do not fit, and nothing has changed
     once the transaction is rolled back.
     """
-    if _plain(declared) == "text":
+    if declared == "text":
         return  # whatever a number is, its digits are a text
+    known = _scratch(session)
     for values in _pages(session, column):
         converted = cast(pa.array(values, types.to_arrow(stored)), declared, feed.timezone)
         unfit = [value for n, value in enumerate(values) if any(f.where[n].as_py() for f in converted.faults)]
@@ -51,12 +43,11 @@ def prepare(session: Session, feed: Feed, column: sa.Column[Any], stored: str, d
                 fix=f"Declare it {stored}, or correct these values in the table",
             )
         if stored == "text":
-            written = [_written(value) for value in converted.values.to_pylist()]
-            _replace(session, column, [(o, n) for o, n in zip(values, written, strict=True) if o != n])
-
-
-def _plain(kind: str) -> str:
-    return kind.partition("(")[0]
+            written = map(_written, converted.values.to_pylist())
+            _note(session, known, [pair for pair in zip(values, written, strict=True) if pair[0] != pair[1]])
+    if stored == "text":
+        same = session.exact(column)[0] == known.c.before
+        session.change(sa.update(column.table).where(same).values({column.name: known.c.after}))
 
 
 def _pages(session: Session, column: sa.Column[Any]) -> Iterator[list[Any]]:
@@ -88,14 +79,13 @@ def _written(value: Any) -> str:
     return f"{value:f}" if isinstance(value, Decimal) else repr(value)
 
 
-def _replace(session: Session, column: sa.Column[Any], pairs: list[tuple[str, str]]) -> None:
-    """Write the second text of each of *pairs* wherever the first is stored."""
-    if not pairs:
-        return
+def _scratch(session: Session) -> sa.Table:
+    """Texts to be written in another way."""
     exact = text(None, exact=True)
-    known = session.scratch("rewritten", [sa.Column("before", exact), sa.Column("after", exact)])
+    return session.scratch("rewritten", [sa.Column("before", exact), sa.Column("after", exact)])
+
+
+def _note(session: Session, known: sa.Table, pairs: list[tuple[str, str]]) -> None:
     for start in range(0, len(pairs), _AT_ONCE):
         rows = [{"before": before, "after": after} for before, after in pairs[start : start + _AT_ONCE]]
         session.change(sa.insert(known).values(rows))
-    same = session.exact(column)[0] == known.c.before
-    session.change(sa.update(column.table).where(same).values({column.name: known.c.after}))

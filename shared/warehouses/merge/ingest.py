@@ -138,9 +138,7 @@ def writing(run: Run) -> tuple[sa.Delete, sa.Insert]:
         values[name] = from_text(values[name])
     values["files"] = json.dumps(run.files, ensure_ascii=False)
     values["columns"] = json.dumps([asdict(column) for column in run.columns], ensure_ascii=False)
-    # What is left out is NULL as well, and no driver has to ask the server for the type of a parameter that is None.
-    known = {name: value for name, value in values.items() if value is not None}
-    return sa.delete(RUN).where(RUN.c.id == run.id), sa.insert(RUN).values(known)
+    return sa.delete(RUN).where(RUN.c.id == run.id), sa.insert(RUN).values(values)
 
 
 def runs(session: Session, feed: str | None, limit: int | None) -> list[Run]:

@@ -125,7 +125,7 @@ def _convert(session: Session, feed: Feed, name: str, pair: tuple[str, str], fil
         raise DataError(
             f"column {name!r} of {feed.name} is {stored}, but {incoming} in {', '.join(files)}", fix=_advice(stored)
         )
-    if not convert.can_convert(stored, incoming):
+    if not types.can_convert(stored, incoming):
         raise DataError(
             f"column {name!r} of {feed.name} is {stored}, which cannot become {incoming} as the catalog declares",
             fix=f"Declare it {stored}, or drop table {feed.name} and load a full export with --again",
@@ -134,7 +134,7 @@ def _convert(session: Session, feed: Feed, name: str, pair: tuple[str, str], fil
 
 
 def _advice(stored: str) -> str:
-    others = "text" if convert.can_convert(stored, "text") else stored
+    others = "text" if types.can_convert(stored, "text") else stored
     return f"Correct the export, or declare the column {others} under types in the catalog"
 
 

@@ -48,6 +48,6 @@ def _has_length(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_binary(kind)
 
 
-def _binary(array: pa.Array[Any]) -> pa.Array[Any]:
-    texts = (None if value is None else f"\\x{value.hex()}" for value in array.to_pylist())
-    return pa.array(texts, pa.large_string())
+def _binary(array: pa.Array[Any]) -> Any:
+    prefix, separator = pa.scalar("\\x", pa.large_string()), pa.scalar("", pa.large_string())
+    return pc.binary_join_element_wise(prefix, csv.hex_text(array), separator)

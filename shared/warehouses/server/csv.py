@@ -64,7 +64,7 @@ def _written(array: Any) -> Any:
     if is_.is_string(kind):
         return _text(array)
     if is_.is_binary(kind):
-        return _hex(array)
+        return hex_text(array)
     if is_.is_timestamp(kind):
         return _instants(_in_seconds(array))
     if is_.is_decimal(kind):
@@ -78,7 +78,8 @@ def _text(array: Any) -> Any:
     return array
 
 
-def _hex(array: Any) -> Any:
+def hex_text(array: Any) -> Any:
+    """*array* of binary as large_string with two digits for each byte, made all at once; NULL stays NULL."""
     whole, data = _apart(array)
     valid, offsets, _ = whole.buffers()
     # Not in the 32 bits that binary has: twice as long they might not fit.

@@ -19,7 +19,7 @@ from shared.warehouses.azure_sql.session import MSSQLSession
 from shared.warehouses.azure_sql.staged_form import as_merged
 from shared.warehouses.merge import ddl, shape
 from shared.warehouses.server.warehouse import STAGING, ServerWarehouse
-from tests.suites.warehouse_suite import WarehouseCase
+from tests.suites.warehouse_case import WarehouseCase
 
 URL = "mssql://app:hunter2@db.test/sales"
 FEED = Feed(system="shop", table="item", source="exports", keys=("Key",))

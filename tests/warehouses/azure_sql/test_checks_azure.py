@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ import stamina
 from shared.errors import DataError
 from shared.model import Finding
 from shared.warehouses.azure_sql import canary, loader
+from shared.warehouses.azure_sql.session import MSSQLSession
 from shared.warehouses.server.warehouse import ServerWarehouse
 from tests.exports import doctor_findings, open_test_app
 from tests.standins.tsql import bulk as server_bulk
@@ -292,3 +294,33 @@ def test_errors_of_the_canary_are_ours(examined, with_container, server):
     found = examined(with_container.engine())
 
     assert ("warehouse", "failed", "Try again later") == (found[-1].check, found[-1].status, found[-1].fix)
+
+
+@pytest.mark.parametrize("setting", ["auto", "direct"])
+def test_canary_notices_microseconds_that_the_direct_method_loses(
+    examined, new_engine, copy, server, monkeypatch, setting
+):
+    """It binds single values, as no other method does."""
+    run = MSSQLSession.batch
+
+    def losing(self, text, parameters):
+        cut = [v.replace(microsecond=0) if isinstance(v, dt.datetime) else v for v in parameters]
+        return run(self, text, cut)
+
+    monkeypatch.setattr(MSSQLSession, "batch", losing)
+
+    found = examined(new_engine(env={"WAREHOUSE_LOADER": setting}, copy=copy))
+
+    direct = of(found, "warehouse: canary (direct)")
+    assert {"failed"} == {one.status for one in direct}
+    assert any("column Moment" in one.message for one in direct)
+    assert "ok" == told(found)["warehouse: canary (array)"][0]
+
+
+def test_canary_takes_every_method_of_auto(examined, with_container):
+    """Those for few, some and many rows; a part that is refused goes in arrays."""
+    checks = [one.check for one in examined(with_container.engine())]
+
+    assert ["warehouse: canary (direct)", "warehouse: canary (array)", "warehouse: canary (bulk)"] == [
+        check for check in checks if "(" in check
+    ]

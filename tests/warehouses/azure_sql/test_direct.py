@@ -36,7 +36,7 @@ from shared.warehouses.merge.in_memory import ColumnNames, Decided, Stored, Writ
 from shared.warehouses.server import inline
 from tests.exports import START, Clock, load_exports, open_test_app
 from tests.standins.tsql.engine import Server
-from tests.suites.warehouse_suite import HOSTILE, LOOKALIKES, VALUES, WarehouseCase, day, row, some
+from tests.suites.warehouse_case import HOSTILE, LOOKALIKES, VALUES, WarehouseCase, day, row, some
 from tests.warehouses.merge.reference_model import Table
 from tests.warehouses.merge.wild_files import EPOCH, Law, stored, wild_file
 
@@ -341,9 +341,7 @@ def check_replay(told: tuple[Law, list[Any]]) -> None:
             before, runs = stored(app), app.warehouse.runs("coolr.item", limit=None)
             tapped = Tapped(app.warehouse)
             (result,) = load_exports(
-                replace(app, warehouse=tapped),
-                file.write(Path(folder) / str(number), law),
-                LoadOptions(**ALL_AT_ONCE),
+                replace(app, warehouse=tapped), file.write(Path(folder) / str(number), law), LoadOptions(**ALL_AT_ONCE)
             )
             run = result.run
             assert run.error is None
@@ -404,7 +402,7 @@ def test_the_server_ends_as_the_embedded_warehouse(told):
         )  # fmt: skip
         for number, file in enumerate(files):
             root = str(file.write(Path(folder) / str(number), law))
-            runs = [next(load_exports(one, root, LoadOptions(**ALL_AT_ONCE))).run for one in (app, few)]
+            runs = [next(iter(load_exports(one, root, LoadOptions(**ALL_AT_ONCE)))).run for one in (app, few)]
 
             assert [None, None] == [run.error for run in runs]
             expected, found = ({name: getattr(run, name) for name in (*OUTCOMES, "absent")} for run in runs)

@@ -13,19 +13,20 @@ from shared.warehouses.azure_sql.errors import in_words, is_data_fault, may_pass
 from tests.standins.tsql import engine as stand_in
 from tests.standins.tsql import errors
 from tests.standins.tsql.engine import Server
-from tests.suites.warehouse_suite import WarehouseCase, row, some
+from tests.suites.warehouse_case import WarehouseCase, row, some
 from tests.warehouses.azure_sql.samples import batch, filled, staging
 
 URL = "mssql://app:hunter2@db.test/sales"
 
 # Numbers of Microsoft's pages, by what has to become of them.
-MICROSOFTS = (926, 4060, 40197, 40501, 40613, 49918, 49919, 49920, 4221, 615)
+MICROSOFTS = (926, 40197, 40501, 40613, 49918, 49919, 49920, 4221, 615)
 GUIDES = (11001, 64, 233, 10053, 10054, 10060, 10928, 10929, 10936, 40143, 40166, 40540, 40020)
 STATEMENTS = (1205, 1222, 3960, 4891, 4892)
 PASSING = (*MICROSOFTS, *GUIDES, *STATEMENTS)
 VALUES = (4863, 4864, 4865, 4867, 4869, 4879, 13811, 13812, 13813, 13814, 13817, 245, 8114, 8115, 241, 242, 8152, 2628,
           2601, 2627)  # fmt: skip
 LASTING = (
+    4060,
     4819, 4820, 4822, 4832, 4834, 4860, 4861, 4862, 4866, 4868, 4870, 4871, 4878, 4880, 4889, 4895, 4898, 4899, 5339,
     5301, 5304, 7301, 7330, 7399, 12703, 12704, 12705, 12713, 13807, 13818, 13819, 13820, 13822, 13823, 13825, 13830,
     15151, 8672, 10713, 40544, 40615, 40914, 18456, 40549, 40550, 40551, 40552, 40553, 207, 208, 102, 229, 262,
@@ -116,7 +117,7 @@ def table(engine):
 @pytest.mark.parametrize("code", PASSING)
 def test_what_may_pass_is_tried_five_times_and_told_as_that(asked, one_server, code):
     """A wrong name of a database has the number of one that moves: that is told as somebody's to mend."""
-    with pytest.raises(ConfigError if code == 4060 else TransientError, match=rf"\({code}\)"):
+    with pytest.raises(TransientError, match=rf"\({code}\)"):
         asked(code, 99)
     assert 5 == tries(one_server) == tries(one_server, "BEGIN TRANSACTION")
 
@@ -475,3 +476,55 @@ def test_value_that_pyodbc_refuses_costs_its_row_alone(server, monkeypatch):
     loaded = filled(engine, "array", table, batch({"Exact": "integer"}, *[(n,) for n in range(20)]))
 
     assert (19, ["Azure SQL: Numeric overflow"]) == (loaded.rows, [one.reason for one in loaded.refused])
+
+
+LOGIN_TIMEOUT = "[{0}] [Microsoft][ODBC Driver 18 for SQL Server]Login timeout expired ({1}) (SQLDriverConnect)"
+
+
+@pytest.mark.parametrize(("state", "number"), [("HYT00", 0), ("08001", 0), ("08001", 11001)])
+def test_address_without_an_answer_is_tried_twice_and_named(server, state, number):
+    """Nobody waits for five tries of half a minute each to learn that a port is wrong."""
+    tried = unanswered(server, state, number)
+    engine = engine_of(server)
+
+    with pytest.raises(TransientError, match=r"no answer from db\.test, port 1433: Login timeout expired") as caught:
+        engine.units.run(lambda session: session.first("SELECT 1"))
+
+    assert 2 == len(tried)
+    assert all(word in caught.value.fix for word in ("WAREHOUSE_URL", "firewall"))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_address_that_has_answered_before_is_tried_five_times(server):
+    """A server that is being replaced comes back."""
+    engine = engine_of(server)
+    engine.units.run(lambda session: session.first("SELECT 1"))
+    engine.units.close_idle()
+    tried = unanswered(server, "HYT00", 0)
+
+    with pytest.raises(TransientError, match=r"no answer from db\.test"):
+        engine.units.run(lambda session: session.first("SELECT 1"))
+
+    assert 5 == len(tried)
+
+
+def test_unknown_database_is_tried_once(server, opened):
+    """Its name does not become right by waiting."""
+    server.fail_next("CONNECT", 4060, times=9)
+
+    with pytest.raises(ConfigError, match="4060"):
+        engine_of(server).units.run(lambda session: session.first("SELECT 1"))
+
+    assert 1 == len(opened.connections)
+
+
+def unanswered(server, state, number):
+    """Let nobody connect from here on; one entry for each that tries."""
+    tried = []
+
+    def connect(*_, **__):
+        tried.append(1)
+        raise errors.OperationalError(state, LOGIN_TIMEOUT.format(state, number))
+
+    server.connect = connect
+    return tried

@@ -24,7 +24,7 @@ from shared.warehouses.server.warehouse import STAGING, ServerWarehouse
 from tests.servers import free_port, odbc
 from tests.standins.tsql import cursor, errors
 from tests.standins.tsql import engine as stand_in
-from tests.suites.warehouse_suite import WarehouseCase, row, some
+from tests.suites.warehouse_case import WarehouseCase, row, some
 from tests.warehouses.azure_sql.samples import METHODS, batch, filled, sent, staging, stored
 
 pytestmark = pytest.mark.usefixtures("_no_waits")
@@ -455,6 +455,21 @@ def test_copy_that_cannot_connect_gives_way_to_arrays(plain, copy, caplog):
 
     assert (1, [(0, "a")]) == (loaded.rows, stored(plain, staging({"Key": "text"})))
     assert "bulk copy: gone; rows are sent in arrays from here on" in caplog.text
+
+
+def test_copy_that_failed_once_is_not_tried_again(engine, copy, caplog):
+    """Neither for later rows of the table nor for other tables of the process: its state is unknown."""
+    plain = engine("copy", copy_bytes=1)
+    copy.arrive = staticmethod(failing("bulk copy: PanicException"))
+    batches = [batch({"Key": "text"}, (f"k{n}",), first=n) for n in range(3)]
+
+    with caplog.at_level(logging.WARNING, "sluice"):
+        filled(plain, "copy", staging({"Key": "text"}), *batches)
+        filled(plain, "copy", staging({"Key": "text"}), *batches)
+
+    assert (1, 1) == (len(copy.sent), copy.opened)
+    assert 1 == caplog.text.count("rows are sent in arrays from here on")
+    assert [(n, f"k{n}") for n in range(3)] == stored(plain, staging({"Key": "text"}))
 
 
 REAL_COPY = """

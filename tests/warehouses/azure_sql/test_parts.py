@@ -15,6 +15,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient, ContainerSasPermissions, generate_container_sas
 
+from shared.azure.errors import container_refused
 from shared.contract.conform import ROW
 from shared.errors import ConfigError, DataError, TransientError
 from shared.warehouses.azure_sql import parts as parts_module
@@ -267,7 +268,7 @@ def test_answers_of_the_storage_become_ours(status, code, kind, words):
     error = HttpResponseError("with a secret")
     error.status_code, error.error_code = status, code
 
-    ours = parts_module._translated(error, "container 'c' of a")
+    ours = container_refused(error, "container 'c' of a")
 
     assert kind is type(ours)
     assert words in str(ours)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from urllib.parse import quote
 
@@ -64,6 +65,9 @@ def test_setup_is_run_if_asked_to(sluice, server, monkeypatch, how):
     assert "abc" not in results[0].output
     assert ["https://acme.blob.core.windows.net/staging"] == [one["location"] for one in server.external_data_sources]
     assert any(SAS in statement for statement in server.statements)
+    made = [found[1] for sent in server.statements if (found := re.search("BY PASSWORD = '+([^']+)'", sent))]
+    assert len(made[0]) > 40
+    assert not any(password in result.output for password in made for result in results)
     assert [("coolr",)] == server.query("SELECT name FROM sys.schemas WHERE name = 'coolr'")
     assert 0 == server.open_connections
     if how:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from shared.cli.main import main
 from shared.warehouses.azure_sql.loader import LoadLimits
 from tests.exports import doctor_findings
-from tests.suites.warehouse_suite import row
+from tests.suites.warehouse_case import row
 
 pytestmark = pytest.mark.usefixtures("_no_waits")
 

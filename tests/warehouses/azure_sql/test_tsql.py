@@ -17,7 +17,7 @@ from shared.warehouses.azure_sql.setup_script import Setup, statements
 from shared.warehouses.azure_sql.tsql import applock, bulk_insert, insert, name, run_unless_there, text
 from tests.standins.tsql import parser, script
 from tests.standins.tsql.engine import Server
-from tests.suites.warehouse_suite import HOSTILE
+from tests.suites.warehouse_case import HOSTILE
 
 ODD = (*HOSTILE, "]", "]]", "[", "'", "''", "N'", "\n", "\r\nGO\r\n", "\u2028", "é", "e\u0301", "🔑" * 64, "x" * 128,
        "%(Id_1)s", "__[POSTCOMPILE_Id_1]", "\x02", "\x020\x03", "\x0299\x03")  # fmt: skip
@@ -164,16 +164,16 @@ def names():
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
 def test_hidden_names_come_back_in_brackets(names, odd):
     """Once, even where a name looks like what stands for one."""
-    others = [names.hide(other) for other in ("first", "\x020\x03", "\x021\x03")]
-    hidden = names.hide(odd)
+    others = [names.mask(other) for other in ("first", "\x020\x03", "\x021\x03")]
+    hidden = names.mask(odd)
 
-    assert f"SELECT {name(odd)}, {name('first')}" == names.reveal(f"SELECT {hidden}, {others[0]}")
-    assert hidden == names.hide(odd)
+    assert f"SELECT {name(odd)}, {name('first')}" == names.unmask(f"SELECT {hidden}, {others[0]}")
+    assert hidden == names.mask(odd)
 
 
 def test_hidden_name_has_nothing_that_a_compiler_looks_for(names):
     """Neither parentheses nor brackets, percent signs or letters."""
-    hidden = [names.hide(odd) for odd in ODD]
+    hidden = [names.mask(odd) for odd in ODD]
 
     assert all(re.fullmatch(r"\x02\d+\x03", one) for one in hidden)
     assert len(set(ODD)) == len(set(hidden))
@@ -184,7 +184,7 @@ class Interrupted(list):
 
     def __init__(self, names):
         self.told = []
-        self.other = threading.Thread(target=lambda: self.told.append(names.hide("b")))
+        self.other = threading.Thread(target=lambda: self.told.append(names.mask("b")))
 
     def append(self, item):
         super().append(item)
@@ -197,10 +197,10 @@ def test_threads_do_not_get_each_others_names(names):
     """Parts of one load, and loads of several tables, build their statements at the same time."""
     names._quoted = Interrupted(names)
 
-    first = names.hide("a")
+    first = names.mask("a")
     names._quoted.other.join(10)
 
-    assert ("[a]", "[b]") == (names.reveal(first), names.reveal(*names._quoted.told))
+    assert ("[a]", "[b]") == (names.unmask(first), names.unmask(*names._quoted.told))
 
 
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
@@ -212,7 +212,7 @@ def test_compiled_statements_keep_odd_names(tsql_problems, odd):
     query = sa.select(table.c[odd]).where(table.c[odd].between(1, 2), table.c.x == odd).order_by(table.c[odd]).limit(3)
 
     sql, parameters = session.said(query)
-    told = session._NAMES.reveal(sql)
+    told = session._NAMES.unmask(sql)
 
     assert [1, 2, odd] == list(parameters)
     assert [] == tsql_problems(told)
@@ -284,6 +284,16 @@ def test_sas_goes_in_whole_and_is_not_shown():
     assert "abc" not in printed
     assert "<the SAS, without its ?>" in printed
     assert "CREATE MASTER KEY" in printed
+
+
+def test_master_key_has_a_password_that_is_not_shown():
+    """SQL Server makes none without; quotes are doubled, and the reader finds what to write."""
+    setup = Setup(location=PLAIN.location, data_source="sluice_staging", sas=SAS, master_key_password="it's secret")
+
+    (create,) = [sql for sql in inner(setup) if sql.startswith("CREATE MASTER KEY")]
+    assert "CREATE MASTER KEY ENCRYPTION BY PASSWORD = 'it''s secret'" == create
+    assert "secret" not in "".join(one.shown or one.sql for one in statements(setup) if "Master" in one.purpose)
+    assert "secret" not in repr(setup)
 
 
 def test_data_source_is_for_bulk_insert():

@@ -19,7 +19,8 @@ from shared.warehouses.merge import ingest
 from shared.warehouses.postgres.errors import passes, translated
 from tests.exports import START, open_test_app
 from tests.servers.postgres import Postgres
-from tests.suites.warehouse_suite import WarehouseCase, WarehouseSuite, row, some
+from tests.suites.warehouse_case import WarehouseCase, row, some
+from tests.suites.warehouse_suite import WarehouseSuite
 from tests.warehouses.postgres.retries import retries_come_at_once
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from shared.contract import types
 from shared.contract.conform import ROW
 from shared.errors import DataError
+from shared.warehouses.server import csv
 from shared.warehouses.server.csv import encode
 
 DAYS = st.dates()
@@ -264,3 +265,14 @@ def test_year_of_five_digits_is_refused():
 
     with pytest.raises(DataError, match="9999"):
         encode(pa.record_batch([pa.array([0, 1]), late], names=[ROW, "at"]))
+
+
+@given(values=st.lists(st.none() | st.binary(max_size=9), max_size=9), start=st.integers(0, 9))
+def test_hex_of_any_binary_is_that_of_python(values, start):
+    """NULLs, empty values and parts of a longer array, as loaders send them."""
+    part = pa.array(values, pa.binary()).slice(min(start, len(values)))
+
+    made = csv.hex_text(part)
+
+    assert [None if value is None else value.hex() for value in part.to_pylist()] == made.to_pylist()
+    made.validate(full=True)

@@ -26,7 +26,7 @@ from shared.warehouses.postgres import engine
 from tests.exports import load_exports
 from tests.servers import free_port
 from tests.servers.postgres import Postgres
-from tests.suites.warehouse_suite import WarehouseCase, day, row, some
+from tests.suites.warehouse_case import WarehouseCase, day, row, some
 from tests.warehouses.merge.wild_files import FAST, check_wild, wild_loads
 from tests.warehouses.postgres.retries import retries_come_at_once
 
@@ -505,7 +505,7 @@ from pathlib import Path
 from shared.pipeline.folder import LoadOptions
 from tests.exports import load_exports
 from tests.standins.fakes import Fatal, Watched
-from tests.suites.warehouse_suite import WarehouseCase
+from tests.suites.warehouse_case import WarehouseCase
 
 folder, file, moment, place = sys.argv[1:]
 
