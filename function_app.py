@@ -38,6 +38,8 @@ _UNFINISHED = {
     df.OrchestrationRuntimeStatus.ContinuedAsNew,
     df.OrchestrationRuntimeStatus.Suspended,
 }
+_MAX_NAMED = 100
+"""Jobs that a search names: its progress is kept small."""
 _EARLIEST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -178,6 +180,20 @@ def _register(name: str) -> None:
 
     activity.__name__ = name
     app.activity_trigger(input_name="request")(activity)
+
+
+@app.activity_trigger(input_name="request")
+@app.durable_client_input(client_name="client")
+async def start_found(request: dict, client: df.DurableOrchestrationClient) -> dict:
+    """Look for files that are not loaded, and start their jobs. What runs already or is loaded is not started again."""
+    from shared.jobs import triggers
+    from shared.jobs.request import Start
+    from shared.model import from_json
+
+    search = from_json(Start, request)
+    found = await asyncio.to_thread(lambda: triggers.found_files(_app(), search))
+    await _start_all(client, found)
+    return {"units": len(found), "jobs": [start.job for start in found[:_MAX_NAMED]]}
 
 
 for _orchestrator in orchestrations.ORCHESTRATORS:

@@ -54,7 +54,8 @@ EXPECTED = {
     "feed": [*http("POST", "feeds/{feed}/{action:regex(^(run|backfill|pause|resume)$)}"), CLIENT],
     "health": http("GET", "health"),
     "openapi": http("GET", "openapi.json"),
-    **{name: [ORCHESTRATION] for name in ("file_job", "export_job", "batch", "unit", "stage_slice")},
+    "start_found": [ACTIVITY, CLIENT],
+    **{name: [ORCHESTRATION] for name in ("file_job", "export_job", "search_job", "batch", "unit", "stage_slice")},
     **{
         name: [ACTIVITY]
         for name in (
@@ -126,7 +127,9 @@ def test_steps_run_in_threads_and_clients_in_the_loop():
         ROOT,
     )
 
-    assert {(False, False)} == {(client, loop) for kind, client, loop in kinds if kind == "activityTrigger"}
+    steps = [(client, loop) for kind, client, loop in kinds if kind == "activityTrigger"]
+    assert {(False, False), (True, True)} == set(steps)
+    assert 1 == steps.count((True, True)), "only the one that starts jobs has a client"
     assert {True} == {loop for _, client, loop in kinds if client}
 
 

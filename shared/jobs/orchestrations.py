@@ -73,6 +73,15 @@ def export_job(context: Context) -> Steps:
     return (yield from _call(context, "finish", {**request, **opened}))
 
 
+def search_job(context: Context) -> Steps:
+    """A job that looks for files which are not loaded, and starts a job for each."""
+    found = yield from _call(context, "start_found", _request(context))
+    if "failed" in found:
+        raise RuntimeError(found["failed"])
+    context.set_custom_status(found)
+    return found
+
+
 def unit(context: Context) -> Steps:
     """One of the units of an export."""
     return (yield from _unit(context, context.get_input()))
@@ -93,9 +102,9 @@ def batch(context: Context) -> Steps:
     return (yield from _together(context, child, {str(n): {**request, number: n} for n in range(start, end)}))
 
 
-ORCHESTRATORS = (file_job, export_job, unit, stage_slice, batch)
+ORCHESTRATORS = (file_job, export_job, search_job, unit, stage_slice, batch)
 ACTIVITIES = ("open_notification", "plan", "stage", "record_failure", "publish", "fail", "tidy", "finish")
-"""What a host has to know by name. See shared.jobs.activities."""
+"""What a host has to know by name, see shared.jobs.activities. ``start_found`` needs a client: it is the host's own."""
 
 
 def _request(context: Context) -> Json:

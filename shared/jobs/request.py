@@ -12,7 +12,7 @@ MAX_TEXT = 1_000
 """Characters of an error or a note that an outcome keeps."""
 
 
-# -- the work of a job: one of four kinds, none of which holds a credential
+# -- the work of a job: one of these kinds, none of which holds a credential
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,25 @@ class PullFeed:
         return f"sync {self.feed}"
 
 
-Work: TypeAlias = ExportedFile | PartFiles | NotifiedFiles | PullFeed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissedFiles:
+    """Files of the exports container that are not loaded. The job of this work starts a job for each."""
+
+    orchestrator: ClassVar[str] = "search_job"
+    always_reported: ClassVar[bool] = False
+
+    feed: str
+    failed: bool
+    """Whether to load what failed before, too."""
+    kind: Literal["missed"] = "missed"
+
+    @property
+    def title(self) -> str:
+        return f"search for files of {self.feed}"
+
+
+Work: TypeAlias = ExportedFile | PartFiles | NotifiedFiles | PullFeed | MissedFiles
+"""What a job does. All but the last are loaded unit by unit."""
 
 
 # -- what starts a job, and what its activities are given

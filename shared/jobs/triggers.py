@@ -21,7 +21,7 @@ from shared.documents import Documents
 from shared.errors import ConfigError
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.notifications import Notification, Notifications
-from shared.jobs.request import ExportedFile, NotifiedFiles, PartFiles, PullFeed, Start
+from shared.jobs.request import ExportedFile, MissedFiles, NotifiedFiles, PartFiles, PullFeed, Start
 from shared.jobs.summary import JobRecord, read_record
 from shared.ledger import Ledger
 from shared.model import FeedName, from_text, to_text
@@ -91,6 +91,24 @@ def job_for_file(systems: Mapping[str, System], url: str, etag: str) -> Start | 
         return None
     job = _id("blob", location.container, location.path, etag)
     return Start(job=job, work=ExportedFile(url=location.link, etag=etag))
+
+
+def search_job(wanted: Wanted) -> Start:
+    """The job that looks for files of a feed that are not loaded: with many files that takes minutes."""
+    assert wanted.feed is not None  # noqa: S101 - the timer looks for those of all feeds by itself
+    work = MissedFiles(feed=wanted.feed, failed=wanted.failed)
+    options = (str(wanted.failed), str(wanted.max_delete_share))  # another search with others is not refused
+    return wanted.start(Start(job=_id("search", wanted.feed, *options), work=work))
+
+
+def found_files(app: App, search: Start) -> list[Start]:
+    """The jobs that a search finds."""
+    assert isinstance(search.work, MissedFiles)  # noqa: S101 - no other work is a search
+    wanted = Wanted(
+        feed=search.work.feed, failed=search.work.failed, requested_by=search.requested_by,
+        max_delete_share=search.max_delete_share,
+    )  # fmt: skip
+    return list(missed_files(app, wanted))
 
 
 def missed_files(app: App, wanted: Wanted = Wanted()) -> Iterator[Start]:

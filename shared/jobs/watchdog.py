@@ -35,7 +35,7 @@ PENDING_SECONDS = 900.0
 MAX_ATTEMPTS = 3
 PAGE = 100
 """Orchestrations in one answer of the host; Durable's 1.x client never requests the rest."""
-_JOB = re.compile(r"(?P<base>(?:blob|folder|export|sync):[^:~]+)(?:~(?P<attempt>\d+))?")
+_JOB = re.compile(r"(?P<base>(?:blob|folder|export|sync|search):[^:~]+)(?:~(?P<attempt>\d+))?")
 POISON = "webjobs-blobtrigger-poison"
 _AT_ONCE = 32
 _PURGED = ("jobs/", "leases/", "hands/", "told/", "dead-letters/", "attempts/", "followed/")

@@ -15,7 +15,7 @@ from shared.documents import Documents
 from shared.errors import IngestError, TransientError
 from shared.ids import work_id
 from shared.jobs.notifications import Link, Notification, Notifications
-from shared.jobs.request import ExportedFile, NotifiedFiles, PartFiles, PullFeed, Work
+from shared.jobs.request import ExportedFile, MissedFiles, NotifiedFiles, PartFiles, PullFeed, Work
 from shared.ledger import Ledger
 from shared.model import FeedName, Unit, WorkItem
 from shared.pipeline import verbs
@@ -98,6 +98,8 @@ class WorkOpener:
                 return _Notified(work, Exports(self.settings, self.systems, self.now), Notifications(self.documents))
             case PullFeed():
                 return _Windows(work, self.settings, self.systems, self.ledger)
+            case MissedFiles():
+                raise TypeError(f"a {work.title} has no units")
 
 
 class Exports(NamedTuple):

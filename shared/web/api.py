@@ -31,7 +31,7 @@ T = TypeVar("T", bound=BaseModel)
 
 def job_id(text: str) -> str:
     """*text* if a job may have that id."""
-    if not re.fullmatch(r"(blob|folder|export|sync):[A-Za-z0-9_.-]{1,80}(~[0-9]{1,3})?", text):
+    if not re.fullmatch(r"(blob|folder|export|sync|search):[A-Za-z0-9_.-]{1,80}(~[0-9]{1,3})?", text):
         raise RequestRefused(404, "there is no such job")
     return text
 
@@ -149,14 +149,19 @@ def _resume(app: App, feed: str, _body: NoBody) -> list[Start]:
     if _is_pulled(app, feed):
         return [triggers.sync_job(feed)]
     wanted = Wanted(feed=feed, requested_by=feed)
-    notified = triggers.open_notifications(app, replace(wanted, failed=True))
-    return [*notified, *triggers.missed_files(app, wanted)]
+    return _push_jobs(app, wanted, notified=replace(wanted, failed=True))
 
 
 def _starts(app: App, wanted: Wanted, feed: str) -> list[Start]:
     if _is_pulled(app, feed):
         return [wanted.start(triggers.sync_job(feed))]
-    return [*triggers.open_notifications(app, wanted), *triggers.missed_files(app, wanted)]
+    return _push_jobs(app, wanted, notified=wanted)
+
+
+def _push_jobs(app: App, wanted: Wanted, *, notified: Wanted) -> list[Start]:
+    """The jobs of kept notifications, and one that looks for files: to list a large container takes minutes."""
+    search = [triggers.search_job(wanted)] if app.settings.exports_url else []
+    return [*triggers.open_notifications(app, notified), *search]
 
 
 class _Action(NamedTuple):

@@ -221,3 +221,23 @@ def test_a_slice_is_handed_its_own_number_and_not_the_plan():
 
     assert set(range(60)) == {request["slice"] for request in given}
     assert largest < 1_000, what
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_search_ends_with_the_jobs_that_it_started(seed):
+    """Under any schedule; a search that fails too often fails."""
+    chance = random.Random(seed)
+
+    def start_found(request):
+        if chance.random() < 0.3:
+            raise ConnectionError("the container cannot be reached")
+        return {"units": 1, "jobs": ["blob:1"]}
+
+    work = {"kind": "missed", "feed": "coolr.location", "failed": True}
+    with DurableHost(
+        function_app.app, overrides={"start_found": start_found}, seed=seed, duplicates=0.3, crash=0.03
+    ) as durable:  # fmt: skip
+        job = durable.run("search_job", {"work": work}, "search:1")
+
+    assert ("Completed", {"units": 1, "jobs": ["blob:1"]}) == (job.status, job.output)
+    assert job.output == job.custom_status

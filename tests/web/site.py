@@ -49,7 +49,11 @@ class Site:
         """The jobs that an action names, once they have ended."""
         answer = self.asks("POST", f"feeds/{feed}/{action}", body)
         assert answer.status == 202, answer
-        return [self.ended(one["job"]) for one in answer.body["jobs"]]
+        return [self.ended(job) for one in answer.body["jobs"] for job in self.found(one["job"])]
+
+    def found(self, job):
+        """The jobs that a search has started, or the job itself."""
+        return self.ended(job)["progress"]["jobs"] if job.startswith("search:") else [job]
 
     def ended(self, job):
         self.host.durable.wait(job)

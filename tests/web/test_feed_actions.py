@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shared.model import Watermark
 from tests.web.site import FEED, PULLED, blob, day, outcomes, parquet
 
@@ -27,7 +29,9 @@ def test_run_answers_with_the_jobs_and_where_to_look(pushed, container):
     (started,) = answer.body["jobs"]
     assert (202, FEED) == (answer.status, answer.body["feed"])
     assert f"http://localhost:7071/api/jobs/{started['job'].replace(':', '%3A')}" == started["url"]
-    assert "done" == pushed.ended(started["url"].partition("/api/jobs/")[2].replace("%3A", ":"))["state"]
+    search = pushed.ended(started["url"].partition("/api/jobs/")[2].replace("%3A", ":"))
+    assert ("completed", 1) == (search["state"], search["progress"]["units"])
+    assert ["done"] == [pushed.ended(job)["state"] for job in search["progress"]["jobs"]]
 
 
 def test_run_takes_up_what_failed_and_reconcile_does_not(pushed, container):
@@ -56,6 +60,29 @@ def test_smaller_share_than_in_the_catalog_reaches_the_merge(pushed, container):
     (taken,) = pushed.acts("run")
 
     assert ("failed", "done", 11) == (refused["state"], taken["state"], taken["summary"]["deleted"])
+
+
+@pytest.mark.parametrize("action", ["run", "resume"])
+def test_a_request_does_not_list_the_container_itself(site, azurite, action):
+    """A job does: with many files that takes longer than a request may. Here there is nothing that could be listed."""
+    url = f"{azurite.blob_url}/no-such-container"
+    site.opens(EXPORTS_URL=url, STORAGE_CONNECTION_STRING=azurite.connection_string)
+
+    answer = site.asks("POST", f"feeds/{FEED}/{action}")
+    (search,) = answer.body["jobs"]
+
+    assert 202 == answer.status
+    assert ("search_job", "failed") == tuple(site.ended(search["job"])[name] for name in ("orchestrator", "state"))
+
+
+def test_a_search_is_refused_while_the_same_one_runs_and_not_while_another_does(pushed):
+    """What a person allows for once is not lost because somebody else searches at the moment."""
+    answers = [pushed.asks("POST", f"feeds/{FEED}/run", body) for body in ({}, {}, {"max_delete_share": 1})]
+    first, second, third = ([one["job"] for one in answer.body["jobs"]] for answer in answers)
+    for job in {*first, *third}:
+        pushed.ended(job)
+
+    assert first == second != third
 
 
 def test_run_of_an_empty_container_starts_nothing(pushed):

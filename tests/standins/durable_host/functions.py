@@ -42,10 +42,13 @@ class Answer:
 class Functions:
     """Orchestrators and activities of an app by name, in any case as the host takes them."""
 
-    def __init__(self, app: Any, overrides: Mapping[str, Fake] | None = None) -> None:
+    def __init__(
+        self, app: Any, overrides: Mapping[str, Fake] | None = None, client_binding: Callable[[], str] = lambda: ""
+    ) -> None:  # fmt: skip
         self.calls: list[tuple[str, Any]] = []
         """Every execution of an activity, with its decoded input, in the order of their beginnings."""
         self._registry = func.get_binding_registry()
+        self._client_binding = client_binding
         self._orchestrators: dict[str, Callable[..., Any]] = {}
         self._activities: dict[str, Fake] = {}
         for function in _functions(app):
@@ -102,7 +105,13 @@ class Functions:
             self._orchestrators[(trigger.orchestration or function.get_function_name()).lower()] = call
         elif trigger.type == "activityTrigger":
             name = (trigger.activity or function.get_function_name()).lower()
-            self._activities[name] = lambda value: call(**{trigger.name: value})
+            clients = [binding.name for binding in function.get_bindings() if binding.type == "durableClient"]
+            if clients:  # to start jobs that are nobody's children
+                self._activities[name] = lambda value: call_async(
+                    call(**{trigger.name: value}, **{client: self._client_binding() for client in clients})
+                )
+            else:
+                self._activities[name] = lambda value: call(**{trigger.name: value})
 
 
 def call_async(work: Coroutine[Any, Any, T]) -> T:
@@ -120,7 +129,12 @@ def call_async(work: Coroutine[Any, Any, T]) -> T:
         finally:
             await http_utils._close_session()
 
-    return asyncio.run(whole())
+    with _ONE_SESSION:
+        return asyncio.run(whole())
+
+
+_ONE_SESSION = threading.Lock()
+"""The SDK keeps one HTTP session in a process: an activity and a request must not close it under each other."""
 
 
 def _quieten() -> None:

@@ -62,7 +62,7 @@ class DurableHost:
             check_determinism=check_determinism,
         )
         chance = random.Random(seed or 0)
-        self._functions = Functions(app, overrides)
+        self._functions = Functions(app, overrides, self.client_binding)
         self._payloads = Payloads(payload_limit)
         self._hub = TaskHub(self._functions, self._payloads, now=start, tie=None if seed is None else chance.random)
         self._pump = Pump(self._hub, self._functions, options, chance)
