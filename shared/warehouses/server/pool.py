@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -15,12 +17,16 @@ C = TypeVar("C")
 
 
 class ConnectionPool(Generic[C]):
-    """SQLAlchemy's pool over any driver, without its dialects. Threads may share it."""
+    """SQLAlchemy's pool over any driver, without its dialects. Threads may share it.
+
+    A pool that nobody holds any more closes its connections.
+    """
 
     def __init__(self, connect: Callable[[], C], *, size: int, wait_seconds: float) -> None:
         """*connect* opens a connection with ``close()``. At most *size* are open; a caller waits *wait_seconds*."""
         self._connect, self._size, self._wait_seconds = connect, size, wait_seconds
         self._pool = self._new_pool()
+        self._at_end = weakref.finalize(self, self._pool.dispose)
 
     @contextmanager
     def connection(self, keep_after: Callable[[C, BaseException], bool]) -> Iterator[C]:
@@ -48,6 +54,8 @@ class ConnectionPool(Generic[C]):
     def close_idle(self) -> None:
         """Close every connection that is not in use now, and those in use when they come back."""
         replaced, self._pool = self._pool, self._new_pool()
+        self._at_end.detach()
+        self._at_end = weakref.finalize(self, self._pool.dispose)
         replaced.dispose()
 
     def _new_pool(self) -> QueuePool:
@@ -57,8 +65,11 @@ class ConnectionPool(Generic[C]):
             pool_size=self._size, max_overflow=0, timeout=self._wait_seconds, reset_on_return=None, use_lifo=True,
         )  # fmt: skip
 
+        owner = weakref.ref(self)  # a pool that holds its owner would keep it from being forgotten
+
         def close_if_replaced(_connection: Any, record: Any) -> None:
-            if pool is not self._pool:
+            known = owner()
+            if known is None or pool is not known._pool:
                 record.invalidate()
 
         event.listen(pool, "checkin", close_if_replaced)
