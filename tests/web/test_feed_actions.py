@@ -68,7 +68,7 @@ def test_a_request_does_not_list_the_container_itself(site, azurite, action):
     url = f"{azurite.blob_url}/no-such-container"
     site.opens(EXPORTS_URL=url, STORAGE_CONNECTION_STRING=azurite.connection_string)
 
-    answer = site.asks("POST", f"feeds/{FEED}/{action}")
+    answer = site.sends("POST", f"feeds/{FEED}/{action}")
     (search,) = answer.body["jobs"]
 
     assert 202 == answer.status
@@ -77,7 +77,7 @@ def test_a_request_does_not_list_the_container_itself(site, azurite, action):
 
 def test_a_search_is_refused_while_the_same_one_runs_and_not_while_another_does(pushed):
     """What a person allows for once is not lost because somebody else searches at the moment."""
-    answers = [pushed.asks("POST", f"feeds/{FEED}/run", body) for body in ({}, {}, {"max_delete_share": 1})]
+    answers = [pushed.sends("POST", f"feeds/{FEED}/run", body) for body in ({}, {}, {"max_delete_share": 1})]
     first, second, third = ([one["job"] for one in answer.body["jobs"]] for answer in answers)
     for job in {*first, *third}:
         pushed.ended(job)
