@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from shared.pipeline.folder import LoadOptions
 from tests.exports import START, export_path, load_exports, open_test_app, write_parquet
 
 ROOT = Path(__file__).parents[2]
@@ -122,7 +121,7 @@ def calm(tmp_path_factory):
     """What there is after two loads that nothing disturbs; the folder is the one with the exports."""
     root = tmp_path_factory.mktemp("calm")
     for export in (first(root), delta(root)):
-        list(open_test_app(root / "loaded", SLICE_ROWS="2").load(str(export), LoadOptions()))
+        list(load_exports(open_test_app(root / "loaded", SLICE_ROWS="2"), export))
     return root, everything(root / "loaded")
 
 
@@ -132,7 +131,7 @@ def test_a_killed_load_is_completed_by_the_next(moment, calm, tmp_path):
     root, expected = calm
     for export in (root / "first", root / "delta"):
         code, complaint = load(tmp_path, export, *moment)
-        results = list(open_test_app(tmp_path, SLICE_ROWS="2").load(str(export), LoadOptions()))
+        results = list(load_exports(open_test_app(tmp_path, SLICE_ROWS="2"), export))
 
         assert -signal.SIGKILL == code, complaint
         assert [False] == [result.failed for result in results]
@@ -149,7 +148,7 @@ def test_what_a_killed_load_left_in_staging_goes_with_the_next(tmp_path):
         load(home, killed, "commit", "after")
         left.append(staged(home))
 
-    list(open_test_app(home).load(str(export), LoadOptions()))
+    list(load_exports(open_test_app(home), export))
 
     assert all(left)
     assert [] == staged(home)
@@ -187,10 +186,11 @@ def test_who_waits_too_long_is_told_which_process_holds_the_warehouse(tmp_path):
     app = open_test_app(tmp_path, WAREHOUSE_LOCK_TIMEOUT="0.3")
 
     with process(HOLD, tmp_path) as holder:
-        (result,) = load_exports(app, str(first(tmp_path)), LoadOptions())
+        (result,) = load_exports(app, first(tmp_path))
 
-    assert f"(process {holder.pid}) since 0.3 s. Try again when it is done" in result.run.error
-    assert 1 == len(list(load_exports(app, str(first(tmp_path)), LoadOptions())))
+    assert result.run.error.startswith("waited 0.3 s for ")
+    assert f"(process {holder.pid}), which has the warehouse open" in result.run.error
+    assert 1 == len(list(load_exports(app, first(tmp_path))))
 
 
 def test_processes_that_load_one_folder_do_not_break_each_other(tmp_path):
