@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import threading
 
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from shared.warehouses.duckdb.session import translated
@@ -100,15 +97,6 @@ def test_every_command_ends_in_one_line(tmp_path, exports, call, words, expected
 
 
 def test_a_signal_within_a_query_is_an_interrupt_and_no_bug():
-    """DuckDB turns what a handler raises into a RuntimeError of its own."""
-    connection = duckdb.connect()
-    connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
-
-    def interrupt() -> None:
-        while connection.query_progress() < 0:  # until the query is running
-            pass
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt, daemon=True).start()
+    """DuckDB turns what a signal's handler raises into a RuntimeError of its own, which is raised here by hand."""
     with pytest.raises(KeyboardInterrupt), translated():
-        connection.execute("SELECT count(*) FROM range(10000000) a, range(1000000) b WHERE a.range % 7 = b.range % 13")
+        raise RuntimeError("Query interrupted")
