@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pathlib import Path
 
 from filelock import FileLock
@@ -33,6 +35,7 @@ class Noted:
         self._lock = self.running
         self._lock.acquire()
         self.note("start")
+        (self.folder / "pid").write_text(str(os.getpid()))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -39,11 +39,21 @@ def shared(make: Callable[[], Server], folder: Path) -> Iterator[Server]:
 
 
 def _known(folder: Path, users: int) -> bytes | None:
-    """The server that runs, pickled; None if there is none, or its holder is ending it."""
+    """The server that runs, pickled; None if there is none, or its holder is ending it or was killed."""
     with contextlib.suppress(BlockingIOError, FileNotFoundError):
         fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return (folder / "server").read_bytes()
+        pickled = (folder / "server").read_bytes()
+        return pickled if _is_held(folder) else None
     return None
+
+
+def _is_held(folder: Path) -> bool:
+    with (folder / "holder").open("ab") as holder:
+        try:
+            fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _started(server: object, folder: Path, users: int) -> bytes:
@@ -71,7 +81,8 @@ def _main(folder: Path) -> None:
 
 
 def _hold(folder: Path, pickled: bytes, ready: int) -> None:
-    with (folder / "users").open("ab") as users, pickle.loads(pickled):  # noqa: S301
+    with (folder / "users").open("ab") as users, (folder / "holder").open("ab") as alive, pickle.loads(pickled):  # noqa: S301
+        fcntl.flock(alive, fcntl.LOCK_EX)
         (folder / "server").write_bytes(pickled)
         os.write(ready, b"1")
         fcntl.flock(users, fcntl.LOCK_EX)

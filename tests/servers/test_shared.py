@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -64,6 +66,17 @@ def test_the_server_stops_after_a_user_that_was_killed(server):
 
     with server.running:
         assert ["start", "stop"] == server.notes()
+
+
+def test_a_server_whose_holder_was_killed_is_started_again(server):
+    """Those who still believe in it find out; whoever comes later has another."""
+    with other_user(server) as believer:
+        os.kill(int((server.folder / "pid").read_text()), signal.SIGKILL)
+        with server.running:  # it is free once the holder is gone
+            pass
+        with shared(lambda: server, server.folder):
+            assert ["start", "start"] == server.notes()
+        believer.communicate()
 
 
 def test_why_a_server_does_not_start_is_told(server):

@@ -212,7 +212,7 @@ class TestPostgres(WarehouseSuite):
         try:
             url = f"postgresql://guest:guest@127.0.0.1:{postgres.port}/{database}"
             case = WarehouseCase(tmp_path, query, WAREHOUSE_URL=url)
-            with pytest.raises(ConfigError, match=r"may not do that: permission denied .* Grant it CREATE on the data"):
+            with pytest.raises(ConfigError, match=r"lacks a right: permission denied .* Grant it CREATE on the data"):
                 case.load(case.write("full", 5, [row(1)]))
             findings = {finding.check: finding for finding in case.app.warehouse.examine()}
 

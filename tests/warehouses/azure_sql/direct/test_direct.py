@@ -215,7 +215,7 @@ def test_two_stored_rows_with_one_key_are_refused(case, server):
     """As in the ordinary way, whose business it is."""
     change(server, "INSERT INTO [shop].[item] SELECT * FROM [shop].[item] WHERE [ItemId] = 1")
 
-    assert "have a key that another row has" in case.refused("delta", 6, row(1, "Bob", 3))
+    assert "have the same key as another row" in case.refused("delta", 6, row(1, "Bob", 3))
 
 
 def test_row_that_goes_meanwhile_is_noticed(case, server, monkeypatch):
@@ -223,7 +223,7 @@ def test_row_that_goes_meanwhile_is_noticed(case, server, monkeypatch):
     publish = Publishing(case, row(2, "Bea", 3), row(1, "Bob", 3))
     interrupted(monkeypatch, lambda: change(server, "DELETE FROM [shop].[item] WHERE [ItemId] = 1"))
 
-    with pytest.raises(DataError, match="is not there just once"):
+    with pytest.raises(DataError, match="does not exist exactly once"):
         publish()
     assert [("Bob",), ("Cy",)] == case.rows("Name")
     assert 1 == len(case.app.warehouse.runs("shop.item"))

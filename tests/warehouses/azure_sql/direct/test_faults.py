@@ -126,7 +126,7 @@ def test_rows_that_got_lost_on_the_way_are_missed(case):
     """As many have to come as were read."""
     publish = Publishing(case, row(1, "Bob", 3))
 
-    with pytest.raises(DataError, match=r"2 rows of shop.item were handed on, but 1 are there"):
+    with pytest.raises(DataError, match=r"2 rows of shop.item were passed on, but 1 are there"):
         publish([replace(publish.staged[0], rows=2)])
 
 
