@@ -99,7 +99,7 @@ class Layout:
     escape: str | None = None
     header: bool | None = None
     """False: the files have no header, and the columns are in the order of the catalog."""
-    choices: tuple[tuple[str, str], ...] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)
     """The column that an operator chose for a header; it goes before all aliases."""
 
 
@@ -230,7 +230,7 @@ class Staged:
     values_rejected: int = 0
     keyless: int = 0
     """Rejected rows whose key could not be read either."""
-    reasons: tuple[tuple[str, int], ...] = ()
+    reasons: Mapping[str, int] = field(default_factory=dict)
     """The commonest reasons for rejects (code and column), and how often each was found."""
     present: str | None = None
     """Staging table with the keys of rejected rows, which do not count as absent."""

@@ -77,7 +77,7 @@ def with_choices(layout: Layout, choices: Mapping[str, str]) -> Layout:
     if unknown:
         known = ", ".join(column.name for column in layout.columns)
         raise ConfigError(f"there is no column {unknown[0]!r} to map a header to", fix=f"Choose one of {known}")
-    return replace(layout, choices=tuple(choices.items()))
+    return replace(layout, choices=choices)
 
 
 def require_columns(file: str, headers: Sequence[str], columns: Collection[Column], feed: Feed) -> None:
@@ -98,7 +98,7 @@ def require_columns(file: str, headers: Sequence[str], columns: Collection[Colum
 def _chosen(layout: Layout, free: Mapping[str, None]) -> dict[str, str]:
     """The header that an operator chose, by column. ConfigError if the file does not have it."""
     found: dict[str, str] = {}
-    for header, name in layout.choices:
+    for header, name in layout.choices.items():
         matching = [header] if header in free else _matching(header, free)
         if not matching:
             raise ConfigError(

@@ -170,7 +170,7 @@ def stage(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
         rejected=counter.rejected, values_rejected=counter.values_rejected,
         keyless=counter.rejected - counter.keys.rows, present=present, high=counter.high, inline=loaded.inline,
-        reasons=tuple(counter.reasons.most_common(_REASONS)),
+        reasons=dict(counter.reasons.most_common(_REASONS)),
     )  # fmt: skip
 
 
