@@ -126,7 +126,7 @@ def is_other_client(systems: Mapping[str, System], client: str | None) -> bool:
 
 
 def _exporting(systems: Mapping[str, System]) -> list[System]:
-    return [system for system in systems.values() if not system.pulled]
+    return [system for system in systems.values() if system.exporting]
 
 
 def parse_time(text: str) -> str:
