@@ -1,8 +1,9 @@
 """Which column takes which header of a text file. Pure.
 
 Headers are compared without case, accents, blanks, punctuation and a suffix in brackets. A header belongs to the first
-column of the layout that accepts it; what no column takes is kept in Extra. Nothing is ever mapped by resemblance: that
-is only suggested.
+column of the layout that accepts it, but may be a part of several (one zone for start and end). What no column takes is
+kept in Extra, and so are the further headers of a column that coalesces, since only one of their values is stored.
+Nothing is ever mapped by resemblance: that is only suggested.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ class HeaderMap(NamedTuple):
 
     @property
     def unmapped(self) -> tuple[str, ...]:
-        """The headers in Extra."""
-        return next((column.more for column in self.columns if not column.source), ())
+        """The headers that no column but Extra takes."""
+        taken = {header for column in self.columns if column.source for header in (column.source, *column.more)}
+        extra = next((column.more for column in self.columns if not column.source), ())
+        return tuple(header for header in extra if header not in taken)
 
 
 def normalized(header: str) -> str:
@@ -50,11 +53,16 @@ def normalized(header: str) -> str:
 
 
 def map_headers(headers: Sequence[str], layout: Layout) -> HeaderMap:
-    """Columns for *headers*, each of which is taken once at most."""
+    """Columns for *headers*, none of which is lost."""
     free = dict.fromkeys(headers)
     chosen = _chosen(layout, free)
-    columns = [column for one in layout.columns if (column := _take(one, free, chosen.get(one.name))) is not None]
-    extra = Column("", EXTRA, "text", more=tuple(free))
+    taken_by = {one: _take(one, headers, free, chosen.get(one.name)) for one in layout.columns}
+    columns = [column for column in taken_by.values() if column is not None]
+    spare = [
+        header for one, column in taken_by.items() if column and one.several == "coalesce" for header in column.more
+    ]
+    kept = {*free, *spare}
+    extra = Column("", EXTRA, "text", more=tuple(header for header in dict.fromkeys(headers) if header in kept))
     taken = {column.name for column in columns}
     missing = [column for column in layout.columns if column.name not in taken]
     return HeaderMap((*columns, extra), dict(_suggestions(free, missing)))
@@ -108,15 +116,15 @@ def _chosen(layout: Layout, free: Mapping[str, None]) -> dict[str, str]:
     return found
 
 
-def _take(column: LayoutColumn, free: dict[str, None], chosen: str | None) -> Column | None:
+def _take(column: LayoutColumn, headers: Sequence[str], free: dict[str, None], chosen: str | None) -> Column | None:
     """Take the headers of *column* out of the *free* ones. None if none is there."""
     own = [chosen] if chosen in free else _found(column, free)
     if not own:
         return None
     kept = own if column.several == "coalesce" else own[:1]
-    parts = [part for alias in column.parts for part in _matching(alias, free)[:1] if part not in kept]
+    parts = [part for alias in column.parts for part in _matching(alias, headers)[:1] if part not in kept]
     for header in (*kept, *parts):
-        del free[header]
+        free.pop(header, None)
     return Column(kept[0], column.name, column.type, more=(*kept[1:], *parts))
 
 
@@ -124,7 +132,7 @@ def _found(column: LayoutColumn, free: Mapping[str, None]) -> list[str]:
     return list(dict.fromkeys(header for alias in accepted_headers(column) for header in _matching(alias, free)))
 
 
-def _matching(alias: str, free: Mapping[str, None]) -> list[str]:
+def _matching(alias: str, free: Collection[str]) -> list[str]:
     """Those spelled like *alias* first."""
     wanted = normalized(alias)
     return sorted((header for header in free if normalized(header) == wanted), key=lambda header: header != alias)

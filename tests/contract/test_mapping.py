@@ -19,6 +19,7 @@ LAYOUT = Layout(
         LayoutColumn(name="phone", aliases=("phone_1", "primary_phone"), several="coalesce"),
         LayoutColumn(name="email", aliases=("email_address",)),
         LayoutColumn(name="start", aliases=("Start Date",), parts=("Start Time", "Start Timezone")),
+        LayoutColumn(name="end", aliases=("End Date",), parts=("Start Timezone",)),
         LayoutColumn(name="miles", type="integer", aliases=("Mileage",), required=True),
     )
 )
@@ -42,6 +43,20 @@ def test_of_several_aliases_the_first_takes_the_column_and_the_others_are_kept_i
 
 def test_a_column_that_coalesces_takes_all_of_its_headers_in_the_order_of_the_catalog() -> None:
     assert ("phone", "primary phone") == mapped("primary phone", "phone")["phone"]
+
+
+def test_what_a_column_that_coalesces_may_not_store_is_kept_in_extra_and_is_not_unmapped() -> None:
+    found = map_headers(["id", "primary phone", "phone"], LAYOUT)
+
+    assert ("primary phone",) == found.columns[-1].more
+    assert () == found.unmapped
+
+
+def test_two_columns_can_share_a_part() -> None:
+    found = mapped("End Date", "Start Date", "Start Timezone")
+
+    assert [("Start Date", "Start Timezone"), ("End Date", "Start Timezone")] == [found["start"], found["end"]]
+    assert ("",) == found["Extra"]
 
 
 def test_a_part_without_header_is_left_out() -> None:
@@ -78,10 +93,11 @@ def test_without_a_key_the_headers_seen_and_those_accepted_are_named() -> None:
 @given(
     st.lists(st.sampled_from(["id", "_id", "ID ", "phone", "phone_1", "Start Date", "x", "Mileage", "é"]), unique=True)
 )
-def test_every_header_is_taken_exactly_once(headers: list[str]) -> None:
-    taken = [header for column in map_headers(headers, LAYOUT).columns for header in (column.source, *column.more)]
+def test_every_header_is_taken_by_a_column_or_kept_in_extra(headers: list[str]) -> None:
+    found = map_headers(headers, LAYOUT)
+    taken = [header for column in found.columns if column.source for header in (column.source, *column.more)]
 
-    assert sorted(headers) == sorted(header for header in taken if header)
+    assert sorted(headers) == sorted([*taken, *found.unmapped])
 
 
 def conformed(**columns: list[str | None]) -> tuple[list[dict[str, object]], list[tuple[str | None, str]]]:
