@@ -1,6 +1,6 @@
 """Cleans the texts of a column: phone numbers, e-mail addresses, dates, amounts and the like. Pure.
 
-A text that cannot be cleaned becomes NULL and is marked by a ``Fault``, as in shared.contract.cast. docs/csv.md lists
+A text that cannot be cleaned becomes NULL and is marked by a ``Fault``, as in shared.contract.cast. docs/cleaners.md lists
 what each cleaner accepts, makes and refuses.
 """
 
