@@ -59,6 +59,51 @@ class FeedName(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutColumn:
+    """A column of a feed that is read from text: which headers mean it, and how its values are cleaned."""
+
+    name: str
+    type: str = "text"
+    aliases: tuple[str, ...] = ()
+    """Other headers that mean it, in order of preference. Its name is the first."""
+    cleaner: str | None = None
+    """Name in shared.contract.clean. Without one, blanks become NULL and the rest is cast to the type."""
+    required: bool = False
+    """Whether a row without a valid value is rejected. Keys and the cursor are always required."""
+    parts: tuple[str, ...] = ()
+    """Headers whose values follow this one's, after a blank: a date, its time, its zone."""
+    several: Literal["first", "coalesce"] = "first"
+    """If several of its headers are there: take the first alias and keep the others in Extra, or the first value."""
+    true: tuple[str, ...] = ()
+    """Words that mean true beside the usual ones, in any case."""
+    false: tuple[str, ...] = ()
+    references: str | None = None
+    """The key it refers to, as ``<system>.<table>.<column>``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How the text files of a feed are understood."""
+
+    columns: tuple[LayoutColumn, ...]
+    """In the order in which they take headers."""
+    region: str = "US"
+    """Country whose phone numbers have no country code, as two letters (ISO 3166)."""
+    decimal_mark: Literal[".", ","] = "."
+    day_first: bool = False
+    """What 03/04/2026 means if no other date of its file shows it: 3 April, or else March 4."""
+    encoding: str | None = None
+    """Of the files; like the following it is detected if it is not declared."""
+    delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
+    header: bool | None = None
+    """False: the files have no header, and the columns are in the order of the catalog."""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """The column that an operator chose for a header; it goes before all aliases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
     """One source object synchronised with one warehouse table, named ``<system>.<table>``."""
 
@@ -86,6 +131,8 @@ class Feed:
     """When a pull feed is read: a cron expression of five fields, in UTC."""
     max_age_hours: float | None = None
     """How old the last data may be before the watchdog reports the feed as stale."""
+    layout: Layout | None = None
+    """Of a feed that is read from text files."""
 
     @property
     def name(self) -> str:
@@ -144,8 +191,13 @@ class Column:
     """One column of a contract: as the source names it, as we store it, and its type (shared.contract.types)."""
 
     source: str
+    """Empty for Extra, the column that keeps what no other column takes."""
     name: str
     type: str
+    more: tuple[str, ...] = ()
+    """Further columns of the source that are combined with it, see ``LayoutColumn``."""
+    day_first: bool | None = None
+    """What the file's dates show of the order of day and month; None if they do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +230,8 @@ class Staged:
     values_rejected: int = 0
     keyless: int = 0
     """Rejected rows whose key could not be read either."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """The commonest reasons for rejects (code and column), and how often each was found."""
     present: str | None = None
     """Staging table with the keys of rejected rows, which do not count as absent."""
     high: str | None = None

@@ -15,9 +15,9 @@ from typing import Any
 
 from shared.catalog import schema
 from shared.errors import ConfigError
-from shared.model import Feed
+from shared.model import Feed, Layout
 from shared.settings import zone
-from shared.sources import is_pulled
+from shared.sources import KINDS
 
 PACKAGED = Path(__file__).with_name("systems")
 """The folder of catalog files that comes with the package."""
@@ -39,7 +39,12 @@ class System:
     @property
     def pulled(self) -> bool:
         """Whether its feeds are read by windows of cursor values; otherwise they are loaded from files."""
-        return is_pulled(self.source)
+        return KINDS[self.source].pulled
+
+    @property
+    def exporting(self) -> bool:
+        """Whether it writes folders of exports."""
+        return KINDS[self.source].delivers == "exports"
 
     def feed(self, table: str, names: Sequence[str]) -> Feed:
         """The feed of *table*, whose source has columns *names*. ConfigError has the line to add if there is none."""
@@ -64,6 +69,10 @@ class System:
         rule = _in_zone(self.undeclared, timezone) if self.undeclared else None
         return replace(self, client=client or self.client, tables=tables, undeclared=rule)
 
+    def with_layout(self, table: str, layout: Layout) -> System:
+        """This system, where the files of a declared *table* are understood as *layout* says."""
+        return replace(self, tables={**self.tables, table: {**self.tables[table], "layout": layout}})
+
     def with_types(self, table: str, types: Mapping[str, str]) -> System:
         """This system, where columns of *table* without a declared type are read as *types*."""
         feed = self.tables.get(table) or self._by_rule(table, list(types))
@@ -75,7 +84,7 @@ class System:
         return replace(self, tables={**self.tables, table: options})
 
     def _feed(self, table: str, options: Mapping[str, Any]) -> Feed:
-        return Feed(system=self.name, table=table, source=self.source, **options)
+        return Feed(system=self.name, table=table, **{"source": self.source, **options})
 
     def _by_rule(self, table: str, names: Sequence[str]) -> dict[str, Any] | None:
         if self.undeclared is None:
@@ -152,7 +161,17 @@ def _problems_together(
 
 
 def _with_defaults(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    return {**defaults, **own, "types": {**defaults.get("types", {}), **own.get("types", {})}}
+    types = {**defaults.get("types", {}), **own.get("types", {})}
+    columns = {column.name: column.type for column in own.get("columns", ())}
+    return _with_layout({**defaults, **own, "types": {**columns, **types}})
+
+
+def _with_layout(options: dict[str, Any]) -> dict[str, Any]:
+    """*options*, with those of the layout as one."""
+    parts = {name: options.pop(name) for name in schema.LAYOUT if name in options}
+    if "columns" in parts:
+        options["layout"] = Layout(**parts.pop("csv", {}), **parts)
+    return options
 
 
 def _in_zone(options: Mapping[str, Any], timezone: str | None) -> Mapping[str, Any]:

@@ -5,16 +5,18 @@ By hand, in tables of rules: pydantic took as many lines, and 0.15 s of every st
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
 import math
 import re
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from shared.contract import types as column_types
 from shared.contract.cursor import CURSOR_TYPES
 from shared.errors import ConfigError
+from shared.model import LayoutColumn
 from shared.settings import zone
 from shared.sources import KINDS
 
@@ -46,8 +48,26 @@ def read_section(entry: str, section: Any, rules: Mapping[str, Rule], problems: 
         if name in section or rule.required:
             try:
                 found[name] = rule.read(section.get(name))
+            except _Nested as error:
+                problems += [f"{entry}: {problem}" for problem in error.problems]
             except (ValueError, ConfigError):
                 problems.append(f"{entry}: {name} must be {rule.allowed}, not {section.get(name)!r}")
+    return found
+
+
+class _Nested(Exception):  # noqa: N818 - carries problems of a section within a section
+    """What is wrong within the value of a key."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def _read_nested(entry: str, section: Any, rules: Mapping[str, Rule]) -> dict[str, Any]:
+    problems: list[str] = []
+    found = read_section(entry, section, rules, problems)
+    if problems:
+        raise _Nested(problems)
     return found
 
 
@@ -140,6 +160,60 @@ def _hours(value: Any) -> float | None:
     return hours
 
 
+def _columns(value: Any) -> tuple[LayoutColumn, ...]:
+    columns = _section(value)
+    _require(columns)
+    _distinct(columns)
+    return tuple(
+        LayoutColumn(name=name, **_read_nested(f"column {name!r}", options, COLUMN))
+        for name, options in columns.items()
+    )
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    _require(isinstance(value, list))
+    return tuple(map(_text, value))
+
+
+def _reference(value: Any) -> str:
+    _require(len(_text(value).split(".")) == 3)
+    return str(value)
+
+
+def _one_of(*allowed: Any) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        _require(value in allowed)
+        return value
+
+    return read
+
+
+def _region(value: Any) -> str:
+    _require(re.fullmatch("[A-Z]{2}", _text(value)))
+    return str(value)
+
+
+def _dialect(value: Any) -> dict[str, Any]:
+    return _read_nested("csv", value, DIALECT)
+
+
+def _flag(value: Any) -> bool:
+    _require(isinstance(value, bool))
+    return bool(value)
+
+
+def _encoding(value: Any) -> str:
+    try:
+        return codecs.lookup(_text(value)).name
+    except LookupError as error:
+        raise ValueError from error
+
+
+def _character(value: Any) -> str:
+    _require(len(_text(value)) == 1)
+    return str(value)
+
+
 # -- sections
 
 FILE = {
@@ -155,7 +229,36 @@ SYSTEM = {
     "source": Rule(f"one of {', '.join(KINDS)}", _source, required=True),
     "client": Rule("a text", _text),
 }
+COLUMN = {
+    "type": Rule(f"a type ({', '.join(column_types.SIMPLE)} or decimal(p,s))", lambda v: column_types.parse(_text(v))),
+    "aliases": Rule("a list of headers", _words),
+    "cleaner": Rule("the name of a cleaner", _text),
+    "required": Rule("true or false", _flag),
+    "parts": Rule("a list of headers", _words),
+    "several": Rule("'first' or 'coalesce'", _one_of("first", "coalesce")),
+    "true": Rule("a list of words", _words),
+    "false": Rule("a list of words", _words),
+    "references": Rule("a key of a feed, as <system>.<table>.<column>", _reference),
+}
+"""Of one column of a feed that is read from text files."""
+DIALECT = {
+    "encoding": Rule("the name of an encoding, such as utf-8 or windows-1252", _encoding),
+    "delimiter": Rule("one character", _character),
+    "quote": Rule("one character", _character),
+    "escape": Rule("one character", _character),
+    "header": Rule("true or false", _flag),
+}
+"""Of the text files of a feed. What is not declared is detected."""
+LAYOUT = {
+    "columns": Rule("a table of columns, each a table of its options", _columns),
+    "region": Rule("a country in two capital letters, such as US", _region),
+    "decimal_mark": Rule("'.' or ','", _one_of(".", ",")),
+    "day_first": Rule("true or false", _flag),
+    "csv": Rule("a table of encoding, delimiter, quote, escape and header", _dialect),
+}
+"""Of a feed that is read from text files."""
 OPTIONS = {
+    "source": Rule(f"one of {', '.join(KINDS)}", _source),
     "keys": Rule("a list of column names, each once", _keys),
     "cursor": Rule("a column name, or false for none", _column),
     "deleted": Rule("a column name, or false for none", _column),
@@ -171,6 +274,7 @@ OPTIONS = {
     "overlap_seconds": Rule("a whole number of seconds", _seconds),
     "schedule": Rule("a cron expression of five fields, such as '*/15 * * * *'", _schedule),
     "max_age_hours": Rule("a number of hours above 0, or false for none", _hours),
+    **LAYOUT,
 }
 """Of a feed; ``false`` undoes a default."""
 
@@ -216,6 +320,11 @@ def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
         yield f"{entry}: it has no keys"
     if flag and flag.casefold() in {column.casefold() for column in (*keys, cursor) if column}:
         yield f"{entry}: {flag!r} cannot be the deletion flag and a key or the cursor"
+    layout = options.get("layout")
+    if layout:
+        columns = {column.name for column in layout.columns}
+        missing = [name for name in (*keys, cursor, flag) if name and name not in columns]
+        yield from (f"{entry}: {name!r} is no column under columns" for name in missing)
     kind = {column.casefold(): kind for column, kind in options["types"].items()}.get((cursor or "").casefold())
     if kind and kind.partition("(")[0] not in CURSOR_TYPES:
         yield f"{entry}: cursor {cursor!r} has type {kind}, which cannot be ordered"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,6 +16,7 @@ from shared.cli import interrupts, options, output, progress
 if TYPE_CHECKING:
     from shared.pipeline.runner import Result
 
+T = TypeVar("T", bound="Result")
 
 _NEXT_LOAD = "Tables loaded before: {}. Run the same command again to load the rest"
 
@@ -130,11 +131,17 @@ def demo(folder: Path | None, as_json: bool) -> None:
                 output.print_remark(result.table, result.run)
 
 
-def _print(results: Iterator[Result], *, as_json: bool) -> None:
+def finish(
+    results: Iterator[T],
+    record: Callable[[T], dict[str, Any]],
+    show: Callable[[list[T]], None],
+    *,
+    as_json: bool,
+) -> None:
     """Print results, also of a load that is interrupted or that fails half-way. Exit code 1 if one has failed."""
-    done: list[Result] = []
+    done: list[T] = []
 
-    def kept() -> Iterator[Result]:
+    def kept() -> Iterator[T]:
         interrupts.explain(_NEXT_LOAD.format(0))
         for result in results:
             done.append(result)
@@ -142,17 +149,21 @@ def _print(results: Iterator[Result], *, as_json: bool) -> None:
             yield result
 
     if as_json:
-        output.print_json(output.result_record(result) for result in kept())
+        output.print_json(record(result) for result in kept())
     else:
-        _print_all(kept(), done)
+        _print_all(kept(), done, show)
     if any(result.failed for result in done):
         sys.exit(1)
 
 
-def _print_all(results: Iterator[Result], done: Sequence[Result]) -> None:
+def _print(results: Iterator[Result], *, as_json: bool) -> None:
+    finish(results, output.result_record, output.print_results, as_json=as_json)
+
+
+def _print_all(results: Iterator[T], done: list[T], show: Callable[[list[T]], None]) -> None:
     try:
         for _ in results:
             pass
     finally:  # what was loaded before an interruption is loaded
         if done or sys.exc_info()[0] is None:
-            output.print_results(done)
+            show(done)

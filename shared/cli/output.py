@@ -90,7 +90,7 @@ def _changes(changes: Iterable[Change]) -> None:
         before, after = change.before or {}, change.after or {}
         for name in dict.fromkeys((*before, *after)):
             old, new = before.get(name), after.get(name)
-            click.echo(f"  {name}: {_cell(old)}" + ("" if old == new else f" -> {_cell(new)}"))
+            click.echo(f"  {name}: {cell(old)}" + ("" if old == new else f" -> {cell(new)}"))
 
 
 def print_audit(found: Audit) -> None:
@@ -127,7 +127,7 @@ def print_table(rows: Iterable[Mapping[str, Any]], *, empty: str = "") -> None:
         return
     drawn = Table(*names, box=None, pad_edge=False, header_style="bold")
     for row in shown:
-        drawn.add_row(*(Text(_cell(row.get(name)), overflow="fold") for name in names))
+        drawn.add_row(*(Text(cell(row.get(name)), overflow="fold") for name in names))
     # Columns are folded only to fit a terminal.
     console = Console() if sys.stdout.isatty() else Console(width=500)
     console.print(drawn)
@@ -135,7 +135,8 @@ def print_table(rows: Iterable[Mapping[str, Any]], *, empty: str = "") -> None:
         click.echo(f"and {more:,} more; --json has them all")
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value as one line of a terminal."""
     if value is None:
         return ""
     if isinstance(value, int) and not isinstance(value, bool):

@@ -7,7 +7,7 @@ import sys
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -56,10 +56,10 @@ def messages() -> Iterator[None]:
 
 
 @contextmanager
-def shown(*, quiet: bool) -> Iterator[Progress]:
-    """What to inform of the progress. No bar if *quiet*."""
+def shown(*, quiet: bool, unit: Literal["rows", "bytes"] = "rows") -> Iterator[Progress]:
+    """What to inform of the progress, which is counted in *unit*. No bar if *quiet*."""
     handler: _Shown = click.get_current_context().meta[_HANDLER]
-    with _opened(quiet=quiet) as progress:
+    with _opened(quiet=quiet, unit=unit) as progress:
         handler.progress = progress
         try:
             yield progress
@@ -68,7 +68,7 @@ def shown(*, quiet: bool) -> Iterator[Progress]:
 
 
 @contextmanager
-def _opened(*, quiet: bool) -> Iterator[Progress]:
+def _opened(*, quiet: bool, unit: str) -> Iterator[Progress]:
     from shared.pipeline.runner import Progress
 
     if quiet or not sys.stderr.isatty():
@@ -82,7 +82,11 @@ def _opened(*, quiet: bool) -> Iterator[Progress]:
     columns = (
         rich_progress.TextColumn("{task.description}", markup=False),
         rich_progress.BarColumn(),
-        rich_progress.MofNCompleteColumn(),
+        *(
+            (rich_progress.DownloadColumn(), rich_progress.TransferSpeedColumn())
+            if unit == "bytes"
+            else (rich_progress.MofNCompleteColumn(),)
+        ),
         rich_progress.TimeRemainingColumn(),
     )
     with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:

@@ -17,6 +17,7 @@ class Code(StrEnum):
         return code
 
     KEY_NULL = "key_null", "the row has no key"
+    VALUE_MISSING = "value_missing", "a required column has no value"
     CURSOR_IN_FUTURE = "cursor_in_future", "the cursor is later than the export, by more than CURSOR_AHEAD"
     UNREADABLE = "unreadable", "the text cannot be read as the column's type"
     OUT_OF_RANGE = "out_of_range", "the value does not fit the column's type"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -15,6 +15,8 @@ from shared.contract import types
 from shared.contract.cast import Fault, cast, json_text
 from shared.contract.codes import Code
 from shared.contract.cursor import CURSOR_TYPES
+from shared.contract.layout import cleaned_columns
+from shared.contract.mapping import map_headers, require_columns
 from shared.errors import DataError
 from shared.model import SYSTEM_COLUMNS, Column, Feed
 
@@ -23,6 +25,9 @@ ROW = "_sluice_row"
 
 LONGEST_NAME = 63
 """Bytes of UTF-8 in a column name. PostgreSQL's limit, applied on every engine so that a feed can move to another."""
+
+DAY_FIRST = b"day_first"
+"""Metadata of a field of text, ``true`` or ``false``: the order of day and month that the dates of the file show."""
 
 _RESERVED = {name.casefold() for name in (*SYSTEM_COLUMNS, ROW)}
 
@@ -61,6 +66,10 @@ def fit(schemas: Mapping[str, pa.Schema], feed: Feed) -> tuple[Column, ...]:
 
 
 def _fit_one(file: str, schema: pa.Schema, feed: Feed) -> dict[str, Column]:
+    if feed.layout is not None:
+        columns = map_headers(schema.names, feed.layout).columns
+        require_columns(file, schema.names, columns, feed)
+        return {folded(column.name): replace(column, day_first=_day_first(schema, column)) for column in columns}
     fitted: dict[str, Column] = {}
     for field in schema:
         column = Column(field.name, _stored_name(file, field.name, feed), _stored_type(file, field, feed))
@@ -73,6 +82,12 @@ def _fit_one(file: str, schema: pa.Schema, feed: Feed) -> dict[str, Column]:
             )
     _require(file, feed, fitted)
     return fitted
+
+
+def _day_first(schema: pa.Schema, column: Column) -> bool | None:
+    """What the source found out of the dates of the file."""
+    found = (schema.field(column.source).metadata or {}).get(DAY_FIRST) if column.source else None
+    return None if found is None else found == b"true"
 
 
 def folded(name: str) -> str:
@@ -148,7 +163,9 @@ class Contract:
         self._feed = feed
         self.columns = [column for column in wanted if column.type != types.NULL]
         self._latest = latest_cursor
+        self._cleaned = cleaned_columns(feed)
         required = {folded(name) for name in (*feed.keys, feed.cursor, feed.deleted) if name}
+        required |= {folded(name) for name, one in self._cleaned.items() if one.column.required}
         self._required = {column.name for column in self.columns if folded(column.name) in required}
         # A key column without any value has no type and is not stored: each of its rows is rejected for its NULL.
         self._keys = [column.name for column in self.columns if column.name in feed.keys]
@@ -164,6 +181,7 @@ class Contract:
         """Cast *batch*, whose first row has number *first_row* in the run, and split off what does not fit."""
         arrays, faults = self._cast(batch)
         row_faults = [*self._missing_keys(arrays, faults, batch.num_rows), *self._required_faults(faults)]
+        row_faults += self._missing_values(arrays, faults, batch.num_rows)
         row_faults += self._future_cursors(arrays)
         faulty = _any(row_faults, batch.num_rows)
         rows = arange(first_row, first_row + batch.num_rows)
@@ -179,8 +197,13 @@ class Contract:
     def _cast(self, batch: pa.RecordBatch) -> tuple[dict[str, pa.Array[Any]], dict[str, tuple[Fault, ...]]]:
         arrays, faults = {}, {}
         for column in self.columns:
-            source = batch.column(_position(batch.schema, column))
-            arrays[column.name], found = cast(source, column.type, self._feed.timezone)
+            cleaned = self._cleaned.get(column.name)
+            if cleaned is not None:
+                source = cleaned.text(batch, column)
+                arrays[column.name], found = cleaned.read(source, column)
+            else:
+                source = batch.column(_position(batch.schema, column))
+                arrays[column.name], found = cast(source, column.type, self._feed.timezone)
             if found:
                 faults[column.name] = tuple(
                     fault._replace(reason=fault.reason.format(type=column.type, source=source.type)) for fault in found
@@ -195,12 +218,19 @@ class Contract:
             if key not in arrays:
                 found.append((key, Fault(Code.KEY_NULL, "no key", pa.array([True] * rows, pa.bool_()))))
             elif arrays[key].null_count:
-                faulty = _any([(key, fault) for fault in faults.get(key, ())], rows)
-                nulls = arrays[key].is_null()
-                found.append(
-                    (key, Fault(Code.KEY_NULL, "no key", nulls if faulty is None else pc.and_not(nulls, faulty)))
-                )
+                found.append((key, Fault(Code.KEY_NULL, "no key", _missing(arrays[key], faults.get(key, ())))))
         return found
+
+    def _missing_values(
+        self, arrays: Mapping[str, pa.Array[Any]], faults: Mapping[str, Any], rows: int
+    ) -> list[tuple[str | None, Fault]]:
+        """Of the columns that a layout requires beside the keys."""
+        names = [name for name, one in self._cleaned.items() if one.column.required and name not in self._feed.keys]
+        return [
+            (name, Fault(Code.VALUE_MISSING, "no value", _missing(arrays[name], faults.get(name, ()))))
+            for name in names
+            if name in arrays and arrays[name].null_count
+        ]
 
     def _required_faults(self, faults: Mapping[str, Sequence[Fault]]) -> list[tuple[str | None, Fault]]:
         return [(name, fault) for name, several in faults.items() if name in self._required for fault in several]
@@ -222,6 +252,13 @@ class Contract:
         for key in self._keys:
             readable = pc.and_(readable, arrays[key].is_valid())
         return readable
+
+
+def _missing(values: pa.Array[Any], faults: Sequence[Fault]) -> pa.BooleanArray:
+    """Where there is no value, not because of a fault."""
+    faulty = _any([(None, fault) for fault in faults], len(values))
+    nulls: pa.BooleanArray = values.is_null()
+    return nulls if faulty is None else pc.and_not(nulls, faulty)
 
 
 def _empty(contract: Contract) -> pa.RecordBatch:

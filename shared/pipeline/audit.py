@@ -58,6 +58,9 @@ def audit(
     high: Any = None
     for part in described.slices:
         for batch in source.read(part):
+            if not isinstance(batch, pa.RecordBatch):
+                rows, rejected = rows + len(batch), rejected + len(batch)
+                continue
             found = contract.conform(batch, 0)
             rows, rejected = rows + batch.num_rows, rejected + found.rejected
             deleted += _flagged(found.accepted, feed)

@@ -18,9 +18,9 @@ from shared.pipeline.runner import Progress, Result, Runner, RunOptions
 from shared.pipeline.verbs import latest_cursor, recorded
 from shared.settings import Settings
 from shared.sources.exports.choice import Export, LoadPlan, SkippedExport, load_plans, one_client
-from shared.sources.exports.layout import timestamp
 from shared.sources.exports.listing import FindOptions, export_unit, find_exports
 from shared.sources.exports.parquet import ExportsSource
+from shared.sources.times import timestamp
 from shared.stores import Store, open_store
 from shared.stores.expiry import bytes_per_second, expected_seconds, expiry_warning, refuse_expired
 
@@ -126,7 +126,7 @@ def is_other_client(systems: Mapping[str, System], client: str | None) -> bool:
 
 
 def _exporting(systems: Mapping[str, System]) -> list[System]:
-    return [system for system in systems.values() if not system.pulled]
+    return [system for system in systems.values() if system.exporting]
 
 
 def parse_time(text: str) -> str:

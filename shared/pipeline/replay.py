@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from shared.catalog import System
+from shared.contract.mapping import with_choices
 from shared.errors import ConfigError
-from shared.model import FeedName
+from shared.model import FeedName, Run
 from shared.pipeline.feeds import known_feed
 from shared.pipeline.runner import Progress, Result, Runner, RunOptions
 from shared.sources import corrected
@@ -27,14 +29,19 @@ def replay(runner: Runner, feed: str, file: Path, progress: Progress | None = No
     Text is read as the types that the run had. ConfigError if *feed* has no such run.
     """
     name = FeedName.parse(known_feed(feed, runner.systems, runner.warehouse))
-    system = runner.systems[name.system]
+    system = runner.systems.get(name.system)
+    if system is None:
+        raise ConfigError(
+            f"there is no system {name.system!r} in the catalog", fix="Set CATALOG_PATH to the one it is in"
+        )
     runs = {run.id: run for run in runner.warehouse.runs(feed, limit=None)}
-    for rejected_by, unit in CorrectedRows(file, ()).units().items():
+    corrections = CorrectedRows(file, ())
+    for rejected_by, unit in corrections.units().items():
         if rejected_by not in runs:
             raise ConfigError(f"{file} has rows of run {rejected_by}, which {feed} does not have", fix="Check the feed")
         run = runs[rejected_by]
         dated = replace(unit, exported_at=unit.exported_at or run.exported_at, client=run.client)
-        typed = system.with_types(name.table, CorrectedRows.types(run))
+        typed = _as_rejected(system, name.table, run, corrections)
         yield replace(runner, systems={**runner.systems, system.name: typed}).run_unit(
             feed,
             dated,
@@ -43,3 +50,11 @@ def replay(runner: Runner, feed: str, file: Path, progress: Progress | None = No
             place=file.name,
             progress=progress or Progress(),
         )
+
+
+def _as_rejected(system: System, table: str, run: Run, corrections: CorrectedRows) -> System:
+    """*system*, where *table* is read as *run* read it: its types, or where it has a layout, its headers."""
+    layout = system.tables.get(table, {}).get("layout")
+    if layout is None:
+        return system.with_types(table, CorrectedRows.types(run))
+    return system.with_layout(table, with_choices(layout, corrections.choices(run)))

@@ -11,10 +11,11 @@ from __future__ import annotations
 import datetime as dt
 import logging
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.catalog import System
@@ -50,6 +51,8 @@ class Result:
     run: Run | None = None
     skipped: str | None = None
     changes: Sequence[Change] = ()
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """The commonest reasons for rejects (code and column), and how often each was found."""
 
     @property
     def failed(self) -> bool:
@@ -204,23 +207,28 @@ class Runner:
         if run is None:
             return Result(table=table, place=place, skipped="already loaded (--again repeats it)")
         plan: Plan | None = None
+        staged: dict[int, Staged] = {}
         try:
             plan = self.plan(run, unit, source)
-            merged = self._stage_and_merge(plan, source, options, progress)
+            merged = self._stage_and_merge(plan, source, staged, options, progress)
         except IngestError as error:
             failed = self.fail(run, unit, error, plan=plan, dry_run=options.dry_run)
-            return Result(table=table, place=place, run=failed)
+            return Result(table=table, place=place, run=failed, reasons=_reasons(staged))
         except Exception as error:
             self.fail(run, unit, error, plan=plan, dry_run=options.dry_run)
             raise
         finally:
             if plan is not None:
                 self._tidy_if_possible(plan, options)
-        return Result(table=table, place=place, run=merged.run, changes=merged.changes)
+        return Result(
+            table=table, place=place, run=merged.run, changes=merged.changes, reasons=_reasons(staged)
+        )  # fmt: skip
 
-    def _stage_and_merge(self, plan: Plan, source: Source, options: RunOptions, progress: Progress) -> Merged:
+    def _stage_and_merge(
+        self, plan: Plan, source: Source, staged: dict[int, Staged], options: RunOptions, progress: Progress
+    ) -> Merged:
+        """*staged* is filled with what became of each slice."""
         progress.start(plan.run.feed, sum(part.rows for part in plan.slices))
-        staged: dict[int, Staged] = {}
         faults: dict[int, DataError] = {}
         for part in plan.slices:
             if part.origin in {plan.slices[number].origin for number in faults}:
@@ -264,6 +272,14 @@ def log_job(job: str) -> Iterator[None]:
         yield
     finally:
         _JOB.reset(token)
+
+
+def _reasons(staged: Mapping[int, Staged]) -> dict[str, int]:
+    """The commonest reasons for rejects of all slices."""
+    counts: Counter[str] = Counter()
+    for part in staged.values():
+        counts.update(part.reasons)
+    return dict(counts.most_common(verbs.MOST_REASONS))
 
 
 def error_text(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from shared.arrow import arange, pc
 from shared.contract import cursor
 from shared.contract.conform import ROW, Contract, Reject, raw_row
 from shared.model import Feed, Slice
+from shared.sources import BadRecord
 from shared.warehouses import REJECT_COLUMNS, RefusedRow
 
 REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in REJECT_COLUMNS])
@@ -25,11 +27,19 @@ class StageCounter:
         self.rejected = self.values_rejected = 0
         self.high: str | None = None
         """Highest cursor accepted, as cursor text."""
+        self.reasons: Counter[str] = Counter()
+        """How often each code was found in each column."""
 
-    def accepted(self, batches: Iterable[pa.RecordBatch], on_rows: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
-        """The rows to stage of each batch; *on_rows* gets how many rows it had."""
+    def accepted(
+        self, read: Iterable[pa.RecordBatch | Sequence[BadRecord]], on_rows: Callable[[int], None]
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows to stage of each batch that was read; *on_rows* gets how many rows or bad records it had."""
         before = 0
-        for batch in batches:
+        for batch in read:
+            if not isinstance(batch, pa.RecordBatch):
+                self._keep_bad(batch)
+                on_rows(len(batch))
+                continue
             conformed = self._contract.conform(batch, self._part.first_row + before)
             self._keep(conformed.rejects, before)
             self.keys.add(conformed.present)
@@ -48,14 +58,25 @@ class StageCounter:
             self.keys.add(content.select(self.keys.schema.names))
             self.rejected += 1
 
+    def _keep_bad(self, records: Sequence[BadRecord]) -> None:
+        self._spool([(one.place, "row", None, one.code, one.reason, one.raw) for one in records])
+        self.rejected += len(records)
+
     def _keep(self, rejects: Sequence[Reject], before: int) -> None:
         if not rejects:
             return
         first = self._part.origin_row + before + 1
         self.values_rejected += sum(reject.scope == "value" for reject in rejects)
-        rows = [
-            (f"{self._part.origin} row {first + r.row}", r.scope, r.column, r.code, r.reason, r.raw) for r in rejects
-        ]
+        self._spool(
+            [(f"{self._part.origin} row {first + r.row}", r.scope, r.column, r.code, r.reason, r.raw) for r in rejects]
+        )
+
+    def _spool(self, rows: Sequence[tuple[str | None, ...]]) -> None:
+        """*rows* have REJECT_COLUMNS."""
+        if not rows:
+            return
+        for _, _, column, code, _, _ in rows:
+            self.reasons[f"{code}{f' in {column}' if column else ''}"] += 1
         columns: list[pa.Array[Any]] = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
         self.rejects.add(pa.RecordBatch.from_arrays(columns, schema=REJECTS_SCHEMA))
 

@@ -38,6 +38,8 @@ from shared.redaction import redact
 from shared.sources import PullSource, Source
 from shared.warehouses import Limits, Merged, Warehouse
 
+MOST_REASONS = 5
+"""Reasons for rejects that are counted out to people."""
 _SPOOL_BYTES = 4 << 20
 _INLINE = 12_000
 """Characters: a quarter of the 45 KB up to which Durable Functions keeps what activities pass on in a table."""
@@ -169,6 +171,7 @@ def stage(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
         rejected=counter.rejected, values_rejected=counter.values_rejected,
         keyless=counter.rejected - counter.keys.rows, present=present, high=counter.high, inline=loaded.inline,
+        reasons=dict(counter.reasons.most_common(MOST_REASONS)),
     )  # fmt: skip
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
+from shared.contract.codes import Code
 from shared.errors import ConfigError
 from shared.model import Feed, Slice, Unit
 
@@ -21,18 +22,20 @@ class SourceKind(NamedTuple):
 
     module: str
     """Where it is implemented; imported when it is opened. A pulled kind has ``open_source(feed, settings)`` there."""
-    pulled: bool
-    """Whether it is read by windows of cursor values. The others deliver files."""
+    delivers: Literal["exports", "text", "windows"]
+    """Folders of exported Parquet files, text files one by one, or rows by windows of cursor values."""
+
+    @property
+    def pulled(self) -> bool:
+        """Whether it is read by windows of cursor values. The others deliver files."""
+        return self.delivers == "windows"
 
 
 KINDS: dict[str, SourceKind] = {
-    "exports": SourceKind("shared.sources.exports", pulled=False),
-    "sql": SourceKind("shared.sources.sql", pulled=True),
+    "exports": SourceKind("shared.sources.exports", delivers="exports"),
+    "csv": SourceKind("shared.sources.csv", delivers="text"),
+    "sql": SourceKind("shared.sources.sql", delivers="windows"),
 }
-
-
-def is_pulled(kind: str) -> bool:
-    return KINDS[kind].pulled
 
 
 def open_pull_source(feed: Feed, settings: Settings) -> PullSource:
@@ -60,6 +63,21 @@ class Described(NamedTuple):
     """Part files that cannot be read at all, with the error of each. The others are loaded without them."""
 
 
+class BadRecord(NamedTuple):
+    """A record that cannot be read as a row."""
+
+    place: str
+    """Where it is, for people."""
+    code: Code
+    reason: str
+    raw: str
+    """Its text, as JSON: an object with the text under ``RAW``."""
+
+
+RAW = "raw record"
+"""Name of the text of a bad record, among the names of columns."""
+
+
 class Source(Protocol):
     """Reads units of work. Reading the same slice twice gives the same rows in the same order."""
 
@@ -67,8 +85,11 @@ class Source(Protocol):
         """Columns and slices of *unit*. DataError if nothing of it can be read."""
         ...
 
-    def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
-        """The rows of one slice in file order, batch by batch. DataError or ConflictError, also after some batches."""
+    def read(self, part: Slice) -> Iterator[pa.RecordBatch | Sequence[BadRecord]]:
+        """The rows of one slice in file order, batch by batch, and between batches the records that are none.
+
+        DataError or ConflictError, also after some batches.
+        """
         ...
 
 

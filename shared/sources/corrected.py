@@ -20,6 +20,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from shared.arrow import pc
+from shared.contract.conform import DAY_FIRST
 from shared.errors import ConfigError, DataError
 from shared.ids import work_id
 from shared.model import Column, Json, Run, Slice, Unit, WorkItem
@@ -66,7 +67,7 @@ class CorrectedRows:
 
     def __init__(self, file: Path, columns: Sequence[Column]) -> None:
         self._file = file
-        self._columns = {column.source: column for column in columns}
+        self._columns = {name: column for column in columns for name in (column.source, *column.more) if name}
 
     def units(self) -> dict[str, Unit]:
         """What to load, by the id of the run that rejected it."""
@@ -87,6 +88,11 @@ class CorrectedRows:
         """The column types *run* had, by the source's names: what its text is read as."""
         return {column.source: column.type for column in run.columns if column.type != "null"}
 
+    def choices(self, run: Run) -> dict[str, str]:
+        """The column that each header in the file had in *run*, where that was read by a layout."""
+        seen = set(_read(self._file).column_names)
+        return {column.source: column.name for column in run.columns if column.source in seen}
+
     def describe(self, unit: Unit) -> Described:
         rows = self._rows(str(unit.files[0]["run"]))
         name = unit.work_items[0].name
@@ -100,7 +106,15 @@ class CorrectedRows:
         table = _read(self._file)
         chosen = table.filter(pc.equal(table[f"{_MARK}run"], run))
         names = [name for name in self._columns if name in chosen.column_names]
-        return pa.table({name: self._decoded(name, chosen[name]) for name in names})
+        fields = [self._field(name) for name in names]
+        arrays = [self._decoded(name, chosen[name]) for name in names]
+        return pa.table(arrays, schema=pa.schema(fields))
+
+    def _field(self, name: str) -> pa.Field[Any]:
+        """With the order of day and month that its run found."""
+        column = self._columns[name]
+        order = None if column.day_first is None else {DAY_FIRST: str(column.day_first).lower().encode()}
+        return pa.field(name, pa.binary() if column.type == "binary" else pa.string(), metadata=order)
 
     def _decoded(self, name: str, values: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any] | pa.Array[Any]:
         if self._columns[name].type != "binary":

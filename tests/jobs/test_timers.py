@@ -20,7 +20,6 @@ from shared.jobs import triggers, watchdog
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.triggers import Wanted
 from shared.jobs.watchdog import Instance
-from shared.pipeline.feeds import declared
 from shared.web.webhooks import receive
 from tests.arrivals import SECRET, STAMP, Exports, jobs, rows, signed, stored, units
 from tests.exports import START, Clock, open_test_app
@@ -504,7 +503,7 @@ CRON = [
 def test_a_sync_is_due_once_its_schedule_has_come(schedule, requested, is_due, tmp_path, monkeypatch):
     """By when the last one began; a feed that was never synced is due at once."""
     app = open_test_app(tmp_path, STATE_URL=str(tmp_path / "state"))
-    feed = declared(app.systems)[0]
+    feed = app.systems["coolr"].feeds()[0]
     monkeypatch.setitem(app.systems["coolr"].tables[feed.table], "schedule", schedule)
     if requested:
         FeedStates(app.documents).record_sync(feed.name, f"{requested}.000000")
@@ -515,7 +514,7 @@ def test_a_sync_is_due_once_its_schedule_has_come(schedule, requested, is_due, t
 def test_a_paused_feed_is_never_due(tmp_path, monkeypatch):
     """Until it is resumed."""
     app = open_test_app(tmp_path, STATE_URL=str(tmp_path / "state"))
-    feed = declared(app.systems)[0]
+    feed = app.systems["coolr"].feeds()[0]
     monkeypatch.setitem(app.systems["coolr"].tables[feed.table], "schedule", "* * * * *")
 
     FeedStates(app.documents).pause(feed.name, "2026-02-24T12:00:00.000000")

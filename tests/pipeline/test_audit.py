@@ -9,7 +9,6 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from shared.pipeline.feeds import declared
 from shared.pipeline.folder import LoadOptions, audits
 from tests.exports import export_path, load_exports, open_test_app, write_parquet
 
@@ -44,7 +43,7 @@ def test_audit_changes_nothing(app, tmp_path):
     list(audits(app.runner, app.settings, str(_file(tmp_path)), LoadOptions()))
 
     assert [] == app.warehouse.runs()
-    assert {} == app.warehouse.profile(declared(app.systems)[0]).columns
+    assert {} == app.warehouse.profile(app.systems["coolr"].feeds()[0]).columns
 
 
 def test_differences_are_what_a_load_would_do(app, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from shared.errors import ConfigError
 from shared.ledger import open_ledger
-from shared.pipeline.feeds import declared, known_feed
+from shared.pipeline.feeds import known_feed
 from shared.pipeline.folder import LoadOptions
 from shared.pipeline.replay import replay, write_rejects
 from shared.settings import Settings
@@ -47,7 +47,7 @@ def test_full_that_is_refused_gives_way_to_the_next_older(app, tmp_path):
     results = _load(app, tmp_path / "exports")
 
     assert ["failed", "done", "done"] == [result.run.status for result in results]
-    assert 11 == app.warehouse.profile(declared(app.systems)[0]).rows
+    assert 11 == app.warehouse.profile(app.systems["coolr"].feeds()[0]).rows
 
 
 def test_delta_is_not_taken_for_a_full(app, tmp_path):
@@ -193,6 +193,6 @@ def test_reading_makes_no_warehouse(app, tmp_path):
     """In the wrong folder, nothing is left behind."""
     app.warehouse.runs()
     list(app.warehouse.rejects(FEED))
-    app.warehouse.profile(declared(app.systems)[0])
+    app.warehouse.profile(app.systems["coolr"].feeds()[0])
 
     assert not (tmp_path / "warehouse.duckdb").exists()

@@ -11,12 +11,12 @@ A timestamp is 14 digits (yyyymmddHHMMSS) or 8 (yyyymmdd), in UTC.
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 
 from typing import NamedTuple
 
-from shared.model import Kind, to_text
+from shared.model import Kind
+from shared.sources.times import timestamp
 
 _KINDS: dict[str, Kind] = {"full": "full", "delta": "delta"}
 _DUMP = re.compile(r"(?P<dataset>.+?)_dump_.*", re.IGNORECASE)
@@ -65,14 +65,3 @@ def export_path(path: str) -> ExportPath | None:
     if kind and (stamp or above[-1].lower() == "latest"):
         return ExportPath(table, kind, above[-2], stamp, False, folder, folder)
     return ExportPath(table, None, None, stamp, False, folder, folder)
-
-
-def timestamp(segment: str) -> str | None:
-    """The instant a path segment of 8 or 14 digits means, as text; None if it means none."""
-    formats = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}
-    if not re.fullmatch(r"[0-9]+", segment) or len(segment) not in formats:
-        return None
-    try:
-        return to_text(dt.datetime.strptime(segment, formats[len(segment)]))  # noqa: DTZ007 - UTC by the layout
-    except ValueError:
-        return None

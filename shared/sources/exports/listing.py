@@ -10,9 +10,10 @@ from typing import TypeAlias
 
 from shared.errors import ConfigError
 from shared.ids import work_id
-from shared.model import Kind, Unit, WorkItem, to_text
+from shared.model import Kind, Unit, WorkItem
 from shared.sources.exports.choice import Export, SkippedExport
 from shared.sources.exports.layout import ExportPath, export_path
+from shared.sources.times import modified, refuse_future
 from shared.stores import File, Store
 
 _Files: TypeAlias = "list[tuple[ExportPath, File]]"
@@ -103,8 +104,8 @@ def _export(group: _Files, options: FindOptions, now: dt.datetime) -> Export:
     path, files = group[0][0], tuple(file for _, file in group)
     kind = options.kind or path.kind or "delta"
     _refuse_contradictions(group, options)
-    exported_at = options.exported_at or path.stamp or _modified(files)
-    _refuse_future(path, exported_at, now + dt.timedelta(seconds=options.ahead_seconds))
+    exported_at = options.exported_at or path.stamp or modified(files)
+    refuse_future(path.folder, exported_at, now + dt.timedelta(seconds=options.ahead_seconds))
     settled = not path.part or options.kind == "full" or _settled(files, options.settle_seconds, now)
     return Export(
         table=path.table, kind=kind, client=path.client or options.client, exported_at=exported_at,
@@ -130,19 +131,6 @@ def _refuse_contradictions(group: _Files, options: FindOptions) -> None:
             f"{path.folder} has two files for table {path.table}: {', '.join(file.name for _, file in group)}",
             fix="Keep one of them",
         )
-
-
-def _refuse_future(path: ExportPath, exported_at: str | None, latest: dt.datetime) -> None:
-    if exported_at is not None and exported_at > to_text(latest):
-        raise ConfigError(
-            f"{path.folder} is from {exported_at[:19]}, which is in the future",
-            fix="Correct its time, or --exported-at",
-        )
-
-
-def _modified(files: Iterable[File]) -> str | None:
-    times = [file.modified for file in files if file.remote]
-    return to_text(dt.datetime.fromtimestamp(max(times), dt.UTC)) if times else None
 
 
 def _settled(files: Iterable[File], seconds: float, now: dt.datetime) -> bool:

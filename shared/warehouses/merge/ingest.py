@@ -174,12 +174,16 @@ def rejects(session: Session, feed: str, run: str | None) -> Iterator[Mapping[st
         yield {**reject, "exported_at": to_text(reject["exported_at"]) if reject["exported_at"] else None}
 
 
+def _column(data: Mapping[str, Json]) -> Column:
+    return Column(**{**data, "more": tuple(data.get("more", ()))})
+
+
 def as_run(row: tuple[Any, ...]) -> Run:
     """A run from its row of the table."""
     values = dict(zip((column.name for column in RUN.c), row, strict=True))
     for name in _TIMES:
         values[name] = to_text(values[name]) if values[name] else None
     values["files"] = tuple(json.loads(values["files"]))
-    values["columns"] = tuple(Column(**column) for column in json.loads(values["columns"]))
+    values["columns"] = tuple(map(_column, json.loads(values["columns"])))
     values |= {"size": values["size"] or 0, "seconds": values["seconds"] or 0.0}  # from before they were measured
     return Run(**{field.name: values[field.name] for field in fields(Run)})

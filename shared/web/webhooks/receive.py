@@ -35,7 +35,7 @@ def export_notified(app: App, body: bytes, signature: str | None) -> Start:
 
 def _signer(systems: Mapping[str, System], settings: Settings, body: bytes, signature: str | None) -> System:
     """The exporting system whose secret signed the notification. RequestRefused if there is none."""
-    exporting = [system for system in systems.values() if not system.pulled]
+    exporting = [system for system in systems.values() if system.exporting]
     secrets = {system.name: _secrets(settings, system.name) for system in exporting}
     ready = [system for system in exporting if secrets[system.name]]
     if not ready:

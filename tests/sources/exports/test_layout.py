@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.model import to_text
-from shared.sources.exports.layout import export_path, timestamp
+from shared.sources.exports.layout import export_path
+from shared.sources.times import timestamp
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,209 @@
+"""Load text files into one feed, or show beforehand what loading them would do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from shared.catalog import System
+from shared.contract.conform import ROW, Contract, fit
+from shared.contract.mapping import map_headers, with_choices
+from shared.errors import ConfigError, IngestError
+from shared.model import Column, FeedName, Json, Layout, Slice, Unit
+from shared.pipeline.runner import Progress, Result, Runner, RunOptions
+from shared.settings import Settings
+from shared.sources import Source
+from shared.sources.csv.files import FileOptions, TextFile, text_files, text_unit
+from shared.sources.csv.source import CsvSource
+from shared.stores import Store, open_store
+from shared.stores.expiry import refuse_expired
+
+_SAMPLE = 3
+"""Rows that a preview shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvOptions(RunOptions):
+    """How to read and load text files."""
+
+    full: bool = False
+    exported_at: str | None = None
+    """Text of records."""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """The column for some headers."""
+    dialect: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of encoding, delimiter, quote, escape and header: it goes before the catalog."""
+    batch_rows: int | None = None
+    """Rows in memory at once; by default the setting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """How a file is understood."""
+
+    notes: tuple[str, ...]
+    """Dialect, and what was skipped, as sentences."""
+    columns: tuple[Column, ...]
+    unmapped: tuple[str, ...]
+    """Headers kept in Extra."""
+    suggestions: Mapping[str, str]
+    """The column that some of them resemble."""
+    missing: tuple[str, ...]
+    """Columns of the layout that the file does not have."""
+    sample: tuple[tuple[Mapping[str, Json], Mapping[str, Json]], ...]
+    """The first rows as the file has them, and as they would be loaded (empty if rejected)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvResult(Result):
+    """What became of one file, with its preview on a dry run."""
+
+    preview: Preview | None = None
+
+
+def csv_system(systems: Mapping[str, System], system: str, table: str) -> System:
+    """The system that declares *table* with a layout. ConfigError, naming those that have one, if none does."""
+    found = systems.get(system)
+    known = [feed.name for one in systems.values() for feed in one.feeds() if feed.layout is not None]
+    if found is None or f"{system}.{table}" not in known:
+        listed = ", ".join(name.replace(".", " ") for name in known)
+        raise ConfigError(
+            f"there is no layout for {system} {table}; known are {listed}",
+            fix="Write one with `sluice csv infer FILE` and save it in the catalog",
+        )
+    return found
+
+
+def load(
+    runner: Runner,
+    settings: Settings,
+    feed: FeedName,
+    location: str,
+    options: CsvOptions,
+    progress: Progress | None = None,
+) -> Iterator[CsvResult]:
+    """Load every text file at *location* into *feed*, a result as each is done.
+
+    ConfigError, before anything is read, for a feed without layout, a wrong choice, or a location without files.
+    """
+    system = csv_system(runner.systems, feed.system, feed.table)
+    layout = _layout(system, feed, options)
+    runner = replace(runner, systems={**runner.systems, system.name: system.with_layout(feed.table, layout)})
+    store = open_store(location, settings)
+    refuse_expired(store.expires, runner.now())
+    files = text_files(store)
+    batch_rows = options.batch_rows or settings.batch_size
+    for found in files:
+        shown = _ByBytes(progress or Progress(), found.file.size)
+        source = CsvSource(store, layout, batch_rows=batch_rows, on_bytes=shown.read)
+        yield _load(runner, store, source, feed, found, options, shown)
+
+
+def _layout(system: System, feed: FeedName, options: CsvOptions) -> Layout:
+    layout = system.feed(feed.table, ()).layout
+    assert layout is not None  # noqa: S101 - csv_system has seen to it
+    return with_choices(replace(layout, **options.dialect), options.choices)
+
+
+def _load(
+    runner: Runner,
+    store: Store,
+    source: CsvSource,
+    feed: FeedName,
+    found: TextFile,
+    options: CsvOptions,
+    progress: Progress,
+) -> CsvResult:
+    progress.phase(f"{feed}: looking")
+    file_options = FileOptions(full=options.full, exported_at=options.exported_at)
+    ahead = dt.timedelta(seconds=runner.cursor_ahead)
+    unit = text_unit(found, store, file_options, runner.now() + ahead)
+    preview = None
+    if options.dry_run:
+        try:
+            preview = preview_of(unit, source, runner.systems[feed.system], feed.table)
+        except IngestError:
+            preview = None  # the run fails by the same error, and reports it
+    result = runner.run_unit(str(feed), unit, source, options, place=found.name, progress=progress)
+    progress.end(result)
+    return CsvResult(
+        table=result.table, place=result.place, run=result.run, skipped=result.skipped, changes=result.changes,
+        reasons=result.reasons, preview=preview,
+    )  # fmt: skip
+
+
+def preview_of(unit: Unit, source: Source, system: System, table: str) -> Preview:
+    """How the file of *unit* is understood. DataError if it cannot be read."""
+    described = source.describe(unit)
+    ((_, schema),) = described.schemas.items()
+    feed = system.feed(table, schema.names)
+    layout = feed.layout
+    assert layout is not None  # noqa: S101 - text files have one
+    columns = fit(described.schemas, feed)
+    mapped = map_headers(schema.names, layout)
+    found = {column.name for column in columns}
+    part = described.slices[0]
+    return Preview(
+        notes=(*part.detail["dialect"]["notes"], *_order_notes(columns, layout)),
+        columns=columns,
+        unmapped=mapped.unmapped,
+        suggestions=mapped.suggestions,
+        missing=tuple(column.name for column in layout.columns if column.name not in found),
+        sample=tuple(_sample(source, part, Contract(feed, columns))),
+    )
+
+
+def _order_notes(columns: tuple[Column, ...], layout: Layout) -> Iterator[str]:
+    """What was decided of dates whose day and month could be either."""
+    cleaners = {column.name: column.cleaner for column in layout.columns}
+    for column in columns:
+        if cleaners.get(column.name) not in ("date", "timestamp"):
+            continue
+        first = layout.day_first if column.day_first is None else column.day_first
+        reason = (
+            "the catalog says so, as the file does not show it" if column.day_first is None else "the file shows it"
+        )
+        yield f"{column.name}: dates are read with the {'day' if first else 'month'} first, because {reason}"
+
+
+def _sample(
+    source: Source, part: Slice, contract: Contract
+) -> Iterator[tuple[Mapping[str, Json], Mapping[str, Json]]]:  # fmt: skip
+    batch = next((one for one in source.read(part) if isinstance(one, pa.RecordBatch)), None)
+    for row in itertools.islice(range(batch.num_rows if batch else 0), _SAMPLE):
+        one = batch.slice(row, 1)  # type: ignore[union-attr]  # there is a row
+        cleaned = contract.conform(one, 0).accepted.to_pylist()
+        values = {name: value for name, value in cleaned[0].items() if name != ROW} if cleaned else {}
+        yield one.to_pylist()[0], values
+
+
+class _ByBytes(Progress):
+    """Counts bytes of a file where others count rows."""
+
+    def __init__(self, shown: Progress, size: int) -> None:
+        super().__init__()
+        self._shown, self._size = shown, size
+
+    def start(self, label: str, rows: int) -> None:
+        self._shown.start(label, self._size)
+
+    def read(self, size: int) -> None:
+        self._shown.rows(size)
+
+    def phase(self, label: str) -> None:
+        self._shown.phase(label)
+
+    def wait(self, text: str) -> None:
+        self._shown.wait(text)
+
+    def end(self, result: Result) -> None:
+        self._shown.end(result)
+
+    def warn(self, text: str) -> None:
+        self._shown.warn(text)

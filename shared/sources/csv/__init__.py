@@ -1,0 +1,1 @@
+"""Text files and spreadsheets, one unit each."""
