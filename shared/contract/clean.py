@@ -1,7 +1,7 @@
 """Cleans the texts of a column: phone numbers, e-mail addresses, dates, amounts and the like. Pure.
 
-A text that cannot be cleaned becomes NULL and is marked by a ``Fault``, as in shared.contract.cast. docs/cleaners.md lists
-what each cleaner accepts, makes and refuses.
+A text that cannot be cleaned becomes NULL and is marked by a ``Fault``, as in shared.contract.cast. docs/cleaners.md
+lists what each cleaner accepts, makes and refuses.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from shared.contract import dates, mail, numbers, phone, words
 from shared.contract.cast import Cast, cast
-from shared.contract.clean import dates, mail, numbers, phone, words
-from shared.contract.clean.dates import DayMonth, day_month
-from shared.contract.clean.values import Cleaner, CleanOptions, of_distinct
+from shared.contract.dates import DayMonth, day_month
+from shared.contract.distinct import Cleaner, CleanOptions, of_distinct
 
 __all__ = ["CLEANERS", "CleanOptions", "DayMonth", "clean", "day_month"]
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from shared.arrow import pc
 from shared.contract.cast import Cast
-from shared.contract.clean.values import CleanOptions, checked, matches
 from shared.contract.codes import Code
+from shared.contract.distinct import CleanOptions, checked, matches
 
 _NORTH_AMERICAN = r"^(?:\+?1[ .-]?)?(?:\(([2-9]\d\d)\)|([2-9]\d\d))[ .-]?(\d{3})[ .-]?(\d{4})(?:\.0)?$"
 """The usual ways to write a number with country code 1, which need no library."""

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from shared.arrow import pc
 from shared.contract.cast import Cast
-from shared.contract.clean.values import CleanOptions, checked, matches
 from shared.contract.codes import Code
+from shared.contract.distinct import CleanOptions, checked, matches
 
 _TRUE = ("1", "true", "t", "yes", "y")
 _FALSE = ("0", "false", "f", "no", "n")

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from shared.arrow import pc
+from shared.contract import zones
 from shared.contract.cast import Cast
-from shared.contract.clean import zones
-from shared.contract.clean.values import NULL_TEXT, CleanOptions, checked, matches
 from shared.contract.codes import Code
+from shared.contract.distinct import NULL_TEXT, CleanOptions, checked, matches
 
 _DATE = (
     r"(?:(?P<y1>\d{4})(?P<a1>[-/.])(?P<m1>\d{1,2})(?P<a2>[-/.])(?P<d1>\d{1,2})"

@@ -9,8 +9,8 @@ import pyarrow as pa
 from shared.arrow import pc
 from shared.contract import types
 from shared.contract.cast import Cast
-from shared.contract.clean.values import NULL_TEXT, CleanOptions, checked, matches
 from shared.contract.codes import Code
+from shared.contract.distinct import NULL_TEXT, CleanOptions, checked, matches
 
 _SAME = (("\u2212", "-"), ("[\u00a0\u2009\u202f]", " "), ("\u2019", "'"))
 """Minus sign, narrow blanks and typographic apostrophe, each with what it is read as."""

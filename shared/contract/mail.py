@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from shared.arrow import pc
 from shared.contract.cast import Cast
-from shared.contract.clean.values import CleanOptions, checked, matches
 from shared.contract.codes import Code
+from shared.contract.distinct import CleanOptions, checked, matches
 
 _USUAL = r"^[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+[a-z]{2,}$"
 """What nearly all addresses look like, which need no library."""
