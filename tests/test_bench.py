@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import check, report
+from bench import check, csv_data, report
 from bench.contestants import CONTESTANTS, ROOT
 from bench.measure import Cost
 
@@ -76,3 +77,16 @@ def test_peer_that_is_not_installed_is_named(tmp_path: Path) -> None:
     text = report.text(1_000, [CONTESTANTS["plain"], absent], rounds, None)
 
     assert 3 == text.count("not installed: `make bench-peers`")
+
+
+def test_csv_file_has_the_columns_and_the_faults_it_promises_every_time(tmp_path: Path) -> None:
+    for name in ("first.csv", "second.csv"):
+        csv_data.make(tmp_path / name, 3_000)
+
+    with (tmp_path / "first.csv").open(encoding="utf-8", newline="") as text:
+        header, *rows = csv.reader(text)
+    assert (tmp_path / "first.csv").read_bytes() == (tmp_path / "second.csv").read_bytes()
+    assert {csv_data.COLUMNS} == {len(row) for row in (header, *rows)}
+    assert csv_data.expected(3_000) == {"loaded": 2_997, "rejected": sum(not row[0] for row in rows)}
+    phones = [row[header.index("Primary Phone")] for row in rows]
+    assert 0.4 < sum(phone.isdigit() or phone.startswith("+1") for phone in phones) / len(phones) < 0.6
