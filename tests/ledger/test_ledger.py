@@ -60,11 +60,11 @@ class StoredFile:
 
     @property
     def layout(self) -> int:
-        return self._asked("PRAGMA user_version") if self._file.exists() else 0
+        return self._first_value("PRAGMA user_version") if self._file.exists() else 0
 
     @layout.setter
     def layout(self, layout: int) -> None:
-        self._asked(f"PRAGMA user_version = {layout}")
+        self._first_value(f"PRAGMA user_version = {layout}")
 
     def make_first(self) -> None:
         with contextlib.closing(sqlite3.connect(self._file)) as db:
@@ -73,7 +73,7 @@ class StoredFile:
     def know_newer(self) -> None:
         self._monkeypatch.setattr(sqlite, "LAYOUT", self.newest + 1)
 
-    def _asked(self, statement: str) -> int:
+    def _first_value(self, statement: str) -> int:
         with contextlib.closing(sqlite3.connect(self._file)) as db:
             return (db.execute(statement).fetchone() or [0])[0]
 
