@@ -3,8 +3,8 @@
 It has 25 columns under headers that people use, most of them aliases in the catalog. About half of the phone numbers,
 e-mail addresses, dates, zip codes and flags are not as they will be stored: other forms, blanks, capitals, blanks
 around them. People come back: 1,000,000 leads are of about 450,000 people, with the e-mail address and phone number
-of each. Of 1,000 leads one has no id and is rejected, and about two in a hundred phone numbers, addresses and dates cannot be
-read at all.
+of each. Of 1,000 leads one has no id and is rejected, and about two in a hundred phone numbers, addresses and dates
+cannot be read at all.
 
 Make it alone: ``python -m bench.csv_data leads.csv --rows 1000000``.
 """

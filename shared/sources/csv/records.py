@@ -1,6 +1,6 @@
 """Where the records of a buffer begin, and which are malformed.
 
-A record that cannot be read is set aside alone: reading goes on at the next line that is a record of the right width.
+A record that cannot be read is rejected alone: reading goes on at the next line that is a record of the right width.
 A quoted field that was never closed would otherwise swallow everything up to the next quote, or the whole file.
 """
 

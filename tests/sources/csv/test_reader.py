@@ -1,4 +1,4 @@
-"""Records that fit become rows, the others are set aside alone, and none is lost."""
+"""Records that fit become rows, the others are rejected alone, and none is lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_rows_are_text_in_the_order_of_the_file(read_csv):
 
 
 @pytest.mark.parametrize("record", ["21,Ada,Boston,1.50", "21,Ada,Boston,1.50,fine,more", "Boston"])
-def test_record_that_does_not_fit_is_set_aside_with_its_place(read_csv, record):
+def test_record_that_does_not_fit_is_rejected_with_its_place(read_csv, record):
     """Its line, its byte offset and its text are known, and the next record is read."""
     found = read_csv(f"{HEADER}{ROWS}{record}\n{ROWS}")
 
