@@ -9,7 +9,7 @@ import datetime as dt
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import pyarrow as pa
 
@@ -17,7 +17,7 @@ from shared.contract import types
 from shared.contract.layout import cleaned_columns
 from shared.model import Column, Feed
 
-Rule = Literal["not null", "finite", "no NUL", "within"]
+Rule: TypeAlias = Literal["not null", "finite", "no NUL", "within"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,8 +146,8 @@ class DuckDBWarehouse:
             self._merging[run.feed],
             self._session() as session,
             self._attached(session, staged) as beside,
-            self._unchanged_files(session, beside),
             session.transaction(keep=not limits.dry_run),
+            self._unchanged_files(session, beside),  # within, so that nothing is committed of a file that changed
         ):
             return Merge(session, plan, run, limits, _staging_tables(plan, staged, beside))(staged)
 
