@@ -57,7 +57,7 @@ def main() -> None:
 
 def _job(files: int, seed: int) -> dict[str, Any]:
     steps = {name: lambda _: {"status": "done"} for name in orchestrations.ACTIVITIES}
-    steps["open_notification"] = lambda _: {"units": files}
+    steps["open_units"] = lambda _: {"units": files}
     steps["plan"] = lambda _: {"slices": 1}
     gc.collect()
     with (

@@ -59,7 +59,7 @@ EXPECTED = {
     **{
         name: [ACTIVITY]
         for name in (
-            "open_notification",
+            "open_units",
             "plan",
             "stage",
             "record_failure",

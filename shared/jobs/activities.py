@@ -19,9 +19,9 @@ from shared.jobs import summary
 from shared.jobs.documents import MAX_STARTS, SliceResults, SliceStart, UnitDocuments, UnitState
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.leases import Holder, Lease
-from shared.jobs.notifications import Notifications
 from shared.jobs.reports import alerts_of, job_link
 from shared.jobs.request import (
+    ArchivedFiles,
     FailedSlice,
     FailedUnit,
     Fault,
@@ -59,14 +59,14 @@ def run_activity(app: App, name: str, request: Mapping[str, Any]) -> ActivityRes
         return activity.run(app, from_json(activity.takes, request))
 
 
-def open_notification(app: App, request: JobRequest) -> ActivityResult:
-    """How many units the notification has, and what it is about."""
-    assert isinstance(request.work, NotifiedFiles)  # noqa: S101 - no other work has this step
+def open_units(app: App, request: JobRequest) -> ActivityResult:
+    """How many units a notification or an archive has, and what it is about."""
+    assert isinstance(request.work, NotifiedFiles | ArchivedFiles)  # noqa: S101 - no other work has this step
     try:
-        notification = Notifications(app.documents).read(request.work.id)
-    except ConfigError as error:  # delivered once more after the job had ended
+        units, what = _opener(app).count(request.work)
+    except (ConfigError, DataError, Skipped) as error:  # for a notification: delivered once more after its job's end
         return {**_ENDED, "error": str(error)}
-    return {"units": len(notification.tables), "what": notification.title}
+    return {"units": units, "what": what}
 
 
 def plan(app: App, request: UnitRequest) -> ActivityResult:
@@ -312,10 +312,13 @@ def _tidy(app: App, state: UnitState) -> None:
 
 
 def _open(app: App, request: JobRequest) -> OpenWork:
-    opener = WorkOpener(
+    return _opener(app).open(request.work)
+
+
+def _opener(app: App) -> WorkOpener:
+    return WorkOpener(
         settings=app.settings, systems=app.systems, documents=app.documents, ledger=app.ledger, now=app.now
     )  # fmt: skip
-    return opener.open(request.work)
 
 
 def _alert(app: App, request: JobRequest, outcome: UnitOutcome, run: Run | None) -> None:
@@ -346,7 +349,7 @@ class _Activity(NamedTuple):
 
 
 _ACTIVITIES: Mapping[str, _Activity] = {
-    "open_notification": _Activity(JobRequest, open_notification),
+    "open_units": _Activity(JobRequest, open_units),
     "plan": _Activity(UnitRequest, plan),
     "stage": _Activity(SliceRequest, stage),
     "record_failure": _Activity(FailedSlice, record_failure),

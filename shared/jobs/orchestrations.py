@@ -6,7 +6,7 @@ call at a time and return data instead of raising; at most 50 children share a p
 slices and outcomes are documents of the app. See docs/decisions/0011.
 
     file_job   a file, or the windows of a pull feed     export_job   the files of a notification
-      plan, stage | batches, publish (tidy)                open_notification, batches of up to 50 units
+      plan, stage | batches, publish (tidy)                open_units, batches of up to 50 units
     finish                                                 finish
 
 Requests are dictionaries here, so that the host can index the app without importing anything else; activities read
@@ -65,7 +65,7 @@ def file_job(context: Context) -> Steps:
 def export_job(context: Context) -> Steps:
     """A job for all files that a notification lists, as many at once as the host takes."""
     request = _request(context)
-    opened = yield from _call(context, "open_notification", request)
+    opened = yield from _call(context, "open_units", request)
     if "units" not in opened:  # it was done before, or there is nothing to open
         return opened
     context.set_custom_status({"units": opened["units"]})
@@ -103,7 +103,7 @@ def batch(context: Context) -> Steps:
 
 
 ORCHESTRATORS = (file_job, export_job, search_job, unit, stage_slice, batch)
-ACTIVITIES = ("open_notification", "plan", "stage", "record_failure", "publish", "fail", "tidy", "finish")
+ACTIVITIES = ("open_units", "plan", "stage", "record_failure", "publish", "fail", "tidy", "finish")
 """What a host has to know by name, see shared.jobs.activities. ``start_found`` needs a client: it is the host's own."""
 
 

@@ -17,7 +17,7 @@ MAX_TEXT = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedFile:
-    """One exported file in one version of its content."""
+    """One exported Parquet file, or one text file, in one version of its content."""
 
     orchestrator: ClassVar[str] = "file_job"
     always_reported: ClassVar[bool] = False
@@ -31,6 +31,23 @@ class ExportedFile:
     @property
     def title(self) -> str:
         return f"file {self.url}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedFiles:
+    """The text files in one archive, one unit for each member."""
+
+    orchestrator: ClassVar[str] = "export_job"
+    always_reported: ClassVar[bool] = False
+
+    url: str
+    """Percent-encoded."""
+    etag: str
+    kind: Literal["archive"] = "archive"
+
+    @property
+    def title(self) -> str:
+        return f"archive {self.url}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +115,7 @@ class MissedFiles:
         return f"search for files of {self.feed}"
 
 
-Work: TypeAlias = ExportedFile | PartFiles | NotifiedFiles | PullFeed | MissedFiles
+Work: TypeAlias = ExportedFile | ArchivedFiles | PartFiles | NotifiedFiles | PullFeed | MissedFiles
 """What a job does. All but the last are loaded unit by unit."""
 
 

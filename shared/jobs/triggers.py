@@ -18,21 +18,23 @@ from typing import TYPE_CHECKING
 from shared.azure import urls
 from shared.catalog import System
 from shared.documents import Documents
-from shared.errors import ConfigError
+from shared.errors import ConfigError, IngestError
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.notifications import Notification, Notifications
-from shared.jobs.request import ExportedFile, MissedFiles, NotifiedFiles, PartFiles, PullFeed, Start
+from shared.jobs.request import ArchivedFiles, ExportedFile, MissedFiles, NotifiedFiles, PartFiles, PullFeed, Start
 from shared.jobs.summary import JobRecord, read_record
 from shared.ledger import Ledger
 from shared.model import FeedName, from_text, to_text
+from shared.pipeline.csv import text_layout
 from shared.pipeline.feeds import declared
 from shared.pipeline.folder import exporting_system, exports_to_load, is_other_client
 from shared.pipeline.verbs import recorded
+from shared.sources.csv.files import Dropped, FileOptions, dropped, is_archive, members_of, text_unit
 from shared.sources.exports import listing
 from shared.sources.exports.choice import Export, LoadPlan, SkippedExport, load_plans
 from shared.sources.exports.layout import export_path
 from shared.sources.exports.listing import FindOptions
-from shared.stores import Store, open_store
+from shared.stores import File, Store, open_store
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient
@@ -86,11 +88,16 @@ def job_for_file(systems: Mapping[str, System], url: str, etag: str) -> Start | 
     *url* is percent-encoded; credentials in it are dropped.
     """
     location = urls.parse_url(url)._replace(sas=None)
-    if reason := _ignored(systems, location.path):
+    text = dropped(location.path)
+    if reason := _ignored_text(systems, text) if text else _ignored(systems, location.path):
         _log.info("ignored %s: %s", location.url, reason)
         return None
-    job = _id("blob", location.container, location.path, etag)
-    return Start(job=job, work=ExportedFile(url=location.link, etag=etag))
+    return _job_for_blob(location, etag)
+
+
+def _job_for_blob(location: urls.StorageUrl, etag: str) -> Start:
+    kind = ArchivedFiles if is_archive(location.path) else ExportedFile
+    return Start(job=_id("blob", location.container, location.path, etag), work=kind(url=location.link, etag=etag))
 
 
 def search_job(wanted: Wanted) -> Start:
@@ -123,15 +130,54 @@ def missed_files(app: App, wanted: Wanted = Wanted()) -> Iterator[Start]:
         _log.warning(
             "EXPORTS_URL is container %s, but events are sent for container %s only", root.container, CONTAINER
         )
+    yield from _missed_texts(app, root, wanted)
     store = open_store(app.settings.exports_url, app.settings)
     for system, plan in _plans(app, store):
         feed = str(FeedName(system, plan.table))
-        if wanted.feed == feed or (wanted.feed is None and not FeedStates(app.documents).paused(feed)):
+        if _is_wanted(app, wanted, feed):
             for export in _unloaded(app.ledger, feed, plan, store, retry=wanted.failed):
-                start = _latest_attempt(app.documents, _job_for_export(root._replace(sas=None), export))
-                record = None if wanted.failed else read_record(app.documents, start.job)
-                if record is None or record.retryable or record.summary.done:
-                    yield wanted.start(start)
+                yield from _again(app, wanted, _job_for_export(root._replace(sas=None), export))
+
+
+def _is_wanted(app: App, wanted: Wanted, feed: str) -> bool:
+    return wanted.feed == feed or (wanted.feed is None and not FeedStates(app.documents).paused(feed))
+
+
+def _again(app: App, wanted: Wanted, start: Start) -> Iterator[Start]:
+    """*start* under its latest id, unless it failed for good and that is not wanted."""
+    latest = _latest_attempt(app.documents, start)
+    record = None if wanted.failed else read_record(app.documents, latest.job)
+    if record is None or record.retryable or record.summary.done:
+        yield wanted.start(latest)
+
+
+def _missed_texts(app: App, root: urls.StorageUrl, wanted: Wanted) -> Iterator[Start]:
+    """The jobs for text files below ``csv/`` that the ledger does not know."""
+    folder = root._replace(path=f"{root.path}/csv".lstrip("/"))
+    store = open_store(f"{folder.link}?{root.sas}" if root.sas else folder.link, app.settings)
+    try:
+        files = sorted(store.list(), key=lambda file: file.name)
+    except ConfigError:  # there is no such folder
+        return
+    for file in files:
+        location = root._replace(sas=None).within(file.name)
+        text = dropped(location.path) if location else None
+        if location is None or text is None or _ignored_text(app.systems, text):
+            continue
+        feed = str(text.feed)
+        if _is_wanted(app, wanted, feed) and not _is_settled(app, feed, file, store, retry=wanted.failed):
+            yield from _again(app, wanted, _job_for_blob(location, file.version))
+
+
+def _is_settled(app: App, feed: str, file: File, store: Store, *, retry: bool) -> bool:
+    """Whether all of a text file is loaded, or without *retry* failed for good. An archive that is damaged is not."""
+    try:
+        units = [text_unit(found, store, FileOptions(), app.now()) for found in members_of(file, store)]
+    except IngestError:
+        return False
+    work_items = [work for unit in units for work in unit.work_items]
+    status = recorded(work_items, app.ledger.known(feed, [work.id for work in work_items]))
+    return status.done if retry else status.settled
 
 
 def _unloaded(ledger: Ledger, feed: str, plan: LoadPlan, store: Store, *, retry: bool) -> Iterator[Export]:
@@ -146,6 +192,15 @@ def _unloaded(ledger: Ledger, feed: str, plan: LoadPlan, store: Store, *, retry:
             failed.add(export)
         if not (status.done if retry else status.settled):
             yield export
+
+
+def _ignored_text(systems: Mapping[str, System], text: Dropped) -> str | None:
+    """Why a file below ``csv/`` is not loaded, if it is not."""
+    try:
+        text_layout(systems, text.feed)
+    except ConfigError as error:
+        return str(error)
+    return None
 
 
 def _ignored(systems: Mapping[str, System], path: str) -> str | None:
@@ -183,9 +238,7 @@ def _job_for_export(root: urls.StorageUrl, export: Export) -> Start:
     files = [(root.within(file.name) or root, file.version) for file in export.files]
     first, etag = files[0]
     if not _is_parts(export):
-        return Start(
-            job=_id("blob", first.container, first.path, etag), work=ExportedFile(url=first.link, etag=etag)
-        )  # fmt: skip
+        return _job_for_blob(first, etag)
     folder = first._replace(path=first.path.rpartition("/")[0])
     versions = [part for location, version in sorted(files) for part in (location.path, version)]
     return Start(

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+from urllib.parse import unquote
 
 from shared.azure import urls
 from shared.catalog import System
@@ -15,13 +16,16 @@ from shared.documents import Documents
 from shared.errors import IngestError, TransientError
 from shared.ids import work_id
 from shared.jobs.notifications import Link, Notification, Notifications
-from shared.jobs.request import ExportedFile, MissedFiles, NotifiedFiles, PartFiles, PullFeed, Work
+from shared.jobs.request import ArchivedFiles, ExportedFile, MissedFiles, NotifiedFiles, PartFiles, PullFeed, Work
 from shared.ledger import Ledger
 from shared.model import FeedName, Unit, WorkItem
 from shared.pipeline import verbs
+from shared.pipeline.csv import text_layout
 from shared.pipeline.folder import exporting_system, exports_source
 from shared.settings import Settings
 from shared.sources import PullSource, Source, open_pull_source
+from shared.sources.csv.files import Dropped, FileOptions, TextFile, dropped, text_files, text_unit
+from shared.sources.csv.source import CsvSource
 from shared.sources.exports import listing
 from shared.sources.exports.choice import Export
 from shared.sources.exports.listing import FindOptions
@@ -88,8 +92,22 @@ class WorkOpener:
     now: Callable[[], dt.datetime]
     """The time, aware."""
 
+    def count(self, work: NotifiedFiles | ArchivedFiles) -> tuple[int, str]:
+        """How many units there are, and what they are of, for people.
+
+        ConfigError for a notification that is gone; Skipped for an archive that is not there any more.
+        """
+        if isinstance(work, NotifiedFiles):
+            notification = Notifications(self.documents).read(work.id)
+            return len(notification.tables), notification.title
+        texts = self.open(work)
+        assert isinstance(texts, _Texts)  # noqa: S101 - an archive is nothing else
+        return len(texts.files(texts.exports.store(work.url))), work.title
+
     def open(self, work: Work) -> OpenWork:
         match work:
+            case ExportedFile() | ArchivedFiles() if (found := dropped(unquote(work.url))) is not None:
+                return _Texts(work, found, Exports(self.settings, self.systems, self.now))
             case ExportedFile():
                 return _File(work, Exports(self.settings, self.systems, self.now))
             case PartFiles():
@@ -98,7 +116,7 @@ class WorkOpener:
                 return _Notified(work, Exports(self.settings, self.systems, self.now), Notifications(self.documents))
             case PullFeed():
                 return _Windows(work, self.settings, self.systems, self.ledger)
-            case MissedFiles():
+            case ArchivedFiles() | MissedFiles():
                 raise TypeError(f"a {work.title} has no units")
 
 
@@ -148,6 +166,39 @@ class _File(NamedTuple):
 
     def describe(self, number: int) -> tuple[str | None, str]:
         return None, self.work.url
+
+
+class _Texts(NamedTuple):
+    """A text file, or the members of an archive."""
+
+    work: ExportedFile | ArchivedFiles
+    dropped: Dropped
+    exports: Exports
+
+    def files(self, store: Store) -> list[TextFile]:
+        found = list(text_files(store))
+        if found[0].file.version != self.work.etag:
+            raise Skipped(
+                str(self.dropped.feed), found[0].file.name, "overwritten since; the new content is work of its own"
+            )
+        return found
+
+    def find(self, number: int, started: str) -> FoundUnit:
+        store = self.exports.store(self.work.url)
+        found = self.files(store)[number]
+        latest = self.exports.now() + dt.timedelta(seconds=self.exports.settings.cursor_ahead)
+        unit = text_unit(found, store, FileOptions(full=self.dropped.full), latest)
+        return FoundUnit(str(self.dropped.feed), unit, self.reader(store), found.name)
+
+    def source(self, number: int) -> Source:
+        return self.reader(self.exports.store(self.work.url))
+
+    def describe(self, number: int) -> tuple[str | None, str]:
+        return str(self.dropped.feed), self.work.url
+
+    def reader(self, store: Store) -> Source:
+        layout = text_layout(self.exports.systems, self.dropped.feed)
+        return CsvSource(store, layout, batch_rows=self.exports.settings.batch_size)
 
 
 class _Folder(NamedTuple):

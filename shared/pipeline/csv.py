@@ -67,17 +67,16 @@ class CsvResult(Result):
     preview: Preview | None = None
 
 
-def csv_system(systems: Mapping[str, System], system: str, table: str) -> System:
-    """The system that declares *table* with a layout. ConfigError, naming those that have one, if none does."""
-    found = systems.get(system)
-    known = [feed.name for one in systems.values() for feed in one.feeds() if feed.layout is not None]
-    if found is None or f"{system}.{table}" not in known:
-        listed = ", ".join(name.replace(".", " ") for name in known)
+def text_layout(systems: Mapping[str, System], feed: FeedName) -> Layout:
+    """The layout of *feed*. ConfigError, naming those that have one, if it has none."""
+    layouts = {one.name: one.layout for system in systems.values() for one in system.feeds() if one.layout is not None}
+    if str(feed) not in layouts:
+        listed = ", ".join(name.replace(".", " ") for name in layouts) or "none"
         raise ConfigError(
-            f"there is no layout for {system} {table}; known are {listed}",
+            f"there is no layout for {feed.system} {feed.table}; known are {listed}",
             fix="Write one with `sluice csv infer FILE` and save it in the catalog",
         )
-    return found
+    return layouts[str(feed)]
 
 
 def load(
@@ -92,8 +91,9 @@ def load(
 
     ConfigError, before anything is read, for a feed without layout, a wrong choice, or a location without files.
     """
-    system = csv_system(runner.systems, feed.system, feed.table)
-    layout = _layout(system, feed, options)
+    declared = text_layout(runner.systems, feed)
+    layout = with_choices(replace(declared, **options.dialect), options.choices)
+    system = runner.systems[feed.system]
     runner = replace(runner, systems={**runner.systems, system.name: system.with_layout(feed.table, layout)})
     store = open_store(location, settings)
     refuse_expired(store.expires, runner.now())
@@ -103,12 +103,6 @@ def load(
         shown = _ByBytes(progress or Progress(), found.file.size)
         source = CsvSource(store, layout, batch_rows=batch_rows, on_bytes=shown.read)
         yield _load(runner, store, source, feed, found, options, shown)
-
-
-def _layout(system: System, feed: FeedName, options: CsvOptions) -> Layout:
-    layout = system.feed(feed.table, ()).layout
-    assert layout is not None  # noqa: S101 - csv_system has seen to it
-    return with_choices(replace(layout, **options.dialect), options.choices)
 
 
 def _load(

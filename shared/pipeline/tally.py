@@ -96,6 +96,7 @@ class Spool:
     def __init__(self, file: Any, schema: pa.Schema) -> None:
         self._file, self.schema = file, schema
         self._writer = pa.ipc.new_stream(file, schema) if len(schema) else None
+        self._is_complete = False
         self.rows = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -104,10 +105,13 @@ class Spool:
             self.rows += batch.num_rows
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        if self._writer is not None:
-            self._writer.close()
-            self._file.seek(0)
-            yield from pa.ipc.open_stream(self._file)
+        if self._writer is None:
+            return
+        if not self._is_complete:
+            self._writer.close()  # once: it writes the mark of the end wherever the file stands
+            self._is_complete = True
+        self._file.seek(0)
+        yield from pa.ipc.open_stream(self._file)
 
     def numbered(self) -> Iterator[pa.RecordBatch]:
         """The batches with a number for each row in front, as the warehouse stages them."""

@@ -45,7 +45,7 @@ class Steps:
 
         return activity
 
-    def open_notification(self, request: Any) -> Any:
+    def open_units(self, request: Any) -> Any:
         return {"units": self._units}
 
     def plan(self, request: Any) -> Any:

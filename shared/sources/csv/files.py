@@ -17,7 +17,7 @@ from shared.sources.times import modified, refuse_future, timestamp
 from shared.stores import File, Store
 
 _ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".csv.gz", ".tsv.gz", ".txt.gz", ".zip")
-_DROPPED = re.compile(r"(?:^|/)csv/(?P<system>[^/]+)/(?P<table>[^/]+)/(?:.*/)?[^/]+$")
+_DROPPED = re.compile(r"(?:.*/)?csv/(?P<system>[^/]+)/(?P<table>[^/]+)/(?P<folders>.*/)?[^/]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +54,22 @@ def text_files(store: Store) -> Iterator[TextFile]:
             f"there is no text file in that folder, of {len(listed)} files", fix=f"Give one of {', '.join(_ENDINGS)}"
         )
     for file in found:
-        if not file.name.lower().endswith(".zip"):
-            yield TextFile(file, None)
-            continue
-        with store.open(file) as opened:
-            members = packed.members(opened, file.name)
-        yield from (TextFile(file, member) for member in members)
+        yield from members_of(file, store)
+
+
+def members_of(file: File, store: Store) -> Iterator[TextFile]:
+    """The text files in *file*: itself, or the members of an archive. DataError if that is damaged."""
+    if not is_archive(file.name):
+        yield TextFile(file, None)
+        return
+    with store.open(file) as opened:
+        members = packed.members(opened, file.name)
+    yield from (TextFile(file, member) for member in members)
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file may hold several text files, by its name."""
+    return name.lower().endswith(".zip")
 
 
 def is_text(name: str) -> bool:
@@ -68,16 +78,26 @@ def is_text(name: str) -> bool:
     return last.lower().endswith(_ENDINGS) and not last.startswith((".", "_", "~$"))
 
 
-def dropped_feed(path: str) -> str | None:
-    """The feed of a file that was dropped below ``csv/<system>/<table>/``; None if it was not.
+class Dropped(NamedTuple):
+    """What the path of a file in the exports container says of it."""
 
-    >>> dropped_feed("exports/csv/genius/users/20260224/users.csv"), dropped_feed("exports/Full/a.parquet")
-    ('genius.users', None)
+    feed: FeedName
+    full: bool
+
+
+def dropped(path: str) -> Dropped | None:
+    """What a file below ``csv/<system>/<table>/`` is: all rows of its table if a folder there is called ``full``.
+
+    None for any other file.
+
+    >>> dropped("csv/genius/users/20260224/users.csv"), dropped("Full/Acme/latest/a.parquet")
+    (Dropped(feed=FeedName(system='genius', table='users'), full=False), None)
     """
-    found = _DROPPED.search(path)
+    found = _DROPPED.fullmatch(path)
     if found is None or not is_text(path):
         return None
-    return str(FeedName(found["system"].lower(), found["table"].lower()))
+    folders = (found["folders"] or "").lower().split("/")
+    return Dropped(FeedName(found["system"].lower(), found["table"].lower()), "full" in folders)
 
 
 def text_unit(found: TextFile, store: Store, options: FileOptions, latest: dt.datetime) -> Unit:

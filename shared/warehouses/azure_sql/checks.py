@@ -97,7 +97,7 @@ class _Canary:
                 yield self._bad_row(container)
                 yield self._rolled_back(container)
         finally:
-            self._units.run(lambda session: self._staging.drop(session, self._table.name))
+            self._staging.drop([self._table.name])
             self._staging.clean_up([self._table.name])
 
     def _rows_came_back(self) -> Iterator[Finding]:

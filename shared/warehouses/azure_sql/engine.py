@@ -108,6 +108,9 @@ class AzureSQL:
     def rollback(self, session: MSSQLSession) -> None:
         session.execute(tsql.ROLLBACK)
 
+    def run_single(self, session: MSSQLSession, text: str) -> None:
+        session.batch(f"{tsql.wait_at_most(self._timeout)}; {text}", [])
+
     def may_pass(self, error: BaseException) -> bool:
         return isinstance(error, Exception) and may_pass(error)
 
@@ -155,11 +158,11 @@ class AzureSQL:
     def reading(self, table: sa.Table) -> sa.FromClause:
         return as_merged(table)
 
-    def staged(self, session: MSSQLSession) -> Mapping[str, float]:
-        return self.staging.ages(session)
+    def staged(self) -> Mapping[str, float]:
+        return self.staging.ages()
 
-    def drop(self, session: MSSQLSession, table: str) -> None:
-        self.staging.drop(session, table)
+    def drop(self, tables: Sequence[str]) -> None:
+        self.staging.drop(tables)
 
     def clean_up(self, tables: Iterable[str]) -> None:
         self.staging.clean_up(tables)

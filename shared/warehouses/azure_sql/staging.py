@@ -133,17 +133,17 @@ class StagingTables:
 
     # -- clean-up
 
-    def ages(self, session: MSSQLSession) -> Mapping[str, float]:
+    def ages(self) -> Mapping[str, float]:
         """Staging tables there are, with their age in seconds."""
-        found = session.fetch(
-            # NOLOCK: without waiting for tables that others are making.
+        # NOLOCK: without waiting for tables that others are making.
+        query = (
             "SELECT t.name, DATEDIFF(second, t.create_date, GETDATE()) FROM sys.tables AS t WITH (NOLOCK)"
             " WHERE t.schema_id = SCHEMA_ID(N'staging')"
         )
-        return {name: float(age) for name, age in found}
+        return {name: float(age) for name, age in self._units.run_alone(lambda session: session.fetch(query))}
 
-    def drop(self, session: MSSQLSession, table: str) -> None:
-        session.ddl(f"DROP TABLE IF EXISTS {tsql.name(STAGING, table)}")
+    def drop(self, tables: Iterable[str]) -> None:
+        self._units.run_single(f"DROP TABLE IF EXISTS {', '.join(tsql.name(STAGING, table) for table in tables)}")
 
     def clean_up(self, tables: Iterable[str]) -> None:
         """Remove the parts of *tables*, and those of runs that died a day ago."""

@@ -64,24 +64,26 @@ def change_type(session: Session, table: sa.Table, column: sa.Column[Any]) -> No
 
 def create_key_index(session: Session, table: sa.Table, keys: Sequence[str], first: str, deleted: str) -> None:
     """The keys of active rows with *first*, so that counting them reads no table."""
-    columns = ", ".join(quoted(session.dialect, key) for key in keys)
     session.ddl(
         f"CREATE INDEX {quoted(session.dialect, index_name(table.name))}"
-        f" ON {quoted(session.dialect, str(table.schema), table.name)} ({columns})"
+        f" ON {quoted(session.dialect, str(table.schema), table.name)} ({_listed(session, keys)})"
         f" INCLUDE ({quoted(session.dialect, first)}) WHERE {quoted(session.dialect, deleted)} IS NULL"
     )
 
 
-def create_index(session: Session, table: sa.Table, keys: Sequence[str], *, kind: str = "") -> None:
-    """An index on all rows, UNIQUE or CLUSTERED if *kind* says so.
+def create_index(
+    session: Session, table: sa.Table, keys: Sequence[str], *, kind: str = "", what: str = "keys",
+    covering: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """An index on all rows, UNIQUE or CLUSTERED if *kind* says so; *what* tells it from others of the table.
 
     SQL Server's tables are clustered by their keys, but not uniquely: an index takes 'a' and 'a ' for the same.
     """
-    columns = ", ".join(quoted(session.dialect, key) for key in keys)
     known = "" if is_tsql(session.dialect) else "IF NOT EXISTS "
+    include = f" INCLUDE ({_listed(session, covering)})" if covering else ""
     session.ddl(
-        f"CREATE {kind} INDEX {known}{quoted(session.dialect, index_name(table.name, 'keys'))}"
-        f" ON {quoted(session.dialect, str(table.schema), table.name)} ({columns})"
+        f"CREATE {kind} INDEX {known}{quoted(session.dialect, index_name(table.name, what))}"
+        f" ON {quoted(session.dialect, str(table.schema), table.name)} ({_listed(session, keys)}){include}"
     )
 
 
@@ -105,6 +107,10 @@ def create_active_view(session: Session, table: sa.Table, deleted: str) -> None:
     condition = f"{quoted(session.dialect, deleted)} IS NULL"
     verb = "CREATE OR ALTER" if is_tsql(session.dialect) else "CREATE OR REPLACE"
     session.ddl(f"{verb} VIEW {view} AS SELECT * FROM {source} WHERE {condition}")  # noqa: S608 - quoted
+
+
+def _listed(session: Session, names: Sequence[str]) -> str:
+    return ", ".join(quoted(session.dialect, name) for name in names)
 
 
 def _alter(session: Session, table: sa.Table, change: str) -> None:

@@ -77,6 +77,7 @@ def _create(session: Session) -> None:
     if session.indexes:
         ddl.create_index(session, RUN, ["id"], kind="UNIQUE")
         ddl.create_index(session, REJECTED, ["run", "slice"])
+    _index_feeds(session)
     session.change(sa.insert(VERSION).values(version=CURRENT))
 
 
@@ -89,7 +90,14 @@ def _add_speed(session: Session) -> None:
         ddl.add_column(session, RUN, name, kind)
 
 
-_MIGRATIONS = {2: _add_note, 3: _add_speed}
+def _index_feeds(session: Session) -> None:
+    """A merge asks several times for runs of its feed (see ``history`` and ``changes``): the index alone answers."""
+    if session.indexes:
+        columns, covering = ["feed", "status", "exported_at"], ["complete", "client", "id"]
+        ddl.create_index(session, RUN, columns, what="feed", covering=covering)
+
+
+_MIGRATIONS = {2: _add_note, 3: _add_speed, 4: _index_feeds}
 """What brings the tables to a version from the one before."""
 
 CURRENT = max(_MIGRATIONS)

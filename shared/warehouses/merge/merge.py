@@ -228,6 +228,8 @@ class Merge:
             self._upsert(found, shape, counts)
         else:
             self._update(found, shape, counts)
+        if not counts["absent"]:
+            return
         here = _outcome_is(found, "absent") & self._same_key(target, found, shape)
         if self._feed.deletes == "hard":
             touched = self._session.change(sa.delete(target).where(here))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import re
 import threading
@@ -67,22 +68,16 @@ class Postgres:
         return PostgresSession(connection)
 
     def begin(self, session: PostgresSession) -> None:
-        # For the transaction alone, so that it also holds where a pooler hands out the connection.
-        options = {
-            "timezone": "UTC", "datestyle": "ISO", "extra_float_digits": "1", "standard_conforming_strings": "on",
-            "lock_timeout": f"{max(1, round(self._timeout * 1000))}ms",
-            "statement_timeout": "0", "idle_in_transaction_session_timeout": "0",
-        }  # fmt: skip
-        values = [part for pair in (*options.items(), *_MEMORY.items()) for part in pair]
-        plain = [f"set_config(${2 * n + 1}, ${2 * n + 2}, true)" for n in range(len(options))]
-        more = [_at_least(f"${2 * n + 1}", f"${2 * n + 2}") for n in range(len(options), len(options) + len(_MEMORY))]
-        session.execute(f"SELECT {', '.join(plain + more)}", *values)
+        session.ddl(_begin(self._timeout))
 
     def commit(self, session: PostgresSession) -> None:
         session.connection.commit()
 
     def rollback(self, session: PostgresSession) -> None:
         session.connection.rollback()
+
+    def run_single(self, session: PostgresSession, text: str) -> None:
+        session.ddl(f"{_begin(self._timeout)}; {text}; COMMIT")
 
     def may_pass(self, error: BaseException) -> bool:
         return passes(error)
@@ -95,7 +90,10 @@ class Postgres:
 
     def _connect(self) -> psycopg.Connection[Any]:
         # Prepared statements would bind a session to one server connection, which poolers do not.
-        return psycopg.connect(**self._where, cursor_factory=psycopg.RawCursor, prepare_threshold=None)
+        # Without autocommit, psycopg would begin each transaction by a request of its own.
+        return psycopg.connect(
+            **self._where, cursor_factory=psycopg.RawCursor, prepare_threshold=None, autocommit=True
+        )  # fmt: skip
 
     def lock(self, session: PostgresSession, name: str) -> None:
         # Ends with the transaction, and belongs to this database. The time it may take is set for all locks.
@@ -136,23 +134,23 @@ class Postgres:
         with session.connection.cursor().copy(_copy(session, table, batch.schema.names)) as copy:
             copy.write(encoded(batch))
 
-    def staged(self, session: PostgresSession) -> Mapping[str, float]:
-        found = session.execute(
-            "SELECT c.relname, obj_description(c.oid, 'pg_class'), now() FROM pg_class c"
-            " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'",
-            STAGING,
+    def staged(self) -> Mapping[str, float]:
+        query = (
+            "SELECT c.relname, obj_description(c.oid, 'pg_class'), extract(epoch FROM now())::float8 FROM pg_class c"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'"
         )
+        found = self.units.run_alone(lambda session: session.execute(query, STAGING))
         return {name: _age(comment, now) for name, comment, now in found}
 
-    def drop(self, session: PostgresSession, table: str) -> None:
-        session.ddl(f"DROP TABLE IF EXISTS {session.quoted(STAGING, table)}")
+    def drop(self, tables: Sequence[str]) -> None:
+        self.units.run_single(f"DROP TABLE IF EXISTS {_named(tables)}")
 
     def clean_up(self, _tables: Iterable[str]) -> None:
         """Nothing is kept outside the database."""
 
     def _create(self, session: PostgresSession, feed: Feed, table: sa.Table) -> None:
         """The staging table, empty. A first load becomes the feed's table, any other is not worth a log."""
-        self.drop(session, table.name)
+        session.ddl(f"DROP TABLE IF EXISTS {_named([table.name])}")
         kind = [] if not session.columns(feed.system, feed.table) else ["UNLOGGED"]
         columns = [sa.Column(column.name, column.type) for column in table.c]
         ddl.create_table(session, sa.Table(table.name, sa.MetaData(), *columns, schema=STAGING, prefixes=kind))
@@ -174,9 +172,27 @@ def _signed_in(session: PostgresSession) -> list[Finding]:
     return [Finding("warehouse: sign-in", "ok", f"{user} in {database}, PostgreSQL {version}"), rights]
 
 
+def _begin(timeout: float) -> str:
+    """Begin a transaction with settings for it alone, so that they also hold where a pooler hands out the connection.
+
+    Locks are waited for at most *timeout* seconds.
+    """
+    options = {
+        "timezone": "UTC", "datestyle": "ISO", "extra_float_digits": "1", "standard_conforming_strings": "on",
+        "lock_timeout": f"{max(1, round(timeout * 1000))}ms",
+        "statement_timeout": "0", "idle_in_transaction_session_timeout": "0",
+    }  # fmt: skip
+    settings = [f"set_config('{name}', '{value}', true)" for name, value in options.items()]
+    return f"BEGIN; SELECT {', '.join((*settings, *(_at_least(*pair) for pair in _MEMORY.items())))}"
+
+
 def _at_least(name: str, size: str) -> str:
-    enough = f"pg_size_bytes(current_setting({name})) >= pg_size_bytes({size})"
-    return f"set_config({name}, CASE WHEN {enough} THEN current_setting({name}) ELSE {size} END, true)"
+    enough = f"pg_size_bytes(current_setting('{name}')) >= pg_size_bytes('{size}')"
+    return f"set_config('{name}', CASE WHEN {enough} THEN current_setting('{name}') ELSE '{size}' END, true)"
+
+
+def _named(tables: Iterable[str]) -> str:
+    return ", ".join(ddl.quoted(PostgresSession.dialect, STAGING, table) for table in tables)
 
 
 def _filled(session: PostgresSession, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:
@@ -210,14 +226,14 @@ def _lock_number(name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"sluice {name}".encode()).digest()[:8], signed=True)
 
 
-def _age(comment: str | None, now: Any) -> float:
-    """Seconds since a staging table was made; 0 if it does not say."""
+def _age(comment: str | None, now: float) -> float:
+    """Seconds since a staging table was made until *now*, in seconds since 1970; 0 if it does not say."""
     found = re.fullmatch(re.escape(_AGE) + r"(\S+)", comment or "")
     if found is None:
         return 0.0
     try:
-        return float((now - type(now).fromisoformat(found[1])).total_seconds())
-    except (ValueError, TypeError):
+        return now - dt.datetime.fromisoformat(found[1]).timestamp()
+    except ValueError:
         return 0.0
 
 

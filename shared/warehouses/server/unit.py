@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import sqlalchemy as sa
+
 from shared.remote import RetryPolicy
 from shared.warehouses.server.pool import ConnectionPool
 
@@ -31,6 +33,10 @@ class Transactions(Protocol[_S_co]):
     def commit(self, session: Any) -> None: ...
 
     def rollback(self, session: Any) -> None: ...
+
+    def run_single(self, session: Any, text: str) -> None:
+        """Run one statement in a transaction of its own, with the limits of any other, as one request."""
+        ...
 
     def may_pass(self, error: BaseException) -> bool:
         """Whether the same unit may succeed on a new connection."""
@@ -78,6 +84,19 @@ class UnitsOfWork(Generic[S]):
 
         return self._repeated(once, None)
 
+    def run_single(self, statement: sa.Delete | str) -> None:
+        """Run a statement, which may be repeated, in a transaction of its own: one request, where ``run`` takes three.
+
+        Its values, of which hostile ones are none, are part of its text.
+        """
+
+        def once(session: S) -> None:
+            self.transactions.run_single(
+                session, statement if isinstance(statement, str) else _text(session, statement)
+            )
+
+        self.run_alone(once)
+
     def stream(self, work: Callable[[S], Iterator[T]]) -> Iterator[T]:
         """What *work* yields, read in one transaction that writes nothing; tried once."""
         with self.transactions.translated(), self.transaction() as session:
@@ -117,3 +136,7 @@ class UnitsOfWork(Generic[S]):
     def _repeated(self, once: Callable[[], T], on: Callable[[Exception], bool] | None) -> T:
         with self.transactions.translated():
             return self.retry.call(once, on=on or self.transactions.may_pass)
+
+
+def _text(session: Any, statement: sa.Delete) -> str:
+    return str(statement.compile(dialect=session.dialect, compile_kwargs={"literal_binds": True}))

@@ -62,12 +62,12 @@ class Engine(Protocol):
         """A staging table as the merge is to read it."""
         ...
 
-    def staged(self, session: Any) -> Mapping[str, float]:
+    def staged(self) -> Mapping[str, float]:
         """Staging tables there are, with their age in seconds."""
         ...
 
-    def drop(self, session: Any, table: str) -> None:
-        """Drop a staging table if it is there."""
+    def drop(self, tables: Sequence[str]) -> None:
+        """Drop staging tables, those that are there."""
         ...
 
     def clean_up(self, tables: Iterable[str]) -> None:
@@ -109,14 +109,19 @@ class ServerWarehouse:
             "exported_at": from_text(plan.run.exported_at),
         }
 
+        beyond = kept.c.slice >= len(plan.slices)  # of an earlier try that was sliced finer
+        earlier = sa.delete(kept).where(kept.c.run == plan.run.id, sa.or_(kept.c.slice == part, beyond))
+
         def unit(session: Session) -> None:
-            beyond = kept.c.slice >= len(plan.slices)  # of an earlier try that was sliced finer
-            session.change(sa.delete(kept).where(kept.c.run == plan.run.id, sa.or_(kept.c.slice == part, beyond)))
+            session.change(earlier)
             for batch in batches:
                 self._engine.append(session, kept, _with(batch, known, kept))
 
         self._prepare()
-        self._engine.units.run(unit)
+        if next(iter(batches), None) is None:
+            self._engine.units.run_single(earlier)
+        else:
+            self._engine.units.run(unit)
 
     def merge(self, plan: Plan, staged: Sequence[Staged], run: Run, limits: Limits) -> Merged:
         tables = {
@@ -166,19 +171,16 @@ class ServerWarehouse:
 
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         own = {staging_name(plan.run.id, part.number) for part in plan.slices}
-
-        def unit(session: Session) -> None:
-            for name, age in self._engine.staged(session).items():
-                if run_of_staging(name) == plan.run.id or (run_of_staging(name) and age >= DEAD):
-                    own.add(name)
-            for name in sorted(own):
-                self._engine.drop(session, name)
-            if rejects and _has_history(session):
-                session.change(sa.delete(ingest.REJECTED).where(ingest.REJECTED.c.run == plan.run.id))
-
         try:
-            self._engine.units.run(unit)
-            self._engine.clean_up(sorted(own))  # not within the transaction, whose locks others wait for
+            there = {
+                name: run_of_staging(name) == plan.run.id or age >= DEAD for name, age in self._engine.staged().items()
+            }
+            gone = sorted(name for name, is_over in there.items() if is_over and run_of_staging(name))
+            if gone:
+                self._engine.drop(gone)
+            if rejects and self._engine.units.run_alone(_has_history):
+                self._engine.units.run_single(sa.delete(ingest.REJECTED).where(ingest.REJECTED.c.run == plan.run.id))
+            self._engine.clean_up(sorted(own.union(gone)))
         finally:
             self._engine.units.close_idle()
 
@@ -222,14 +224,17 @@ class ServerWarehouse:
             return
 
         def unit(session: Session) -> None:
-            if session.columns(ingest.SCHEMA, "version") and ingest.is_current(session):
-                return
             self._engine.lock(session, ingest.SCHEMA)
             ddl.create_schema(session, STAGING)
             ingest.prepare(session)
 
-        self._engine.units.run(unit)
+        if not self._engine.units.run_alone(_is_current):
+            self._engine.units.run(unit)
         self._prepared = True
+
+
+def _is_current(session: Session) -> bool:
+    return _has_history(session) and ingest.is_current(session)
 
 
 def _has_history(session: Session) -> bool:

@@ -45,8 +45,8 @@ def test_few_rows_are_staged_nowhere(case, server):
 
     publish = Publishing(case, *TWENTY)
 
-    assert 3 == len(server.statements) - before
-    assert ["DELETE FROM [ingest].[rejected]"] == [s[:31] for s in server.statements[before:] if "TRANSACTION" not in s]
+    (forgotten,) = server.statements[before:]
+    assert "DELETE FROM [ingest].[rejected]" in forgotten
     publish()
     assert [] == tables_made(server.statements[before:])
 
