@@ -91,8 +91,8 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(home)
         _use_defaults(monkeypatch)
-        _run(["sluice", *"csv leadconduit leads leads.csv".split()])
-        _run(["sluice", *"rejects leadconduit.leads --csv > bad.csv".split()])
+        _run(["sluice", *["csv", "leadconduit", "leads", "leads.csv"]])
+        _run(["sluice", *["rejects", "leadconduit.leads", "--csv", ">", "bad.csv"]])
     return home, steps
 
 

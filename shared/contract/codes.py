@@ -26,4 +26,8 @@ class Code(StrEnum):
     NOT_UTF8 = "not_utf8", "the text is not UTF-8"
     NOT_JSON = "not_json", "a nested value has something that JSON cannot hold"
     KEY_TOO_LONG = "key_too_long", "the key is longer than an index of the warehouse can hold"
+    NOT_A_PHONE = "not_a_phone", "the text is no phone number"
+    NOT_AN_EMAIL = "not_an_email", "the text is no e-mail address"
+    NOT_A_DATE = "not_a_date", "the text is no date or time, or in no known format or zone"
+    NOT_A_ZIP = "not_a_zip", "the text is no postal code"
     REFUSED_BY_SERVER = "refused_by_server", "the database refused the row; the reason has its message"
