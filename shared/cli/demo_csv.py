@@ -19,7 +19,6 @@ from typing import TypeAlias
 import click
 
 from shared.cli import demo, output
-from shared.sources import RAW
 
 Row: TypeAlias = "list[str]"
 
@@ -97,7 +96,7 @@ def correct(path: Path) -> None:
     with path.open(encoding="utf-8-sig", newline="") as text:
         rows = list(csv.DictReader(text))
     for number, row in enumerate(rows):
-        row.update(zip(_HEADER, next(csv.reader([row.get(RAW) or ""]), ()), strict=False))
+        row.update(zip(_HEADER, next(csv.reader([row.get("raw record") or ""]), ()), strict=False))
         row["Lead ID"] = row["Lead ID"] or f"{ROWS + number:024x}"
         row["E-mail"] = row["E-mail"].replace("(at)", "@")
         if not row["Submission Time"][:1].isdigit():
