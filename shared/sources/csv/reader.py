@@ -1,41 +1,144 @@
-"""Placeholder: helper csvread replaces this file; source.py and files.py say how it is called."""
+"""Reads records as batches of text, in bounded memory, with every record that cannot be read beside them.
+
+Blocks of whole records go to Arrow's CSV reader. What in a block is not well-formed was found before (``records``);
+what has the wrong number of fields Arrow tells. A block in which the two disagree is split field by field here.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-
+from collections import Counter
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 
 from shared.contract.codes import Code
+from shared.sources.csv.batches import Batches
+from shared.sources.csv.blocks import BadRecord, Block, Blocks
 from shared.sources.csv.dialect import Dialect
 
-
-class BadRecord(NamedTuple):
-    line: int
-    offset: int
-    code: Code
-    reason: str
-    raw: str
+_SPARE = "\0"
+"""The name of the column that only a delimiter at the end of each line makes."""
 
 
-def read(opened: BinaryIO, dialect: Dialect, batch_rows: int) -> Iterator[pa.RecordBatch | list[BadRecord]]:
-    text = io.TextIOWrapper(opened, dialect.encoding, newline="")
-    rows = csv.reader(text, delimiter=dialect.delimiter)
-    next(rows)
-    good: list[list[str]] = []
-    bad: list[BadRecord] = []
-    for row in rows:
-        if len(row) == len(dialect.names):
-            good.append(row)
-        else:
-            bad.append(BadRecord(rows.line_num, 0, Code.UNREADABLE, "too many", ",".join(row)))
-    if bad:
-        yield bad
-    yield pa.RecordBatch.from_arrays(
-        [pa.array(list(c), pa.string()) for c in zip(*good, strict=True)], names=list(dialect.names)
+def read(
+    opened: BinaryIO, dialect: Dialect, batch_rows: int, *, skipped: Counter[str] | None = None
+) -> Iterator[pa.RecordBatch | list[BadRecord]]:
+    """All records of a file, as text columns called ``dialect.names``, and lists of those that cannot be read.
+
+    *opened* stands at its beginning and need not be seekable. *skipped* counts, by kind, what holds no record: blank
+    lines and rows, repeated header rows. Nothing else is left out. DataError as the stream itself raises it.
+    """
+    if not dialect.names:
+        return
+    counts = Counter[str]() if skipped is None else skipped
+    batches = Batches(dialect, batch_rows, counts)
+    for piece in Blocks(opened, dialect):
+        if isinstance(piece, BadRecord):
+            yield [piece]
+            continue
+        table, bad = _records(piece, dialect, counts)
+        if bad:
+            yield sorted(bad)
+        yield from batches.add(table)
+    yield from batches.rest()
+
+
+def _records(block: Block, dialect: Dialect, counts: Counter[str]) -> tuple[pa.Table, list[BadRecord]]:
+    counts["blank lines"] += int(block.split.lines.blank[: block.split.used].sum())
+    parsed = _parsed(block, dialect) if dialect.grammar.plain else None
+    if parsed is None:
+        return _split_by_hand(block, dialect, counts)
+    bad = block.flawed()
+    if parsed.misfits:
+        spans = block.split.spans()
+        for misfit in parsed.misfits:
+            start, end = spans[misfit.row]
+            if block.buffer[start:end].isspace():
+                counts["blank lines"] += 1
+            else:
+                bad.append(_misfit(block, start, end, misfit.fields, dialect))
+    return parsed.table, bad
+
+
+class _Misfit(NamedTuple):
+    row: int
+    fields: int
+
+
+class _Parsed(NamedTuple):
+    table: pa.Table
+    misfits: list[_Misfit]
+
+
+def _parsed(block: Block, dialect: Dialect) -> _Parsed | None:
+    """A block as Arrow reads it; None if it does not find the records that we found."""
+    misfits: list[_Misfit] = []
+
+    def note(row: Any) -> str:
+        misfits.append(_Misfit(row.number - 1, row.actual_columns))
+        return "skip"
+
+    text = block.split.readable(block.buffer)
+    names = [*dialect.names, _SPARE] if dialect.spare else list(dialect.names)
+    table = _table(text, names, dialect, note)
+    if table.num_rows + len(misfits) != int(block.split.heads[: block.split.used].sum()):
+        return None
+    if not dialect.spare:
+        return _Parsed(table, misfits)
+    spare = table.column(_SPARE)
+    filled = spare.combine_chunks().nbytes > 4 * (len(spare) + 1)
+    return None if misfits or filled else _Parsed(table.drop_columns([_SPARE]), [])
+
+
+def _table(text: bytes, names: list[str], dialect: Dialect, note: Any) -> pa.Table:
+    if not text:
+        return pa.table({name: pa.array([], pa.string()) for name in names})
+    grammar = dialect.grammar
+    return pa_csv.read_csv(
+        pa.BufferReader(text),  # type: ignore[arg-type]  # the stubs want a file of Python's
+        pa_csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
+        pa_csv.ParseOptions(
+            delimiter=grammar.delimiter.decode(),
+            quote_char=grammar.quote.decode() if grammar.quote else False,
+            escape_char=grammar.escape.decode() if grammar.escape else False,
+            newlines_in_values=True,
+            invalid_row_handler=note,
+        ),
+        pa_csv.ConvertOptions(
+            check_utf8=False,  # checked before, record by record
+            column_types=dict.fromkeys(names, pa.string()),
+            strings_can_be_null=False,
+        ),
     )
-    text.detach()
+
+
+def _split_by_hand(block: Block, dialect: Dialect, counts: Counter[str]) -> tuple[pa.Table, list[BadRecord]]:
+    rows: list[list[bytes]] = []
+    bad = block.flawed()
+    width = len(dialect.names)
+    for start, end in block.split.spans():
+        record = _without_line_end(block.buffer[start:end])
+        fields = dialect.grammar.fields(record)
+        if dialect.spare and len(fields) == width + 1 and not fields[-1]:
+            fields.pop()
+        if len(fields) == width:
+            rows.append(fields)
+        elif not record.strip():
+            counts["blank lines"] += 1
+        else:
+            bad.append(_misfit(block, start, end, len(fields), dialect))
+    columns: Any = zip(*rows, strict=True) if rows else [[]] * width
+    arrays = [pa.array(values, pa.binary()).cast(pa.string()) for values in columns]
+    return pa.Table.from_arrays(arrays, names=list(dialect.names)), bad
+
+
+def _without_line_end(record: bytes) -> bytes:
+    return record.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _misfit(block: Block, start: int, end: int, fields: int, dialect: Dialect) -> BadRecord:
+    width = len(dialect.names)
+    code = Code.TOO_FEW_FIELDS if fields < width else Code.TOO_MANY_FIELDS
+    return block.bad(start, end, code, f"the record has {fields} fields instead of {width}")

@@ -13,8 +13,8 @@ from sqlalchemy.engine import Dialect
 from shared.errors import DataError, TransientError
 from shared.warehouses.azure_sql import tsql
 from shared.warehouses.azure_sql.errors import number
-from shared.warehouses.azure_sql.names import QuotedNames
 from shared.warehouses.merge import ddl
+from shared.warehouses.merge.names import QuotedNames
 from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, Row
 from shared.warehouses.merge.types import EXACT, column_type, text
 

@@ -24,7 +24,7 @@ from shared.model import Feed, Finding, Plan, Run, Staged
 from shared.remote import RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Loaded, Merged
-from shared.warehouses.merge import ddl
+from shared.warehouses.merge import ddl, numbered
 from shared.warehouses.merge.session import STAGING
 from shared.warehouses.postgres.copy import encoded, fitting
 from shared.warehouses.postgres.errors import passes, translated
@@ -200,7 +200,7 @@ def _at_least(name: str, size: str) -> str:
 
 
 def _named(tables: Iterable[str]) -> str:
-    return ", ".join(ddl.quoted(PostgresSession.dialect, STAGING, table) for table in tables)
+    return ", ".join(numbered.quoted(STAGING, table) for table in tables)
 
 
 def _filled(session: PostgresSession, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:

@@ -10,11 +10,10 @@ import sqlalchemy as sa
 
 from psycopg import errors
 from psycopg.raw_cursor import RawServerCursor
-from sqlalchemy.dialects.postgresql.base import PGDialect, PGIdentifierPreparer
 from sqlalchemy.engine import Dialect
 
 from shared.errors import DataError, TransientError
-from shared.warehouses.merge import ddl
+from shared.warehouses.merge import ddl, numbered
 from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, Row
 from shared.warehouses.merge.shape import DELETED
 from shared.warehouses.merge.types import column_type
@@ -25,23 +24,12 @@ _PAGE = 1_000
 """Rows that a streaming query has in memory."""
 
 
-class _Preparer(PGIdentifierPreparer):
-    """Quotes every name, so that a new reserved word breaks nothing."""
-
-    def _requires_quotes(self, _value: str) -> bool:
-        return True
-
-
-class _Dialect(PGDialect):
-    preparer = _Preparer
-
-
 class PostgresSession:
     """SQLAlchemy builds the statements, psycopg runs their text. Whoever makes it begins and ends the transaction."""
 
     changes_by: ChangesBy = "upsert"
     indexes = True
-    dialect: Dialect = _Dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+    dialect: Dialect = numbered.DIALECT
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
         """*connection* has raw cursors: its placeholders are $1 and so on, and a % is nothing but that."""
@@ -60,7 +48,7 @@ class PostgresSession:
         return self._run(statement).rowcount
 
     def ddl(self, text: str) -> None:
-        self.connection.execute(text.encode())
+        self.connection.execute(numbered.text(text).encode())
 
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
         """The view of active rows gives way meanwhile, and comes again with those who may read it."""
@@ -85,7 +73,7 @@ class PostgresSession:
         return self.connection.execute(text.encode(), values).fetchall()
 
     def quoted(self, *names: str) -> str:
-        return ddl.quoted(self.dialect, *names)
+        return numbered.quoted(*names)
 
     def columns(self, schema: str, table: str) -> dict[str, str]:
         # What INFORMATION_SCHEMA is a view of: it hides what the user may not touch, and takes far longer.
@@ -150,8 +138,8 @@ class PostgresSession:
         return self.connection.execute(text, values)
 
     def _compiled(self, statement: sa.ClauseElement) -> tuple[bytes, list[Any]]:
-        compiled: Any = statement.compile(dialect=self.dialect)
-        return compiled.string.encode(), [compiled.params[name] for name in compiled.positiontup or ()]
+        text, values = numbered.compiled(statement)
+        return text.encode(), values
 
 
 def _foreign(schema: str, table: str, name: str, kind: str) -> str:

@@ -1,0 +1,46 @@
+"""Cleans e-mail addresses: in lower case, and of valid syntax. No domain is looked up."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from shared.arrow import pc
+from shared.contract.cast import Cast
+from shared.contract.codes import Code
+from shared.contract.distinct import CleanOptions, checked, matches
+
+_USUAL = r"^[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+[a-z]{2,}$"
+"""What nearly all addresses look like, which need no library."""
+_SPECIAL = r"[@.](?:arpa|invalid|local|localhost|onion|test)$"
+"""Domains that the library refuses because no mail can be sent there."""
+_SHORT = 63
+"""Characters. No part of a shorter address is too long."""
+
+
+def email(texts: pa.Array[Any], _kind: str, _options: CleanOptions) -> Cast:
+    lower = pc.ascii_lower(texts)
+    usual = pc.and_not(matches(lower, _USUAL), matches(lower, _SPECIAL))
+    usual = pc.and_(usual, pc.fill_null(pc.less_equal(pc.binary_length(lower), _SHORT), False))
+    other = pc.and_not(texts.is_valid(), usual)
+    if not other.true_count:
+        return Cast(lower, ())
+    read = pa.array([_normalised(text) for text in texts.filter(other).to_pylist()], pa.string())
+    values = pc.replace_with_mask(lower, other, read)
+    wrong = pc.and_(texts.is_valid(), values.is_null())
+    return checked(values, (Code.NOT_AN_EMAIL, "text that is no e-mail address", wrong))
+
+
+@lru_cache(maxsize=50_000)  # batches repeat their values; an entry takes about 300 bytes
+def _normalised(text: str) -> str | None:
+    import email_validator
+
+    try:
+        address = email_validator.validate_email(text, check_deliverability=False, strict=True).normalized
+    except email_validator.EmailNotValidError:
+        return None
+    return unicodedata.normalize("NFC", address.lower())

@@ -1,0 +1,112 @@
+"""A file as blocks of whole records, in bounded memory, each with its place in the file."""
+
+from __future__ import annotations
+
+import re
+
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple, TypeAlias
+
+from shared.contract.codes import Code
+from shared.sources.csv.dialect import Dialect
+from shared.sources.csv.encoding import Utf8Stream
+from shared.sources.csv.records import Split, split, without_totals
+
+BLOCK = 2 * 2**20
+"""Bytes read at once."""
+MAX_RECORD = 32 * 2**20
+"""A line longer than this is rejected, as is a record of several lines. One that is as long takes several times as
+much memory."""
+MAX_RAW = 2**20
+
+
+class BadRecord(NamedTuple):
+    """A record that could not be read. Reading went on at the next one."""
+
+    line: int
+    """Physical line, from 1."""
+    offset: int
+    """Where it begins, in bytes of the (unpacked) file."""
+    code: Code
+    reason: str
+    raw: str
+    """As the file has it, without its line end; bytes that are no text as ``\\xe9``. Cut after 1 MB, with a remark."""
+
+
+class Block(NamedTuple):
+    """Part of a file as UTF-8, cut into records."""
+
+    buffer: bytes
+    split: Split
+    line: int
+    """Physical line of its first byte, from 1."""
+    offset: int
+    stream: Utf8Stream
+
+    def bad(self, start: int, end: int, code: Code, reason: str) -> BadRecord:
+        """The record between two places of the buffer, as one that cannot be read."""
+        line = int(self.split.lines.starts.searchsorted(start))
+        offset = self.offset + self.stream.length(self.buffer[:start])
+        return BadRecord(self.line + line, offset, code, reason, _raw_text(self.buffer[start:end]))
+
+    def flawed(self) -> list[BadRecord]:
+        """All records that were found to be malformed when the block was split."""
+        starts = self.split.lines.starts.tolist()
+        return [self.bad(starts[one.line], starts[one.end_line], one.code, one.reason) for one in self.split.flaws]
+
+
+Piece: TypeAlias = Block | BadRecord
+
+
+class Blocks:
+    """Reads *opened*, which stands at its beginning, from the first record of *dialect* on."""
+
+    def __init__(self, opened: BinaryIO, dialect: Dialect) -> None:
+        _skip(opened, dialect.data_offset)
+        self._dialect = dialect
+        self._stream = Utf8Stream(opened, dialect.encoding)
+        self._line, self._offset = dialect.data_line, dialect.data_offset
+        self._buffer, self._following = self._stream.read(BLOCK), self._stream.read(BLOCK)
+
+    def __iter__(self) -> Iterator[Piece]:
+        while self._buffer:
+            found = self._split()
+            used = int(found.lines.starts[found.used])
+            if used:
+                yield Block(self._buffer, found, self._line, self._offset, self._stream)
+                self._drop(used, found.used)
+            elif len(self._buffer) >= MAX_RECORD:
+                yield self._endless_line()
+            self._buffer += self._following
+            self._following = self._stream.read(max(BLOCK, len(self._buffer)))
+
+    def _split(self) -> Split:
+        grammar, width, spare = self._dialect.grammar, len(self._dialect.names), self._dialect.spare
+        ended = not self._following
+        more = not ended and len(self._buffer) < MAX_RECORD
+        found = split(self._buffer, grammar, width, spare=spare, ended=ended, more=more)
+        return without_totals(found, self._buffer, grammar) if ended else found
+
+    def _drop(self, used: int, lines: int) -> None:
+        self._offset += self._stream.length(self._buffer[:used])
+        self._line += lines
+        self._buffer = self._buffer[used:]
+
+    def _endless_line(self) -> BadRecord:
+        reason = f"the line is longer than {MAX_RECORD:,} bytes"
+        bad = BadRecord(self._line, self._offset, Code.RECORD_TOO_LONG, reason, _raw_text(self._buffer))
+        while (end := re.search(rb"\r\n|\n|\r(?!\Z)", self._buffer)) is None and self._following:
+            self._drop(len(self._buffer), 0)
+            self._buffer, self._following = self._following, self._stream.read(BLOCK)
+        self._drop(end.end() if end else len(self._buffer), 1)
+        return bad
+
+
+def _skip(opened: BinaryIO, size: int) -> None:
+    while size > 0 and (skipped := opened.read(min(size, BLOCK))):
+        size -= len(skipped)
+
+
+def _raw_text(raw: bytes) -> str:
+    text = raw[:MAX_RAW].rstrip(b"\r\n").decode("utf-8", "backslashreplace")
+    return f"{text} ... (cut after 1 MB of {len(raw):,} bytes)" if len(raw) > MAX_RAW else text
