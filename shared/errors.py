@@ -40,6 +40,14 @@ class TransientError(IngestError):
     """A remote system is busy or away; the same call may succeed later."""
 
 
+def written_by_newer(what: str, found: int, known: int) -> ConfigError:
+    """*what*, such as a file, has layout *found*, of which this version, which knows *known*, understands nothing."""
+    return ConfigError(
+        f"{what} was written by a newer version of Sluice (layout {found}, this one knows {known})",
+        fix="Run a newer version of Sluice",
+    )
+
+
 class RequestRefused(Exception):  # noqa: N818 - it is an answer more than an error
     """A request that is not taken: the HTTP status to answer with, and one line that may be sent back."""
 

@@ -206,6 +206,13 @@ def test_no_file_names_a_folder_of_somebodys_machine():
     assert {} == {name: hits for name, hits in found.items() if hits}
 
 
+def test_every_class_of_tests_stands_where_it_is_collected():
+    """A suite that inherits all its tests is missed by nobody if its file is never looked into."""
+    others = [path for path in (ROOT / "tests").rglob("*.py") if not path.name.startswith("test_")]
+
+    assert [] == [str(path) for path in others if re.search(r"^class Test", path.read_text("utf-8"), re.MULTILINE)]
+
+
 @pytest.fixture(params=PYTHONS)
 def python(request):
     return request.param

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from shared.errors import ConfigError, ConflictError, TransientError
-from shared.ledger.records import after, is_recorded
+from shared.errors import ConfigError, ConflictError, TransientError, written_by_newer
+from shared.ledger.records import Kept, after, is_recorded, known_done_by
 from shared.model import Record, Watermark
 
 _SCHEMA = (
@@ -18,7 +20,7 @@ _SCHEMA = (
     "CREATE TABLE work (feed TEXT, work TEXT, name TEXT NOT NULL, run TEXT NOT NULL, status TEXT NOT NULL,"
     " times INTEGER NOT NULL, exported_at TEXT, PRIMARY KEY (feed, work)) WITHOUT ROWID",
 )
-_VERSION = 1
+"""The first layout; what came since is in ``_MIGRATIONS``."""
 _WORK = "work, name, run, status, times, exported_at"
 _FORGOTTEN = "CASE status WHEN 'done' THEN 'forgotten' ELSE status END"
 """A work that failed is to be taken again anyway, and has no success that a late call could report."""
@@ -49,11 +51,11 @@ class SqliteLedger:
         if self._is_missing():
             return {}
         with self._open() as db:
-            return {work: found for work in work_ids if (found := _record(db, feed, work))}
+            return {work: found.record for work in work_ids if (found := _kept(db, feed, work))}
 
     def commit(self, feed: str, records: Sequence[Record], mark: Watermark | None = None) -> None:
         with self._open() as db:
-            if mark is not None and not all(is_recorded(_record(db, feed, record.work), record) for record in records):
+            if mark is not None and not all(is_recorded(_kept(db, feed, record.work), record) for record in records):
                 _move(db, feed, mark)
             for record in records:
                 _put(db, feed, record)
@@ -109,12 +111,30 @@ def _make_folder(path: Path) -> None:
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > _VERSION:
-        raise ConfigError(f"{path} was written by a newer version of Sluice ({version})", fix="Update Sluice")
-    if version == 0:
-        for statement in _SCHEMA:
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {_VERSION}")
+    if version > LAYOUT:
+        raise written_by_newer(f"the ledger {path}", version, LAYOUT)
+    for layout in range(version + 1, LAYOUT + 1):
+        _MIGRATIONS[layout](db)
+    if version < LAYOUT:
+        db.execute(f"PRAGMA user_version = {LAYOUT}")
+
+
+def _create(db: sqlite3.Connection) -> None:
+    for statement in _SCHEMA:
+        db.execute(statement)
+
+
+def _keep_runs(db: sqlite3.Connection) -> None:
+    """``done_by``: the last runs that recorded a work done, as a JSON list."""
+    db.execute("ALTER TABLE work ADD COLUMN done_by TEXT NOT NULL DEFAULT '[]'")
+    rows = db.execute(f"SELECT feed, {_WORK} FROM work").fetchall()  # noqa: S608 - our own column names
+    runs = ((json.dumps(known_done_by(_as_record(row))), feed, row[0]) for feed, *row in rows)
+    db.executemany("UPDATE work SET done_by = ? WHERE feed = ? AND work = ?", runs)
+
+
+_MIGRATIONS = {1: _create, 2: _keep_runs}
+"""What brings a file to a layout from the one before."""
+LAYOUT = max(_MIGRATIONS)
 
 
 def _translated(error: sqlite3.OperationalError, path: Path) -> ConfigError | TransientError:
@@ -146,19 +166,20 @@ def _move(db: sqlite3.Connection, feed: str, mark: Watermark) -> None:
     )
 
 
-def _record(db: sqlite3.Connection, feed: str, work: str) -> Record | None:
-    row = db.execute(f"SELECT {_WORK} FROM work WHERE feed = ? AND work = ?", (feed, work)).fetchone()  # noqa: S608 - quoted
-    return _as_record(row) if row else None
+def _kept(db: sqlite3.Connection, feed: str, work: str) -> Kept | None:
+    query = f"SELECT {_WORK}, done_by FROM work WHERE feed = ? AND work = ?"  # noqa: S608 - our own column names
+    row = db.execute(query, (feed, work)).fetchone()
+    return Kept(_as_record(row[:-1]), tuple(json.loads(row[-1]))) if row else None
 
 
 def _put(db: sqlite3.Connection, feed: str, record: Record) -> None:
-    new = after(_record(db, feed, record.work), record)
+    new, done_by = after(_kept(db, feed, record.work), record)
     db.execute(
-        "INSERT OR REPLACE INTO work VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (feed, new.work, new.name, new.run, new.status, new.times, new.exported_at),
+        f"INSERT OR REPLACE INTO work (feed, {_WORK}, done_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        (feed, new.work, new.name, new.run, new.status, new.times, new.exported_at, json.dumps(done_by)),
     )
 
 
-def _as_record(row: tuple[str, str, str, str, int, str | None]) -> Record:
+def _as_record(row: Sequence[Any]) -> Record:
     work, name, run, status, times, exported_at = row
-    return Record(work=work, name=name, run=run, status=status, times=times, exported_at=exported_at)  # type: ignore[arg-type]  # written by _put
+    return Record(work=work, name=name, run=run, status=status, times=times, exported_at=exported_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
 import http.client
 import threading
 
@@ -14,17 +15,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from azure.core.credentials import AzureNamedKeyCredential
-from azure.data.tables import (
-    AccountSasPermissions,
-    ResourceTypes,
-    generate_account_sas,
-)
+from azure.core.exceptions import ResourceNotFoundError
+from azure.data.tables import AccountSasPermissions, ResourceTypes, TableClient, generate_account_sas
 
 from shared.errors import IngestError
-from shared.ledger import open_ledger
+from shared.ledger.tables import rows
 from shared.ledger.tables.table_ledger import TablesLedger
 from shared.model import Record, Watermark
-from tests.suites.ledger_suite import FEED, LedgerSuite, done
+from tests.servers.azurite import Azurite
+from tests.suites.ledger_suite import FEED, JANUARY, done
 
 PATIENCE = 60.0
 """Seconds to go on for while others are in the way."""
@@ -33,12 +32,37 @@ HASTE = 0.0
 MARK = Watermark("10", "bigint")
 
 
-class TestTablesLedger(LedgerSuite):
-    """What every ledger does."""
+class StoredTable:
+    """A ledger's table, looked into by Azure's client itself."""
 
-    @pytest.fixture
-    def second(self, url):
-        return open_ledger(url, lock_timeout=PATIENCE)
+    newest = 1
+
+    def __init__(self, azurite: Azurite, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._client = TableClient.from_connection_string(azurite.connection_string, table)
+        self._monkeypatch = monkeypatch
+
+    @property
+    def layout(self) -> int:
+        try:
+            return int(self._client.get_entity("~", "layout")["layout"])
+        except ResourceNotFoundError:
+            return 0
+
+    @layout.setter
+    def layout(self, layout: int) -> None:
+        self._client.upsert_entity({"PartitionKey": "~", "RowKey": "layout", "layout": layout})
+
+    def make_first(self) -> None:
+        """What the first layout wrote. Never to be changed: such tables are out there."""
+        self._client.create_table()
+        self._client.create_entity({"PartitionKey": FEED, "RowKey": "watermark", "value": "10", "type": "bigint"})
+        for work, status, times in (("w1", "done", 1), ("w2", "failed", 0)):
+            key = f"work-{hashlib.sha256(work.encode()).hexdigest()}"
+            row = {"work": work, "name": f"{work}.parquet", "run": "r1", "status": status, "times": times}
+            self._client.create_entity({"PartitionKey": FEED, "RowKey": key, "exported_at": JANUARY, **row})
+
+    def know_newer(self) -> None:
+        self._monkeypatch.setattr(rows, "LAYOUT", self.newest + 1)
 
 
 def many(count: int, run: str = "r1") -> list[Record]:

@@ -10,12 +10,25 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import ConflictError, DataError
+from shared.ledger import open_ledger
 from shared.ledger.tables import rows
 from shared.model import Record, Watermark
 from shared.pipeline.folder import LoadOptions
 from tests.exports import export_path, load_exports, open_test_app, write_parquet
-from tests.ledger.tables_samples import MARK, held, is_one_line, many
-from tests.suites.ledger_suite import FEED, JANUARY, MARCH, done, failed
+from tests.ledger.tables_samples import MARK, PATIENCE, StoredTable, held, is_one_line, many
+from tests.suites.ledger_suite import FEED, JANUARY, MARCH, StoredLedgerSuite, done, failed
+
+
+class TestTablesLedger(StoredLedgerSuite):
+    """What every ledger does."""
+
+    @pytest.fixture
+    def stored(self, azurite, table, monkeypatch):
+        return StoredTable(azurite, table, monkeypatch)
+
+    @pytest.fixture
+    def second(self, url):
+        return open_ledger(url, lock_timeout=PATIENCE)
 
 
 def test_a_thousand_works_and_the_watermark_go_in_one_commit(ledger):

@@ -16,6 +16,7 @@ import pyarrow as pa
 from shared.contract import cursor
 from shared.contract.conform import Contract
 from shared.errors import ConflictError, IngestError, TransientError
+from shared.ledger.records import Kept, after, forgotten
 from shared.model import Record, Slice, Unit, Watermark
 from shared.sources import Ceiling, Described
 from shared.warehouses.merge import ingest
@@ -28,42 +29,35 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self._marks: dict[str, Watermark] = {}
-        self._work: dict[tuple[str, str], Record] = {}
+        self._work: dict[tuple[str, str], Kept] = {}
         self._lock = threading.Lock()
 
     def watermark(self, feed: str) -> Watermark:
         return self._marks.get(feed, Watermark())
 
     def known(self, feed: str, work_ids: Sequence[str]) -> Mapping[str, Record]:
-        return {work: self._work[feed, work] for work in work_ids if (feed, work) in self._work}
+        return {work: self._work[feed, work].record for work in work_ids if (feed, work) in self._work}
 
     def commit(self, feed: str, records: Sequence[Record], mark: Watermark | None = None) -> None:
         with self._lock:
-            after = {(feed, record.work): self._after(feed, record) for record in records}
-            if mark is not None and any(self._work.get(key) != record for key, record in after.items()):
+            now = {(feed, record.work): after(self._work.get((feed, record.work)), record) for record in records}
+            if mark is not None and any(self._work.get(key) != kept for key, kept in now.items()):
                 self._move(feed, mark)
-            self._work |= after
+            self._work |= now
 
     def forget(self, feed: str, since: str) -> list[Record]:
         with self._lock:
             found = {
-                key: replace(record, status="forgotten") if record.status == "done" else record
-                for key, record in self._work.items()
-                if key[0] == feed and (record.exported_at is None or record.exported_at >= since)
+                key: kept._replace(record=forgotten(kept.record))
+                for key, kept in self._work.items()
+                if key[0] == feed and (kept.record.exported_at is None or kept.record.exported_at >= since)
             }
             self._work |= found
-        return list(found.values())
+        return [kept.record for kept in found.values()]
 
     def rewind(self, feed: str, mark: Watermark) -> None:
         with self._lock:
             self._move(feed, replace(mark, etag=self.watermark(feed).etag))
-
-    def _after(self, feed: str, record: Record) -> Record:
-        before = self._work.get((feed, record.work))
-        if before is not None and before.run == record.run and before.status in ("done", "forgotten"):
-            return before
-        times = (before.times if before else 0) + (record.status == "done")
-        return replace(record, times=times)
 
     def _move(self, feed: str, mark: Watermark) -> None:
         seen = self.watermark(feed).etag

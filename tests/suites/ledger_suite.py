@@ -7,14 +7,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.errors import ConflictError
+from shared.errors import ConfigError, ConflictError
 from shared.model import Record, Unit, Watermark, WorkItem
 from shared.pipeline import verbs
 
@@ -183,6 +183,36 @@ class LedgerSuite:
             ledger.commit(FEED, [record])
 
         assert 2 == ledger.known(FEED, ["w1"])["w1"].times
+
+    def test_late_repetition_is_counted_once_after_another_run_recorded_the_work(self, ledger):
+        """The answer to a commit was lost, and its host calls again when another run has done the work once more."""
+        for run in ("r1", "r2", "r1", "r3", "r2"):
+            ledger.commit(FEED, [done(run=run)], replace(ledger.watermark(FEED), value=run, type="text"))
+        ledger.commit(FEED, [failed(run="r1")])
+        found = ledger.known(FEED, ["w1"])["w1"]
+
+        assert ("r3", "done", 3) == (found.run, found.status, found.times)
+        assert "r3" == ledger.watermark(FEED).value
+
+    def test_late_repetition_with_the_watermark_of_then_is_no_conflict(self, ledger):
+        """Another run has moved it meanwhile; there is nothing left to do."""
+        seen = ledger.watermark(FEED)
+        ledger.commit(FEED, [done()], replace(seen, value="10", type="bigint"))
+        ledger.commit(FEED, [done(run="r2")], replace(ledger.watermark(FEED), value="20"))
+
+        ledger.commit(FEED, [done()], replace(seen, value="10", type="bigint"))
+
+        assert ("20", 2) == (ledger.watermark(FEED).value, ledger.known(FEED, ["w1"])["w1"].times)
+
+    def test_late_repetition_does_not_undo_forget_after_another_run(self, ledger):
+        """What is to be taken again stays so."""
+        for run in ("r1", "r2"):
+            ledger.commit(FEED, [done(run=run)])
+        ledger.forget(FEED, JANUARY)
+
+        ledger.commit(FEED, [done(run="r1")])
+
+        assert ("forgotten", 2) == (ledger.known(FEED, ["w1"])["w1"].status, ledger.known(FEED, ["w1"])["w1"].times)
 
     def test_times_is_not_the_callers_to_say(self, ledger):
         """It is counted where it is kept."""
@@ -419,6 +449,68 @@ class LedgerSuite:
         assert work_items == list(ledger.known(FEED, work_items))
         assert all(1 == record.times for record in ledger.known(FEED, work_items).values())
         assert work_items[-1] == ledger.watermark(FEED).value
+
+
+class Stored(Protocol):
+    """What a test of layouts needs of the place where a ledger is stored, which is empty at first."""
+
+    newest: int
+    """The layout of this version."""
+    layout: int
+    """What is stored says that it is of this layout, 0 if it says nothing; may be set."""
+
+    def make_first(self) -> None:
+        """Store what the first layout had: w1 done by r1 and w2 failed (as ``done``, ``failed``), watermark 10."""
+        ...
+
+    def know_newer(self) -> None:
+        """Let this version be one that knows the layout after the newest."""
+        ...
+
+
+class StoredLedgerSuite(LedgerSuite):
+    """A fixture more: ``stored``, where the ledger lies."""
+
+    def test_layout_is_told_by_what_is_stored(self, stored, ledger):
+        """From the first change on; looking makes nothing."""
+        ledger.watermark(FEED)
+        looked = stored.layout
+        ledger.commit(FEED, [done()])
+
+        assert (0, stored.newest) == (looked, stored.layout)
+
+    def test_earlier_layout_is_brought_forward_with_all_it_has(self, stored, ledger, second):
+        """By the first change; reading works before it. A commit that is repeated late is known by its run."""
+        stored.make_first()
+        read = ledger.known(FEED, ["w1", "w2"]), ledger.watermark(FEED)
+        ledger.commit(FEED, [done("w3", "r3")])
+        second.commit(FEED, [done("w1", "r2")])
+        second.commit(FEED, [done("w1", "r1")])
+
+        assert ({"w1": replace(done(), times=1), "w2": failed("w2")}, "10") == (read[0], read[1].value)
+        assert stored.newest == stored.layout
+        assert ("r2", 2) == (second.known(FEED, ["w1"])["w1"].run, second.known(FEED, ["w1"])["w1"].times)
+
+    @pytest.mark.parametrize("call", ["watermark", "known", "commit", "forget", "rewind"])
+    def test_newer_layout_is_refused_and_left_alone(self, stored, ledger, second, call):
+        """It may mean something else. The newer version, which knows it, reads it."""
+        ledger.commit(FEED, [done()], Watermark("10", "bigint"))
+        stored.layout = stored.newest + 1
+        calls = {
+            "watermark": lambda: second.watermark(FEED), "known": lambda: second.known(FEED, ["w1"]),
+            "commit": lambda: second.commit(FEED, [done("w2")]), "forget": lambda: second.forget(FEED, JANUARY),
+            "rewind": lambda: second.rewind(FEED, Watermark()),
+        }  # fmt: skip
+
+        with pytest.raises(ConfigError, match=r"newer version of Sluice .*\. Run a newer version of Sluice\.$"):
+            calls[call]()
+
+        assert stored.newest + 1 == stored.layout
+        stored.know_newer()
+        assert ({"w1": replace(done(), times=1)}, "10") == (
+            second.known(FEED, ["w1", "w2"]),
+            second.watermark(FEED).value,
+        )
 
 
 def _unit(*work_items: str) -> Unit:

@@ -105,10 +105,10 @@ class WarehouseCase:
     def write(
         self, kind: str, number: float, rows: Sequence[Mapping[str, Any]], *, table: str = "item", client: str = "Acme",
         key: pa.DataType | None = None, groups: int | None = None, types: Mapping[str, pa.DataType] | None = None,
-        without: Sequence[str] = (),
+        without: Sequence[str] = (), key_name: str | None = None,
     ) -> Path:  # fmt: skip
         """Write an export of that day; *types* are those of more columns than every export has."""
-        name = f"{table.capitalize()}Id"
+        name = key_name or f"{table.capitalize()}Id"
         reported = {
             name: key or pa.int64(), "Name": pa.string(), "ModifiedOn": pa.timestamp("us"), "IsDeleted": pa.bool_(),
             **(types or {}),
@@ -150,11 +150,15 @@ class WarehouseCase:
 
     def declare(self, column: str, kind: str) -> None:
         """Declare the type of a column of every table in the catalog, and open the app anew."""
-        (self.folder / "catalog" / "shop.toml").write_text(
-            CATALOG.replace("[undeclared]", f'types = {{ {column} = "{kind}" }}\n[undeclared]'), encoding="utf-8"
-        )
-        systems = read(self.folder / "catalog")
-        self.app = replace(self.app, systems=systems)
+        self._catalog(CATALOG.replace("[undeclared]", f'types = {{ {column} = "{kind}" }}\n[undeclared]'))
+
+    def declare_table(self, table: str, options: str) -> None:
+        """Declare a table with those options in the catalog, and open the app anew."""
+        self._catalog(f"{CATALOG}{table} = {{ {options} }}\n")
+
+    def _catalog(self, text: str) -> None:
+        (self.folder / "catalog" / "shop.toml").write_text(text, encoding="utf-8")
+        self.app = replace(self.app, systems=read(self.folder / "catalog"))
 
     def feed(self, table: str = "item") -> Any:
         name = f"{table.capitalize()}Id"

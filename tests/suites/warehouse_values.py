@@ -224,6 +224,37 @@ class Values:
             name: [value for (value,) in case.rows(name)] for name in HOSTILE
         }
 
+    @pytest.mark.parametrize("mark", ["%({}_1)s", "%({})s", ":{}_1", "[{}_1]", "__[POSTCOMPILE_{}_1]"])
+    def test_column_may_be_called_like_a_mark_for_a_parameter(self, case, mark):
+        """As SQLAlchemy writes them before a statement is complete: of the very columns that it compares and sets."""
+        marks = [mark.format(name) for name in ("Id", "ItemId", "Name", "SyncedBy", "SyncedAt", "DeletedAt", "param")]
+        types = dict.fromkeys(marks, pa.string())
+        for number, kind in ((1, "full"), (2, "delta"), (3, "full")):
+            values = dict.fromkeys(marks, f"{number}")
+            case.loaded(kind, 5 + number, *(row(key, "x", number, **values) for key in (1, number)), types=types)
+
+        assert {name: ["3", "2", "3"] for name in marks} == {n: [value for (value,) in case.rows(n)] for n in marks}
+        assert {"unchanged": 1, "stale": 1, "read": 2} == some(
+            case.loaded("delta", 9, row(1, "x", 3, **values), row(3, "y", 1, **values), types=types)
+        )
+
+    @pytest.mark.parametrize("key", ["{Id}", "Id}", "{{Id", "%(Id_1)s", "{0}"])
+    def test_key_may_have_braces_and_marks(self, case, key):
+        """It is declared as it is; braces mean something in the rule for undeclared tables only."""
+        case.declare_table("braces", f"keys = ['{key}']")
+
+        def rows(*given):
+            return [{key: k, "Name": name, "ModifiedOn": day(n), "IsDeleted": False} for k, name, n in given]
+
+        first = case.loaded("full", 5, *rows((1, "Ada", 1), (2, "Bob", 1)), table="braces", key_name=key)
+        second = case.loaded("delta", 6, *rows((2, "Bo", 2), (3, "Cy", 2), (3, "Old", 1)), table="braces", key_name=key)
+        third = case.loaded("full", 7, *rows((1, "Ada", 1), (3, "Cy", 2)), table="braces", key_name=key)
+
+        assert {"inserted": 2, "read": 2} == some(first)
+        assert {"inserted": 1, "updated": 1, "superseded": 1, "read": 3} == some(second)
+        assert {"unchanged": 2, "absent": 1, "read": 2} == some(third)
+        assert [("Ada",), ("Bo",), ("Cy",)] == case.rows("Name", table="braces", order=key)
+
     def test_table_may_be_called_anything(self, case):
         """Also as long as a name may be, so that its indexes need other names."""
         for name in ('y"]; drop table thing; --', "50%s", "t" * 56, "user"):

@@ -13,11 +13,10 @@ import re
 import zlib
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from shared.errors import DataError
-from shared.ledger.records import after as recorded
-from shared.ledger.records import is_recorded
+from shared.ledger.records import Kept, known_done_by
 from shared.model import Record, Watermark
 
 Row: TypeAlias = Mapping[str, Any]
@@ -37,24 +36,10 @@ _CHARACTERS = 16_000
 _BYTES = 60_000
 _MOST_PACKED = 15 * _BYTES
 _LONGEST_KEY = 400
-_RUNS = 8
-
-
-class Kept(NamedTuple):
-    """What is kept of a work."""
-
-    record: Record
-    done_by: tuple[str, ...] = ()
-    """The last runs that recorded it done: a commit whose answer was lost is known even after another run's."""
-
-
-def after(before: Kept | None, record: Record) -> Kept:
-    """What is kept once *record* is recorded over *before*: *before* itself if that was done already."""
-    if before is not None and (record.run in before.done_by or is_recorded(before.record, record)):
-        return before
-    new = recorded(before.record if before else None, record)
-    runs = (*(before.done_by if before else ()), *([record.run] if record.status == "done" else []))
-    return Kept(new, runs[-_RUNS:])
+LAYOUT = 1
+"""Of all rows here. A table without the row that says so has works that may lack ``done_by``, which is read as well."""
+LAYOUT_KEY = ("~", "layout")
+"""Partition and key of that row; no feed has that partition."""
 
 
 def partition(feed: str) -> str:
@@ -85,7 +70,12 @@ def work_row(kept: Kept) -> Row:
 def as_kept(row: Row) -> Kept:
     text = {name: _gathered(row, name) for name in ("work", "name", "run", "status")}
     record = Record(**text, times=row["times"], exported_at=row["exported_at"] or None)
-    return Kept(record, tuple(json.loads(_gathered(row, "done_by"))))
+    runs = _gathered(row, "done_by")
+    return Kept(record, known_done_by(record) if runs is None else tuple(json.loads(runs)))
+
+
+def layout_row() -> Row:
+    return {"RowKey": LAYOUT_KEY[1], "layout": LAYOUT}
 
 
 def mark_row(mark: Watermark) -> Row:

@@ -21,8 +21,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from shared.azure.urls import parse_table_url
-from shared.errors import ConflictError, TransientError
-from shared.ledger.records import forgotten
+from shared.errors import ConflictError, TransientError, written_by_newer
+from shared.ledger.records import Kept, after, forgotten
 from shared.ledger.tables import account, rows
 from shared.model import Record, Watermark
 from shared.redaction import redact
@@ -59,6 +59,8 @@ class TablesLedger:
         self._url, self._connection_string = url, storage_connection_string
         self._timeout = max(lock_timeout, 0.001)  # stamina takes 0 for a mistake
         self._retry = RetryPolicy(attempts=None, seconds=self._timeout, first_wait=0.05, longest_wait=2.0, jitter=0.2)
+        self._layout: int | None = None
+        """Of the table, once it is known; 0 if it does not say."""
 
     def watermark(self, feed: str) -> Watermark:
         return self._repeated(lambda: _as_mark(self._row(feed, rows.WATERMARK)))
@@ -72,17 +74,17 @@ class TablesLedger:
 
     def commit(self, feed: str, records: Sequence[Record], mark: Watermark | None = None) -> None:
         recorded = list(records)
-        self._repeated(lambda: self._commit(feed, recorded, mark))
+        self._repeated(lambda: self._commit(feed, recorded, mark), writes=True)
 
     def forget(self, feed: str, since: str) -> list[Record]:
         """More than a hundred works take several transactions: losing one leaves the rest for a repetition."""
-        return self._repeated(lambda: self._forget(feed, since))
+        return self._repeated(lambda: self._forget(feed, since), writes=True)
 
     def rewind(self, feed: str, mark: Watermark) -> None:
         def move() -> None:
             self._submit(feed, [_put(rows.mark_row(mark), self._row(feed, rows.WATERMARK))])
 
-        self._repeated(move)
+        self._repeated(move, writes=True)
 
     # -- one attempt at each
 
@@ -110,7 +112,7 @@ class TablesLedger:
         changes = self._changes(feed, records[settled:])
         guard = _guard(journal.metadata["etag"])
         puts = (changes[record.work][1] if record.work in changes else None for record in records[settled:])
-        likely = (rows.work_row(rows.Kept(record, ("x" * 1_000,))) for record in records[settled:])
+        likely = (rows.work_row(Kept(record, ("x" * 1_000,))) for record in records[settled:])
         for count in list(rows.fitting(likely, rows.MOST_ROWS - 1)):
             settled += count
             moved = _settled(settled, len(records), guard)
@@ -122,7 +124,7 @@ class TablesLedger:
         before = {work: rows.as_kept(row) for work, row in stored.items()}
         now = dict(before)
         for record in records:
-            now[record.work] = rows.after(now.get(record.work), record)
+            now[record.work] = after(now.get(record.work), record)
         return {
             work: (kept.record, _put(rows.work_row(kept), stored.get(work)))
             for work, kept in now.items()
@@ -145,10 +147,13 @@ class TablesLedger:
     # -- requests
 
     def _row(self, feed: str, key: str) -> TableEntity | None:
+        return self._entity(rows.partition(feed), key)
+
+    def _entity(self, partition: str, key: str) -> TableEntity | None:
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            return self._access.client.get_entity(rows.partition(feed), key)
+            return self._access.client.get_entity(partition, key)
         except ResourceNotFoundError as error:
             if account.code(error) not in ("ResourceNotFound", "EntityNotFound"):  # no table, or no Table Storage
                 raise
@@ -219,8 +224,31 @@ class TablesLedger:
             self._url, self._connection_string, retry_total=0, connection_timeout=seconds, read_timeout=seconds
         )
 
-    def _repeated(self, act: Callable[[], T]) -> T:
-        return self._retry.call(lambda: self._once(lambda: self._with_table(act)), on=TransientError)
+    def _repeated(self, act: Callable[[], T], *, writes: bool = False) -> T:
+        def checked() -> T:
+            self._check_layout(writes)
+            return act()
+
+        return self._retry.call(lambda: self._once(lambda: self._with_table(checked)), on=TransientError)
+
+    def _check_layout(self, writes: bool) -> None:
+        """ConfigError if the table is of a later layout. One that does not say is noted as ours before it changes."""
+        from azure.core.exceptions import ResourceExistsError
+
+        partition, key = rows.LAYOUT_KEY
+        if self._layout is None:
+            found = self._entity(partition, key)
+            layout = int(found["layout"]) if found is not None else 0
+            if layout > rows.LAYOUT:
+                raise written_by_newer(f"the ledger {self._access.endpoint}", layout, rows.LAYOUT)
+            self._layout = layout
+        if writes and self._layout < rows.LAYOUT:
+            try:
+                self._access.client.create_entity({**rows.layout_row(), "PartitionKey": partition})
+                self._layout = rows.LAYOUT
+            except ResourceExistsError:  # another process has just noted it
+                self._layout = None
+                self._check_layout(writes)
 
     def _with_table(self, act: Callable[[], T]) -> T:
         from azure.core.exceptions import HttpResponseError, ResourceExistsError

@@ -11,12 +11,11 @@ import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
-from sqlalchemy.dialects.postgresql.base import PGDialect, PGIdentifierPreparer
 from sqlalchemy.engine import Dialect
 
 from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.native import native_call
-from shared.warehouses.merge import ddl
+from shared.warehouses.merge import ddl, numbered
 from shared.warehouses.merge.session import ChangesBy, Expression, Row
 from shared.warehouses.merge.types import column_type
 
@@ -24,26 +23,15 @@ ALIAS = "_sluice"
 """Name the warehouse is attached under. Its file's name could be that of a schema, and every name be ambiguous."""
 
 
-class _Preparer(PGIdentifierPreparer):
-    """Quotes every name. SQLAlchemy spares those that are no words of PostgreSQL's, but DuckDB has others."""
-
-    def _requires_quotes(self, _value: str) -> bool:
-        return True
-
-
-class _Dialect(PGDialect):
-    preparer = _Preparer
-
-
 class DuckDBSession:
     """SQLAlchemy builds the statements in PostgreSQL's dialect; DuckDB's own driver runs their text."""
 
     changes_by: ChangesBy = "replace"
+    dialect: Dialect = numbered.DIALECT
     indexes = False  # each makes every merge dearer, and ALTER fails on an indexed table
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
-        self.dialect: Dialect = _Dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
     @contextlib.contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:
@@ -68,13 +56,13 @@ class DuckDBSession:
         return int(self._execute(statement).fetchall()[0][0])
 
     def ddl(self, text: str) -> None:
-        self.connection.execute(text)
+        self.connection.execute(numbered.text(text))
 
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
         ddl.change_type(self, table, column)
 
     def quoted(self, *names: str) -> str:
-        return ddl.quoted(self.dialect, *names)
+        return numbered.quoted(*names)
 
     def columns(self, schema: str, table: str) -> dict[str, str]:
         # What INFORMATION_SCHEMA is a view of, in a third of the time; and this is asked several times a load.
@@ -103,6 +91,9 @@ class DuckDBSession:
         """Text has any length here."""
         return False
 
+    def keep(self, _tables: Sequence[str]) -> None:
+        """They belong to this process from staging to tidying (see ``locks``)."""
+
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:
         if not isinstance(staged, sa.Table) or staged.schema != schema:
             return False
@@ -110,8 +101,7 @@ class DuckDBSession:
         return True
 
     def _execute(self, statement: sa.ClauseElement) -> duckdb.DuckDBPyConnection:
-        compiled: Any = statement.compile(dialect=self.dialect)
-        return self.connection.execute(compiled.string, [compiled.params[name] for name in compiled.positiontup or ()])
+        return self.connection.execute(*numbered.compiled(statement))
 
 
 def drained(connection: duckdb.DuckDBPyConnection, statement: str, batches: pa.RecordBatchReader) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.errors import ConfigError
+from shared.errors import written_by_newer
 from shared.model import Column, Json, Run, from_text, to_text
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.session import Session
@@ -110,7 +110,7 @@ def prepare(session: Session) -> None:
         return
     found = session.rows(sa.select(VERSION.c.version))[0][0]
     if found > CURRENT:
-        raise ConfigError(f"the warehouse was written by a newer version of Sluice ({found})", fix="Update Sluice")
+        raise written_by_newer("the warehouse", found, CURRENT)
     for version in range(found + 1, CURRENT + 1):
         _MIGRATIONS[version](session)
     if found < CURRENT:

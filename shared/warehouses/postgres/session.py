@@ -8,13 +8,13 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
+from psycopg import errors
 from psycopg.raw_cursor import RawServerCursor
-from sqlalchemy.dialects.postgresql.base import PGDialect, PGIdentifierPreparer
 from sqlalchemy.engine import Dialect
 
-from shared.errors import DataError
-from shared.warehouses.merge import ddl
-from shared.warehouses.merge.session import ChangesBy, Expression, Row
+from shared.errors import DataError, TransientError
+from shared.warehouses.merge import ddl, numbered
+from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, Row
 from shared.warehouses.merge.shape import DELETED
 from shared.warehouses.merge.types import column_type
 
@@ -24,23 +24,12 @@ _PAGE = 1_000
 """Rows that a streaming query has in memory."""
 
 
-class _Preparer(PGIdentifierPreparer):
-    """Quotes every name, so that a new reserved word breaks nothing."""
-
-    def _requires_quotes(self, _value: str) -> bool:
-        return True
-
-
-class _Dialect(PGDialect):
-    preparer = _Preparer
-
-
 class PostgresSession:
     """SQLAlchemy builds the statements, psycopg runs their text. Whoever makes it begins and ends the transaction."""
 
     changes_by: ChangesBy = "upsert"
     indexes = True
-    dialect: Dialect = _Dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+    dialect: Dialect = numbered.DIALECT
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
         """*connection* has raw cursors: its placeholders are $1 and so on, and a % is nothing but that."""
@@ -59,7 +48,7 @@ class PostgresSession:
         return self._run(statement).rowcount
 
     def ddl(self, text: str) -> None:
-        self.connection.execute(text.encode())
+        self.connection.execute(numbered.text(text).encode())
 
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
         """The view of active rows gives way meanwhile, and comes again with those who may read it."""
@@ -84,7 +73,7 @@ class PostgresSession:
         return self.connection.execute(text.encode(), values).fetchall()
 
     def quoted(self, *names: str) -> str:
-        return ddl.quoted(self.dialect, *names)
+        return numbered.quoted(*names)
 
     def columns(self, schema: str, table: str) -> dict[str, str]:
         # What INFORMATION_SCHEMA is a view of: it hides what the user may not touch, and takes far longer.
@@ -118,6 +107,14 @@ class PostgresSession:
         """Text has any length here."""
         return False
 
+    def keep(self, tables: Sequence[str]) -> None:
+        # Without being asked to, PostgreSQL holds a table only from the first statement on that reads it.
+        names = ", ".join(self.quoted(STAGING, name) for name in tables)
+        try:
+            self.ddl(f"LOCK TABLE {names} IN SHARE MODE")
+        except errors.UndefinedTable as error:
+            raise TransientError(GONE, fix="Load it again") from error
+
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:
         if not isinstance(staged, sa.Table) or not self._is_logged(str(staged.schema), staged.name):
             return False
@@ -141,8 +138,8 @@ class PostgresSession:
         return self.connection.execute(text, values)
 
     def _compiled(self, statement: sa.ClauseElement) -> tuple[bytes, list[Any]]:
-        compiled: Any = statement.compile(dialect=self.dialect)
-        return compiled.string.encode(), [compiled.params[name] for name in compiled.positiontup or ()]
+        text, values = numbered.compiled(statement)
+        return text.encode(), values
 
 
 def _foreign(schema: str, table: str, name: str, kind: str) -> str:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from shared.errors import ConfigError
 from shared.warehouses.azure_sql import session, tsql
-from shared.warehouses.azure_sql.names import QuotedNames
 from shared.warehouses.azure_sql.setup_script import Setup, statements
 from shared.warehouses.azure_sql.tsql import applock, bulk_insert, insert, name, run_unless_there, text
+from shared.warehouses.merge.names import QuotedNames
 from tests.standins.tsql import parser, script
 from tests.standins.tsql.engine import Server
 from tests.suites.warehouse_case import HOSTILE

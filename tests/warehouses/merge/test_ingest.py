@@ -188,7 +188,9 @@ def test_file_of_a_newer_version_is_refused_and_left_alone(app, first_version):
         db.execute("UPDATE ingest.version SET version = 99")
     before = requested(first_version, "FROM ingest.run"), requested(first_version, "FROM ingest.version")
 
-    with pytest.raises(ConfigError, match=r"newer version of Sluice \(99\)\. Update Sluice\.$") as caught:
+    with pytest.raises(
+        ConfigError, match=r"newer version of Sluice \(layout 99, .*\)\. Run a newer version of Sluice\.$"
+    ) as caught:
         app.warehouse.runs()
     assert "\n" not in str(caught.value)
     assert before == (requested(first_version, "FROM ingest.run"), requested(first_version, "FROM ingest.version"))
