@@ -45,7 +45,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ParseError, KeyError, Value
 
 
 def detect(opened: BinaryIO, given: Given, *, known: Collection[str] = ()) -> Dialect:
-    """The columns of the first sheet with anything in it, as of a text file; notes tell of other sheets.
+    """The columns of the first sheet with anything in it, as of a text file; notes name the other sheets.
 
     DataError for what is no such spreadsheet, for one that is encrypted or too large, and for formulas without results.
     """
