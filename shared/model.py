@@ -67,7 +67,7 @@ class LayoutColumn:
     aliases: tuple[str, ...] = ()
     """Other headers that mean it, in order of preference. Its name is the first."""
     cleaner: str | None = None
-    """Name in shared.contract.clean. Without one, blanks become NULL and the rest is cast to the type."""
+    """Name in shared.contract.types.CLEANERS. Without one, blanks become NULL and the rest is cast to the type."""
     required: bool = False
     """Whether a row without a valid value is rejected. Keys and the cursor are always required."""
     parts: tuple[str, ...] = ()

@@ -232,7 +232,7 @@ SYSTEM = {
 COLUMN = {
     "type": Rule(f"a type ({', '.join(column_types.SIMPLE)} or decimal(p,s))", lambda v: column_types.parse(_text(v))),
     "aliases": Rule("a list of headers", _words),
-    "cleaner": Rule("the name of a cleaner", _text),
+    "cleaner": Rule(f"one of {', '.join(column_types.CLEANERS)}", _one_of(*column_types.CLEANERS)),
     "required": Rule("true or false", _flag),
     "parts": Rule("a list of headers", _words),
     "several": Rule("'first' or 'coalesce'", _one_of("first", "coalesce")),
@@ -325,6 +325,15 @@ def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
         columns = {column.name for column in layout.columns}
         missing = [name for name in (*keys, cursor, flag) if name and name not in columns]
         yield from (f"{entry}: {name!r} is no column under columns" for name in missing)
+        yield from (f"{entry}: {problem}" for problem in map(_cleaner_problem, layout.columns) if problem)
     kind = {column.casefold(): kind for column, kind in options["types"].items()}.get((cursor or "").casefold())
     if kind and kind.partition("(")[0] not in CURSOR_TYPES:
         yield f"{entry}: cursor {cursor!r} has type {kind}, which cannot be ordered"
+
+
+def _cleaner_problem(column: LayoutColumn) -> str | None:
+    makes = column_types.CLEANERS.get(column.cleaner or "")
+    if makes is None or column.type.partition("(")[0] in makes:
+        return None
+    written = " or ".join(kind.replace("decimal", "decimal(p,s)") for kind in makes)
+    return f"column {column.name!r}: cleaner {column.cleaner!r} makes {written}, not {column.type}"

@@ -40,7 +40,7 @@ def _normalised(text: str) -> str | None:
     import email_validator
 
     try:
-        address = email_validator.validate_email(text, check_deliverability=False).normalized
+        address = email_validator.validate_email(text, check_deliverability=False, strict=True).normalized
     except email_validator.EmailNotValidError:
         return None
     return unicodedata.normalize("NFC", address.lower())

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import re
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from shared.errors import ConfigError
@@ -42,6 +43,20 @@ SIMPLE = (
 
 NULL = "null"
 """Pseudo-type of a column that has only NULLs and no type of its own."""
+
+CLEANERS: Mapping[str, tuple[str, ...]] = {
+    "text": ("text",),
+    "phone": ("text",),
+    "email": ("text",),
+    "date": ("date",),
+    "timestamp": ("timestamp",),
+    "time": ("time",),
+    "amount": ("decimal", "double"),
+    "integer": ("smallint", "integer", "bigint"),
+    "boolean": ("boolean",),
+    "zip": ("text",),
+}
+"""The types that each cleaner of shared.contract.clean makes; ``decimal`` stands for every decimal(p,s)."""
 
 _DIGITS = {"smallint": 5, "integer": 10, "bigint": 19}
 _INTEGERS = tuple(_DIGITS)

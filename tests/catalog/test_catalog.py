@@ -54,6 +54,18 @@ WRONG = {
     ),
     "no system": ("[tables]\n", "crm.toml, file: system must be a table, not None"),
     "system no table": ("system = 1", "crm.toml, file: system must be a table, not 1"),
+    "unknown cleaner": (
+        HEAD + '[tables.t]\nkeys = ["a"]\ncolumns = { a = { cleaner = "fone" } }',
+        "column 'a': cleaner must be one of text, phone, email, date, timestamp, time, amount, integer, boolean, zip, ",
+    ),
+    "cleaner of another type": (
+        HEAD + '[tables.t]\nkeys = ["a"]\ncolumns = { a = { cleaner = "amount", type = "bigint" } }',
+        "feed crm.t: column 'a': cleaner 'amount' makes decimal(p,s) or double, not bigint",
+    ),
+    "cleaner without its type": (
+        HEAD + '[tables.t]\nkeys = ["a"]\ncolumns = { a = { cleaner = "date" } }',
+        "feed crm.t: column 'a': cleaner 'date' makes date, not text",
+    ),
     "unknown in system": (
         HEAD + "colour = 1",
         "crm.toml, system: 'colour' is unknown; known are client, name, ",
