@@ -28,8 +28,9 @@ from shared.warehouses.azure_sql.loader import (
     methods_in_use,
 )
 from shared.warehouses.azure_sql.session import MSSQLSession
+from shared.warehouses.merge.session import STAGING
 from shared.warehouses.server.unit import UnitsOfWork
-from shared.warehouses.server.warehouse import DEAD, STAGING
+from shared.warehouses.server.warehouse import DEAD, Claim
 
 _log = logging.getLogger("sluice")
 
@@ -55,8 +56,8 @@ class StagingTables:
     def container(self) -> StagingContainer | None:
         return StagingContainer.from_settings(self._settings)
 
-    def load(self, table: sa.Table, batches: Iterable[pa.RecordBatch], inline_limit: int = 0) -> Loaded:
-        """Create *table* anew and fill it; few rows come back inline, in at most *inline_limit* characters."""
+    def load(self, table: sa.Table, batches: Iterable[pa.RecordBatch], claim: Claim, inline_limit: int = 0) -> Loaded:
+        """Create *table* anew and fill it, within *claim*; few rows come back inline, in *inline_limit* characters."""
         first, rest = _peek(batches, ARRAY_ROWS)
         method = choose_method(
             self._settings.warehouse_loader, sum(batch.num_rows for batch in first),
@@ -65,7 +66,10 @@ class StagingTables:
         inline = None
         if method == "direct" and inline_limit:
             inline = StagingLoader(self._units, table, self._limits).inline(first, inline_limit)
-        return inline or self.load_by(method, table, itertools.chain(first, rest))
+        if inline:
+            return inline
+        with claim():
+            return self.load_by(method, table, itertools.chain(first, rest))
 
     def load_by(self, method: LoadMethod, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:
         """Create *table* anew and fill it by *method*."""

@@ -14,7 +14,7 @@ import re
 import threading
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,9 @@ class DuckDBWarehouse:
         self._branching, self._creating = threading.Lock(), threading.Lock()
         self._merging: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._users = 0
+
+    def owned(self, _run: str, _on_wait: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()  # its staging tables belong to this process anyway, see ``locks``
 
     def stage(
         self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], inline_limit: int = 0

@@ -91,6 +91,9 @@ class DuckDBSession:
         """Text has any length here."""
         return False
 
+    def keep(self, _tables: Sequence[str]) -> None:
+        """They belong to this process from staging to tidying (see ``locks``)."""
+
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:
         if not isinstance(staged, sa.Table) or staged.schema != schema:
             return False

@@ -9,6 +9,10 @@ import sqlalchemy as sa
 
 from sqlalchemy.engine import Dialect
 
+STAGING = "staging"
+"""Schema of the staging tables behind a database server."""
+GONE = "a staging table of the run is gone: another process has loaded the same work, or cleaned up"
+"""The problem when that happens, which loading again solves."""
 Row: TypeAlias = "tuple[Any, ...]"
 Expression: TypeAlias = "sa.ColumnElement[Any]"
 ChangesBy: TypeAlias = Literal["replace", "update", "upsert"]
@@ -64,6 +68,10 @@ class Session(Protocol):
 
         *stored* names them by the run's name for each. Those in *long*, the run's names, get no limit.
         """
+        ...
+
+    def keep(self, tables: Sequence[str]) -> None:
+        """Let nobody drop or change these staging tables until the transaction ends. TransientError if one is gone."""
         ...
 
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:

@@ -25,12 +25,13 @@ from shared.remote import RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Loaded, Merged
 from shared.warehouses.merge import ddl, numbered
+from shared.warehouses.merge.session import STAGING
 from shared.warehouses.postgres.copy import encoded, fitting
 from shared.warehouses.postgres.errors import passes, translated
 from shared.warehouses.postgres.session import PostgresSession
 from shared.warehouses.server.pool import ConnectionPool
 from shared.warehouses.server.unit import UnitsOfWork
-from shared.warehouses.server.warehouse import STAGING, ServerWarehouse
+from shared.warehouses.server.warehouse import Claim, ServerWarehouse
 
 T = TypeVar("T")
 _RETRY = RetryPolicy(attempts=5, seconds=None, first_wait=0.1, longest_wait=10.0, jitter=0.5)
@@ -42,6 +43,8 @@ _DEFAULTS: Mapping[str, Any] = {
 """What a URL may say otherwise: a server that is gone is noticed within two minutes, however long a query takes."""
 _MEMORY = {"work_mem": "64MB", "maintenance_work_mem": "256MB"}
 """What sorting and joining gets, unless the server gives more: with the usual 4 MB a merge goes through files."""
+_SHARED: Mapping[bool, str] = {False: "", True: "_shared"}
+"""Ends of the names of functions that lock."""
 _AGE = "staged by Sluice at "
 
 
@@ -95,15 +98,18 @@ class Postgres:
             **self._where, cursor_factory=psycopg.RawCursor, prepare_threshold=None, autocommit=True
         )  # fmt: skip
 
-    def lock(self, session: PostgresSession, name: str) -> None:
+    def lock(self, session: PostgresSession, name: str, *, shared: bool = False) -> None:
         # Ends with the transaction, and belongs to this database. The time it may take is set for all locks.
         try:
-            session.execute("SELECT pg_advisory_xact_lock($1)", _lock_number(name))
+            session.execute(f"SELECT pg_advisory_xact_lock{_SHARED[shared]}($1)", _lock_number(name))
         except errors.LockNotAvailable as error:
             raise TransientError(
                 f"another session has held {name} for {self._timeout:g} s",
                 fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
             ) from error
+
+    def try_lock(self, session: PostgresSession, name: str, *, shared: bool) -> bool:
+        return bool(session.execute(f"SELECT pg_try_advisory_xact_lock{_SHARED[shared]}($1)", _lock_number(name))[0][0])
 
     def examine(self) -> Iterator[Finding]:
         yield from self.units.run(_signed_in)
@@ -113,16 +119,18 @@ class Postgres:
 
     # -- staging
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], inline_limit: int = 0) -> Loaded:
+    def load(
+        self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], claim: Claim, inline_limit: int = 0
+    ) -> Loaded:
         reading = threading.Event()
 
         def fill(session: PostgresSession) -> Loaded:
-            self.lock(session, table.name)  # two processes may do the same run
             self._create(session, feed, table)
             reading.set()
             return _filled(session, feed, table, batches)
 
-        return self.units.run(fill, on=lambda error: passes(error) and not reading.is_set())
+        with claim():
+            return self.units.run(fill, on=lambda error: passes(error) and not reading.is_set())
 
     def direct(self, plan: Plan, staged: Sequence[Staged], run: Run) -> Merged | None:
         return None  # its loader hands nothing on inline: COPY is as quick

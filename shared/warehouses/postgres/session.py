@@ -8,12 +8,13 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
+from psycopg import errors
 from psycopg.raw_cursor import RawServerCursor
 from sqlalchemy.engine import Dialect
 
-from shared.errors import DataError
+from shared.errors import DataError, TransientError
 from shared.warehouses.merge import ddl, numbered
-from shared.warehouses.merge.session import ChangesBy, Expression, Row
+from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, Row
 from shared.warehouses.merge.shape import DELETED
 from shared.warehouses.merge.types import column_type
 
@@ -105,6 +106,14 @@ class PostgresSession:
     def widen_text(self, _table: sa.Table, _stored: Mapping[str, str], _long: Collection[str]) -> bool:
         """Text has any length here."""
         return False
+
+    def keep(self, tables: Sequence[str]) -> None:
+        # Without being asked to, PostgreSQL holds a table only from the first statement on that reads it.
+        names = ", ".join(self.quoted(STAGING, name) for name in tables)
+        try:
+            self.ddl(f"LOCK TABLE {names} IN SHARE MODE")
+        except errors.UndefinedTable as error:
+            raise TransientError(GONE, fix="Load it again") from error
 
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:
         if not isinstance(staged, sa.Table) or not self._is_logged(str(staged.schema), staged.name):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import logging
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -15,17 +17,20 @@ from shared.contract import cursor
 from shared.errors import DataError
 from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Plan, Run, Staged, from_text
+from shared.text import SHOW_WAITING
 from shared.warehouses import Limits, Loaded, Merged, Profile
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
-from shared.warehouses.merge.session import Expression, Session
+from shared.warehouses.merge.session import STAGING, Expression, Session
 from shared.warehouses.server import inline
+from shared.warehouses.server.owners import Lock, RunOwners
 from shared.warehouses.server.unit import Rollback, UnitsOfWork
 
-STAGING = "staging"
-"""Schema of all staging tables."""
+_log = logging.getLogger("sluice")
 
 T = TypeVar("T")
+Claim: TypeAlias = Callable[[], AbstractContextManager[None]]
+"""Within it a staging table belongs to the caller."""
 
 
 class Engine(Protocol):
@@ -36,18 +41,27 @@ class Engine(Protocol):
         """Transactions on this server."""
         ...
 
-    def lock(self, session: Any, name: str) -> None:
-        """Keep all others out of *name* until the session's transaction ends; TransientError if that takes too long."""
+    def lock(self, session: Any, name: str, *, shared: bool = False) -> None:
+        """Keep all others out of *name* until the session's transaction ends; TransientError if that takes too long.
+
+        Those whose lock is *shared* as well are not kept out.
+        """
+        ...
+
+    def try_lock(self, session: Any, name: str, *, shared: bool) -> bool:
+        """As ``lock``, but without waiting: whether it was granted."""
         ...
 
     def append(self, session: Any, table: sa.Table, batch: pa.RecordBatch) -> None:
         """Insert *batch*, whose columns are named as some of *table*'s, within the session's transaction."""
         ...
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], inline_limit: int = 0) -> Loaded:
-        """Create *table* anew and fill it, in as many transactions as it takes.
+    def load(
+        self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], claim: Claim, inline_limit: int = 0
+    ) -> Loaded:
+        """Create *table* anew and fill it, in as many transactions as it takes, all within *claim*.
 
-        Few rows may be handed back inline instead, in at most *inline_limit* characters.
+        Few rows may be handed back inline instead, in at most *inline_limit* characters, without any claim.
         """
         ...
 
@@ -93,12 +107,17 @@ class ServerWarehouse:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._prepared = False
+        self._owners = RunOwners(self._hold)
+
+    def owned(self, run: str, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+        return self._owners.owned(run, on_wait)
 
     def stage(
         self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], inline_limit: int = 0
     ) -> Loaded:
         self._prepare()
-        return self._engine.load(feed, shape.staging(feed, columns, name, STAGING), batches, inline_limit)
+        table = shape.staging(feed, columns, name, STAGING)
+        return self._engine.load(feed, table, batches, lambda: self._owners.working(_run_of(name), name), inline_limit)
 
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
         kept = ingest.REJECTED
@@ -142,9 +161,10 @@ class ServerWarehouse:
             merged = self._engine.direct(plan, staged, run)
             if merged is not None:
                 return merged
-        self._spill(plan, staged)
         limited = dataclasses.replace(run, log_rate=self._engine.log_rate())
-        return self._engine.units.run(unit)
+        with self._owners.working(run.id):
+            self._spill(plan, staged)
+            return self._engine.units.run(unit)
 
     def _spill(self, plan: Plan, staged: Sequence[Staged]) -> None:
         """Give the rows that were handed on inline the staging tables they were spared."""
@@ -153,7 +173,7 @@ class ServerWarehouse:
                 continue
             columns = shape.staged_columns(plan, part)[part.table]
             table = shape.staging(plan.feed, columns, part.table, STAGING)
-            for refused in self._engine.load(plan.feed, table, inline.read(part.inline)).refused:
+            for refused in self._engine.load(plan.feed, table, inline.read(part.inline), nullcontext).refused:
                 raise DataError(
                     f"the server refuses a row of {plan.feed.name}: {refused.reason}",
                     fix="Load it with WAREHOUSE_LOADER=array, which rejects such rows one by one",
@@ -177,7 +197,8 @@ class ServerWarehouse:
             }
             gone = sorted(name for name, is_over in there.items() if is_over and run_of_staging(name))
             if gone:
-                self._engine.drop(gone)
+                with self._owners.working(plan.run.id):
+                    self._engine.drop(gone)
             if rejects and self._engine.units.run_alone(_has_history):
                 self._engine.units.run_single(sa.delete(ingest.REJECTED).where(ingest.REJECTED.c.run == plan.run.id))
             self._engine.clean_up(sorted(own.union(gone)))
@@ -206,6 +227,19 @@ class ServerWarehouse:
     def profile(self, feed: Feed) -> Profile:
         return self._query(lambda session: profile(session, feed), Profile(columns={}))
 
+    def _hold(self, locks: Sequence[Lock]) -> AbstractContextManager[bool]:
+        """Hold all of *locks*; whether one had to be waited for."""
+
+        def take(session: Any) -> bool:
+            taken = [one for one in locks if self._engine.try_lock(session, one.name, shared=one.shared)]
+            for one in locks:
+                if one not in taken:
+                    _log.info("waiting for another process, which loads the same work item", extra=SHOW_WAITING)
+                    self._engine.lock(session, one.name, shared=one.shared)
+            return len(taken) < len(locks)
+
+        return self._engine.units.lasting(take)
+
     def _query(self, question: Callable[[Session], T], nothing: T) -> T:
         """Looking creates nothing: where there is no history yet, the answer is *nothing*."""
 
@@ -231,6 +265,11 @@ class ServerWarehouse:
         if not self._engine.units.run_alone(_is_current):
             self._engine.units.run(unit)
         self._prepared = True
+
+
+def _run_of(table: str) -> str:
+    """The run that a staging table belongs to."""
+    return run_of_staging(table) or table
 
 
 def _is_current(session: Session) -> bool:
