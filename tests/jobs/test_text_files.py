@@ -1,4 +1,4 @@
-"""Text files below ``csv/`` in the exports container, from an event to the tables: real storage and a real warehouse."""
+"""Text files below ``csv/`` in the exports container, from an event to the tables, on Azurite and DuckDB."""
 
 from __future__ import annotations
 
