@@ -90,6 +90,13 @@ def test_without_a_key_the_headers_seen_and_those_accepted_are_named() -> None:
     assert '--map "HEADER=lead_id"' in refused.value.fix
 
 
+def test_headers_of_a_file_that_is_no_text_are_shown_on_one_line() -> None:
+    with pytest.raises(DataError, match=r"it has \?PNG\?, x{40}\.\.\., and accepted") as refused:
+        fit({"image.png": pa.schema([("\x89PNG\r", pa.string()), ("x" * 99, pa.string())])}, FEED)
+
+    assert 1 == len(str(refused.value).splitlines())
+
+
 @given(
     st.lists(st.sampled_from(["id", "_id", "ID ", "phone", "phone_1", "Start Date", "x", "Mileage", "é"]), unique=True)
 )

@@ -141,12 +141,17 @@ def write(session: Session, run: Run) -> None:
 
 def writing(run: Run) -> tuple[sa.Delete, sa.Insert]:
     """The statements that write *run*."""
+    return sa.delete(RUN).where(RUN.c.id == run.id), sa.insert(RUN).values(as_row(run))
+
+
+def as_row(run: Run) -> dict[str, Any]:
+    """*run* as a row of the table, by column."""
     values = {name: value for name, value in asdict(run).items() if name in RUN.c}
     for name in _TIMES:
         values[name] = from_text(values[name])
     values["files"] = json.dumps(run.files, ensure_ascii=False)
     values["columns"] = json.dumps([asdict(column) for column in run.columns], ensure_ascii=False)
-    return sa.delete(RUN).where(RUN.c.id == run.id), sa.insert(RUN).values(values)
+    return values
 
 
 def runs(session: Session, feed: str | None, limit: int | None) -> list[Run]:
