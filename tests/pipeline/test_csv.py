@@ -31,10 +31,10 @@ phone = { cleaner = "phone", aliases = ["mobile"], several = "coalesce" }
 email = { cleaner = "email" }
 born = { type = "date", cleaner = "date" }
 """
-LEADS = FeedName("crm", "leads")
+FEED = FeedName("crm", "leads")
 
 
-class Desk:
+class Leads:
     """A folder with files, and an app to load them."""
 
     def __init__(self, folder: Path, **env: str) -> None:
@@ -50,7 +50,7 @@ class Desk:
         return str(file)
 
     def load(self, location: str, **options: object) -> list[CsvResult]:
-        return list(csv.load(self.app.runner, self.app.settings, LEADS, location, CsvOptions(**options)))  # type: ignore[arg-type]
+        return list(csv.load(self.app.runner, self.app.settings, FEED, location, CsvOptions(**options)))  # type: ignore[arg-type]
 
     def loaded(self, text: str | bytes, **options: object) -> Run:
         (result,) = self.load(self.write(text), **options)
@@ -69,41 +69,41 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def loader(tmp_path: Path) -> Leads:
+    return Leads(tmp_path)
 
 
-def test_rows_are_mapped_cleaned_and_loaded(desk):
-    run = desk.loaded("Lead-ID,Mobile,Phone,E-Mail\na,(512) 555-0100,,A@Example.com\nb,,512-555-0101,\n")
+def test_rows_are_mapped_cleaned_and_loaded(loader):
+    run = loader.loaded("Lead-ID,Mobile,Phone,E-Mail\na,(512) 555-0100,,A@Example.com\nb,,512-555-0101,\n")
 
     assert (2, 2) == (run.read, run.inserted)
-    assert [("a", "+15125550100", "a@example.com"), ("b", "+15125550101", None)] == desk.rows("lead_id, phone, email")
+    assert [("a", "+15125550100", "a@example.com"), ("b", "+15125550101", None)] == loader.rows("lead_id, phone, email")
 
 
-def test_what_no_column_takes_is_kept_in_extra(desk):
-    desk.loaded("id,Roof,Note\na,slate,\nb,,\n")
+def test_what_no_column_takes_is_kept_in_extra(loader):
+    loader.loaded("id,Roof,Note\na,slate,\nb,,\n")
 
-    assert [("a", '{"Roof": "slate"}'), ("b", None)] == desk.rows('lead_id, "Extra"')
+    assert [("a", '{"Roof": "slate"}'), ("b", None)] == loader.rows('lead_id, "Extra"')
 
 
-def test_a_row_with_a_bad_value_is_loaded_without_it_and_one_without_key_is_rejected(desk):
+def test_a_row_with_a_bad_value_is_loaded_without_it_and_one_without_key_is_rejected(loader):
     """With the row as the file has it."""
-    run = desk.loaded("id,email\na,nobody\n,b@example.com\n")
+    run = loader.loaded("id,email\na,nobody\n,b@example.com\n")
 
     assert (1, 1, 1) == (run.inserted, run.rejected, run.values_rejected)
-    assert [("a", None)] == desk.rows("lead_id, email")
+    assert [("a", None)] == loader.rows("lead_id, email")
     assert [
         ("key_null", "lead_id", {"id": "", "email": "b@example.com"}),
         ("not_an_email", "email", {"id": "a", "email": "nobody"}),
-    ] == sorted(desk.rejects(), key=str)
+    ] == sorted(loader.rejects(), key=str)
 
 
-def test_a_record_that_does_not_fit_the_header_is_rejected_with_its_text_line_and_byte(desk):
+def test_a_record_that_does_not_fit_the_header_is_rejected_with_its_text_line_and_byte(loader):
     """And counts as read."""
-    run = desk.loaded("id,email,phone\na,a@example.com,\nb,b@example.com\nc,c@example.com,\n")
+    run = loader.loaded("id,email,phone\na,a@example.com,\nb,b@example.com\nc,c@example.com,\n")
 
     assert (3, 2, 1) == (run.read, run.inserted, run.rejected)
-    (reject,) = desk.app.warehouse.rejects("crm.leads")
+    (reject,) = loader.app.warehouse.rejects("crm.leads")
     assert reject["place"].endswith("leads.csv line 3, byte 32")
     assert {"raw record": "b,b@example.com"} == json.loads(reject["raw"])
 
@@ -121,34 +121,34 @@ def test_a_record_that_does_not_fit_the_header_is_rejected_with_its_text_line_an
     ],
     ids=["the day is first", "the month is first", "nothing shows it", "both"],
 )
-def test_day_and_month_are_told_by_the_other_dates_of_the_file_or_else_by_the_catalog(desk, dates, born):
-    desk.loaded("id,born\n" + "".join(f"{n},{date}\n" for n, date in enumerate(dates)))
+def test_day_and_month_are_told_by_the_other_dates_of_the_file_or_else_by_the_catalog(loader, dates, born):
+    loader.loaded("id,born\n" + "".join(f"{n},{date}\n" for n, date in enumerate(dates)))
 
-    assert born == [row[0] for row in desk.rows("born")]
+    assert born == [row[0] for row in loader.rows("born")]
 
 
 def test_dates_beyond_the_first_batch_count_too(tmp_path):
-    desk = Desk(tmp_path, BATCH_SIZE="2")
+    loader = Leads(tmp_path, BATCH_SIZE="2")
 
-    desk.loaded("id,born\na,03/04/1980\nb,05/06/1980\nc,25/12/1980\n")
+    loader.loaded("id,born\na,03/04/1980\nb,05/06/1980\nc,25/12/1980\n")
 
-    assert dt.date(1980, 4, 3) == desk.rows("born")[0][0]
+    assert dt.date(1980, 4, 3) == loader.rows("born")[0][0]
 
 
-def test_the_same_content_under_another_name_is_not_loaded_again(desk):
+def test_the_same_content_under_another_name_is_not_loaded_again(loader):
     text = "id\na\n"
-    desk.loaded(text)
+    loader.loaded(text)
 
-    (again,) = desk.load(desk.write(text, "copy.csv"))
-    (forced,) = desk.load(desk.write(text, "copy.csv"), again=True)
+    (again,) = loader.load(loader.write(text, "copy.csv"))
+    (forced,) = loader.load(loader.write(text, "copy.csv"), again=True)
 
     assert "already loaded (--again repeats it)" == again.skipped
     assert 1 == forced.run.unchanged
 
 
-def test_a_dry_run_shows_how_the_file_is_understood_and_changes_nothing(desk):
+def test_a_dry_run_shows_how_the_file_is_understood_and_changes_nothing(loader):
     """Its notes, the column of each header, suggestions, what is missing, a sample, and what is rejected."""
-    (result,) = desk.load(desk.write("id;emial;born\na;a@example.com;31.12.1980\nb\n;;\n"), dry_run=True)
+    (result,) = loader.load(loader.write("id;emial;born\na;a@example.com;31.12.1980\nb\n;;\n"), dry_run=True)
 
     preview = result.preview
     assert (True, True) == ("semicolon" in " ".join(preview.notes), "day first" in " ".join(preview.notes))
@@ -161,110 +161,113 @@ def test_a_dry_run_shows_how_the_file_is_understood_and_changes_nothing(desk):
     assert ("a", dt.date(1980, 12, 31)) == (after["lead_id"], after["born"])
     assert {"too_few_fields": 1} == dict(result.reasons)
     assert ("dry", 1) == (result.run.status, result.run.inserted)
-    assert ([], []) == (desk.app.warehouse.runs(), desk.rejects())
+    assert ([], []) == (loader.app.warehouse.runs(), loader.rejects())
 
 
-def test_a_choice_maps_a_header_and_options_declare_the_dialect(desk):
-    (result,) = desk.load(
-        desk.write("id|second mail|email\na|x@example.com|y@example.com\n"),
+def test_a_choice_maps_a_header_and_options_declare_the_dialect(loader):
+    (result,) = loader.load(
+        loader.write("id|second mail|email\na|x@example.com|y@example.com\n"),
         choices={"second mail": "email"}, dialect={"delimiter": "|"},
     )  # fmt: skip
 
     assert 1 == result.run.inserted
-    assert [("a", "x@example.com")] == desk.rows("lead_id, email")
+    assert [("a", "x@example.com")] == loader.rows("lead_id, email")
 
 
-def test_without_header_the_columns_are_in_the_order_of_the_catalog(desk):
-    desk.loaded("a,512-555-0100,a@example.com,1980-01-02\n", dialect={"header": False})
+def test_without_header_the_columns_are_in_the_order_of_the_catalog(loader):
+    loader.loaded("a,512-555-0100,a@example.com,1980-01-02\n", dialect={"header": False})
 
-    assert [("a", "+15125550100", "a@example.com", dt.date(1980, 1, 2))] == desk.rows()
+    assert [("a", "+15125550100", "a@example.com", dt.date(1980, 1, 2))] == loader.rows()
 
 
-def test_a_full_deletes_what_it_lacks_and_needs_its_time(desk):
+def test_a_full_deletes_what_it_lacks_and_needs_its_time(loader):
     """A local file's own time says nothing of when it was exported."""
-    desk.loaded("id\n" + "".join(f"{n}\n" for n in range(9)))
+    loader.loaded("id\n" + "".join(f"{n}\n" for n in range(9)))
 
-    undated = desk.loaded("id\n1\n", full=True)
-    dated = desk.loaded("id\n2\n", full=True, exported_at="2026-02-24T10:00:00.000000")
+    undated = loader.loaded("id\n1\n", full=True)
+    dated = loader.loaded("id\n2\n", full=True, exported_at="2026-02-24T10:00:00.000000")
 
     assert (0, "merged as a delta: its time is unknown (see --exported-at)") == (undated.absent, undated.note)
-    assert (8, [("2",)]) == (dated.absent, desk.rows("lead_id"))
+    assert (8, [("2",)]) == (dated.absent, loader.rows("lead_id"))
 
 
-def test_all_text_files_of_a_folder_are_loaded_in_the_order_of_their_names(desk):
+def test_all_text_files_of_a_folder_are_loaded_in_the_order_of_their_names(loader):
     """A later one wins where rows have no cursor; other files are left alone."""
-    desk.write("id,email\na,two@example.com\n", "in/2.csv")
-    desk.write("id,email\na,one@example.com\n", "in/1.tsv")
-    desk.write("x", "in/readme.md")
+    loader.write("id,email\na,two@example.com\n", "in/2.csv")
+    loader.write("id,email\na,one@example.com\n", "in/1.tsv")
+    loader.write("x", "in/readme.md")
 
-    results = desk.load(str(desk.folder / "in"))
+    results = loader.load(str(loader.folder / "in"))
 
     assert ["1.tsv", "2.csv"] == [result.place.rpartition("/")[2] for result in results]
-    assert [("a", "two@example.com")] == desk.rows("lead_id, email")
+    assert [("a", "two@example.com")] == loader.rows("lead_id, email")
 
 
-def test_a_folder_without_text_files_is_refused(desk):
-    desk.write("x", "in/readme.md")
-    desk.write("x", "in/notes.md")
+def test_a_folder_without_text_files_is_refused(loader):
+    loader.write("x", "in/readme.md")
+    loader.write("x", "in/notes.md")
 
     with pytest.raises(ConfigError, match="there is no text file in that folder, of 2 files"):
-        desk.load(str(desk.folder / "in"))
+        loader.load(str(loader.folder / "in"))
 
 
-def test_a_feed_without_layout_is_refused_with_those_that_have_one(desk):
+def test_a_feed_without_layout_is_refused_with_those_that_have_one(loader):
     with pytest.raises(ConfigError, match="no layout for crm deals; known are crm leads"):
-        list(csv.load(desk.app.runner, desk.app.settings, FeedName("crm", "deals"), "x", CsvOptions()))
+        list(csv.load(loader.app.runner, loader.app.settings, FeedName("crm", "deals"), "x", CsvOptions()))
 
 
-def test_corrected_rejects_are_read_by_the_headers_and_dates_of_their_file(desk):
+def test_corrected_rejects_are_read_by_the_headers_and_dates_of_their_file(loader):
     """By the choice that its load had, and with the day first, which the one row does not show."""
-    desk.load(
-        desk.write("key;mail;born\na;a@example.com;25.12.1980\n;b@example.com;03.04.1980\n"),
+    loader.load(
+        loader.write("key;mail;born\na;a@example.com;25.12.1980\n;b@example.com;03.04.1980\n"),
         choices={"key": "lead_id", "mail": "email"},
     )
-    file = desk.folder / "bad.csv"
+    file = loader.folder / "bad.csv"
     with file.open("wb") as out:
-        replay.write_rejects(desk.app.warehouse, "crm.leads", None, out)
+        replay.write_rejects(loader.app.warehouse, "crm.leads", None, out)
     header, rejected = file.read_text().splitlines()
     corrected = rejected.replace(',"","b@example.com"', ',"b","b@example.com"')
     file.write_text(f"{header}\n{corrected}\n")
 
-    (result,) = replay.replay(desk.app.runner, "crm.leads", file)
+    (result,) = replay.replay(loader.app.runner, "crm.leads", file)
 
     assert 1 == result.run.inserted
-    assert ("b", "b@example.com", dt.date(1980, 4, 3)) == desk.rows("lead_id, email, born")[1]
+    assert ("b", "b@example.com", dt.date(1980, 4, 3)) == loader.rows("lead_id, email, born")[1]
 
 
-def test_what_is_inferred_loads_the_file_it_was_inferred_from(desk):
+def test_what_is_inferred_loads_the_file_it_was_inferred_from(loader):
     """Saved as it is printed."""
-    file = desk.write(
+    file = loader.write(
         "Deal ID,Amount,Closed On,Phone No,Active?,Zip Code,E-Mail\n"
         + "".join(f"D{n},\"$1,{n:03}.50\",{n % 28 + 1}/2/2026,512-555-01{n:02},yes,0{n + 1000},d{n}@example.com\n"
                   for n in range(60))
     )  # fmt: skip
 
-    text = csv.inferred(desk.app.settings, file, system="deals", table="deals")
-    (desk.folder / "catalog" / "deals.toml").write_text(text)
-    desk.app = open_test_app(desk.folder, Clock(), CATALOG_PATH=str(desk.folder / "catalog"))
-    (result,) = csv.load(desk.app.runner, desk.app.settings, FeedName("deals", "deals"), file, CsvOptions())
+    text = csv.inferred(loader.app.settings, file, system="deals", table="deals")
+    (loader.folder / "catalog" / "deals.toml").write_text(text)
+    loader.app = open_test_app(loader.folder, Clock(), CATALOG_PATH=str(loader.folder / "catalog"))
+    (result,) = csv.load(loader.app.runner, loader.app.settings, FeedName("deals", "deals"), file, CsvOptions())
 
     assert 'keys = ["deal_id"]' in text
     assert (60, 0, 0) == (result.run.inserted, result.run.rejected, result.run.values_rejected)
     assert {
         "deal_id": "text", "amount": "decimal(18,4)", "closed_on": "date", "phone_no": "text", "active": "boolean",
         "zip_code": "text", "e_mail": "text", "Extra": "text",
-    }.items() <= dict(desk.app.warehouse.profile(desk.app.systems["deals"].feeds()[0]).columns).items()  # fmt: skip
+    }.items() <= dict(loader.app.warehouse.profile(loader.app.systems["deals"].feeds()[0]).columns).items()  # fmt: skip
 
 
-def test_what_is_unsure_in_an_inferred_entry_is_marked(desk):
+def test_what_is_unsure_in_an_inferred_entry_is_marked(loader):
     text = csv.inferred(
-        desk.app.settings, desk.write("name,email\n" + "x,a@example.com\n" * 9 + "x,nobody\n"), system=None, table=None
+        loader.app.settings,
+        loader.write("name,email\n" + "x,a@example.com\n" * 9 + "x,nobody\n"),
+        system=None,
+        table=None,
     )
 
     assert "# unsure: 1 of 10 values are no email" in text
     assert "rows have no" in text
 
 
-def test_nothing_is_inferred_from_a_file_without_rows(desk):
+def test_nothing_is_inferred_from_a_file_without_rows(loader):
     with pytest.raises(DataError, match="has no rows to infer a layout from"):
-        csv.inferred(desk.app.settings, desk.write("id,email\n"), system=None, table=None)
+        csv.inferred(loader.app.settings, loader.write("id,email\n"), system=None, table=None)
