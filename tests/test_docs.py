@@ -273,13 +273,13 @@ def test_catalog_line_is_accepted(tmp_path):
 def test_catalog_of_a_pull_system_is_accepted(tmp_path):
     """What the page shows as a whole file is one."""
     (text,) = [block for block in _blocks("toml", DOCS / "feeds.md") if "[system]" in block]
-    (tmp_path / "genius.toml").write_text(text)
-    feeds = {feed.table: feed for feed in catalog.read(tmp_path)["genius"].feeds()}
+    (tmp_path / "billing.toml").write_text(text)
+    feeds = {feed.table: feed for feed in catalog.read(tmp_path)["billing"].feeds()}
 
     assert ("updated_at", "*/15 * * * *", 300) == (
-        feeds["prospect"].cursor, feeds["prospect"].schedule, feeds["prospect"].overlap_seconds
+        feeds["invoice"].cursor, feeds["invoice"].schedule, feeds["invoice"].overlap_seconds
     )  # fmt: skip
-    assert (None, "0 5 * * *") == (feeds["division_region"].cursor, feeds["division_region"].schedule)
+    assert (None, "0 5 * * *") == (feeds["currency"].cursor, feeds["currency"].schedule)
 
 
 def test_layout_of_the_page_loads_the_file_of_the_page(tmp_path, monkeypatch):
