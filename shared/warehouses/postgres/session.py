@@ -15,7 +15,7 @@ from sqlalchemy.engine import Dialect
 
 from shared.errors import DataError, TransientError
 from shared.warehouses.merge import ddl, numbered
-from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, Row
+from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row
 from shared.warehouses.merge.shape import DELETED
 from shared.warehouses.merge.types import column_type
 
@@ -30,6 +30,8 @@ class PostgresSession:
 
     changes_by: ChangesBy = "upsert"
     indexes = True
+    key_index: KeyIndex = "UNIQUE"
+    indexes_pin = False
     dialect: Dialect = numbered.DIALECT
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
