@@ -31,6 +31,10 @@ setup-demo: $(RUNTIME)  ## Make .venv with what the app itself needs
 demo: $(RUNTIME)  ## Load a made-up export into a local warehouse and show what happened
 	@$(BIN)/sluice demo
 
+.PHONY: demo-csv
+demo-csv: $(RUNTIME)  ## Import a made-up CSV: preview, load, rejects, reload
+	@$(BIN)/python -m shared.cli.demo_csv
+
 .PHONY: host
 host: $(DEV)  ## Run the functions in Azure Functions Core Tools over Azurite, and load an export there
 	@$(BIN)/python -m tests.local_host

@@ -13,9 +13,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import click
+import duckdb
 import pytest
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 import function_app
 
@@ -32,7 +33,9 @@ from tests.standins.functions_host import FunctionsHost
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
-LANGUAGES = {"console", "sh", "bash", "json", "toml", "mermaid", "text"}
+LAYOUT_PAGE = DOCS / "adding-a-csv-layout.md"
+"""Its commands follow each other, with files that the page shows."""
+LANGUAGES = {"console", "sh", "bash", "json", "toml", "csv", "mermaid", "text"}
 """How code blocks are marked; each kind is held by a test, but for plain text."""
 
 
@@ -49,17 +52,47 @@ def _blocks(language: str, page: Path | None = None) -> list[str]:
     return found
 
 
-def _commands() -> list[list[str]]:
-    lines = dict.fromkeys(line for block in _blocks("console") for line in block.splitlines() if line)
-    return [shlex.split(line) for line in lines]
+def _commands(*pages: Path) -> list[list[str]]:
+    blocks = [block for page in pages or PAGES for block in _blocks("console", page)]
+    return [
+        shlex.split(line) for line in dict.fromkeys(line for block in blocks for line in block.splitlines()) if line
+    ]
+
+
+def _anywhere() -> list[list[str]]:
+    """The commands of sluice that need nothing but the folder."""
+    return [words for words in _commands(*(page for page in PAGES if page != LAYOUT_PAGE)) if words[0] == "sluice"]
+
+
+def _run(command: list[str]) -> Result:
+    """What a shell makes of *command*: what follows a > is a file for the output."""
+    end = command.index(">") if ">" in command else len(command)
+    app.opened.cache_clear()
+    result = CliRunner().invoke(main, command[1:end], catch_exceptions=False)
+    app.opened.cache_clear()
+    for name in command[end + 1 :]:
+        Path(name).write_bytes(result.stdout_bytes)
+    return result
+
+
+def _use_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for setting in fields(Settings):
+        monkeypatch.delenv(setting.name.upper(), raising=False)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder in which the demo's exports lie where the pages have them."""
+    """A folder in which the demo's exports and the samples of text files lie where the pages have them."""
     home = tmp_path_factory.mktemp("docs")
     steps = list(demo.play(home / "demo"))
     (home / "demo/exports").rename(home / "exports")
+    for name in ("leadconduit/leads", "hubspot/zip_codes", "genius/users", "genius/prospects"):
+        shutil.copy(ROOT / f"tests/data/csv/{name}.csv", home)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(home)
+        _use_defaults(monkeypatch)
+        _run(["sluice", *["csv", "leadconduit", "leads", "leads.csv"]])
+        _run(["sluice", *["rejects", "leadconduit.leads", "--csv", ">", "bad.csv"]])
     return home, steps
 
 
@@ -74,18 +107,15 @@ def test_every_block_says_what_it_is():
     assert {""} == set(opened[1::2])
 
 
-@pytest.mark.parametrize("command", [words for words in _commands() if words[0] == "sluice"], ids=" ".join)
+@pytest.mark.parametrize("command", _anywhere(), ids=" ".join)
 def test_every_sluice_command_runs(command, folder, monkeypatch):
-    """As the page has it, in a folder with the demo's exports."""
+    """As the page has it, in a folder with the demo's exports and samples of text files."""
     monkeypatch.chdir(folder[0])
-    for setting in fields(Settings):
-        monkeypatch.delenv(setting.name.upper(), raising=False)
+    _use_defaults(monkeypatch)
     if command[1] == "sql":
         monkeypatch.setenv("WAREHOUSE_URL", "mssql://server.database.windows.net/sluice")
-    app.opened.cache_clear()
 
-    result = CliRunner().invoke(main, command[1:], catch_exceptions=False)
-    app.opened.cache_clear()
+    result = _run(command)
 
     damaged = command[:3] == ["sluice", "load", "exports/"]  # the demo has one damaged file, and loading it fails
     assert int(damaged) == result.exit_code, result.stderr
@@ -193,6 +223,36 @@ def test_options_of_the_catalog_are_all_listed(tmp_path):
     assert sorted(known.split(", ")) == sorted(rows)
 
 
+def test_options_of_a_column_are_all_listed(tmp_path):
+    """The table of the page about layouts has what the catalog knows, as its own error lists it."""
+    rows = re.findall(r"^\| (`.+?`) \| [^|]+ \| ", _text(LAYOUT_PAGE), re.MULTILINE)
+    (tmp_path / "x.toml").write_text(
+        '[system]\nname = "x"\nsource = "csv"\n[tables.y]\nkeys = ["a"]\n[tables.y.columns]\na = { nonsense = 1 }\n'
+    )
+
+    with pytest.raises(ConfigError) as error:
+        catalog.read(tmp_path)
+
+    (known,) = re.findall(r"known are ([\w, ]+)", str(error.value))
+    assert sorted(known.split(", ")) == sorted(name for row in rows for name in re.findall(r"\w+", row))
+
+
+def test_options_of_the_import_are_all_explained():
+    """The page says when each is needed."""
+    explained = set(re.findall(r"--[a-z-]+", _text(DOCS / "csv.md")))
+
+    assert _commands_with_options(main)["csv load"] <= explained
+
+
+def test_layouts_are_all_listed_with_their_keys():
+    """The table of the README has the feeds that come as text files."""
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.+?) \|", _text(ROOT / "README.md"), re.MULTILINE)
+    systems = catalog.read(catalog.PACKAGED).values()
+    known = [(feed.system, feed.table, feed.keys) for system in systems for feed in system.feeds() if feed.layout]
+
+    assert sorted(known) == sorted((system, table, tuple(re.findall(r"\w+", keys))) for system, table, keys in rows)
+
+
 def test_routes_are_all_listed():
     """The table of the API has what openapi.json has, but for the webhooks, which have a page of their own."""
     document = json.loads(_text(ROOT / "shared" / "web" / "openapi.json"))
@@ -211,7 +271,7 @@ def test_routes_are_all_listed():
 def test_catalog_line_is_accepted(tmp_path):
     """What the page shows as a table's line is one."""
     shipped = _text(catalog.PACKAGED / "coolr.toml")
-    (line,) = [block for block in _blocks("toml") if "[system]" not in block]
+    (line,) = [block for block in _blocks("toml", DOCS / "feeds.md") if "[system]" not in block]
     (tmp_path / "coolr.toml").write_text(shipped + line)
 
     assert ("VisitCode",) == catalog.read(tmp_path)["coolr"].feed("visit", []).keys
@@ -219,14 +279,49 @@ def test_catalog_line_is_accepted(tmp_path):
 
 def test_catalog_of_a_pull_system_is_accepted(tmp_path):
     """What the page shows as a whole file is one."""
-    (text,) = [block for block in _blocks("toml") if "[system]" in block]
-    (tmp_path / "genius.toml").write_text(text)
-    feeds = {feed.table: feed for feed in catalog.read(tmp_path)["genius"].feeds()}
+    (text,) = [block for block in _blocks("toml", DOCS / "feeds.md") if "[system]" in block]
+    (tmp_path / "billing.toml").write_text(text)
+    feeds = {feed.table: feed for feed in catalog.read(tmp_path)["billing"].feeds()}
 
     assert ("updated_at", "*/15 * * * *", 300) == (
-        feeds["prospect"].cursor, feeds["prospect"].schedule, feeds["prospect"].overlap_seconds
+        feeds["invoice"].cursor, feeds["invoice"].schedule, feeds["invoice"].overlap_seconds
     )  # fmt: skip
-    assert (None, "0 5 * * *") == (feeds["division_region"].cursor, feeds["division_region"].schedule)
+    assert (None, "0 5 * * *") == (feeds["currency"].cursor, feeds["currency"].schedule)
+
+
+def test_layout_of_the_page_loads_the_file_of_the_page(tmp_path, monkeypatch):
+    """Step by step, as the page says, with what it says of the result."""
+    monkeypatch.chdir(tmp_path)
+    _use_defaults(monkeypatch)
+    monkeypatch.setenv("CATALOG_PATH", str(tmp_path / "systems"))
+    shutil.copytree(catalog.PACKAGED, tmp_path / "systems")
+    (layout,) = _blocks("toml", LAYOUT_PAGE)
+    (tmp_path / "systems/canvass.toml").write_text(layout, encoding="utf-8")
+    (rows,) = _blocks("csv", LAYOUT_PAGE)
+    (tmp_path / "visits.csv").write_text(rows, encoding="utf-8")
+
+    proposal, preview, load, rejects = [_run(command) for command in _commands(LAYOUT_PAGE)]
+    history = json.loads(_run(["sluice", "history", "canvass.visits", "--json"]).stdout)
+
+    assert [0, 0, 0, 0] == [one.exit_code for one in (proposal, preview, load, rejects)], load.output
+    assert all(
+        text in proposal.stdout
+        for text in ("# unsure", 'mail = { cleaner = "email" }', 'pledge = { cleaner = "text" }')
+    )
+    assert re.search(r"Wijk +Extra", preview.stdout)
+    assert "the day first" in preview.stdout
+    assert [(4, 3, 1)] == [(run["read"], run["inserted"], run["rejected"]) for run in history]
+    assert "geen" in rejects.stdout
+    with duckdb.connect(".sluice/warehouse.duckdb", read_only=True) as warehouse:
+        stored = warehouse.execute(
+            "SELECT visit_id, phone, email, visited_at::VARCHAR, pledge::VARCHAR, came_back, Extra"
+            " FROM canvass.visits ORDER BY visit_id"
+        ).fetchall()
+    assert [
+        (1001, "+31205550143", "anna@example.nl", "2026-02-13 17:30:00", "1250.00", True, '{"Wijk": "Oost"}'),
+        (1002, "+48225550144", None, "2026-02-03 18:05:00", "75.50", False, '{"Wijk": "West"}'),
+        (1003, None, "pat@example.nl", "2026-02-13 23:00:00", None, True, None),
+    ] == stored
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("openssl")), reason="there is no curl or openssl here")

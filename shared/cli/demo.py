@@ -56,7 +56,7 @@ class Step:
 
 def play(folder: Path | None = None) -> Iterator[Step]:
     """Make the exports below *folder* and load them, a step at a time. ConfigError if something else is there."""
-    home = _empty(folder or FOLDER)
+    home = empty(folder or FOLDER)
     exports = _Exports(home / "exports")
     warehouse = home / "warehouse.duckdb"
     app = open_app(
@@ -88,7 +88,7 @@ def play(folder: Path | None = None) -> Iterator[Step]:
     yield Step(
         title="5. Query the warehouse",
         text=f"For example, in {warehouse}:\n  {_QUERY}",
-        rows=_select(warehouse, _QUERY),
+        rows=select(warehouse, _QUERY),
     )
     settings = {"WAREHOUSE_URL": f"duckdb:///{warehouse}", "LEDGER_URL": f"sqlite:///{home / 'ledger.db'}"}
     words = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
@@ -118,14 +118,15 @@ def _load(app: App, folder: Path, title: str, text: str) -> Step:
     return Step(title=title, text=text, results=list(load(app.runner, app.settings, str(folder), LoadOptions())))
 
 
-def _select(warehouse: Path, query: str) -> list[Row]:
+def select(warehouse: Path, query: str) -> list[Row]:
+    """The rows of a query of a warehouse of a demo."""
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         found = connection.execute(query)
         names = [column[0] for column in found.description or ()]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
-def _empty(folder: Path) -> Path:
+def empty(folder: Path) -> Path:
     """*folder*, empty; only what an earlier demo left may be thrown away."""
     if folder.exists():
         if not (folder / _MARK).exists():

@@ -40,6 +40,8 @@ class RunOptions:
     """Do everything, then take it back. Nothing is recorded."""
     max_delete_share: float | None = None
     """Share of the active rows that a full may delete, instead of the feed's own limit."""
+    max_reject_share: float | None = None
+    """Share of the rows that may be rejected, instead of the feed's own limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,10 @@ class Progress:
 
 class Bug(Exception):  # noqa: N818 - not an error of its own: it carries one that has been logged
     """An exception that was not one of ours, as text. Its traceback was logged where it was raised."""
+
+
+class _LoadedMeanwhile(Exception):  # noqa: N818 - no error: there is nothing left to do
+    """Another process has loaded the work that this one has waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +165,8 @@ class Runner:
             raise faults[number]
         kept, faulty = verbs.without_faulty_parts(plan, staged, wrong)
         share = plan.feed.max_delete_share if options.max_delete_share is None else options.max_delete_share
-        limits = Limits(max_delete_share=share, dry_run=options.dry_run)
+        rejects = plan.feed.max_reject_share if options.max_reject_share is None else options.max_reject_share
+        limits = Limits(max_delete_share=share, max_reject_share=rejects, dry_run=options.dry_run)
         finished = to_text(self.now())
         with self._logged("publish", plan.run) as details:
             merged = verbs.publish(
@@ -206,11 +213,28 @@ class Runner:
         run = self.run_for(feed, unit, options)
         if run is None:
             return Result(table=table, place=place, skipped="already loaded (--again repeats it)")
+        try:
+            with self.warehouse.owned(run.id, lambda: self._stop_if_loaded(feed, unit, options)):
+                return self._load(run, unit, source, options, place=place, progress=progress)
+        except _LoadedMeanwhile:
+            return Result(table=table, place=place, skipped="loaded meanwhile by another process")
+
+    def _stop_if_loaded(self, feed: str, unit: Unit, options: RunOptions) -> None:
+        """What another process had begun may be done now. A repetition that was wished for finds its run done."""
+        if not options.again and self.run_for(feed, unit, options, verify_history=False) is None:
+            raise _LoadedMeanwhile
+
+    def _load(
+        self, run: Run, unit: Unit, source: Source, options: RunOptions, *, place: str, progress: Progress
+    ) -> Result:  # fmt: skip
+        table = FeedName.parse(run.feed).table
         plan: Plan | None = None
         staged: dict[int, Staged] = {}
         try:
             plan = self.plan(run, unit, source)
             merged = self._stage_and_merge(plan, source, staged, options, progress)
+        except _LoadedMeanwhile:
+            raise
         except IngestError as error:
             failed = self.fail(run, unit, error, plan=plan, dry_run=options.dry_run)
             return Result(table=table, place=place, run=failed, reasons=_reasons(staged))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -64,6 +65,7 @@ class Limits:
     """What a merge may do at most, and whether it is for real."""
 
     max_delete_share: float
+    max_reject_share: float = 1.0
     dry_run: bool = False
 
 
@@ -82,7 +84,19 @@ class Profile:
 
 
 class Warehouse(Protocol):
-    """Takes rows in two steps: staged slice by slice, then merged at once. Each call may be repeated."""
+    """Takes rows in two steps: staged slice by slice, then merged at once. Each call may be repeated.
+
+    The same run may be worked on by several processes: its slices by some at once, if each call is made once at a time.
+    Whoever does all of it does so within ``owned``.
+    """
+
+    def owned(self, run: str, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+        """Within it no other process works on the staging tables of *run*, from the first one on.
+
+        *on_wait* is called, by the call that needed the lock, once another process has given it back: it may raise.
+        TransientError, by that call, if the other has held it for WAREHOUSE_LOCK_TIMEOUT.
+        """
+        ...
 
     def stage(
         self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], inline_limit: int = 0

@@ -25,7 +25,7 @@ lead = { keys = ["Id"], cursor = "At", schedule = "* * * * *" }
 
 def test_a_source_is_added_by_one_module_one_row_and_one_catalog_file(tmp_path, monkeypatch):
     """Its feeds are planned, staged and published by the timer like any other's."""
-    monkeypatch.setitem(sources.KINDS, "toy", sources.SourceKind("tests.sources.toy", pulled=True))
+    monkeypatch.setitem(sources.KINDS, "toy", sources.SourceKind("tests.sources.toy", delivers="windows"))
     (tmp_path / "catalog").mkdir()
     (tmp_path / "catalog" / "crm.toml").write_text(TOY)
     app = open_test_app(

@@ -35,16 +35,21 @@ class Batches:
 
     def rest(self) -> Iterator[pa.RecordBatch]:
         """What is left at the end."""
-        if self._rows:
-            yield from pa.concat_tables(self._pending).combine_chunks().to_batches(self._batch_rows)
-        self._pending, self._rows, self._bytes = [], 0, 0
+        yield from self._cut(self._rows)
 
     def _full(self) -> Iterator[pa.RecordBatch]:
-        table = pa.concat_tables(self._pending)
-        whole = table.num_rows if self._bytes >= _MAX_BYTES else table.num_rows // self._batch_rows * self._batch_rows
-        yield from table[:whole].combine_chunks().to_batches(self._batch_rows)
-        self._pending = [table[whole:]]
-        self._rows, self._bytes = table.num_rows - whole, self._pending[0].nbytes
+        whole = self._rows if self._bytes >= _MAX_BYTES else self._rows // self._batch_rows * self._batch_rows
+        yield from self._cut(whole)
+
+    def _cut(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """The first *rows* of what is pending, as few batches as may be; one is in memory twice, the others once."""
+        table = pa.concat_tables(self._pending) if self._pending else None
+        for start in range(0, rows, self._batch_rows):
+            assert table is not None  # noqa: S101 - there are rows
+            yield from table[start : min(rows, start + self._batch_rows)].combine_chunks().to_batches()
+        self._pending = [table[rows:]] if table is not None and rows < self._rows else []
+        self._rows -= rows
+        self._bytes = sum(one.nbytes for one in self._pending)
 
     def _without_fillers(self, table: pa.Table) -> pa.Table:
         width = table.num_columns

@@ -12,7 +12,7 @@ from shared.sources.csv.dialect import Dialect
 from shared.sources.csv.encoding import Utf8Stream
 from shared.sources.csv.records import Split, split, without_totals
 
-BLOCK = 2 * 2**20
+BLOCK = 1 * 2**20
 """Bytes read at once."""
 MAX_RECORD = 32 * 2**20
 """A line longer than this is rejected, as is a record of several lines. One that is as long takes several times as

@@ -42,6 +42,11 @@ class Grammar:
         return self._compiled(rb"%s(?:%s%s){%d}+%s" % (self._field, self._separator, self._field, width - 1, _END))
 
     @cached_property
+    def closed_fields(self) -> re.Pattern[bytes]:
+        """The fields of a record, with a delimiter after each, that come before the last or before one never closed."""
+        return self._compiled(rb"(?:%s%s)*+" % (self._field, self._separator))
+
+    @cached_property
     def open_at_end(self) -> re.Pattern[bytes]:
         """A record whose last field is quoted and goes on after the end of the buffer."""
         if self.quote is None or self.bare:

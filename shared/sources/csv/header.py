@@ -156,7 +156,11 @@ def _fitted(
     """Names for as many fields as the records have, where that takes no guess; whether a last field is empty; notes."""
     is_last_empty = bool(below) and not any(row[-1] for row in below)
     if is_last_empty and width > 1 and (len(cells) == width - 1 or (len(cells) == width and not cells[-1])):
-        return cells[: width - 1], True, ["Every record ends with a delimiter."]
+        return (
+            cells[: width - 1],
+            True,
+            ["Every record ends with a delimiter that no name stands for; the empty field after it is left out."],
+        )
     if len(cells) > width:
         ends = len("".join(cell or "\0" for cell in cells).rstrip("\0"))
         filled = tuple(cell for cell in cells if cell)

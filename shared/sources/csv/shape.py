@@ -74,9 +74,8 @@ def _grammars(text: bytes, delimiter: bytes, quote: str | None, escape: str | No
         possible = [b"\\", None] if escape is None and mark is not None and b"\\" + mark in text else given
         for one in possible:
             plain = Grammar(delimiter, mark, one)
-            if _is_padded(text, delimiter, mark):
-                yield replace(plain, padded=True)
-            yield plain
+            padded = [replace(plain, padded=True)] if delimiter != b" " and delimiter + b" " in text else []
+            yield from [*padded, plain] if _is_padded(text, delimiter) else [plain, *padded]
 
 
 def _quotes(text: bytes, delimiter: bytes, given: str | None) -> list[bytes | None]:
@@ -94,12 +93,8 @@ def _wrapped(text: bytes, delimiter: bytes, quote: bytes) -> int:
     return len(re.findall(rb"(?m)(?:^|%s) ?%s[^%s\r\n]+%s(?=%s|\r|$)" % (mark, quote, quote, quote, mark), text))
 
 
-def _is_padded(text: bytes, delimiter: bytes, quote: bytes | None) -> bool:
-    """Whether a blank follows nearly every delimiter, or any of those before a quoted field."""
-    if delimiter == b" ":
-        return False
-    if quote is not None and delimiter + b" " + quote in text:
-        return True
+def _is_padded(text: bytes, delimiter: bytes) -> bool:
+    """Whether a blank follows nearly every delimiter."""
     count = text.count(delimiter)
     return count > 1 and text.count(delimiter + b" ") >= 0.95 * count
 

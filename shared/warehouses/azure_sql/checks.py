@@ -19,10 +19,10 @@ from shared.warehouses.azure_sql.session import MSSQLSession
 from shared.warehouses.azure_sql.staged_form import as_merged
 from shared.warehouses.azure_sql.staging import StagingTables
 from shared.warehouses.merge import ddl, shape
+from shared.warehouses.merge.session import STAGING
 from shared.warehouses.merge.types import LONG_TEXT
 from shared.warehouses.server.csv import encode
 from shared.warehouses.server.unit import Rollback, UnitsOfWork
-from shared.warehouses.server.warehouse import STAGING
 
 _RIGHTS = ("CREATE TABLE", "CREATE VIEW", "CREATE SCHEMA")
 _BULK_RIGHT = "ADMINISTER DATABASE BULK OPERATIONS"

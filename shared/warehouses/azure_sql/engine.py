@@ -37,7 +37,7 @@ from shared.warehouses.azure_sql.staged_form import as_merged
 from shared.warehouses.azure_sql.staging import StagingTables
 from shared.warehouses.server.pool import ConnectionPool
 from shared.warehouses.server.unit import UnitsOfWork
-from shared.warehouses.server.warehouse import ServerWarehouse
+from shared.warehouses.server.warehouse import Claim, ServerWarehouse
 
 _log = logging.getLogger("sluice")
 _RETRY = RetryPolicy(attempts=5, seconds=None, first_wait=5.0, longest_wait=60.0, jitter=5.0)
@@ -121,17 +121,23 @@ class AzureSQL:
     def translated(self) -> contextlib.AbstractContextManager[None]:
         return translated("Azure SQL")
 
-    def lock(self, session: MSSQLSession, name: str) -> None:
-        self._check_lock(name, session.first(tsql.applock(_resource(name), self._timeout)))
+    def lock(self, session: MSSQLSession, name: str, *, shared: bool = False) -> None:
+        self._check_lock(name, session.first(tsql.applock(_resource(name), self._timeout, shared=shared)))
+
+    def try_lock(self, session: MSSQLSession, name: str, *, shared: bool) -> bool:
+        taken = session.first(tsql.applock(_resource(name), 0, shared=shared))
+        if taken != _NOT_IN_TIME:
+            self._check_lock(name, taken)
+        return bool(taken != _NOT_IN_TIME)
 
     def _check_lock(self, name: str, taken: int) -> None:
         """Raise the error for what sp_getapplock returned, if it is one."""
         if taken in (0, 1):
             return
-        if taken == -1:
+        if taken == _NOT_IN_TIME:
             raise TransientError(
-                f"another merge into {name} has been running for {self._timeout:g} s",
-                fix="Try again when it has finished, or raise WAREHOUSE_LOCK_TIMEOUT",
+                f"another session has held {name} for {self._timeout:g} s",
+                fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
             )
         if taken in (-2, -3):  # cancelled, or the victim of a deadlock
             raise Again(f"the lock on {name} was not granted ({taken})")
@@ -145,9 +151,11 @@ class AzureSQL:
     def append(self, session: MSSQLSession, table: sa.Table, batch: pa.RecordBatch) -> None:
         insert_many(session, tsql.name(str(table.schema), table.name), batch)
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], inline_limit: int = 0) -> Loaded:
+    def load(
+        self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], claim: Claim, inline_limit: int = 0
+    ) -> Loaded:
         _refuse_too_many_columns(feed, table)
-        return self.staging.load(table, batches, inline_limit)
+        return self.staging.load(table, batches, claim, inline_limit)
 
     def direct(self, plan: Plan, staged: Sequence[Staged], run: Run) -> Merged | None:
         check = functools.partial(self._check_lock, run.feed)
@@ -190,6 +198,8 @@ class AzureSQL:
 
 
 _AZURE_SQL = 5
+_NOT_IN_TIME = -1
+"""What sp_getapplock returns when somebody else had the lock all the time."""
 
 
 def _resource(name: str) -> str:

@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.mssql.base import MSDialect, MSIdentifierPreparer, MSSQLCompiler
 from sqlalchemy.engine import Dialect
 
-from shared.errors import DataError
+from shared.errors import DataError, TransientError
 from shared.warehouses.azure_sql import tsql
+from shared.warehouses.azure_sql.errors import number
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.names import QuotedNames
-from shared.warehouses.merge.session import ChangesBy, Expression, Row
+from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row
 from shared.warehouses.merge.types import EXACT, column_type, text
 
 _KINDS = {
@@ -22,6 +23,7 @@ _KINDS = {
     "datetime2": "timestamp",
 }  # fmt: skip
 MOST_COLUMNS = 1_024
+_NO_SUCH_TABLE = 208
 IN_ROW = 4_000
 """UTF-16 units of text that a column holds unless it is a ``max`` one."""
 
@@ -69,6 +71,8 @@ class MSSQLSession:
 
     changes_by: ChangesBy = "update"
     indexes = True
+    key_index: KeyIndex = "CLUSTERED"  # not unique: it takes 'a' and 'a ' for the same
+    indexes_pin = True
     dialect: Dialect = dialect()
 
     def __init__(self, connection: Any) -> None:
@@ -158,6 +162,16 @@ class MSSQLSession:
                 ddl.change_type(self, table, sa.Column(own_name, text(None if name in long else IN_ROW)))
                 widened = True
         return widened
+
+    def keep(self, tables: Sequence[str]) -> None:
+        # HOLDLOCK keeps the table's lock to the end of the transaction, whatever the isolation level reads without.
+        names = [tsql.name(STAGING, name) for name in tables]
+        try:
+            self.batch("; ".join(map(tsql.keep, names)), [])
+        except Exception as error:
+            if number(error) != _NO_SUCH_TABLE:
+                raise
+            raise TransientError(GONE, fix="Load it again") from error
 
     def adopt(self, _staged: sa.FromClause, _schema: str, _table: str) -> bool:
         return False

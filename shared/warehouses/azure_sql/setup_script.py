@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from shared.errors import ConfigError
 from shared.warehouses.azure_sql.tsql import name, run_unless_there, text
 from shared.warehouses.merge import ingest
-from shared.warehouses.server.warehouse import STAGING
+from shared.warehouses.merge.session import STAGING
 
 
 class Statement(NamedTuple):

@@ -6,7 +6,7 @@ import datetime as dt
 import itertools
 import logging
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 import pyarrow as pa
@@ -28,8 +28,10 @@ from shared.warehouses.azure_sql.loader import (
     methods_in_use,
 )
 from shared.warehouses.azure_sql.session import MSSQLSession
+from shared.warehouses.merge.session import STAGING
+from shared.warehouses.server.few_rows import peeked
 from shared.warehouses.server.unit import UnitsOfWork
-from shared.warehouses.server.warehouse import DEAD, STAGING
+from shared.warehouses.server.warehouse import DEAD, Claim
 
 _log = logging.getLogger("sluice")
 
@@ -55,9 +57,9 @@ class StagingTables:
     def container(self) -> StagingContainer | None:
         return StagingContainer.from_settings(self._settings)
 
-    def load(self, table: sa.Table, batches: Iterable[pa.RecordBatch], inline_limit: int = 0) -> Loaded:
-        """Create *table* anew and fill it; few rows come back inline, in at most *inline_limit* characters."""
-        first, rest = _peek(batches, ARRAY_ROWS)
+    def load(self, table: sa.Table, batches: Iterable[pa.RecordBatch], claim: Claim, inline_limit: int = 0) -> Loaded:
+        """Create *table* anew and fill it, within *claim*; few rows come back inline, in *inline_limit* characters."""
+        first, rest = peeked(batches, ARRAY_ROWS)
         method = choose_method(
             self._settings.warehouse_loader, sum(batch.num_rows for batch in first),
             container=self.container is not None, copy=self._copy_installed,
@@ -65,7 +67,10 @@ class StagingTables:
         inline = None
         if method == "direct" and inline_limit:
             inline = StagingLoader(self._units, table, self._limits).inline(first, inline_limit)
-        return inline or self.load_by(method, table, itertools.chain(first, rest))
+        if inline:
+            return inline
+        with claim():
+            return self.load_by(method, table, itertools.chain(first, rest))
 
     def load_by(self, method: LoadMethod, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:
         """Create *table* anew and fill it by *method*."""
@@ -153,13 +158,3 @@ class StagingTables:
             self.container.remove(table)
         now = self._units.run(lambda session: session.first("SELECT SYSUTCDATETIME()"))
         self.container.remove_leftovers(now.replace(tzinfo=dt.UTC) - dt.timedelta(seconds=DEAD))
-
-
-def _peek(batches: Iterable[pa.RecordBatch], rows: int) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]:
-    """The first batches until there are more than *rows*, and the others."""
-    rest, first = iter(batches), []
-    for batch in rest:
-        first.append(batch)
-        if sum(one.num_rows for one in first) > rows:
-            break
-    return first, rest

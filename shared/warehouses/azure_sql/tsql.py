@@ -52,12 +52,21 @@ COMMIT = "COMMIT TRANSACTION"
 ROLLBACK = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION"
 
 
-def applock(resource: str, timeout: float) -> str:
+def applock(resource: str, timeout: float, *, shared: bool = False) -> str:
     """Take a lock that ends with the transaction, and select what came of it: 0 and 1 are success."""
+    mode = text("Shared" if shared else "Exclusive")
     return (
-        f"DECLARE @taken int; EXEC @taken = sp_getapplock @Resource = {text(resource[:255])}, @LockMode = N'Exclusive',"
+        f"DECLARE @taken int; EXEC @taken = sp_getapplock @Resource = {text(resource[:255])}, @LockMode = {mode},"
         f" @LockOwner = N'Transaction', @LockTimeout = {int(timeout * 1000)}; SELECT @taken"
     )
+
+
+def keep(table: str) -> str:
+    """Keep others from changing or dropping *table*, which is quoted already, until the transaction ends.
+
+    HOLDLOCK does so whatever the isolation level is, which may read without locks.
+    """
+    return f"SELECT TOP (1) 1 AS kept FROM {table} WITH (TABLOCK, HOLDLOCK)"  # noqa: S608 - quoted
 
 
 def bulk_insert(table: str, blob: str, data_source: str) -> str:

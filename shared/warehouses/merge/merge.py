@@ -61,6 +61,7 @@ class Merge:
         if before is not None and before.status == "done":
             return Merged(before, ())
         self._refuse_other_clients()
+        self._session.keep([name for part in staged for name in (part.table, part.present) if name])
         self._parts = [self._tables[part.table] for part in staged]
         self._present = [self._tables[part.present] for part in staged if part.present]
         self._long = {name for part in staged for name in part.long}

@@ -9,8 +9,13 @@ import sqlalchemy as sa
 
 from sqlalchemy.engine import Dialect
 
+STAGING = "staging"
+"""Schema of the staging tables behind a database server."""
+GONE = "a staging table of the run is gone: another process has loaded the same work, or cleaned up"
+"""The problem when that happens, which loading again solves."""
 Row: TypeAlias = "tuple[Any, ...]"
 Expression: TypeAlias = "sa.ColumnElement[Any]"
+KeyIndex: TypeAlias = Literal["UNIQUE", "CLUSTERED"]
 ChangesBy: TypeAlias = Literal["replace", "update", "upsert"]
 
 
@@ -22,6 +27,10 @@ class Session(Protocol):
     """The cheapest way to change rows: DELETE and INSERT, UPDATE and INSERT, or INSERT .. ON CONFLICT DO UPDATE."""
     indexes: bool
     """Whether tables get indexes on their keys."""
+    key_index: KeyIndex
+    """The kind of the index on all keys, where there is one: an upsert goes by a unique one."""
+    indexes_pin: bool
+    """Whether the type of a column cannot change while an index has it."""
 
     def rows(self, statement: sa.Select[Any]) -> list[Row]:
         """All rows of a query; ask for few."""
@@ -64,6 +73,10 @@ class Session(Protocol):
 
         *stored* names them by the run's name for each. Those in *long*, the run's names, get no limit.
         """
+        ...
+
+    def keep(self, tables: Sequence[str]) -> None:
+        """Let nobody drop or change these staging tables until the transaction ends. TransientError if one is gone."""
         ...
 
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import re
 import threading
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -25,12 +26,15 @@ from shared.remote import RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Loaded, Merged
 from shared.warehouses.merge import ddl, numbered
+from shared.warehouses.merge.session import STAGING
+from shared.warehouses.postgres import direct
 from shared.warehouses.postgres.copy import encoded, fitting
 from shared.warehouses.postgres.errors import passes, translated
 from shared.warehouses.postgres.session import PostgresSession
+from shared.warehouses.server import few_rows, inline
 from shared.warehouses.server.pool import ConnectionPool
 from shared.warehouses.server.unit import UnitsOfWork
-from shared.warehouses.server.warehouse import STAGING, ServerWarehouse
+from shared.warehouses.server.warehouse import Claim, ServerWarehouse
 
 T = TypeVar("T")
 _RETRY = RetryPolicy(attempts=5, seconds=None, first_wait=0.1, longest_wait=10.0, jitter=0.5)
@@ -42,6 +46,8 @@ _DEFAULTS: Mapping[str, Any] = {
 """What a URL may say otherwise: a server that is gone is noticed within two minutes, however long a query takes."""
 _MEMORY = {"work_mem": "64MB", "maintenance_work_mem": "256MB"}
 """What sorting and joining gets, unless the server gives more: with the usual 4 MB a merge goes through files."""
+_SHARED: Mapping[bool, str] = {False: "", True: "_shared"}
+"""Ends of the names of functions that lock."""
 _AGE = "staged by Sluice at "
 
 
@@ -56,6 +62,7 @@ class Postgres:
     def __init__(self, settings: Settings) -> None:
         self._where = _address(settings.warehouse_url)
         self._timeout = settings.warehouse_lock_timeout
+        self._may_be_direct = settings.warehouse_loader in ("auto", "direct")
         self.units = UnitsOfWork(
             ConnectionPool(self._connect, size=settings.warehouse_connections, wait_seconds=self._timeout),
             self,
@@ -95,15 +102,23 @@ class Postgres:
             **self._where, cursor_factory=psycopg.RawCursor, prepare_threshold=None, autocommit=True
         )  # fmt: skip
 
-    def lock(self, session: PostgresSession, name: str) -> None:
+    def lock(self, session: PostgresSession, name: str, *, shared: bool = False) -> None:
         # Ends with the transaction, and belongs to this database. The time it may take is set for all locks.
+        with self._waiting_for(name):
+            session.execute(f"SELECT pg_advisory_xact_lock{_SHARED[shared]}($1)", _lock_number(name))
+
+    @contextmanager
+    def _waiting_for(self, name: str) -> Iterator[None]:
         try:
-            session.execute("SELECT pg_advisory_xact_lock($1)", _lock_number(name))
+            yield
         except errors.LockNotAvailable as error:
             raise TransientError(
                 f"another session has held {name} for {self._timeout:g} s",
                 fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
             ) from error
+
+    def try_lock(self, session: PostgresSession, name: str, *, shared: bool) -> bool:
+        return bool(session.execute(f"SELECT pg_try_advisory_xact_lock{_SHARED[shared]}($1)", _lock_number(name))[0][0])
 
     def examine(self) -> Iterator[Finding]:
         yield from self.units.run(_signed_in)
@@ -113,19 +128,37 @@ class Postgres:
 
     # -- staging
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], inline_limit: int = 0) -> Loaded:
+    def load(
+        self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], claim: Claim, inline_limit: int = 0
+    ) -> Loaded:
+        if not (inline_limit and self._may_be_direct):
+            return self._stage(feed, table, batches, claim)
+        first, rest = few_rows.peeked(batches, few_rows.DIRECT_ROWS)
+        is_few = sum(batch.num_rows for batch in first) <= few_rows.DIRECT_ROWS
+        loaded = _inline(feed, first, inline_limit) if is_few else None
+        return loaded or self._stage(feed, table, itertools.chain(first, rest), claim)
+
+    def _stage(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], claim: Claim) -> Loaded:
         reading = threading.Event()
 
         def fill(session: PostgresSession) -> Loaded:
-            self.lock(session, table.name)  # two processes may do the same run
             self._create(session, feed, table)
             reading.set()
             return _filled(session, feed, table, batches)
 
-        return self.units.run(fill, on=lambda error: passes(error) and not reading.is_set())
+        with claim():
+            return self.units.run(fill, on=lambda error: passes(error) and not reading.is_set())
 
     def direct(self, plan: Plan, staged: Sequence[Staged], run: Run) -> Merged | None:
-        return None  # its loader hands nothing on inline: COPY is as quick
+        def work(session: PostgresSession) -> Merged | None:
+            with self._waiting_for(run.feed):
+                session.ddl(f"{_begin(self._timeout)}; SELECT pg_advisory_xact_lock({_lock_number(run.feed)})")
+            merged = direct.merge(session, plan, staged, run)
+            end = self.rollback if merged is None else self.commit
+            end(session)
+            return merged
+
+        return self.units.run_alone(work)
 
     def reading(self, table: sa.Table) -> sa.FromClause:
         return table
@@ -193,6 +226,21 @@ def _at_least(name: str, size: str) -> str:
 
 def _named(tables: Iterable[str]) -> str:
     return ", ".join(numbered.quoted(STAGING, table) for table in tables)
+
+
+def _inline(feed: Feed, batches: Iterable[pa.RecordBatch], limit: int) -> Loaded | None:
+    """All of *batches* as text; None if that takes more than *limit* characters."""
+    kept, refused = [], []
+    for batch in batches:
+        fit, unfit = fitting(batch, feed.keys)
+        encoded(fit)  # refuses what no table can hold, as COPY would
+        kept.append(fit)
+        refused += unfit
+    text = inline.written(kept)
+    if len(text) > limit:
+        return None
+    rows, size = sum(batch.num_rows for batch in kept), sum(batch.nbytes for batch in kept)
+    return Loaded(rows=rows, refused=refused, size=size, inline=text)
 
 
 def _filled(session: PostgresSession, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:

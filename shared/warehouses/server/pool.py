@@ -51,6 +51,10 @@ class ConnectionPool(Generic[C]):
         finally:
             lent.close()
 
+    def open_extra(self) -> C:
+        """A connection beside the pool, for the caller to close: for what lasts while others work, such as a lock."""
+        return self._connect()
+
     def close_idle(self) -> None:
         """Close every connection that is not in use now, and those in use when they come back."""
         replaced, self._pool = self._pool, self._new_pool()

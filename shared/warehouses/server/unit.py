@@ -111,6 +111,32 @@ class UnitsOfWork(Generic[S]):
             self.transactions.commit(session)
 
     @contextmanager
+    def lasting(self, work: Callable[[S], T]) -> Iterator[T]:
+        """Do *work*, which writes nothing, in a transaction that stays open while others work.
+
+        It has a connection of its own. If that is lost meanwhile, what it held is released, and nobody notices.
+        """
+
+        def opened() -> tuple[Any, T]:
+            connection = self.pool.open_extra()
+            try:
+                session = self.transactions.session(connection)
+                self.transactions.begin(session)
+                return connection, work(session)
+            except BaseException:
+                connection.close()
+                raise
+
+        connection, result = self._repeated(opened, None)
+        try:
+            yield result
+        finally:
+            with suppress(Exception):
+                self.transactions.rollback(self.transactions.session(connection))
+            with suppress(Exception):
+                connection.close()
+
+    @contextmanager
     def connection(self) -> Iterator[S]:
         """A session on a connection of its own, without a transaction. The driver's errors come out as they are."""
         try:

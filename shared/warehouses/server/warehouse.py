@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import logging
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 import sqlalchemy as sa
 
-from shared.contract import cursor
 from shared.errors import DataError
 from shared.ids import run_of_staging, staging_name
-from shared.model import Column, Feed, Finding, Plan, Run, Staged, from_text
+from shared.model import Column, Feed, Finding, Plan, Run, Staged
+from shared.text import SHOW_WAITING
 from shared.warehouses import Limits, Loaded, Merged, Profile
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
-from shared.warehouses.merge.session import Expression, Session
+from shared.warehouses.merge.profile import profile
+from shared.warehouses.merge.session import STAGING, Session
 from shared.warehouses.server import inline
+from shared.warehouses.server.owners import Lock, RunOwners
 from shared.warehouses.server.unit import Rollback, UnitsOfWork
 
-STAGING = "staging"
-"""Schema of all staging tables."""
+_log = logging.getLogger("sluice")
 
 T = TypeVar("T")
+Claim: TypeAlias = Callable[[], AbstractContextManager[None]]
+"""Within it a staging table belongs to the caller."""
 
 
 class Engine(Protocol):
@@ -36,18 +41,27 @@ class Engine(Protocol):
         """Transactions on this server."""
         ...
 
-    def lock(self, session: Any, name: str) -> None:
-        """Keep all others out of *name* until the session's transaction ends; TransientError if that takes too long."""
+    def lock(self, session: Any, name: str, *, shared: bool = False) -> None:
+        """Keep all others out of *name* until the session's transaction ends; TransientError if that takes too long.
+
+        Those whose lock is *shared* as well are not kept out.
+        """
+        ...
+
+    def try_lock(self, session: Any, name: str, *, shared: bool) -> bool:
+        """As ``lock``, but without waiting: whether it was granted."""
         ...
 
     def append(self, session: Any, table: sa.Table, batch: pa.RecordBatch) -> None:
         """Insert *batch*, whose columns are named as some of *table*'s, within the session's transaction."""
         ...
 
-    def load(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], inline_limit: int = 0) -> Loaded:
-        """Create *table* anew and fill it, in as many transactions as it takes.
+    def load(
+        self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], claim: Claim, inline_limit: int = 0
+    ) -> Loaded:
+        """Create *table* anew and fill it, in as many transactions as it takes, all within *claim*.
 
-        Few rows may be handed back inline instead, in at most *inline_limit* characters.
+        Few rows may be handed back inline instead, in at most *inline_limit* characters, without any claim.
         """
         ...
 
@@ -93,29 +107,25 @@ class ServerWarehouse:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._prepared = False
+        self._owners = RunOwners(self._hold)
+
+    def owned(self, run: str, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+        return self._owners.owned(run, on_wait)
 
     def stage(
         self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], inline_limit: int = 0
     ) -> Loaded:
         self._prepare()
-        return self._engine.load(feed, shape.staging(feed, columns, name, STAGING), batches, inline_limit)
+        table = shape.staging(feed, columns, name, STAGING)
+        return self._engine.load(feed, table, batches, lambda: self._owners.working(_run_of(name), name), inline_limit)
 
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
-        kept = ingest.REJECTED
-        known = {
-            "run": plan.run.id,
-            "feed": plan.run.feed,
-            "slice": part,
-            "exported_at": from_text(plan.run.exported_at),
-        }
-
-        beyond = kept.c.slice >= len(plan.slices)  # of an earlier try that was sliced finer
-        earlier = sa.delete(kept).where(kept.c.run == plan.run.id, sa.or_(kept.c.slice == part, beyond))
+        earlier, known = ingest.deleting_rejects(plan, part), ingest.of_rejects(plan, part)
 
         def unit(session: Session) -> None:
             session.change(earlier)
             for batch in batches:
-                self._engine.append(session, kept, _with(batch, known, kept))
+                self._engine.append(session, ingest.REJECTED, _with(batch, known, ingest.REJECTED))
 
         self._prepare()
         if next(iter(batches), None) is None:
@@ -142,9 +152,10 @@ class ServerWarehouse:
             merged = self._engine.direct(plan, staged, run)
             if merged is not None:
                 return merged
-        self._spill(plan, staged)
         limited = dataclasses.replace(run, log_rate=self._engine.log_rate())
-        return self._engine.units.run(unit)
+        with self._owners.working(run.id):
+            self._spill(plan, staged)
+            return self._engine.units.run(unit)
 
     def _spill(self, plan: Plan, staged: Sequence[Staged]) -> None:
         """Give the rows that were handed on inline the staging tables they were spared."""
@@ -153,20 +164,15 @@ class ServerWarehouse:
                 continue
             columns = shape.staged_columns(plan, part)[part.table]
             table = shape.staging(plan.feed, columns, part.table, STAGING)
-            for refused in self._engine.load(plan.feed, table, inline.read(part.inline)).refused:
+            for refused in self._engine.load(plan.feed, table, inline.read(part.inline), nullcontext).refused:
                 raise DataError(
                     f"the server refuses a row of {plan.feed.name}: {refused.reason}",
                     fix="Load it with WAREHOUSE_LOADER=array, which rejects such rows one by one",
                 )
 
     def record(self, run: Run) -> None:
-        def unit(session: Session) -> None:
-            before = ingest.find(session, run.id)
-            if before is None or before.status != "done":
-                ingest.write(session, run)
-
         self._prepare()
-        self._engine.units.run(unit)
+        self._engine.units.run(lambda session: ingest.record(session, run))
         self._engine.units.close_idle()
 
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
@@ -177,9 +183,10 @@ class ServerWarehouse:
             }
             gone = sorted(name for name, is_over in there.items() if is_over and run_of_staging(name))
             if gone:
-                self._engine.drop(gone)
+                with self._owners.working(plan.run.id):
+                    self._engine.drop(gone)
             if rejects and self._engine.units.run_alone(_has_history):
-                self._engine.units.run_single(sa.delete(ingest.REJECTED).where(ingest.REJECTED.c.run == plan.run.id))
+                self._engine.units.run_single(ingest.deleting_rejects(plan))
             self._engine.clean_up(sorted(own.union(gone)))
         finally:
             self._engine.units.close_idle()
@@ -205,6 +212,19 @@ class ServerWarehouse:
 
     def profile(self, feed: Feed) -> Profile:
         return self._query(lambda session: profile(session, feed), Profile(columns={}))
+
+    def _hold(self, locks: Sequence[Lock]) -> AbstractContextManager[bool]:
+        """Hold all of *locks*; whether one had to be waited for."""
+
+        def take(session: Any) -> bool:
+            taken = [one for one in locks if self._engine.try_lock(session, one.name, shared=one.shared)]
+            for one in locks:
+                if one not in taken:
+                    _log.info("waiting for another process, which loads the same work item", extra=SHOW_WAITING)
+                    self._engine.lock(session, one.name, shared=one.shared)
+            return len(taken) < len(locks)
+
+        return self._engine.units.lasting(take)
 
     def _query(self, question: Callable[[Session], T], nothing: T) -> T:
         """Looking creates nothing: where there is no history yet, the answer is *nothing*."""
@@ -233,6 +253,11 @@ class ServerWarehouse:
         self._prepared = True
 
 
+def _run_of(table: str) -> str:
+    """The run that a staging table belongs to."""
+    return run_of_staging(table) or table
+
+
 def _is_current(session: Session) -> bool:
     return _has_history(session) and ingest.is_current(session)
 
@@ -246,20 +271,3 @@ def _with(batch: pa.RecordBatch, known: Mapping[str, Any], table: sa.Table) -> p
     kinds = {str: pa.string(), int: pa.int32(), dt.datetime: pa.timestamp("us")}
     more = [pa.array([value] * batch.num_rows, kinds[table.c[name].type.python_type]) for name, value in known.items()]
     return pa.RecordBatch.from_arrays([*more, *batch.columns], names=[*known, *batch.schema.names])
-
-
-def profile(session: Session, feed: Feed) -> Profile:
-    """What is stored of *feed*."""
-    columns = session.columns(feed.system, feed.table)
-    if not columns:
-        return Profile(columns={})
-    table = shape.target(feed, columns)
-    by = table.c.get(feed.cursor or "")
-    span: list[Expression] = [sa.null(), sa.null()]
-    if by is not None:
-        sorts = session.exact(by)[0]
-        span = [sa.func.min(sorts), sa.func.max(sorts)]
-    active = sa.func.count(sa.case((table.c[shape.DELETED].is_(None), 1)))
-    rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
-    bounds = [None if value is None else cursor.text(value) for value in (low, high)]
-    return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=bounds[0], highest=bounds[1])

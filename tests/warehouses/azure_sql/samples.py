@@ -18,7 +18,8 @@ from shared.warehouses.azure_sql.engine import AzureSQL
 from shared.warehouses.azure_sql.session import MSSQLSession
 from shared.warehouses.azure_sql.staged_form import as_merged
 from shared.warehouses.merge import ddl, shape
-from shared.warehouses.server.warehouse import STAGING, ServerWarehouse
+from shared.warehouses.merge.session import STAGING
+from shared.warehouses.server.warehouse import ServerWarehouse
 from tests.suites.warehouse_case import WarehouseCase
 
 URL = "mssql://app:hunter2@db.test/sales"

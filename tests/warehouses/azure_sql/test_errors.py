@@ -384,7 +384,7 @@ def _lose_commit_of_merge(server, code):
 @pytest.mark.parametrize(
     ("result", "kind", "words", "tries"),
     [
-        (-1, TransientError, "another merge into shop.item has been running", 1),
+        (-1, TransientError, "another session has held shop.item", 1),
         (-2, TransientError, r"not granted \(-2\)", 5),
         (-3, TransientError, r"not granted \(-3\)", 5),
         (-999, ConfigError, r"could not be requested \(-999\)", 1),
@@ -412,7 +412,7 @@ def test_lock_keeps_others_out_until_the_commit(engine, server):
     first = engine.units.transaction()
     engine.lock(first.__enter__(), "shop.item")
 
-    with pytest.raises(TransientError, match=r"running for 0.2 s.*WAREHOUSE_LOCK_TIMEOUT"):
+    with pytest.raises(TransientError, match=r"shop.item for 0.2 s.*WAREHOUSE_LOCK_TIMEOUT"):
         engine.units.run(lambda session: engine.lock(session, "shop.item"))
     engine.units.run(lambda session: engine.lock(session, "shop.ITEM"))
     first.__exit__(None, None, None)

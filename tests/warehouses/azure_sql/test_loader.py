@@ -20,7 +20,8 @@ from shared.errors import ConfigError, DataError, TransientError
 from shared.warehouses.azure_sql import arrays, canary
 from shared.warehouses.azure_sql.loader import LoadLimits, choose_method
 from shared.warehouses.merge import shape
-from shared.warehouses.server.warehouse import STAGING, ServerWarehouse
+from shared.warehouses.merge.session import STAGING
+from shared.warehouses.server.warehouse import ServerWarehouse
 from tests.servers import free_port, odbc
 from tests.standins.tsql import cursor, errors
 from tests.standins.tsql import engine as stand_in

@@ -64,7 +64,7 @@ def test_lock_that_is_not_granted_ends_the_run(case, server, taken, error):
     before = case.contents()
     server.applock_result = taken
 
-    with pytest.raises(error, match=r"lock|another merge"):
+    with pytest.raises(error, match=r"lock|another session"):
         publish()
     server.applock_result = None
     assert before == case.contents()
@@ -79,7 +79,7 @@ def test_merge_of_somebody_else_is_waited_for_until_time_is_up(tmp_path, server)
 
     def unit(session: Any) -> None:
         engine.lock(session, "shop.item")
-        with pytest.raises(TransientError, match=r"another merge into shop.item has been running for 0.05 s"):
+        with pytest.raises(TransientError, match=r"another session has held shop.item for 0.05 s"):
             publish.merge(publish.plan)
 
     engine.units.run(unit)
