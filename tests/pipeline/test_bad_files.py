@@ -27,6 +27,8 @@ from tests.pipeline.bad_input import (
 )
 from tests.sources.encrypted import encrypted_parquet
 
+pytestmark = pytest.mark.usefixtures("reading")  # both ways into DuckDB
+
 # -- files that are not what they seem
 
 
@@ -221,7 +223,6 @@ from pathlib import Path
 from tests.exports import load_exports, open_test_app
 from shared.pipeline.folder import LoadOptions
 
-pytestmark = pytest.mark.usefixtures("reading")  # both ways into DuckDB
 folder, exports, most = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), int(most)))
 app = open_test_app(Path(folder), CATALOG_PATH=f"{folder}/catalog")
