@@ -85,7 +85,7 @@ class Blocks:
         ended = not self._following
         more = not ended and len(self._buffer) < MAX_RECORD
         found = split(self._buffer, grammar, width, spare=spare, ended=ended, more=more)
-        return without_totals(found, self._buffer, grammar) if ended else found
+        return without_totals(found, self._buffer, grammar) if ended else found.without_last() if more else found
 
     def _drop(self, used: int, lines: int) -> None:
         self._offset += self._stream.length(self._buffer[:used])

@@ -65,6 +65,12 @@ class Split(NamedTuple):
         pairs = zip(borders[0::2], borders[1::2], strict=True)
         return b"".join(buffer[starts[first] : starts[last]] for first, last in pairs)
 
+    def without_last(self) -> Split:
+        """The same but for its last records, which may be the last of the file."""
+        heads = np.flatnonzero(self.heads[: self.used])
+        used = int(heads[-_FOOTERS]) if len(heads) > _FOOTERS else 0
+        return self._replace(used=used, flaws=[flaw for flaw in self.flaws if flaw.line < used])
+
     def _begun(self) -> Positions:
         """Numbers of the lines at which anything begins: a record, a blank line or a flaw."""
         begun = self.heads | self.lines.blank
