@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import BinaryIO, NamedTuple
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.sources.csv.encoding import (
     Encoding,
     Utf8Stream,
@@ -99,6 +99,11 @@ def detect(opened: BinaryIO, given: Given = _AS_GIVEN, *, known: Collection[str]
     refuse_control_characters(text)
     shape = find_shape(text, delimiter=given.delimiter, quote=given.quote, escape=given.escape, whole=whole)
     records = sample_records(text, shape.grammar, _RECORDS, whole=whole)
+    if not records and text.strip():
+        raise DataError(
+            f"the first record does not end within {SAMPLE:,} bytes",
+            fix="Check that the file is CSV and that a quote in its first line is closed",
+        )
     if not records:
         return _empty(encoding, shape.grammar)
     head = find_head(

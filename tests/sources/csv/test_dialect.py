@@ -132,6 +132,13 @@ def test_file_without_text_has_no_columns(content):
     assert "The file is empty." in dialect.notes
 
 
+@pytest.mark.parametrize("content", [b'"' * 2_000_000, b"," * 2_000_000, b"x" * 2_000_000])
+def test_file_whose_first_record_has_no_end_is_refused(content):
+    """It would have to be read into memory to its end."""
+    with pytest.raises(DataError, match="the first record does not end within 1,048,576 bytes"):
+        _detect(content)
+
+
 def test_names_are_unique_and_never_empty():
     """Whatever their case: databases do not tell them apart."""
     dialect = _detect("id, Name ,,NAME,name_2,first\tname\n1,a,b,c,d,e\n2,a,b,c,d,e\n")
