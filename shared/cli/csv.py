@@ -92,6 +92,7 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str |
     help="Map a header that no column takes. May be repeated.",
 )  # fmt: skip
 @click.option("--again", is_flag=True, help="Also load what is loaded already.")
+@options.max_reject_share
 @click.option(
     "--max-delete-share", type=float, callback=options.share, metavar="SHARE",
     help="Share of the active rows that a full may delete.",
@@ -108,6 +109,28 @@ def load_files(system: str, entity: str, file: str, as_json: bool, **chosen: Any
     with _location(file) as location, progress.shown(quiet=as_json, unit="bytes") as shown:
         results = pipeline.load(app.runner, app.settings, feed, location, _options(**chosen), shown)
         load.finish(results, _record, _print, as_json=as_json)
+
+
+@csv.command("infer")
+@click.argument("file")
+@click.option("--system", metavar="S", help="Name of the system in the entry.")
+@click.option("--entity", metavar="E", help="Name of the table in the entry; by default that of the file.")
+@options.as_json
+def infer(file: str, system: str | None, entity: str | None, as_json: bool) -> None:
+    """Propose a catalog entry for a text file.
+
+    It has types, cleaners and a likely key; what is unsure is marked. Save it as a .toml file in the folder of
+    CATALOG_PATH.
+    """
+    from shared.app import current
+    from shared.pipeline import csv as pipeline
+
+    with _location(file) as location:
+        text = pipeline.inferred(current().settings, location, system=system, table=entity)
+    if as_json:
+        output.print_json([{"entry": text}])
+    else:
+        click.echo(text, nl=False)
 
 
 def _options(*, no_header: bool, choices: dict[str, str], **chosen: Any) -> CsvOptions:

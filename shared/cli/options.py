@@ -50,6 +50,14 @@ def choice_of_exports(command: T) -> T:
     return command
 
 
+def max_reject_share(command: T) -> T:
+    """Add ``--max-reject-share``."""
+    return click.option(
+        "--max-reject-share", type=float, callback=share, metavar="SHARE",
+        help="Share of the rows that may be rejected; above it nothing is loaded.",
+    )(command)  # fmt: skip
+
+
 def load_options(tables: str, **options: Any) -> LoadOptions:
     """The options of a load; *tables* as written, with commas."""
     from shared.pipeline.folder import LoadOptions

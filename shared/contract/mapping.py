@@ -94,13 +94,23 @@ def require_columns(file: str, headers: Sequence[str], columns: Collection[Colum
     missing = [name for name in (*feed.keys, feed.cursor) if name and name not in found]
     if not missing or feed.layout is None:
         return
+    if not headers:
+        raise DataError(f"{file} is empty", fix="Export it again")
     accepted = {column.name: ", ".join(accepted_headers(column)) for column in feed.layout.columns}
-    shown = ", ".join(headers[:_SHOWN]) + (f" and {len(headers) - _SHOWN} more" if len(headers) > _SHOWN else "")
+    shown = ", ".join(map(_readable, headers[:_SHOWN])) + (
+        f" and {len(headers) - _SHOWN} more" if len(headers) > _SHOWN else ""
+    )
     raise DataError(
         f"{file} lacks column {missing[0]!r} of feed {feed.name}: it has {shown}, and accepted are"
         f" {accepted[missing[0]]}",
         fix=f'Say which header it is with --map "HEADER={missing[0]}", or add it to the aliases in the catalog',
     )
+
+
+def _readable(header: str) -> str:
+    """*header* on one line, also of a file that is no text."""
+    text = "".join(char if char.isprintable() else "?" for char in header)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _chosen(layout: Layout, free: Mapping[str, None]) -> dict[str, str]:

@@ -64,7 +64,7 @@ def open_units(app: App, request: JobRequest) -> ActivityResult:
     assert isinstance(request.work, NotifiedFiles | ArchivedFiles)  # noqa: S101 - no other work has this step
     try:
         units, what = _opener(app).count(request.work)
-    except (ConfigError, DataError, Skipped) as error:  # for a notification: delivered once more after its job's end
+    except ConfigError as error:  # delivered once more after the job had ended
         return {**_ENDED, "error": str(error)}
     return {"units": units, "what": what}
 

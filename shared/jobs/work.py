@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from shared.azure import urls
 from shared.catalog import System
 from shared.documents import Documents
-from shared.errors import IngestError, TransientError
+from shared.errors import ConfigError, ConflictError, DataError, IngestError, TransientError
 from shared.ids import work_id
 from shared.jobs.notifications import Link, Notification, Notifications
 from shared.jobs.request import ArchivedFiles, ExportedFile, MissedFiles, NotifiedFiles, PartFiles, PullFeed, Work
@@ -93,16 +93,19 @@ class WorkOpener:
     """The time, aware."""
 
     def count(self, work: NotifiedFiles | ArchivedFiles) -> tuple[int, str]:
-        """How many units there are, and what they are of, for people.
+        """How many units there are, and what they are of, for people. ConfigError for a notification that is gone.
 
-        ConfigError for a notification that is gone; Skipped for an archive that is not there any more.
+        An archive that cannot be opened has one, whose outcome says why.
         """
         if isinstance(work, NotifiedFiles):
             notification = Notifications(self.documents).read(work.id)
             return len(notification.tables), notification.title
         texts = self.open(work)
         assert isinstance(texts, _Texts)  # noqa: S101 - an archive is nothing else
-        return len(texts.files(texts.exports.store(work.url))), work.title
+        try:
+            return len(texts.files(texts.exports.store(work.url))), work.title
+        except (ConfigError, ConflictError, DataError, Skipped):
+            return 1, work.title
 
     def open(self, work: Work) -> OpenWork:
         match work:

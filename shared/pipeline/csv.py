@@ -14,11 +14,12 @@ import pyarrow as pa
 from shared.catalog import System
 from shared.contract.conform import ROW, Contract, fit
 from shared.contract.mapping import map_headers, with_choices
-from shared.errors import ConfigError, IngestError
+from shared.errors import ConfigError, DataError, IngestError
 from shared.model import Column, FeedName, Json, Layout, Slice, Unit
 from shared.pipeline.runner import Progress, Result, Runner, RunOptions
 from shared.settings import Settings
 from shared.sources import Source
+from shared.sources.csv import infer
 from shared.sources.csv.files import FileOptions, TextFile, text_files, text_unit
 from shared.sources.csv.source import CsvSource
 from shared.stores import Store, open_store
@@ -130,6 +131,32 @@ def _load(
         table=result.table, place=result.place, run=result.run, skipped=result.skipped, changes=result.changes,
         reasons=result.reasons, preview=preview,
     )  # fmt: skip
+
+
+def inferred(settings: Settings, location: str, *, system: str | None, table: str | None) -> str:
+    """A catalog file for the first text file at *location*, as TOML with comments on what is unsure.
+
+    DataError if the file cannot be read, or if it has no rows.
+    """
+    store = open_store(location, settings)
+    found = next(text_files(store))
+    source = CsvSource(store, Layout(columns=()), batch_rows=settings.batch_size)
+    unit = Unit(kind="delta", files=(found.fields,))
+    part = source.describe(unit).slices[0]
+    read, count = [], 0
+    for batch in source.read(part):
+        if isinstance(batch, pa.RecordBatch):
+            read.append(batch)
+            count += batch.num_rows
+        if count >= infer.MOST_ROWS:
+            break
+    if not count:
+        raise DataError(f"{found.name} has no rows to infer a layout from", fix="Give a file that has some")
+    rows = pa.Table.from_batches(read)
+    names = infer.names_for(found.name)
+    return infer.entry(
+        infer.propose(rows), system or names["system"], table or names["table"], is_whole=count < infer.MOST_ROWS
+    )
 
 
 def preview_of(unit: Unit, source: Source, system: System, table: str) -> Preview:

@@ -40,6 +40,8 @@ class RunOptions:
     """Do everything, then take it back. Nothing is recorded."""
     max_delete_share: float | None = None
     """Share of the active rows that a full may delete, instead of the feed's own limit."""
+    max_reject_share: float | None = None
+    """Share of the rows that may be rejected, instead of the feed's own limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +165,8 @@ class Runner:
             raise faults[number]
         kept, faulty = verbs.without_faulty_parts(plan, staged, wrong)
         share = plan.feed.max_delete_share if options.max_delete_share is None else options.max_delete_share
-        limits = Limits(max_delete_share=share, dry_run=options.dry_run)
+        rejects = plan.feed.max_reject_share if options.max_reject_share is None else options.max_reject_share
+        limits = Limits(max_delete_share=share, max_reject_share=rejects, dry_run=options.dry_run)
         finished = to_text(self.now())
         with self._logged("publish", plan.run) as details:
             merged = verbs.publish(

@@ -213,7 +213,7 @@ def publish(
     run = _summed(plan, staged, {**plan.faulty, **(faulty or {})}, finished)
     if plan.unit.seen is not None and ledger.watermark(run.feed).etag != plan.unit.seen.etag:
         _recognise(run, plan, ledger)
-    _check_reject_share(run, plan.feed)
+    _check_reject_share(run, limits)
     merged = warehouse.merge(plan, staged, run, limits)
     if limits.dry_run:
         return merged._replace(run=replace(merged.run, status="dry"))
@@ -300,12 +300,16 @@ def _recognise(run: Run, plan: Plan, ledger: Ledger) -> None:
         )
 
 
-def _check_reject_share(run: Run, feed: Feed) -> None:
-    if run.rejected > feed.max_reject_share * run.read:
-        raise DataError(
-            f"{run.rejected:,} of {run.read:,} rows were rejected, more than the share of {feed.max_reject_share:g}",
-            fix=f"Look at them with `sluice rejects {feed.name}`, or raise max_reject_share in the catalog",
-        )
+def _check_reject_share(run: Run, limits: Limits) -> None:
+    if run.rejected <= limits.max_reject_share * run.read:
+        return
+    look = f"Look at them with `sluice rejects {run.feed}`"
+    if limits.dry_run:
+        look = "Load it without --dry-run, which keeps them to be looked at"
+    raise DataError(
+        f"{run.rejected:,} of {run.read:,} rows were rejected, more than the share of {limits.max_reject_share:g}",
+        fix=f"{look}, or allow more with --max-reject-share or max_reject_share in the catalog",
+    )
 
 
 def _raised(plan: Plan, run: Run, seen: Watermark) -> Watermark:

@@ -7,7 +7,7 @@ import importlib
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol, cast, runtime_checkable
 from urllib.parse import urlsplit
 
 from shared.azure import urls
@@ -60,14 +60,20 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """What an opened file is as well if it is remote: see ``expect``."""
+
+    def expect(self, ranges: Iterable[tuple[int, int]], streams: int) -> None: ...
+
+
 def expect(opened: BinaryIO, ranges: Iterable[tuple[int, int]], streams: int) -> None:
     """Say that all bytes of *ranges* (start, end) of an opened file will be read once, in so many interleaved streams.
 
     A remote file then reads ahead inside them, in large requests; without this it moves just what each read asks for.
     """
-    declare = getattr(opened, "expect", None)
-    if declare is not None:
-        declare(ranges, streams)
+    if isinstance(opened, ReadsAhead):
+        opened.expect(ranges, streams)
 
 
 def changed(file: File) -> ConflictError:

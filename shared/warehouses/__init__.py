@@ -57,6 +57,7 @@ class Limits:
     """What a merge may do at most, and whether it is for real."""
 
     max_delete_share: float
+    max_reject_share: float = 1.0
     dry_run: bool = False
 
 

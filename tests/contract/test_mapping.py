@@ -90,6 +90,13 @@ def test_without_a_key_the_headers_seen_and_those_accepted_are_named() -> None:
     assert '--map "HEADER=lead_id"' in refused.value.fix
 
 
+def test_headers_of_a_file_that_is_no_text_are_shown_on_one_line() -> None:
+    with pytest.raises(DataError, match=r"it has \?PNG\?, x{40}\.\.\., and accepted") as refused:
+        fit({"image.png": pa.schema([("\x89PNG\r", pa.string()), ("x" * 99, pa.string())])}, FEED)
+
+    assert 1 == len(str(refused.value).splitlines())
+
+
 @given(
     st.lists(st.sampled_from(["id", "_id", "ID ", "phone", "phone_1", "Start Date", "x", "Mileage", "é"]), unique=True)
 )
@@ -116,6 +123,17 @@ def test_texts_are_combined_trimmed_and_blank_becomes_null() -> None:
 
     assert [] == rejects
     assert [("a", "2", "1/2/2026 EST"), ("b", "1", None)] == [(r["lead_id"], r["phone"], r["start"]) for r in rows]
+
+
+def test_of_headers_that_coalesce_extra_has_the_texts_that_are_not_stored() -> None:
+    rows, _ = conformed(
+        id=["a", "b", "c"], phone=["", "1", " "], phone_1=["2", "3", None], primary_phone=["4", " ", "5"],
+        Mileage=["1", "1", "1"],
+    )  # fmt: skip
+
+    assert [("2", {"primary_phone": "4"}), ("1", {"phone_1": "3"}), ("5", None)] == [
+        (row["phone"], json.loads(str(row["Extra"])) if row["Extra"] else None) for row in rows
+    ]
 
 
 def test_a_required_column_without_value_rejects_the_row() -> None:

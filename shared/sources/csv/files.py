@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from shared.errors import ConfigError
 from shared.ids import work_id
-from shared.model import FeedName, Unit, WorkItem, with_note
+from shared.model import FeedName, Json, Unit, WorkItem, with_note
 from shared.sources.csv import packed
 from shared.sources.times import modified, refuse_future, timestamp
 from shared.stores import File, Store
@@ -39,6 +39,11 @@ class TextFile(NamedTuple):
     @property
     def name(self) -> str:
         return f"{self.file.name}/{self.member}" if self.member else self.file.name
+
+    @property
+    def fields(self) -> Mapping[str, Json]:
+        """What the source needs to open it again, as JSON."""
+        return {**asdict(self.file), "member": self.member}
 
 
 def text_files(store: Store) -> Iterator[TextFile]:
@@ -114,7 +119,7 @@ def text_unit(found: TextFile, store: Store, options: FileOptions, latest: dt.da
     return Unit(
         kind="full" if options.full else "delta",
         work_items=(WorkItem(work_id(f"{where}/{found.member or ''}", store.etag(found.file)), found.name),),
-        files=({**asdict(found.file), "member": found.member},),
+        files=(found.fields,),
         exported_at=exported_at,
         complete=options.full and exported_at is not None,
         note=note,

@@ -17,17 +17,18 @@ import sqlalchemy as sa
 
 from shared.contract import types
 from shared.errors import DataError
-from shared.model import SYSTEM_COLUMNS, Feed, Plan, Run, Staged
+from shared.model import Feed, Plan, Run, Staged
 from shared.warehouses import Merged
 from shared.warehouses.azure_sql import errors, tsql
 from shared.warehouses.azure_sql.session import MSSQLSession, column_types, describe, said
 from shared.warehouses.merge import history, ingest, shape
 from shared.warehouses.merge.changes import BY, equal
 from shared.warehouses.merge.history import TWICE
-from shared.warehouses.merge.in_memory import ColumnNames, Key, Stored, Values, Write, by_key, decide
+from shared.warehouses.merge.in_memory import Key, Stored, Values, Write
 from shared.warehouses.merge.session import Expression, Row
 from shared.warehouses.merge.types import TEXT
-from shared.warehouses.server import inline
+from shared.warehouses.server import few_rows
+from shared.warehouses.server.few_rows import Decision, Fitting, Found
 
 Text: TypeAlias = "tuple[str, list[Any]]"
 _MOST_PARAMETERS = 2_000
@@ -54,57 +55,28 @@ class Seen(NamedTuple):
 
     merged: int
     """Runs of the feed in history, by which the second sees whether there is another one."""
-    before: Run | None
-    """The run as history has it."""
-    late: dt.datetime | None
-    client: str | None
-    """Whose data the feed has, if not that of the run's client."""
+    found: Found
     described: list[Row]
-    stored: list[Stored]
-
-
-class _Fitting(NamedTuple):
-    """The table as it is, where the run's rows fit into it unchanged."""
-
-    table: sa.Table
-    spelling: ColumnNames
 
 
 def merge(session: MSSQLSession, plan: Plan, staged: Sequence[Staged], run: Run, locking: Locking) -> Merged | None:
     """Merge the rows that came inline, in a transaction of its own; None, nothing done, if it takes a staging table."""
-    incoming = _rows(plan.feed, staged)
+    incoming = few_rows.incoming_rows(plan.feed, staged)
     for _ in range(_LOOKS):
         seen = _look(session, plan, run, incoming, locking)
         if seen is None:
             return None
-        if seen.before is not None and seen.before.status == "done":
-            return Merged(seen.before, ())
-        if seen.client is not None:
-            history.refuse_client(run, seen.client)
-        fitting = _fitting(plan, incoming, seen.described)
-        known = by_key(fitting.spelling, seen.stored, map(fitting.spelling.key, incoming)) if fitting else None
-        if fitting is None or known is None:
-            return None
-        rules = history.rules(plan.feed, run, seen.late)
-        decided = decide(rules, run.id, fitting.spelling, known, incoming)
-        done = history.done(run, rules, decided.counts)
-        batch = _writing(session, fitting, decided.writes, done, seen.merged, locking)
+        fit = _fitting(plan, incoming, seen.described)
+        decision = few_rows.decided(plan, run, incoming, seen.found, fit)
+        if not isinstance(decision, Decision):
+            return decision
+        assert fit is not None  # noqa: S101 - there is no decision without
+        batch = _writing(session, fit, decision.writes, decision.run, seen.merged, locking)
         if len(batch[1]) > _MOST_PARAMETERS:
             return None
-        if _write(session, batch, seen.merged, done, locking):
-            return Merged(done, ())
+        if _write(session, batch, seen.merged, decision.run, locking):
+            return Merged(decision.run, ())
     return None  # others merge all the time: the ordinary way waits for its turn
-
-
-def _rows(feed: Feed, staged: Sequence[Staged]) -> list[Values]:
-    batches = (batch for part in staged for batch in inline.read(part.inline or ""))
-    rows: list[Values] = [row for batch in batches for row in batch.to_pylist()]
-    promised = sum(part.rows for part in staged)
-    if len(rows) != promised:
-        raise DataError(
-            f"{promised} rows of {feed.name} were passed on, but {len(rows)} are there", fix="Load it again"
-        )
-    return rows
 
 
 # -- the first batch
@@ -126,19 +98,23 @@ def _look(session: MSSQLSession, plan: Plan, run: Run, incoming: Sequence[Values
     if len(parameters) > _MOST_PARAMETERS:
         return None
     try:
-        found = session.batch(text, parameters)
+        results = session.batch(text, parameters)
     except Exception as error:
         if errors.number(error) in _UNLIKE:
             return None
         raise
-    merged, before, late, client, described, *rows = found
+    merged, before, late, client, described, *stored = results
     return Seen(
         merged=merged.rows[0][0],
-        before=ingest.as_run(before.rows[0]) if before.rows else None,
-        late=late.rows[0][0],
-        client=client.rows[0][0] if client.rows and run.client is not None else None,
         described=described.rows,
-        stored=[Stored(dict(zip(names, row[:-1], strict=False)), row[-1]) for names, found in rows for row in found],
+        found=Found(
+            before=ingest.as_run(before.rows[0]) if before.rows else None,
+            late=late.rows[0][0],
+            client=client.rows[0][0] if client.rows and run.client is not None else None,
+            stored=[
+                Stored(dict(zip(names, row[:-1], strict=False)), row[-1]) for names, rows in stored for row in rows
+            ],
+        ),
     )
 
 
@@ -172,25 +148,14 @@ def _stored(
 # -- in between
 
 
-def _fitting(plan: Plan, incoming: Sequence[Values], described: Sequence[Row]) -> _Fitting | None:
+def _fitting(plan: Plan, incoming: Sequence[Values], described: Sequence[Row]) -> Fitting | None:
     """None if the table is missing, or would have to change for this run."""
-    feed = plan.feed
-    kinds = column_types(feed.system, feed.table, described)
-    spelled = {name.casefold(): name for name in kinds}
-    stored: dict[str, str] = {}
-    for column in plan.columns:
-        known = spelled.get(column.name.casefold())
-        if column.type == types.NULL:
-            stored |= {column.name: known} if known else {}
-        elif known is None or types.widened(kinds[known], column.type) != kinds[known]:
-            return None
-        else:
-            stored[column.name] = known
-    lengths = {row[0]: row[4] for row in described}
-    fits = all(_fits(row.get(name), lengths[column]) for row in incoming for name, column in stored.items())
-    if not fits or not set(SYSTEM_COLUMNS) <= kinds.keys():
+    fit = few_rows.fitting(plan, column_types(plan.feed.system, plan.feed.table, described))
+    if fit is None:
         return None
-    return _Fitting(shape.target(feed, kinds), ColumnNames(keys=feed.keys, stored=stored))
+    lengths = {row[0]: row[4] for row in described}
+    fits = (_fits(row.get(name), lengths[column]) for row in incoming for name, column in fit.spelling.stored.items())
+    return fit if all(fits) else None
 
 
 def _fits(value: Any, most: int | None) -> bool:
@@ -204,10 +169,10 @@ def _fits(value: Any, most: int | None) -> bool:
 
 
 def _writing(
-    session: MSSQLSession, fitting: _Fitting, writes: Sequence[Write], run: Run, merged: int, locking: Locking
+    session: MSSQLSession, fit: Fitting, writes: Sequence[Write], run: Run, merged: int, locking: Locking
 ) -> Text:  # fmt: skip
     count, of_feed = said(_merged(run))
-    changes = [part for statement, rows in _changes(session, fitting, writes) for part in _exactly(statement, rows)]
+    changes = [part for statement, rows in _changes(session, fit, writes) for part in _exactly(statement, rows)]
     text, parameters = _batch(*changes, *map(said, ingest.writing(run)), tsql.COMMIT)
     return (
         f"{tsql.begin(locking.timeout)}; {tsql.applock(locking.resource, locking.timeout)};"
@@ -218,10 +183,10 @@ def _writing(
 
 
 def _changes(
-    session: MSSQLSession, fitting: _Fitting, writes: Sequence[Write]
+    session: MSSQLSession, fit: Fitting, writes: Sequence[Write]
 ) -> Iterator[tuple[sa.Update | sa.Delete | sa.Insert, int]]:
     """Statements, and how many rows each has to touch."""
-    table, keys = fitting.table, [fitting.spelling.stored[key] for key in fitting.spelling.keys]
+    table, keys = fit.table, [fit.spelling.stored[key] for key in fit.spelling.keys]
     for write in writes:
         if write.verb == "delete":
             yield sa.delete(table).where(_same(session, table, keys, write.key)), 1

@@ -33,13 +33,12 @@ from shared.warehouses.azure_sql.staged_form import as_staged, read_part, staged
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.types import LONG_TEXT
 from shared.warehouses.server import inline
+from shared.warehouses.server.few_rows import DIRECT_ROWS
 from shared.warehouses.server.unit import UnitsOfWork
 
 _log = logging.getLogger("sluice")
 
 LoadMethod: TypeAlias = Literal["direct", "array", "bulk", "copy"]
-DIRECT_ROWS = 20
-"""Up to so many rows are compared in memory, without a staging table."""
 ARRAY_ROWS = 5_000
 """Up to so many are not worth a file or a second connection."""
 

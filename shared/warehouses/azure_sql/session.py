@@ -15,7 +15,7 @@ from shared.warehouses.azure_sql import tsql
 from shared.warehouses.azure_sql.errors import number
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.names import QuotedNames
-from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, Row
+from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row
 from shared.warehouses.merge.types import EXACT, column_type, text
 
 _KINDS = {
@@ -71,6 +71,8 @@ class MSSQLSession:
 
     changes_by: ChangesBy = "update"
     indexes = True
+    key_index: KeyIndex = "CLUSTERED"  # not unique: it takes 'a' and 'a ' for the same
+    indexes_pin = True
     dialect: Dialect = dialect()
 
     def __init__(self, connection: Any) -> None:

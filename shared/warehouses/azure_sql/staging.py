@@ -6,7 +6,7 @@ import datetime as dt
 import itertools
 import logging
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 import pyarrow as pa
@@ -29,6 +29,7 @@ from shared.warehouses.azure_sql.loader import (
 )
 from shared.warehouses.azure_sql.session import MSSQLSession
 from shared.warehouses.merge.session import STAGING
+from shared.warehouses.server.few_rows import peeked
 from shared.warehouses.server.unit import UnitsOfWork
 from shared.warehouses.server.warehouse import DEAD, Claim
 
@@ -58,7 +59,7 @@ class StagingTables:
 
     def load(self, table: sa.Table, batches: Iterable[pa.RecordBatch], claim: Claim, inline_limit: int = 0) -> Loaded:
         """Create *table* anew and fill it, within *claim*; few rows come back inline, in *inline_limit* characters."""
-        first, rest = _peek(batches, ARRAY_ROWS)
+        first, rest = peeked(batches, ARRAY_ROWS)
         method = choose_method(
             self._settings.warehouse_loader, sum(batch.num_rows for batch in first),
             container=self.container is not None, copy=self._copy_installed,
@@ -157,13 +158,3 @@ class StagingTables:
             self.container.remove(table)
         now = self._units.run(lambda session: session.first("SELECT SYSUTCDATETIME()"))
         self.container.remove_leftovers(now.replace(tzinfo=dt.UTC) - dt.timedelta(seconds=DEAD))
-
-
-def _peek(batches: Iterable[pa.RecordBatch], rows: int) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]:
-    """The first batches until there are more than *rows*, and the others."""
-    rest, first = iter(batches), []
-    for batch in rest:
-        first.append(batch)
-        if sum(one.num_rows for one in first) > rows:
-            break
-    return first, rest

@@ -22,11 +22,11 @@ import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
-from shared.contract import cursor, types
+from shared.contract import types
 from shared.contract.conform import ROW
 from shared.errors import ConfigError, TransientError
 from shared.ids import run_of_staging, staging_name
-from shared.model import Column, Feed, Finding, Plan, Run, Staged, from_text
+from shared.model import Column, Feed, Finding, Plan, Run, Staged
 from shared.remote import Busy, RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Limits, Loaded, Merged, Profile
@@ -34,7 +34,7 @@ from shared.warehouses.duckdb.locks import StagingLocks
 from shared.warehouses.duckdb.session import ALIAS, DuckDBSession, drained, is_held, translated
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
-from shared.warehouses.merge.session import Expression
+from shared.warehouses.merge.profile import profile
 from shared.warehouses.merge.types import sql_type
 
 _HELD = re.compile(r"Conflicting lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
@@ -87,17 +87,9 @@ class DuckDBWarehouse:
             return _drained(session, f"INSERT INTO {table} SELECT * FROM incoming", columns, batches)  # noqa: S608 - quoted
 
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
-        kept = ingest.REJECTED.c
-        known = {
-            "run": plan.run.id,
-            "feed": plan.run.feed,
-            "slice": part,
-            "exported_at": from_text(plan.run.exported_at),
-        }
+        kept, known = ingest.REJECTED.c, ingest.of_rejects(plan, part)
         with self._session() as session, session.transaction():
-            beyond = kept.slice >= len(plan.slices)  # of an earlier try that was sliced finer
-            mine = sa.and_(kept.run == plan.run.id, sa.or_(kept.slice == part, beyond))
-            session.change(sa.delete(ingest.REJECTED).where(mine))
+            session.change(ingest.deleting_rejects(plan, part))
             for batch in batches:
                 session.connection.register("incoming", batch)
                 arriving = sa.table("incoming", *(sa.column(name, sa.Text) for name in batch.schema.names))
@@ -115,9 +107,7 @@ class DuckDBWarehouse:
 
     def record(self, run: Run) -> None:
         with self._session() as session, session.transaction():
-            before = ingest.find(session, run.id)
-            if before is None or before.status != "done":
-                ingest.write(session, run)
+            ingest.record(session, run)
 
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         with self._session() as session, session.transaction():
@@ -127,7 +117,7 @@ class DuckDBWarehouse:
                 for path in (self._side(name), self._side(name).with_suffix(".duckdb.wal")):
                     path.unlink(missing_ok=True)
             if rejects:
-                session.change(sa.delete(ingest.REJECTED).where(ingest.REJECTED.c.run == plan.run.id))
+                session.change(ingest.deleting_rejects(plan))
                 _drop_if_empty(session, plan.feed.system)
         self._claims.let_go(dropped)
 
@@ -161,7 +151,7 @@ class DuckDBWarehouse:
         if not self._path.exists():
             return Profile(columns={})
         with self._session() as session:
-            return _profile(session, feed)
+            return profile(session, feed)
 
     def examine(self) -> Iterator[Finding]:
         if not self._path.exists():
@@ -291,19 +281,6 @@ def _staging_tables(plan: Plan, staged: Sequence[Staged], beside: set[str]) -> d
         for part in staged
         for name, columns in shape.staged_columns(plan, part).items()
     }
-
-
-def _profile(session: DuckDBSession, feed: Feed) -> Profile:
-    columns = session.columns(feed.system, feed.table)
-    if not columns:
-        return Profile(columns={})
-    table = shape.target(feed, columns)
-    by = table.c.get(feed.cursor or "")
-    span: list[Expression] = [sa.null(), sa.null()] if by is None else [sa.func.min(by), sa.func.max(by)]
-    active = sa.func.count().filter(table.c[shape.DELETED].is_(None))
-    rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
-    bounds = [None if value is None else cursor.text(value) for value in (low, high)]
-    return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=bounds[0], highest=bounds[1])
 
 
 def _make_folder(path: Path) -> None:

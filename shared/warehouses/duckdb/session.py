@@ -16,7 +16,7 @@ from sqlalchemy.engine import Dialect
 from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.native import native_call
 from shared.warehouses.merge import ddl, numbered
-from shared.warehouses.merge.session import ChangesBy, Expression, Row
+from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row
 from shared.warehouses.merge.types import column_type
 
 ALIAS = "_sluice"
@@ -29,6 +29,8 @@ class DuckDBSession:
     changes_by: ChangesBy = "replace"
     dialect: Dialect = numbered.DIALECT
     indexes = False  # each makes every merge dearer, and ALTER fails on an indexed table
+    key_index: KeyIndex = "UNIQUE"
+    indexes_pin = False
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection

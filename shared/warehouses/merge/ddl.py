@@ -24,7 +24,7 @@ def quoted(dialect: Dialect, *names: str) -> str:
 
 def create_schema(session: Session, schema: str) -> None:
     name = quoted(session.dialect, schema)
-    if not is_tsql(session.dialect):
+    if not _is_tsql(session.dialect):
         session.ddl(f"CREATE SCHEMA IF NOT EXISTS {name}")
         return
     # It has to be the only statement of its batch, and there is no IF NOT EXISTS.
@@ -39,7 +39,7 @@ def create_table(session: Session, table: sa.Table) -> None:
 def add_column(session: Session, table: sa.Table, name: str, kind: str, value: Any = None) -> None:
     """Add a nullable column; rows that are there get *value*, later ones do not."""
     column = f"{quoted(session.dialect, name)} {sql_type(kind).compile(dialect=session.dialect)}"
-    if is_tsql(session.dialect):
+    if _is_tsql(session.dialect):
         _alter(session, table, f"ADD {column} NULL")
         return
     default = "" if value is None else f" DEFAULT {_literal(session.dialect, sql_type(kind), value)}"
@@ -55,7 +55,7 @@ def drop_column(session: Session, table: sa.Table, name: str) -> None:
 def change_type(session: Session, table: sa.Table, column: sa.Column[Any]) -> None:
     """Give a column the type *column* has, and cast its values to it."""
     name, kind = quoted(session.dialect, column.name), column.type.compile(dialect=session.dialect)
-    if is_tsql(session.dialect):
+    if _is_tsql(session.dialect):
         _alter(session, table, f"ALTER COLUMN {name} {kind}")
         return
     plain = kind.partition(" COLLATE ")[0]  # a cast takes none
@@ -79,7 +79,7 @@ def create_index(
 
     SQL Server's tables are clustered by their keys, but not uniquely: an index takes 'a' and 'a ' for the same.
     """
-    known = "" if is_tsql(session.dialect) else "IF NOT EXISTS "
+    known = "" if _is_tsql(session.dialect) else "IF NOT EXISTS "
     include = f" INCLUDE ({_listed(session, covering)})" if covering else ""
     session.ddl(
         f"CREATE {kind} INDEX {known}{quoted(session.dialect, index_name(table.name, what))}"
@@ -105,7 +105,7 @@ def create_active_view(session: Session, table: sa.Table, deleted: str) -> None:
     view = quoted(session.dialect, str(table.schema), f"{table.name}_active")
     source = quoted(session.dialect, str(table.schema), table.name)
     condition = f"{quoted(session.dialect, deleted)} IS NULL"
-    verb = "CREATE OR ALTER" if is_tsql(session.dialect) else "CREATE OR REPLACE"
+    verb = "CREATE OR ALTER" if _is_tsql(session.dialect) else "CREATE OR REPLACE"
     session.ddl(f"{verb} VIEW {view} AS SELECT * FROM {source} WHERE {condition}")  # noqa: S608 - quoted
 
 
@@ -117,7 +117,7 @@ def _alter(session: Session, table: sa.Table, change: str) -> None:
     session.ddl(f"ALTER TABLE {quoted(session.dialect, str(table.schema), table.name)} {change}")
 
 
-def is_tsql(dialect: Dialect) -> bool:
+def _is_tsql(dialect: Dialect) -> bool:
     return dialect.name == "mssql"
 
 

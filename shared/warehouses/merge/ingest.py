@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from shared.errors import written_by_newer
-from shared.model import Column, Json, Run, from_text, to_text
+from shared.model import Column, Json, Plan, Run, from_text, to_text
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.session import Session
 from shared.warehouses.merge.types import DATETIME, LONG_TEXT, TEXT, text
@@ -139,14 +139,45 @@ def write(session: Session, run: Run) -> None:
         session.change(statement)
 
 
+def record(session: Session, run: Run) -> None:
+    """Write a failed *run*, unless it is there as done."""
+    before = find(session, run.id)
+    if before is None or before.status != "done":
+        write(session, run)
+
+
 def writing(run: Run) -> tuple[sa.Delete, sa.Insert]:
     """The statements that write *run*."""
+    return sa.delete(RUN).where(RUN.c.id == run.id), sa.insert(RUN).values(as_row(run))
+
+
+def as_row(run: Run) -> dict[str, Any]:
+    """*run* as a row of the table, by column."""
     values = {name: value for name, value in asdict(run).items() if name in RUN.c}
     for name in _TIMES:
         values[name] = from_text(values[name])
     values["files"] = json.dumps(run.files, ensure_ascii=False)
     values["columns"] = json.dumps([asdict(column) for column in run.columns], ensure_ascii=False)
-    return sa.delete(RUN).where(RUN.c.id == run.id), sa.insert(RUN).values(values)
+    return values
+
+
+def deleting_rejects(plan: Plan, part: int | None = None) -> sa.Delete:
+    """Deletes what an earlier try of the run rejected of slice *part*, and of slices that there are no more; or all."""
+    of_run = REJECTED.c.run == plan.run.id
+    if part is None:
+        return sa.delete(REJECTED).where(of_run)
+    beyond = REJECTED.c.slice >= len(plan.slices)  # of an earlier try that was sliced finer
+    return sa.delete(REJECTED).where(of_run, sa.or_(REJECTED.c.slice == part, beyond))
+
+
+def of_rejects(plan: Plan, part: int) -> dict[str, Any]:
+    """What all rejects of slice *part* have in common, by column."""
+    return {
+        "run": plan.run.id,
+        "feed": plan.run.feed,
+        "slice": part,
+        "exported_at": from_text(plan.run.exported_at),
+    }
 
 
 def runs(session: Session, feed: str | None, limit: int | None) -> list[Run]:

@@ -15,6 +15,7 @@ GONE = "a staging table of the run is gone: another process has loaded the same 
 """The problem when that happens, which loading again solves."""
 Row: TypeAlias = "tuple[Any, ...]"
 Expression: TypeAlias = "sa.ColumnElement[Any]"
+KeyIndex: TypeAlias = Literal["UNIQUE", "CLUSTERED"]
 ChangesBy: TypeAlias = Literal["replace", "update", "upsert"]
 
 
@@ -26,6 +27,10 @@ class Session(Protocol):
     """The cheapest way to change rows: DELETE and INSERT, UPDATE and INSERT, or INSERT .. ON CONFLICT DO UPDATE."""
     indexes: bool
     """Whether tables get indexes on their keys."""
+    key_index: KeyIndex
+    """The kind of the index on all keys, where there is one: an upsert goes by a unique one."""
+    indexes_pin: bool
+    """Whether the type of a column cannot change while an index has it."""
 
     def rows(self, statement: sa.Select[Any]) -> list[Row]:
         """All rows of a query; ask for few."""

@@ -100,8 +100,7 @@ def _add_view_and_indexes(session: Session, feed: Feed, table: sa.Table) -> None
 
 def _index(session: Session, feed: Feed, table: sa.Table) -> None:
     if session.indexes:
-        kind = "CLUSTERED" if ddl.is_tsql(session.dialect) else "UNIQUE"  # an upsert goes by it
-        ddl.create_index(session, table, feed.keys, kind=kind)
+        ddl.create_index(session, table, feed.keys, kind=session.key_index)
         ddl.create_key_index(session, table, feed.keys, FIRST, DELETED)
 
 
@@ -139,7 +138,7 @@ def _advice(stored: str) -> str:
 
 
 def _change_type(session: Session, feed: Feed, table: sa.Table, name: str) -> None:
-    pinned = ddl.is_tsql(session.dialect) and folded(name) in {folded(key) for key in feed.keys}
+    pinned = session.indexes_pin and folded(name) in {folded(key) for key in feed.keys}
     if pinned:
         ddl.drop_indexes(session, table)
     session.change_type(table, table.c[name])

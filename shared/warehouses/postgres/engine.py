@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import re
 import threading
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -26,9 +27,11 @@ from shared.settings import Settings
 from shared.warehouses import Loaded, Merged
 from shared.warehouses.merge import ddl, numbered
 from shared.warehouses.merge.session import STAGING
+from shared.warehouses.postgres import direct
 from shared.warehouses.postgres.copy import encoded, fitting
 from shared.warehouses.postgres.errors import passes, translated
 from shared.warehouses.postgres.session import PostgresSession
+from shared.warehouses.server import few_rows, inline
 from shared.warehouses.server.pool import ConnectionPool
 from shared.warehouses.server.unit import UnitsOfWork
 from shared.warehouses.server.warehouse import Claim, ServerWarehouse
@@ -59,6 +62,7 @@ class Postgres:
     def __init__(self, settings: Settings) -> None:
         self._where = _address(settings.warehouse_url)
         self._timeout = settings.warehouse_lock_timeout
+        self._may_be_direct = settings.warehouse_loader in ("auto", "direct")
         self.units = UnitsOfWork(
             ConnectionPool(self._connect, size=settings.warehouse_connections, wait_seconds=self._timeout),
             self,
@@ -100,8 +104,13 @@ class Postgres:
 
     def lock(self, session: PostgresSession, name: str, *, shared: bool = False) -> None:
         # Ends with the transaction, and belongs to this database. The time it may take is set for all locks.
-        try:
+        with self._waiting_for(name):
             session.execute(f"SELECT pg_advisory_xact_lock{_SHARED[shared]}($1)", _lock_number(name))
+
+    @contextmanager
+    def _waiting_for(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except errors.LockNotAvailable as error:
             raise TransientError(
                 f"another session has held {name} for {self._timeout:g} s",
@@ -122,6 +131,14 @@ class Postgres:
     def load(
         self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], claim: Claim, inline_limit: int = 0
     ) -> Loaded:
+        if not (inline_limit and self._may_be_direct):
+            return self._stage(feed, table, batches, claim)
+        first, rest = few_rows.peeked(batches, few_rows.DIRECT_ROWS)
+        is_few = sum(batch.num_rows for batch in first) <= few_rows.DIRECT_ROWS
+        loaded = _inline(feed, first, inline_limit) if is_few else None
+        return loaded or self._stage(feed, table, itertools.chain(first, rest), claim)
+
+    def _stage(self, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch], claim: Claim) -> Loaded:
         reading = threading.Event()
 
         def fill(session: PostgresSession) -> Loaded:
@@ -133,7 +150,15 @@ class Postgres:
             return self.units.run(fill, on=lambda error: passes(error) and not reading.is_set())
 
     def direct(self, plan: Plan, staged: Sequence[Staged], run: Run) -> Merged | None:
-        return None  # its loader hands nothing on inline: COPY is as quick
+        def work(session: PostgresSession) -> Merged | None:
+            with self._waiting_for(run.feed):
+                session.ddl(f"{_begin(self._timeout)}; SELECT pg_advisory_xact_lock({_lock_number(run.feed)})")
+            merged = direct.merge(session, plan, staged, run)
+            end = self.rollback if merged is None else self.commit
+            end(session)
+            return merged
+
+        return self.units.run_alone(work)
 
     def reading(self, table: sa.Table) -> sa.FromClause:
         return table
@@ -201,6 +226,21 @@ def _at_least(name: str, size: str) -> str:
 
 def _named(tables: Iterable[str]) -> str:
     return ", ".join(numbered.quoted(STAGING, table) for table in tables)
+
+
+def _inline(feed: Feed, batches: Iterable[pa.RecordBatch], limit: int) -> Loaded | None:
+    """All of *batches* as text; None if that takes more than *limit* characters."""
+    kept, refused = [], []
+    for batch in batches:
+        fit, unfit = fitting(batch, feed.keys)
+        encoded(fit)  # refuses what no table can hold, as COPY would
+        kept.append(fit)
+        refused += unfit
+    text = inline.written(kept)
+    if len(text) > limit:
+        return None
+    rows, size = sum(batch.num_rows for batch in kept), sum(batch.nbytes for batch in kept)
+    return Loaded(rows=rows, refused=refused, size=size, inline=text)
 
 
 def _filled(session: PostgresSession, feed: Feed, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:

@@ -13,15 +13,15 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import pyarrow as pa
 import sqlalchemy as sa
 
-from shared.contract import cursor
 from shared.errors import DataError
 from shared.ids import run_of_staging, staging_name
-from shared.model import Column, Feed, Finding, Plan, Run, Staged, from_text
+from shared.model import Column, Feed, Finding, Plan, Run, Staged
 from shared.text import SHOW_WAITING
 from shared.warehouses import Limits, Loaded, Merged, Profile
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
-from shared.warehouses.merge.session import STAGING, Expression, Session
+from shared.warehouses.merge.profile import profile
+from shared.warehouses.merge.session import STAGING, Session
 from shared.warehouses.server import inline
 from shared.warehouses.server.owners import Lock, RunOwners
 from shared.warehouses.server.unit import Rollback, UnitsOfWork
@@ -120,21 +120,12 @@ class ServerWarehouse:
         return self._engine.load(feed, table, batches, lambda: self._owners.working(_run_of(name), name), inline_limit)
 
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
-        kept = ingest.REJECTED
-        known = {
-            "run": plan.run.id,
-            "feed": plan.run.feed,
-            "slice": part,
-            "exported_at": from_text(plan.run.exported_at),
-        }
-
-        beyond = kept.c.slice >= len(plan.slices)  # of an earlier try that was sliced finer
-        earlier = sa.delete(kept).where(kept.c.run == plan.run.id, sa.or_(kept.c.slice == part, beyond))
+        earlier, known = ingest.deleting_rejects(plan, part), ingest.of_rejects(plan, part)
 
         def unit(session: Session) -> None:
             session.change(earlier)
             for batch in batches:
-                self._engine.append(session, kept, _with(batch, known, kept))
+                self._engine.append(session, ingest.REJECTED, _with(batch, known, ingest.REJECTED))
 
         self._prepare()
         if next(iter(batches), None) is None:
@@ -180,13 +171,8 @@ class ServerWarehouse:
                 )
 
     def record(self, run: Run) -> None:
-        def unit(session: Session) -> None:
-            before = ingest.find(session, run.id)
-            if before is None or before.status != "done":
-                ingest.write(session, run)
-
         self._prepare()
-        self._engine.units.run(unit)
+        self._engine.units.run(lambda session: ingest.record(session, run))
         self._engine.units.close_idle()
 
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
@@ -200,7 +186,7 @@ class ServerWarehouse:
                 with self._owners.working(plan.run.id):
                     self._engine.drop(gone)
             if rejects and self._engine.units.run_alone(_has_history):
-                self._engine.units.run_single(sa.delete(ingest.REJECTED).where(ingest.REJECTED.c.run == plan.run.id))
+                self._engine.units.run_single(ingest.deleting_rejects(plan))
             self._engine.clean_up(sorted(own.union(gone)))
         finally:
             self._engine.units.close_idle()
@@ -285,20 +271,3 @@ def _with(batch: pa.RecordBatch, known: Mapping[str, Any], table: sa.Table) -> p
     kinds = {str: pa.string(), int: pa.int32(), dt.datetime: pa.timestamp("us")}
     more = [pa.array([value] * batch.num_rows, kinds[table.c[name].type.python_type]) for name, value in known.items()]
     return pa.RecordBatch.from_arrays([*more, *batch.columns], names=[*known, *batch.schema.names])
-
-
-def profile(session: Session, feed: Feed) -> Profile:
-    """What is stored of *feed*."""
-    columns = session.columns(feed.system, feed.table)
-    if not columns:
-        return Profile(columns={})
-    table = shape.target(feed, columns)
-    by = table.c.get(feed.cursor or "")
-    span: list[Expression] = [sa.null(), sa.null()]
-    if by is not None:
-        sorts = session.exact(by)[0]
-        span = [sa.func.min(sorts), sa.func.max(sorts)]
-    active = sa.func.count(sa.case((table.c[shape.DELETED].is_(None), 1)))
-    rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
-    bounds = [None if value is None else cursor.text(value) for value in (low, high)]
-    return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=bounds[0], highest=bounds[1])

@@ -24,14 +24,10 @@ from tests.suites.warehouse_suite import WarehouseSuite
 from tests.warehouses.postgres.retries import retries_come_at_once
 
 
-class TestPostgres(WarehouseSuite):
-    """On a real server, in a database of its own for each test."""
+class OnAServer(WarehouseSuite):
+    """In a database of its own for each test."""
 
     longest_key = 2_500
-
-    @pytest.fixture
-    def settings(self, postgres: Postgres, database: str):
-        return {"WAREHOUSE_URL": postgres.url(database)}
 
     @pytest.fixture
     def query(self, postgres: Postgres, database: str):
@@ -41,6 +37,23 @@ class TestPostgres(WarehouseSuite):
                 return found.fetchall() if found.description else []
 
         return run
+
+
+@pytest.mark.slow
+class TestStagedRows(OnAServer):
+    """All rows by way of staging tables."""
+
+    @pytest.fixture
+    def settings(self, postgres: Postgres, database: str):
+        return {"WAREHOUSE_URL": postgres.url(database), "WAREHOUSE_LOADER": "array"}
+
+
+class TestPostgres(OnAServer):
+    """As few rows as these tests have mostly go without a staging table."""
+
+    @pytest.fixture
+    def settings(self, postgres: Postgres, database: str):
+        return {"WAREHOUSE_URL": postgres.url(database)}
 
     # -- what only PostgreSQL has
 
@@ -191,8 +204,10 @@ class TestPostgres(WarehouseSuite):
         left = query("SELECT tablename FROM pg_tables WHERE schemaname = 'staging' ORDER BY 1")
         assert [("mine",), ("s_00000000000000bb_0",), ("s_00000000000000cc_0",)] == left
 
-    def test_staging_tables_tell_when_they_were_made(self, filled, query, monkeypatch):
+    def test_staging_tables_tell_when_they_were_made(self, open_case, full, query, monkeypatch):
         """By the server's clock: the next run may have to tell which are leftovers."""
+        filled = open_case(WAREHOUSE_LOADER="array")
+        filled.load(full)
         reported, find = [], ingest.find
 
         def look(session, run):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.warehouses.merge import ingest
+from shared.warehouses.postgres import direct
 from tests.servers.postgres import Postgres
 from tests.suites.warehouse_case import WarehouseCase, day, row
 
@@ -23,7 +24,8 @@ def asking(server: Postgres, database: str) -> Callable[[str], list[tuple[Any, .
 
 
 def filled(folder: Path, query: Any, url: str, **env: str) -> WarehouseCase:
-    case = WarehouseCase(folder, query, WAREHOUSE_URL=url, **env)
+    """Three items are stored, the third of them dead. Few rows go by a staging table, unless *env* says otherwise."""
+    case = WarehouseCase(folder, query, WAREHOUSE_URL=url, **{"WAREHOUSE_LOADER": "array", **env})
     case.loaded("full", 5, row(1, "Ada", 1), row(2, "Bob", 2), row(3, "Cy", 3, True))
     return case
 
@@ -38,7 +40,14 @@ def just_before_commit(monkeypatch, act: Callable[[], object], times: int = 1) -
         if next(left, None) is not None:
             act()
 
+    def written_directly(*given: Any) -> None:
+        write_directly(*given)
+        if next(left, None) is not None:
+            act()
+
+    write_directly = direct._write
     monkeypatch.setattr(ingest, "write", written)
+    monkeypatch.setattr(direct, "_write", written_directly)
 
 
 SESSIONS = "FROM pg_stat_activity WHERE datname = current_database()"

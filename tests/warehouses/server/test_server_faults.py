@@ -9,14 +9,16 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from hypothesis import given, settings
 
 from shared.contract.conform import Contract
+from shared.warehouses.postgres import engine
 from tests.servers import free_port
 from tests.servers.postgres import Postgres
-from tests.suites.warehouse_case import WarehouseCase, day, some
+from tests.suites.warehouse_case import WarehouseCase, day, row, some
 from tests.warehouses.merge.wild_files import FAST, check_wild, wild_loads
 from tests.warehouses.postgres.retries import retries_come_at_once
 from tests.warehouses.server.server_samples import (
@@ -258,24 +260,102 @@ def test_lost_answer_to_the_commit_of_a_stage_is_repaired_by_the_next_load(remot
     assert AFTER_DELTA == stored(remote)
 
 
-@given(wild_loads())
+@pytest.mark.parametrize("loader", ["auto", "array"])
+@given(reported=wild_loads())
 @settings(parent=FAST, max_examples=3)
-def test_every_load_does_what_the_rules_say(postgres, reported):
+def test_every_load_does_what_the_rules_say(postgres, loader, reported):
     """As on DuckDB: each column and count is as the plain model says."""
     name = postgres.create_database()
     try:
-        check_wild(reported, WAREHOUSE_URL=postgres.url(name))
+        check_wild(reported, WAREHOUSE_URL=postgres.url(name), WAREHOUSE_LOADER=loader)
     finally:
         postgres.drop_database(name)
 
 
 @pytest.mark.slow
-@given(wild_loads())
+@pytest.mark.parametrize("loader", ["auto", "array"])
+@given(reported=wild_loads())
 @settings(parent=FAST, max_examples=155)
-def test_every_load_does_what_the_rules_say_in_many_more_cases(postgres, reported):
+def test_every_load_does_what_the_rules_say_in_many_more_cases(postgres, loader, reported):
     """The same, for as long as a coffee takes."""
     name = postgres.create_database()
     try:
-        check_wild(reported, WAREHOUSE_URL=postgres.url(name))
+        check_wild(reported, WAREHOUSE_URL=postgres.url(name), WAREHOUSE_LOADER=loader)
     finally:
         postgres.drop_database(name)
+
+
+# -- a few rows, which go without a staging table
+
+
+@pytest.fixture
+def few(postgres: Postgres, database: str, query, tmp_path, monkeypatch) -> WarehouseCase:
+    retries_come_at_once(monkeypatch)
+    return filled(tmp_path, query, postgres.url(database), WAREHOUSE_LOADER="auto")
+
+
+@pytest.fixture
+def no_staging(monkeypatch) -> None:
+    """Fails the test where a staging table is made."""
+    monkeypatch.setattr(engine.Postgres, "_create", lambda *_: pytest.fail("a staging table was made"))
+
+
+def test_connection_killed_before_the_commit_of_a_few_rows_is_replaced(few, query, monkeypatch, no_staging, states):
+    """They came inline, so all can be done again, once."""
+    just_before_commit(monkeypatch, lambda: query(f"SELECT pg_terminate_backend(pid) {CONNECTIONS}"))
+
+    run = few.loaded("delta", 6, *DELTA)
+
+    assert (OUTCOMES_OF_DELTA, AFTER_DELTA) == (some(run), stored(few))
+    assert 2 == len(few.app.warehouse.runs("shop.item"))
+    assert states
+
+
+def test_lost_answer_to_the_commit_of_a_few_rows_is_recognised(
+    postgres, database, proxy, few, monkeypatch, no_staging, states
+):
+    """The merge is tried again, finds its own run, and reports its counts; nothing is merged twice."""
+    remote = WarehouseCase(few.folder, few.query, WAREHOUSE_URL=postgres.url(database, port=proxy.port))
+    just_before_commit(monkeypatch, proxy.arm)
+
+    run = remote.loaded("delta", 6, *DELTA)
+
+    assert (1, {None}) == (proxy.cuts, set(states))
+    assert (OUTCOMES_OF_DELTA, AFTER_DELTA) == (some(run), stored(few))
+    assert 2 == len(few.app.warehouse.runs("shop.item"))
+
+
+def test_few_rows_that_do_not_fit_their_table_go_by_a_staging_table(few, monkeypatch):
+    """A new column, a cursor whose order in memory is another, an index that somebody dropped; the next needs none."""
+    few.loaded("delta", 6, row(1, "Ida", 4, New="x"), types={"New": pa.string()})
+    few.loaded("full", 5, row(1, Version="b"), table="numbered", types={"Version": pa.string()})
+    few.loaded("delta", 6, row(1, "Bo", Version="B"), table="numbered", types={"Version": pa.string()})
+    few.query("DROP INDEX shop.ix_item_keys")
+    few.loaded("delta", 7, row(2, "Bo", 4))
+    indexes = few.query("SELECT indexname FROM pg_indexes WHERE indexname = 'ix_item_keys'")
+    monkeypatch.setattr(engine.Postgres, "_create", lambda *_: pytest.fail("a staging table was made"))
+    few.loaded("delta", 8, row(4, "Di", 4))
+
+    assert [("Ida",), ("Bo",), ("Cy",), ("Di",)] == few.rows("Name")
+    assert [("Ada", "b")] == few.rows("Name", "Version", table="numbered")
+    assert [("ix_item_keys",)] == indexes
+
+
+def test_a_stored_key_that_is_there_twice_is_refused(few):
+    """Something other than Sluice has written it, and dropped the index that would have refused it."""
+    few.query("DROP INDEX shop.ix_item_keys")
+    few.query('INSERT INTO shop.item SELECT * FROM shop.item WHERE "ItemId" = 2')
+
+    assert "Find rows with the same key in its table" in few.refused("delta", 6, row(2, "Bo", 4))
+
+
+def test_a_merge_of_few_rows_waits_for_another_of_the_feed(few, database, postgres):
+    """Only for so long."""
+    hasty = WarehouseCase(few.folder, few.query, WAREHOUSE_URL=postgres.url(database), WAREHOUSE_LOCK_TIMEOUT="0.2")
+    with few.app.warehouse._engine.units.transaction() as session:
+        few.app.warehouse._engine.lock(session, "shop.item")
+        reason = hasty.refused("delta", 6, *DELTA)
+    few.app.warehouse._engine.units.close_idle()
+
+    assert "another session has held shop.item for 0.2 s" in reason
+    assert OUTCOMES_OF_DELTA == some(few.loaded("delta", 6, *DELTA))

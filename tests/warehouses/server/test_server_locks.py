@@ -176,7 +176,8 @@ from tests.suites.warehouse_case import WarehouseCase
 
 folder, file, moment, place = sys.argv[1:]
 
-case = WarehouseCase(Path(folder), None, WAREHOUSE_URL=os.environ["URL"], SLICE_ROWS="5", BATCH_ROWS="2")
+settings = {"SLICE_ROWS": "5", "BATCH_ROWS": "2", "WAREHOUSE_LOADER": "array"}
+case = WarehouseCase(Path(folder), None, WAREHOUSE_URL=os.environ["URL"], **settings)
 print("ready", flush=True)
 sys.stdin.readline()
 calls = Fatal(moment, place)
