@@ -1,4 +1,4 @@
-"""Files with one thing wrong each: what can be read is, and what cannot is rejected, without being told anything."""
+"""Files with one thing wrong each: what can be read is, and what cannot is rejected, without any parameter."""
 
 from __future__ import annotations
 
