@@ -11,7 +11,7 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.sources.csv import blocks
@@ -33,6 +33,7 @@ SIZES = (1, 7, 64, 2**20)
 """Of blocks: what is found may not depend on where one ends."""
 
 
+@settings(deadline=None)
 @given(TABLES, st.sampled_from(["\n", "\r\n", "\r"]))
 def test_what_a_writer_quotes_is_read_back(rows, end):
     """Whatever is in it. Rows of blanks alone hold no record."""
@@ -47,6 +48,7 @@ def test_what_a_writer_quotes_is_read_back(rows, end):
             assert [] == bad
 
 
+@settings(deadline=None)
 @given(SCRAPS)
 def test_what_is_found_does_not_depend_on_blocks(scraps):
     """Neither rows nor rejects nor counts."""
@@ -57,6 +59,7 @@ def test_what_is_found_does_not_depend_on_blocks(scraps):
     assert all(results[0] == other for other in results)
 
 
+@settings(deadline=None)
 @given(SCRAPS, st.sampled_from([b"", b"\xff", b"\xe9"]))
 def test_every_line_is_in_a_row_a_reject_or_a_count(scraps, odd):
     """And a reject has the text that stands at its place."""
