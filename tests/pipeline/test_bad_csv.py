@@ -14,6 +14,10 @@ MANY = "".join(f",c{number}" for number in range(5_000))
 
 FILES: dict[str, tuple[str | bytes, tuple[int, int, int]]] = {
     "text-required": (f"{HEADER}{people(3)}9,,x@example.com,,\n", (4, 3, 1)),
+    "text-phone": (f"{HEADER}{people(3)}9,Bob,,555-0100,\n", (4, 4, 0)),
+    "text-email": (f"{HEADER}{people(3)}9,Bob,bob(at)example.com,,\n", (4, 4, 0)),
+    "text-date": ("id,name,born\n1,Ann,2/28/1990\n2,Bob,02/30/1990\n3,Cy,2/28/90\n4,Di,0000-00-00\n", (4, 4, 0)),
+    "text-zip": ("id,name,zip\n1,Ann,2138\n2,Bob,unknown\n", (2, 2, 0)),
     "text-too-few": (f"{HEADER}{people(3)}9,Bob\n{people(3, 10)}", (7, 6, 1)),
     "text-too-many": (f"{HEADER}{people(3)}9,Bob,b@example.com,,a,b\n{people(3, 10)}", (7, 6, 1)),
     "text-quote-first": (f'{HEADER}9,"Bob,b@example.com,,\n{people(5)}', (6, 5, 1)),
@@ -124,6 +128,19 @@ def test_a_formula_is_data_when_it_is_loaded(lab, row) -> None:
 
     assert [("=cmd|' /C calc'!A0", "@SUM(A1:A9)")] == [(one["name"], one["note"]) for one in lab.rows()]
     row.holds(outcome(found), json.dumps(lab.rows(), default=str))
+
+
+@case("text-formulas-rejected")
+def test_a_formula_in_a_rejected_row_is_text_for_spreadsheet_programs(lab, row) -> None:
+    """And it is the formula again when the corrected row is loaded."""
+    found = lab.load(lab.put(f"{HEADER}{people(2)},=cmd|' /C calc'!A0,,,@SUM(A1:A9)\n"))
+    _, rejects = lab.run("rejects", "crm.person", "--csv")
+    corrected = lab.put(rejects.replace(',"",', ',"9",', 1), "bad.csv")
+
+    code, _ = lab.run("rejects", "crm.person", "--replay", str(corrected))
+
+    row.holds(outcome(found), rejects)
+    assert (0, "=cmd|' /C calc'!A0") == (code, lab.rows()[-1]["name"])
 
 
 @case("text-twice")
