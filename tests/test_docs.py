@@ -237,6 +237,13 @@ def test_options_of_a_column_are_all_listed(tmp_path):
     assert sorted(known.split(", ")) == sorted(name for row in rows for name in re.findall(r"\w+", row))
 
 
+def test_options_of_the_import_are_all_explained():
+    """The page says when each is needed."""
+    explained = set(re.findall(r"--[a-z-]+", _text(DOCS / "csv.md")))
+
+    assert _commands_with_options(main)["csv load"] <= explained
+
+
 def test_layouts_are_all_listed_with_their_keys():
     """The table of the README has the feeds that come as text files."""
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.+?) \|", _text(ROOT / "README.md"), re.MULTILINE)
@@ -293,10 +300,14 @@ def test_layout_of_the_page_loads_the_file_of_the_page(tmp_path, monkeypatch):
     (rows,) = _blocks("csv", LAYOUT_PAGE)
     (tmp_path / "visits.csv").write_text(rows, encoding="utf-8")
 
-    preview, load, rejects = [_run(command) for command in _commands(LAYOUT_PAGE)]
+    proposal, preview, load, rejects = [_run(command) for command in _commands(LAYOUT_PAGE)]
     history = json.loads(_run(["sluice", "history", "canvass.visits", "--json"]).stdout)
 
-    assert [0, 0, 0] == [one.exit_code for one in (preview, load, rejects)], load.output
+    assert [0, 0, 0, 0] == [one.exit_code for one in (proposal, preview, load, rejects)], load.output
+    assert all(
+        text in proposal.stdout
+        for text in ("# unsure", 'mail = { cleaner = "email" }', 'pledge = { cleaner = "text" }')
+    )
     assert re.search(r"Wijk +Extra", preview.stdout)
     assert "the day first" in preview.stdout
     assert [(4, 3, 1)] == [(run["read"], run["inserted"], run["rejected"]) for run in history]

@@ -1,4 +1,4 @@
-"""What Blob Storage means when it refuses, in words that say what to do. Pure."""
+"""What Blob and Table Storage mean when they refuse, in words that say what to do. Pure."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _sas_refused(refusal: Refusal, sas: str) -> IngestError:
 def _firewall(place: StorageUrl) -> IngestError:
     return ConfigError(
         f"{place.account_url} refuses this network, or what the link may do here (AuthorizationFailure)",
-        fix="Ask the account's owner to allow this machine's address or network in its firewall, then check the link",
+        fix=f"{_LET_IN}, then check the link",
     )
 
 
@@ -179,6 +179,79 @@ def container_refused(error: AzureError, where: str) -> IngestError:
     if status is None or status in _RETRYABLE or code in _OVERTAKEN or status >= 500:
         return TransientError(f"{where} cannot be written to or read now ({reason})", fix="Try again")
     return ConfigError(f"{where} refuses ({reason})", fix="Look up the code in the error codes of Blob Storage")
+
+
+class TableSignIn(NamedTuple):
+    """A table, and how this process signs in to it."""
+
+    endpoint: str
+    table: str
+    by: str
+    """``identity``, ``SAS``, or the setting with the key."""
+
+
+def table_refused(error: Exception, place: TableSignIn, *, identity: Callable[[], str]) -> IngestError:
+    """Why Table Storage did not do what was wanted; without what *error* says, which may repeat a SAS."""
+    from azure.core.exceptions import ClientAuthenticationError
+
+    status, code = getattr(error, "status_code", None), service_code(error)
+    host = urlsplit(place.endpoint).netloc
+    if status is None and isinstance(error, ClientAuthenticationError):
+        return _no_table_sign_in(place, host)
+    if status is None:
+        return remote.unreachable(error, host)
+    if status in remote.BUSY or status >= 500 or code == "TableBeingDeleted":
+        return TransientError(f"{host} is busy ({status} {code})", fix="Try again later")
+    if status in (401, 403):
+        return _table_forbidden(place, code or str(status), identity)
+    return ConfigError(
+        f"{place.endpoint} does not respond like Table Storage ({status} {code})".replace(" )", ")"),
+        fix="Check LEDGER_URL",
+    )
+
+
+def service_code(error: Exception) -> str:
+    """The service's word for what went wrong; empty if it did not say one."""
+    found = getattr(error, "error_code", None) or ""
+    return str(getattr(found, "value", found))
+
+
+def _no_table_sign_in(place: TableSignIn, host: str) -> IngestError:
+    if place.by != "identity":
+        return ConfigError(f"the account key in {place.by} is no key", fix=_TABLE_KEY)
+    return ConfigError(
+        f"{host} needs a sign-in, and this process has none",
+        fix="Give the app a managed identity, sign in with az login, or give a URL with a SAS",
+    )
+
+
+def _table_forbidden(place: TableSignIn, code: str, identity: Callable[[], str]) -> ConfigError:
+    table = f"table {place.table} of {place.endpoint}"
+    if code in ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"):
+        fix = _TABLE_SIGN_IN.get(place.by, _TABLE_KEY)
+        return ConfigError(f"{place.endpoint} does not accept our sign-in ({code})", fix=fix)
+    if code == "KeyBasedAuthenticationNotPermitted":
+        fix = _TABLE_ROLE.format("the app")
+        return ConfigError(f"{place.endpoint} accepts no keys and no SAS made with one", fix=fix)
+    if code == "AuthorizationFailure" and place.by != "SAS":
+        cause = "this network" if place.by == "identity" else f"the key in {place.by}, or this network"
+        return ConfigError(f"{place.endpoint} refuses {cause} ({code})", fix=_LET_IN)
+    if place.by == "identity":
+        who = identity()
+        return ConfigError(f"{table} may not be used by {who} ({code})", fix=_TABLE_ROLE.format(who))
+    return ConfigError(
+        f"{table} may not be used with our {'SAS' if place.by == 'SAS' else 'key'} ({code})",
+        fix="Ask for a SAS of the account with ss=t, srt=co and sp=raudc that holds for this network",
+    )
+
+
+_TABLE_ROLE = "Give {} the role Storage Table Data Contributor on the account; this can take ten minutes to take effect"
+_TABLE_KEY = "Copy the connection string again from the access keys of the storage account"
+_TABLE_SIGN_IN = {
+    "identity": "Check that the identity is of the account's own tenant",
+    "SAS": "Check that the SAS has not expired and is complete, or ask for a new one",
+}
+_LET_IN = "Ask the account's owner to allow this machine's address or network in its firewall"
 
 
 _RETRYABLE = (408, 409, 429)

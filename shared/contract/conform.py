@@ -163,7 +163,7 @@ class Contract:
         self._feed = feed
         self.columns = [column for column in wanted if column.type != types.NULL]
         self._latest = latest_cursor
-        self._cleaned = cleaned_columns(feed)
+        self._cleaned = cleaned_columns(feed, self.columns)
         required = {folded(name) for name in (*feed.keys, feed.cursor, feed.deleted) if name}
         required |= {folded(name) for name, one in self._cleaned.items() if one.column.required}
         self._required = {column.name for column in self.columns if folded(column.name) in required}

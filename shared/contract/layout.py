@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 from collections.abc import Mapping, Sequence
@@ -53,26 +54,45 @@ class CleanedColumn(NamedTuple):
 class ExtraColumn(NamedTuple):
     """Reads Extra: a JSON object of the text by header, without blanks; NULL if all of them are."""
 
+    preferred: Mapping[str, Sequence[str]]
+    """By header that a column coalesces: those before it. Its text is in Extra only where one of them has text."""
     column: LayoutColumn = LayoutColumn(name=EXTRA)
 
     def text(self, batch: pa.RecordBatch, column: Column) -> pa.Array[Any]:
         nothing: pa.Array[Any] = pa.nulls(batch.num_rows, pa.string())
         if not column.more:
             return nothing
-        joined = _joined([_member(name, batch.column(name)) for name in column.more], ", ")
+        joined = _joined([_member(name, self._spare(batch, name)) for name in column.more], ", ")
         objects = pc.binary_join_element_wise("{", joined, "}", "")
         return pc.if_else(pc.equal(joined, ""), nothing, objects)  # type: ignore[no-any-return]  # Any
+
+    def _spare(self, batch: pa.RecordBatch, header: str) -> pa.Array[Any]:
+        """The text of *header* where no column stores it."""
+        stored = [_has_text(batch.column(name)) for name in self.preferred.get(header, ())]
+        if not stored:
+            return batch.column(header)
+        return pc.if_else(functools.reduce(pc.or_, stored), batch.column(header), pa.scalar(None, pa.string()))  # type: ignore[no-any-return]  # Any
 
     def read(self, text: pa.Array[Any], column: Column) -> Cast:
         return Cast(text, ())
 
 
-def cleaned_columns(feed: Feed) -> Mapping[str, CleanedColumn | ExtraColumn]:
-    """What reads each column of a feed with a layout, by name; empty for others."""
+def cleaned_columns(feed: Feed, columns: Sequence[Column]) -> Mapping[str, CleanedColumn | ExtraColumn]:
+    """What reads each of the *columns* of a feed with a layout, by name; empty for others."""
     if feed.layout is None:
         return {}
     own = {column.name: CleanedColumn(column, feed.layout, feed.timezone) for column in feed.layout.columns}
-    return {EXTRA: ExtraColumn(), **own}
+    preferred = {
+        header: (column.source, *column.more[:number])
+        for column in columns
+        if column.name in own and own[column.name].column.several == "coalesce"
+        for number, header in enumerate(column.more)
+    }
+    return {EXTRA: ExtraColumn(preferred), **own}
+
+
+def _has_text(text: pa.Array[Any]) -> pa.Array[Any]:
+    return pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(text), ""), False)  # type: ignore[no-any-return]  # Any
 
 
 def _joined(texts: Sequence[pa.Array[Any]], separator: str) -> pa.Array[Any]:

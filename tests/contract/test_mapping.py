@@ -125,6 +125,17 @@ def test_texts_are_combined_trimmed_and_blank_becomes_null() -> None:
     assert [("a", "2", "1/2/2026 EST"), ("b", "1", None)] == [(r["lead_id"], r["phone"], r["start"]) for r in rows]
 
 
+def test_of_headers_that_coalesce_extra_has_the_texts_that_are_not_stored() -> None:
+    rows, _ = conformed(
+        id=["a", "b", "c"], phone=["", "1", " "], phone_1=["2", "3", None], primary_phone=["4", " ", "5"],
+        Mileage=["1", "1", "1"],
+    )  # fmt: skip
+
+    assert [("2", {"primary_phone": "4"}), ("1", {"phone_1": "3"}), ("5", None)] == [
+        (row["phone"], json.loads(str(row["Extra"])) if row["Extra"] else None) for row in rows
+    ]
+
+
 def test_a_required_column_without_value_rejects_the_row() -> None:
     rows, rejects = conformed(id=["a", "b"], Mileage=["1", " "])
 

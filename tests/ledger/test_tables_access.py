@@ -14,10 +14,9 @@ from azure.data.tables import (
     TableClient,
 )
 
-from shared.azure import identity, urls
+from shared.azure import clients, identity, urls
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.ledger import open_ledger
-from shared.ledger.tables import account
 from shared.ledger.tables.table_ledger import TablesLedger
 from tests.ledger.tables_samples import HASTE, MARK, a_sas, held, is_one_line, opened
 from tests.servers import free_port
@@ -59,7 +58,7 @@ def test_refusals_say_what_to_do(monkeypatch, status, code, by, expected):
     error.status_code, error.error_code = status, code
 
     with pytest.raises(ConfigError, match=expected) as caught:
-        raise account.Access(client, by).explained(error)
+        raise clients.TableAccess(client, by).explained(error)
     assert is_one_line(caught.value)
 
 

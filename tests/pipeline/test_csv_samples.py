@@ -148,7 +148,7 @@ STORED: dict[str, tuple[object, dict[str, Any]]] = {
         "source_name": "Search Partners", "phone_1": "+15085550150", "postal_code": "01608", "is_duplicate": True,
         "quality_score": 43.0, "lead_score": None, "hs_createdate": "2024-06-04 14:10:00",
         "hs_lead_status": None, "status": "valid", "disposition": "success",
-        "submission_timestamp": "2024-06-04 10:10:00", "Extra": {"Primary Phone": "5085550150"},
+        "submission_timestamp": "2024-06-04 10:10:00", "Extra": None,
     }),
     "salespro.appointments": ("cD5fG7hI9j", {
         "sale_amount": Decimal("-6200.00"), "result_full_string": "Cancelled",

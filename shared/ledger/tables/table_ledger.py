@@ -20,10 +20,12 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from shared.azure import clients
+from shared.azure.errors import service_code
 from shared.azure.urls import parse_table_url
 from shared.errors import ConflictError, TransientError, written_by_newer
 from shared.ledger.records import Kept, after, forgotten
-from shared.ledger.tables import account, rows
+from shared.ledger.tables import rows
 from shared.model import Record, Watermark
 from shared.redaction import redact
 from shared.remote import RedactedCause, RetryPolicy
@@ -155,7 +157,7 @@ class TablesLedger:
         try:
             return self._access.client.get_entity(partition, key)
         except ResourceNotFoundError as error:
-            if account.code(error) not in ("ResourceNotFound", "EntityNotFound"):  # no table, or no Table Storage
+            if service_code(error) not in ("ResourceNotFound", "EntityNotFound"):  # no table, or no Table Storage
                 raise
             return None
 
@@ -209,7 +211,7 @@ class TablesLedger:
             )
             return str(results[0].get("etag"))
         except TableTransactionError as error:
-            if error.status_code not in (404, 409, 412) or account.code(error) == "TableNotFound":
+            if error.status_code not in (404, 409, 412) or service_code(error) == "TableNotFound":
                 raise
             raise TransientError(
                 f"other processes keep changing the same rows of feed {feed} in the ledger", fix="Try again later"
@@ -218,9 +220,9 @@ class TablesLedger:
     # -- the client
 
     @cached_property
-    def _access(self) -> account.Access:
+    def _access(self) -> clients.TableAccess:
         seconds = min(_SECONDS, max(1.0, self._timeout))
-        return account.access(
+        return clients.table_access(
             self._url, self._connection_string, retry_total=0, connection_timeout=seconds, read_timeout=seconds
         )
 
@@ -256,7 +258,7 @@ class TablesLedger:
         try:
             return act()
         except HttpResponseError as error:
-            if account.code(error) != "TableNotFound":
+            if service_code(error) != "TableNotFound":
                 raise
         with contextlib.suppress(ResourceExistsError):  # another process has just made it
             self._access.client.create_table()
