@@ -99,7 +99,7 @@ def correct(path: Path) -> None:
         row.update(zip(_HEADER, next(csv.reader([row.get("raw record") or ""]), ()), strict=False))
         row["Lead ID"] = row["Lead ID"] or f"{ROWS + number:024x}"
         row["E-mail"] = row["E-mail"].replace("(at)", "@")
-        if not row["Submission Time"][:1].isdigit():
+        if not row["Submission Time"].lstrip("'")[:1].isdigit():
             row["Submission Time"] = "06/15/2024 12:00:00"
     with path.open("w", encoding="utf-8", newline="") as text:
         writer = csv.DictWriter(text, list(rows[0]))

@@ -1,12 +1,11 @@
 """Rejected rows as CSV for a person to correct, and read back with the types of their run.
 
-An empty field is NULL and ``""`` is an empty text, as the writer put them. Fits in memory by its nature.
+``shared.sources.sheet`` says how cells survive a spreadsheet program. Fits in memory by its nature.
 """
 
 from __future__ import annotations
 
 import base64
-import csv as plain_csv
 import hashlib
 import itertools
 import json
@@ -24,7 +23,7 @@ from shared.contract.conform import DAY_FIRST
 from shared.errors import ConfigError, DataError
 from shared.ids import work_id
 from shared.model import Column, Json, Run, Slice, Unit, WorkItem
-from shared.sources import Described
+from shared.sources import Described, sheet
 
 _ABOUT = ("run", "exported_at", "place", "scope", "column", "code", "reason")
 _AT_ONCE = 1_000
@@ -38,13 +37,15 @@ def write(rejects: Callable[[], Iterable[Mapping[str, Json]]], out: IO[bytes]) -
     *rejects* is called twice: the header needs the columns of all rows, which may be too many to keep.
     """
     names = list(dict.fromkeys(name for reject in rejects() for name in json.loads(reject["raw"])))
-    schema = pa.schema([(name, pa.string()) for name in (*(f"{_MARK}{name}" for name in _ABOUT), *names)])
+    header = (*(f"{_MARK}{name}" for name in _ABOUT), *map(sheet.protected, names))
+    schema = pa.schema([(name, pa.string()) for name in header])
+    out.write(sheet.MARK)
     with csv.CSVWriter(out, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
         rest = _by_row(rejects())
         while some := list(itertools.islice(rest, _AT_ONCE)):
             raws = [json.loads(reject["raw"]) for reject in some]
-            about = [pa.array([_text(reject[name]) for reject in some], pa.string()) for name in _ABOUT]
-            own = [pa.array([_text(raw.get(name)) for raw in raws], pa.string()) for name in names]
+            about = [pa.array([_cell(reject[name]) for reject in some], pa.string()) for name in _ABOUT]
+            own = [pa.array([_cell(raw.get(name)) for raw in raws], pa.string()) for name in names]
             writer.write_batch(pa.RecordBatch.from_arrays([*about, *own], schema=schema))
 
 
@@ -56,10 +57,13 @@ def _by_row(rejects: Iterable[Mapping[str, Json]]) -> Iterator[Mapping[str, Json
         yield {**same[0], **joined}
 
 
-def _text(value: Json) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+def _cell(value: Json) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return sheet.protected(value)
+    text = json.dumps(value, ensure_ascii=False)
+    return text if isinstance(value, float) or text.startswith("-") else sheet.protected(text)
 
 
 class CorrectedRows:
@@ -124,39 +128,16 @@ class CorrectedRows:
 
 def _read(file: Path) -> pa.Table:
     try:
-        names = csv.open_csv(file).schema.names
-        table = csv.read_csv(
-            file,
-            parse_options=csv.ParseOptions(newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                column_types={name: pa.string() for name in names}, strings_can_be_null=True, null_values=[""],
-                quoted_strings_can_be_null=False,
-            ),
-        )  # fmt: skip
+        content = file.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError(f"{file} does not exist", fix="Write one with `sluice rejects FEED --csv`") from error
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{file} is not a CSV of rejects: {error}", fix="Keep its header and quoting") from error
-    _refuse_open_quotes(file, table.num_rows)
-    if f"{_MARK}run" not in table.column_names:
-        raise DataError(f"{file} has no column {_MARK}run", fix="Start from `sluice rejects FEED --csv`")
+    found = sheet.read(content, str(file), f"{_MARK}run")
+    columns = [[row[n] for row in found.rows] for n in range(len(found.names))]
+    table = pa.table([pa.array(column, pa.string()) for column in columns], names=found.names)
     places = [place for place in zip(_details(table, "run"), _details(table, "place"), strict=True) if place[1]]
     if len(set(places)) < len(places):
         raise DataError(f"{file} has a row twice, by its {_MARK}place", fix="Keep the corrected one")
     return table
-
-
-def _refuse_open_quotes(file: Path, rows: int) -> None:
-    """Arrow reads an unclosed quote to the end of the file, which swallows all rows below it."""
-    try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            found = sum(bool(record) for record in plain_csv.reader(lines, strict=True)) - 1
-    except (plain_csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is not a CSV of rejects: {error}", fix="Keep its header and quoting") from error
-    if found != rows:
-        raise DataError(
-            f"{file} has {found} rows or {rows}, depending on how it is read", fix="Keep its header and quoting"
-        )
 
 
 def _details(table: pa.Table, name: str) -> list[str | None]:

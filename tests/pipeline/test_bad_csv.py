@@ -126,6 +126,19 @@ def test_a_formula_is_data_when_it_is_loaded(lab, row) -> None:
     row.holds(outcome(found), json.dumps(lab.rows(), default=str))
 
 
+@case("text-formulas-rejected")
+def test_a_formula_in_a_rejected_row_is_text_for_spreadsheet_programs(lab, row) -> None:
+    """And it is the formula again when the corrected row is loaded."""
+    found = lab.load(lab.put(f"{HEADER}{people(2)},=cmd|' /C calc'!A0,,,@SUM(A1:A9)\n"))
+    _, rejects = lab.run("rejects", "crm.person", "--csv")
+    corrected = lab.put(rejects.replace(',"",', ',"9",', 1), "bad.csv")
+
+    code, _ = lab.run("rejects", "crm.person", "--replay", str(corrected))
+
+    row.holds(outcome(found), rejects)
+    assert (0, "=cmd|' /C calc'!A0") == (code, lab.rows()[-1]["name"])
+
+
 @case("text-twice")
 def test_the_same_content_under_two_names_is_loaded_once(lab, row) -> None:
     lab.load(lab.put(HEADER + people(3)))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 import json
 
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ from shared.catalog import PACKAGED, read
 from shared.model import OUTCOMES, FeedName
 from shared.pipeline.csv import CsvOptions, CsvResult, load
 from tests.exports import open_test_app
+from tests.pipeline.bad_csv import gzipped, zipped
+from tests.pipeline.sheets import workbook
 
 SAMPLES = Path(__file__).parents[1] / "data" / "csv"
 LAYOUTS = [feed.name for system in read(PACKAGED).values() for feed in system.feeds() if feed.layout]
@@ -169,6 +174,84 @@ def test_values_of_a_sample_are_stored_as_the_layout_says(app, tmp_path, feed: s
     found = stored(tmp_path, feed, key)
 
     assert expected == {name: found[name] for name in expected}
+
+
+def as_spreadsheet(content: bytes, path: Path) -> Path:
+    """Every field as a cell of text, also one that begins like a formula."""
+    text = content.decode("utf-8-sig")
+    delimiter = max(";\t,", key=text.count)
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    return workbook(path, rows, lambda sheet: [setattr(c, "data_type", "s") for row in sheet for c in row if c.value])
+
+
+OTHERWISE: dict[str, Callable[[bytes, Path], Path]] = {
+    "UTF-16": lambda content, path: written(path, content.decode("utf-8-sig").encode("utf-16")),
+    "CRLF": lambda content, path: written(path, content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")),
+    "gzip": lambda content, path: gzipped(path.with_suffix(".csv.gz"), content),
+    "zip": lambda content, path: zipped(path.with_suffix(".zip"), [("deep/down/sample.csv", content)]),
+}
+"""Other ways to write a file of the same rows."""
+
+
+def written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def table(folder: Path, feed: str) -> list[dict[str, Any]]:
+    """All rows without the columns that say when and by what they came; line ends in texts as LF."""
+    with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection:
+        found = connection.execute(f"SELECT * EXCLUDE (FirstSyncAt, SyncedAt, SyncedBy) FROM {feed} ORDER BY ALL")
+        names = [column[0] for column in found.description or ()]
+        return [
+            {
+                n: v.replace("\r\n", "\n").replace("\\r\\n", "\\n") if isinstance(v, str) else v
+                for n, v in zip(names, row, strict=True)
+            }
+            for row in found.fetchall()
+        ]
+
+
+@pytest.mark.parametrize("way", OTHERWISE)
+def test_a_sample_is_the_same_rows_however_it_is_written(tmp_path, way: str) -> None:
+    """Encoding, line ends and packing change nothing."""
+    for folder in ("plain", "otherwise"):
+        (tmp_path / folder).mkdir()
+    plain, otherwise = open_test_app(tmp_path / "plain"), open_test_app(tmp_path / "otherwise")
+    for feed in EXPECTED:
+        name = FeedName.parse(feed)
+        content = (SAMPLES / name.system / f"{name.table}.csv").read_bytes()
+        file = OTHERWISE[way](content, tmp_path / f"{feed}.csv")
+        load_sample(plain, feed)
+        (result,) = load(otherwise.runner, otherwise.settings, name, str(file), CsvOptions())
+
+        assert result.run is not None
+        assert EXPECTED[feed][:3] == (result.run.read, result.run.inserted, result.run.rejected), feed
+        assert table(tmp_path / "plain", feed) == table(tmp_path / "otherwise", feed), feed
+
+
+WHOLE = (
+    "genius.marketing_source_types",
+    "genius.users",
+    "hubspot.zip_codes",
+    "salespro.appointments",
+    "salespro.users",
+)
+"""Feeds whose samples have no record that does not fit: in a spreadsheet there is none."""
+
+
+@pytest.mark.parametrize("feed", WHOLE)
+def test_a_sample_is_the_same_rows_as_a_spreadsheet(app, tmp_path, feed: str) -> None:
+    name = FeedName.parse(feed)
+    file = as_spreadsheet((SAMPLES / name.system / f"{name.table}.csv").read_bytes(), tmp_path / "sample.xlsx")
+    load_sample(app, feed)
+    expected = table(tmp_path, feed)
+
+    (result,) = load(app.runner, app.settings, name, str(file), CsvOptions())
+
+    assert result.run is not None
+    assert (EXPECTED[feed][0], EXPECTED[feed][1]) == (result.run.read, result.run.unchanged)
+    assert expected == table(tmp_path, feed)
 
 
 def test_a_zip_code_that_a_full_lacks_is_deleted_and_comes_back(app, tmp_path) -> None:

@@ -141,7 +141,7 @@ def test_row_that_is_still_wrong_is_rejected_again(app, tmp_path):
         ("reject:run,LocationId\n,1\n", DataError, "a row without reject:run"),
         ("reject:run,LocationId\nfeed,1\n", ConfigError, "rows of run feed, which coolr.location does not have"),
         ('reject:run\n"x\n', DataError, "is not a CSV of rejects"),
-        ("", DataError, "is not a CSV of rejects"),
+        ("", DataError, "has no column reject:run"),
     ],
 )
 def test_other_files_are_refused(app, tmp_path, content, kind, said):

@@ -34,6 +34,9 @@ _NAMES = QuotedNames(tsql.name)
 class _Preparer(MSIdentifierPreparer):
     """Quotes every name, so that a new reserved word breaks nothing."""
 
+    def quote(self, ident: str, force: Any = None) -> str:
+        return self.quote_identifier(ident)  # SQLAlchemy would remember every name for as long as the process runs
+
     def quote_identifier(self, value: str) -> str:
         return _NAMES.mask(value)
 

@@ -27,6 +27,9 @@ _NAMES = QuotedNames(quoted)
 class _Preparer(PGIdentifierPreparer):
     """Quotes every name: there are reserved words that SQLAlchemy does not know."""
 
+    def quote(self, ident: str, force: Any = None) -> str:
+        return self.quote_identifier(ident)  # SQLAlchemy would remember every name for as long as the process runs
+
     def quote_identifier(self, value: str) -> str:
         return _NAMES.mask(value)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 
 import pytest
 
@@ -14,7 +13,6 @@ from shared.errors import ConfigError
 from shared.warehouses.azure_sql import session, tsql
 from shared.warehouses.azure_sql.setup_script import Setup, statements
 from shared.warehouses.azure_sql.tsql import applock, bulk_insert, insert, name, run_unless_there, text
-from shared.warehouses.merge.names import QuotedNames
 from tests.standins.tsql import parser, script
 from tests.standins.tsql.engine import Server
 from tests.suites.warehouse_case import HOSTILE
@@ -154,53 +152,6 @@ def test_begin_and_end_of_a_transaction_are_tsql(tsql_problems, sql):
 
 
 # -- names that SQLAlchemy does not get to see
-
-
-@pytest.fixture
-def names():
-    return QuotedNames(name)
-
-
-@pytest.mark.parametrize("odd", ODD, ids=ascii)
-def test_hidden_names_come_back_in_brackets(names, odd):
-    """Once, even where a name looks like what stands for one."""
-    others = [names.mask(other) for other in ("first", "\x020\x03", "\x021\x03")]
-    hidden = names.mask(odd)
-
-    assert f"SELECT {name(odd)}, {name('first')}" == names.unmask(f"SELECT {hidden}, {others[0]}")
-    assert hidden == names.mask(odd)
-
-
-def test_hidden_name_has_nothing_that_a_compiler_looks_for(names):
-    """Neither parentheses nor brackets, percent signs or letters."""
-    hidden = [names.mask(odd) for odd in ODD]
-
-    assert all(re.fullmatch(r"\x02\d+\x03", one) for one in hidden)
-    assert len(set(ODD)) == len(set(hidden))
-
-
-class Interrupted(list):
-    """Lets another thread hide a name of its own right after the first has come in."""
-
-    def __init__(self, names):
-        self.reported = []
-        self.other = threading.Thread(target=lambda: self.reported.append(names.mask("b")))
-
-    def append(self, item):
-        super().append(item)
-        if len(self) == 1:
-            self.other.start()
-            self.other.join(0.1)
-
-
-def test_threads_do_not_get_each_others_names(names):
-    """Parts of one load, and loads of several tables, build their statements at the same time."""
-    names._quoted = Interrupted(names)
-
-    first = names.mask("a")
-    names._quoted.other.join(10)
-
-    assert ("[a]", "[b]") == (names.unmask(first), names.unmask(*names._quoted.reported))
 
 
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
