@@ -12,9 +12,6 @@ PAGE = (Path(__file__).parents[2] / "docs" / "bad-input.md").read_text(encoding=
 SERVER_ONLY = {Code.KEY_TOO_LONG, Code.REFUSED_BY_SERVER}
 """The page's cases are loaded into DuckDB, which rejects nothing itself; tests of the engines have these."""
 
-CLEANERS_ONLY = {Code.NOT_A_PHONE, Code.NOT_AN_EMAIL, Code.NOT_A_DATE, Code.NOT_A_ZIP}
-"""The page's cases are Parquet files of systems whose columns have no cleaners; tests of the cleaners have these."""
-
 
 def test_the_page_lists_every_code_with_its_meaning():
     """In the order of the list."""
@@ -27,7 +24,7 @@ def test_every_code_has_a_case_on_the_page():
     """What can be loaded from a file is."""
     cases = PAGE.partition("## Cases")[2]
 
-    assert {code for code in Code if f"`{code}`" in cases} == set(Code) - SERVER_ONLY - CLEANERS_ONLY
+    assert {code for code in Code if f"`{code}`" in cases} == set(Code) - SERVER_ONLY
 
 
 def test_a_code_is_stored_as_its_text():

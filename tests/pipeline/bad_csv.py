@@ -38,6 +38,8 @@ name = { cleaner = "text", required = true }
 email = { cleaner = "email" }
 phone = { cleaner = "phone" }
 note = { cleaner = "text" }
+born = { type = "date", cleaner = "date" }
+zip = { cleaner = "zip" }
 """
 HEADER = "id,name,email,phone,note\n"
 NAUGHTY: list[str] = json.loads((Path(__file__).parents[1] / "data" / "naughty.json").read_text(encoding="utf-8"))

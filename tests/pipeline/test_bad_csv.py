@@ -14,6 +14,10 @@ MANY = "".join(f",c{number}" for number in range(5_000))
 
 FILES: dict[str, tuple[str | bytes, tuple[int, int, int]]] = {
     "text-required": (f"{HEADER}{people(3)}9,,x@example.com,,\n", (4, 3, 1)),
+    "text-phone": (f"{HEADER}{people(3)}9,Bob,,555-0100,\n", (4, 4, 0)),
+    "text-email": (f"{HEADER}{people(3)}9,Bob,bob(at)example.com,,\n", (4, 4, 0)),
+    "text-date": ("id,name,born\n1,Ann,2/28/1990\n2,Bob,02/30/1990\n3,Cy,2/28/90\n4,Di,0000-00-00\n", (4, 4, 0)),
+    "text-zip": ("id,name,zip\n1,Ann,2138\n2,Bob,unknown\n", (2, 2, 0)),
     "text-too-few": (f"{HEADER}{people(3)}9,Bob\n{people(3, 10)}", (7, 6, 1)),
     "text-too-many": (f"{HEADER}{people(3)}9,Bob,b@example.com,,a,b\n{people(3, 10)}", (7, 6, 1)),
     "text-quote-first": (f'{HEADER}9,"Bob,b@example.com,,\n{people(5)}', (6, 5, 1)),

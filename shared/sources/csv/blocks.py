@@ -33,6 +33,15 @@ class BadRecord(NamedTuple):
     """As the file has it, without its line end; bytes that are no text as ``\\xe9``. Cut after 1 MB, with a remark."""
 
 
+class Bad(NamedTuple):
+    """A part of a buffer that is no record."""
+
+    start: int
+    end: int
+    code: Code
+    reason: str
+
+
 class Block(NamedTuple):
     """Part of a file as UTF-8, cut into records."""
 
@@ -43,16 +52,22 @@ class Block(NamedTuple):
     offset: int
     stream: Utf8Stream
 
-    def bad(self, start: int, end: int, code: Code, reason: str) -> BadRecord:
-        """The record between two places of the buffer, as one that cannot be read."""
-        line = int(self.split.lines.starts.searchsorted(start))
-        offset = self.offset + self.stream.length(self.buffer[:start])
-        return BadRecord(self.line + line, offset, code, reason, _raw_text(self.buffer[start:end]))
-
-    def flawed(self) -> list[BadRecord]:
+    def flawed(self) -> list[Bad]:
         """All records that were found to be malformed when the block was split."""
-        starts = self.split.lines.starts.tolist()
-        return [self.bad(starts[one.line], starts[one.end_line], one.code, one.reason) for one in self.split.flaws]
+        starts = self.split.lines.starts.tolist() if self.split.flaws else []
+        return [Bad(starts[one.line], starts[one.end_line], one.code, one.reason) for one in self.split.flaws]
+
+    def reported(self, found: list[Bad]) -> list[BadRecord]:
+        """Records of the buffer that cannot be read, in their order, with their places in the file."""
+        ordered, records = sorted(found), list[BadRecord]()
+        lines = self.split.lines.starts.searchsorted([one.start for one in ordered]).tolist()
+        place, offset = 0, self.offset
+        for one, line in zip(ordered, lines, strict=True):
+            offset += self.stream.length(self.buffer[place : one.start])
+            place = one.start
+            text = _raw_text(self.buffer[one.start : one.end])
+            records.append(BadRecord(self.line + line, offset, one.code, one.reason, text))
+        return records
 
 
 Piece: TypeAlias = Block | BadRecord
@@ -85,7 +100,7 @@ class Blocks:
         ended = not self._following
         more = not ended and len(self._buffer) < MAX_RECORD
         found = split(self._buffer, grammar, width, spare=spare, ended=ended, more=more)
-        return without_totals(found, self._buffer, grammar) if ended else found
+        return without_totals(found, self._buffer, grammar) if ended else found.without_last() if more else found
 
     def _drop(self, used: int, lines: int) -> None:
         self._offset += self._stream.length(self._buffer[:used])

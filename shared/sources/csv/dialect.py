@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import BinaryIO, NamedTuple
 
-from shared.errors import ConfigError
-from shared.sources.csv.encoding import Encoding, Utf8Stream, find_encoding, refuse_what_is_no_text
+from shared.errors import ConfigError, DataError
+from shared.sources.csv.encoding import (
+    Encoding,
+    Utf8Stream,
+    find_encoding,
+    read_fully,
+    refuse_control_characters,
+    refuse_what_is_no_text,
+)
 from shared.sources.csv.grammar import Grammar
 from shared.sources.csv.header import Head, find_head
 from shared.sources.csv.sample import Record, line_ends, sample_records
@@ -84,13 +91,19 @@ def detect(opened: BinaryIO, given: Given = _AS_GIVEN, *, known: Collection[str]
     and a note that says so. DataError if it is no text, ConfigError if what is given cannot be.
     """
     _check(given)
-    sample = _read(opened, SAMPLE)
+    sample = read_fully(opened, SAMPLE)
     refuse_what_is_no_text(sample)
     whole = len(sample) < SAMPLE
     encoding = _encoding(opened, sample, given.encoding, whole=whole)
     text = _text(sample, encoding)
+    refuse_control_characters(text)
     shape = find_shape(text, delimiter=given.delimiter, quote=given.quote, escape=given.escape, whole=whole)
     records = sample_records(text, shape.grammar, _RECORDS, whole=whole)
+    if not records and text.strip():
+        raise DataError(
+            f"the first record does not end within {SAMPLE:,} bytes",
+            fix="Check that the file is CSV and that a quote in its first line is closed",
+        )
     if not records:
         return _empty(encoding, shape.grammar)
     head = find_head(
@@ -112,21 +125,12 @@ def _check(given: Given) -> None:
         raise ConfigError(f"the delimiter is {given.delimiter!r}", fix="Give one such as , or ; or a tab")
 
 
-def _read(opened: BinaryIO, size: int) -> bytes:
-    """*size* bytes, or as many as there are; one read of a stream may give fewer."""
-    parts: list[bytes] = []
-    while size > 0 and (part := opened.read(size)):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
 def _encoding(opened: BinaryIO, sample: bytes, given: str | None, *, whole: bool) -> Encoding:
     """Looks further while all is ASCII: the first accent may be far down."""
     found = find_encoding(sample, given, whole=whole)
     seen = len(sample)
     while given is None and not whole and sample.isascii() and found.mark == 0 and seen < ASCII_SAMPLE:
-        sample = _read(opened, SAMPLE)
+        sample = read_fully(opened, SAMPLE)
         whole, seen = len(sample) < SAMPLE, seen + len(sample)
         found = find_encoding(sample, None, whole=whole) if sample else found
     return found

@@ -29,6 +29,8 @@ _NOT_TEXT = (
     (b"BZh", "compressed with bzip2"),
     (b"\x28\xb5\x2f\xfd", "compressed with Zstandard"),
 )
+_CONTROL = re.compile(rb"[\x02-\x08\x0e-\x1b\x7f]")
+"""Characters that text hardly has; NUL, and those that delimit fields, are not among them."""
 _CUT_OFF = b"\xff"
 """Stands in UTF-8 for a character of UTF-16 of which the file has only the first bytes; never part of other text."""
 _UNDEFINED_IN_1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
@@ -46,6 +48,12 @@ def refuse_what_is_no_text(sample: bytes) -> None:
     for magic, kind in _NOT_TEXT:
         if sample.startswith(magic):
             raise DataError(f"the file is {kind}, not text", fix="Export it as CSV")
+
+
+def refuse_control_characters(text: bytes) -> None:
+    """DataError if so many of them stand at the beginning of a file that it is no text, or if it is mostly NULs."""
+    if len(_CONTROL.findall(text)) > 0.01 * len(text) or text.count(0) > 0.3 * len(text) > 0:
+        raise DataError("the file is not text: it has many control characters", fix="Export it as CSV")
 
 
 def find_encoding(sample: bytes, given: str | None, *, whole: bool) -> Encoding:
@@ -116,7 +124,7 @@ def _single_byte(sample: bytes) -> tuple[str, int, str]:
     """Windows-1252, unless it cannot be or most letters are none of it."""
     high = sum(byte >= 0x80 for byte in sample[:65_536])
     letters = sum(chr(byte).isalpha() for byte in sample[:65_536] if byte < 0x80)
-    if high * 3 < letters and not _UNDEFINED_IN_1252.search(sample):
+    if high < letters and not _UNDEFINED_IN_1252.search(sample):
         return "cp1252", 0, "Windows-1252, guessed since it is not UTF-8"
     best = from_bytes(sample[:65_536]).best()
     name = codecs.lookup(best.encoding).name if best is not None else "cp1252"
@@ -126,6 +134,15 @@ def _single_byte(sample: bytes) -> tuple[str, int, str]:
 def _title(name: str) -> str:
     shown = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16 (LE)", "utf-16-be": "UTF-16 (BE)"}
     return shown.get(name, name.upper())
+
+
+def read_fully(opened: BinaryIO, size: int) -> bytes:
+    """*size* bytes, or as many as there are; one read of a stream may give fewer."""
+    parts: list[bytes] = []
+    while size > 0 and (part := opened.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 class Utf8Stream:
@@ -142,10 +159,10 @@ class Utf8Stream:
         self._ended = False
 
     def read(self, size: int) -> bytes:
-        """At least one byte, from about *size* bytes of the file; none at its end."""
+        """At least one byte, from *size* bytes of the file or what is left of it; none at its end."""
         while not self._ended:
-            raw = self._opened.read(size)
-            self._ended = not raw
+            raw = read_fully(self._opened, size)
+            self._ended = len(raw) < size
             text = raw if self._decoder is None else self._decoded(self._decoder.decode, raw)
             if text:
                 return text
@@ -160,13 +177,18 @@ class Utf8Stream:
 
     def _decoded(self, decode: Callable[[bytes, bool], str], raw: bytes) -> bytes:
         try:
-            return decode(raw, self._ended).encode("utf-8", self._errors)
+            text = decode(raw, False)
         except UnicodeDecodeError as error:
-            if self._ended:
-                return _CUT_OFF
             raise DataError(
                 f"the file is not {_title(self._encoding)}: {error.reason}", fix="Export it as UTF-8"
             ) from error
+        return text.encode("utf-8", self._errors) + (self._last(decode) if self._ended else b"")
+
+    def _last(self, decode: Callable[[bytes, bool], str]) -> bytes:
+        try:
+            return decode(b"", True).encode("utf-8", self._errors)
+        except UnicodeDecodeError:
+            return _CUT_OFF
 
 
 def _errors(encoding: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from collections.abc import Collection, Iterator, Sequence
+from statistics import median
 from typing import NamedTuple
 
 from shared.contract.mapping import normalized
@@ -72,9 +73,9 @@ def _candidate(rows: Sequence[tuple[str, ...]], width: int, known: Collection[st
     hits = [_hits(row, known) for row in rows]
     if hits and max(hits) >= 2:
         return hits.index(max(hits))
-    full = max((_filled(row) for row in rows if len(row) == width), default=0)
+    usual = median([_filled(row) for row in rows if len(row) == width] or [0])
     for place, row in enumerate(rows):
-        if len(row) == width and _filled(row) >= 0.7 * full:
+        if len(row) == width and _filled(row) >= 0.7 * usual:
             before = rows[place - 1] if place else ()
             return place - 1 if _is_misfit_header(before, row, width) else place
     return None
@@ -109,8 +110,7 @@ def _is_header(rows: Sequence[tuple[str, ...]], place: int, width: int, known: C
     values = sum(1 for column in typed if _is_data(row[column]))
     if names or values:
         return names > values
-    repeated = any(cell and cell in {other[column] for other in below} for column, cell in enumerate(row))
-    return not repeated and not any(map(_is_data, row))
+    return not any(cell and cell in {other[column] for other in below} for column, cell in enumerate(row))
 
 
 def _holds_data(rows: Sequence[tuple[str, ...]], column: int) -> bool:
@@ -154,7 +154,7 @@ def _fitted(
     cells: tuple[str, ...], below: Sequence[tuple[str, ...]], width: int
 ) -> tuple[tuple[str, ...], bool, list[str]]:
     """Names for as many fields as the records have, where that takes no guess; whether a last field is empty; notes."""
-    is_last_empty = bool(below) and not any(row[-1] for row in below)
+    is_last_empty = len(below) > 0 and sum(1 for row in below if row[-1]) <= 0.1 * len(below)
     if is_last_empty and width > 1 and (len(cells) == width - 1 or (len(cells) == width and not cells[-1])):
         return (
             cells[: width - 1],

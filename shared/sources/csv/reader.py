@@ -15,7 +15,7 @@ import pyarrow.csv as pa_csv
 
 from shared.contract.codes import Code
 from shared.sources.csv.batches import Batches
-from shared.sources.csv.blocks import BadRecord, Block, Blocks
+from shared.sources.csv.blocks import Bad, BadRecord, Block, Blocks
 from shared.sources.csv.dialect import Dialect
 
 _SPARE = "\0"
@@ -40,12 +40,12 @@ def read(
             continue
         table, bad = _records(piece, dialect, counts)
         if bad:
-            yield sorted(bad)
+            yield piece.reported(bad)
         yield from batches.add(table)
     yield from batches.rest()
 
 
-def _records(block: Block, dialect: Dialect, counts: Counter[str]) -> tuple[pa.Table, list[BadRecord]]:
+def _records(block: Block, dialect: Dialect, counts: Counter[str]) -> tuple[pa.Table, list[Bad]]:
     counts["blank lines"] += int(block.split.lines.blank[: block.split.used].sum())
     parsed = _parsed(block, dialect) if dialect.grammar.plain else None
     if parsed is None:
@@ -58,7 +58,7 @@ def _records(block: Block, dialect: Dialect, counts: Counter[str]) -> tuple[pa.T
             if block.buffer[start:end].isspace():
                 counts["blank lines"] += 1
             else:
-                bad.append(_misfit(block, start, end, misfit.fields, dialect))
+                bad.append(_misfit(start, end, misfit.fields, dialect))
     return parsed.table, bad
 
 
@@ -114,7 +114,7 @@ def _table(text: bytes, names: list[str], dialect: Dialect, note: Any) -> pa.Tab
     )
 
 
-def _split_by_hand(block: Block, dialect: Dialect, counts: Counter[str]) -> tuple[pa.Table, list[BadRecord]]:
+def _split_by_hand(block: Block, dialect: Dialect, counts: Counter[str]) -> tuple[pa.Table, list[Bad]]:
     rows: list[list[bytes]] = []
     bad = block.flawed()
     width = len(dialect.names)
@@ -128,7 +128,7 @@ def _split_by_hand(block: Block, dialect: Dialect, counts: Counter[str]) -> tupl
         elif not record.strip():
             counts["blank lines"] += 1
         else:
-            bad.append(_misfit(block, start, end, len(fields), dialect))
+            bad.append(_misfit(start, end, len(fields), dialect))
     columns: Any = zip(*rows, strict=True) if rows else [[]] * width
     arrays = [pa.array(values, pa.binary()).cast(pa.string()) for values in columns]
     return pa.Table.from_arrays(arrays, names=list(dialect.names)), bad
@@ -138,7 +138,7 @@ def _without_line_end(record: bytes) -> bytes:
     return record.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _misfit(block: Block, start: int, end: int, fields: int, dialect: Dialect) -> BadRecord:
+def _misfit(start: int, end: int, fields: int, dialect: Dialect) -> Bad:
     width = len(dialect.names)
     code = Code.TOO_FEW_FIELDS if fields < width else Code.TOO_MANY_FIELDS
-    return block.bad(start, end, code, f"the record has {fields} fields instead of {width}")
+    return Bad(start, end, code, f"the record has {fields} fields instead of {width}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 
+from bisect import bisect_left
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +66,12 @@ class Split(NamedTuple):
         pairs = zip(borders[0::2], borders[1::2], strict=True)
         return b"".join(buffer[starts[first] : starts[last]] for first, last in pairs)
 
+    def without_last(self) -> Split:
+        """The same but for its last records, which may be the last of the file."""
+        heads = np.flatnonzero(self.heads[: self.used])
+        used = int(heads[-_FOOTERS]) if len(heads) > _FOOTERS else 0
+        return self._replace(used=used, flaws=[flaw for flaw in self.flaws if flaw.line < used])
+
     def _begun(self) -> Positions:
         """Numbers of the lines at which anything begins: a record, a blank line or a flaw."""
         begun = self.heads | self.lines.blank
@@ -113,7 +120,10 @@ class _Splitter:
         self._fitting = [grammar.fitting(width + 1)] * spare + [grammar.fitting(width)]
         self._more = more
         self._lines = find_lines(buffer)
+        self._starts: list[int] = self._lines.starts.tolist()
         self._count = len(self._lines.blank)
+        self._barren = range(0)
+        """Lines none of which is a record of the right width."""
         self._utf8 = is_utf8(buffer)
 
     def split(self) -> Split:
@@ -182,16 +192,20 @@ class _Splitter:
 
     def _resumed(self, line: int, limit: int) -> int:
         """The first line after *line* that is a record of the right width; the next one if there is none near."""
-        near = range(line + 1, min(limit, line + _FAR))
-        return next((one for one in near if self._fits(one)), line + 1)
+        end = min(limit, line + _FAR)
+        first = self._barren.stop if line + 1 in self._barren else line + 1
+        found = next((one for one in range(first, end) if self._fits(one)), None)
+        self._barren = range(line + 1, max(first, end) if found is None else found)
+        return line + 1 if found is None else found
 
     def _is_swallowed(self, line: int, end: int, least: int = 1) -> bool:
         """Whether all lines of a quoted field look like records: then its quote was not meant to open one."""
         if (end - line - 1) * (self._width - 1) < _EVIDENCE * least:
             return False
         last = min(end, line + _FAR) - 1
-        inner = all(self._is_record(one) for one in range(line + 1, last))
-        return inner and self._is_opened_by_mistake(line) and self._delimiters(last) == self._width - 1
+        if self._delimiters(last) != self._width - 1 or not all(map(self._is_record, range(line + 1, last))):
+            return False
+        return self._is_opened_by_mistake(line)
 
     def _is_opened_by_mistake(self, line: int) -> bool:
         """Whether the line is a record if the quote that is still open at its end means nothing."""
@@ -216,10 +230,10 @@ class _Splitter:
         return next((found for one in self._fitting if (found := one.match(self._buffer, start))), None)
 
     def _start(self, line: int) -> int:
-        return int(self._lines.starts[line])
+        return self._starts[line]
 
     def _line_at(self, place: int) -> int:
-        return int(np.searchsorted(self._lines.starts, place))
+        return bisect_left(self._starts, place)
 
 
 def is_utf8(text: bytes) -> bool:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from shared.sources.csv.grammar import Grammar
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_PATIENCE = 50
-"""Lines after which a quoted field that is still open at the end of a sample was opened by mistake."""
+_FOLLOWING = 10
+"""Lines that show what a field is which is still open at the end of a sample."""
 
 
 class Record(NamedTuple):
@@ -28,28 +28,37 @@ def sample_records(text: bytes, grammar: Grammar, limit: int, *, whole: bool) ->
     records: list[Record] = []
     place, line = 0, 1
     while place < len(text) and len(records) < limit:
-        end, is_good = _end(text, place, grammar, whole=whole)
-        if end is None:
+        found = grammar.record.match(text, place)
+        if not whole and (_is_cut(found) if found else _goes_on(text, place, grammar, records)):
             break
+        end = found.end() if found else _line_end(text, place)
         raw = text[place:end]
         if raw.strip(b" \t\r\n"):
-            records.append(Record(line, place, end, _cells(raw, grammar) if is_good else None, raw))
-        line += len(_LINE_END.findall(raw))
+            records.append(Record(line, place, end, _cells(raw, grammar) if found else None, raw))
+        line += line_ends(raw)
         place = end
     return records
 
 
-def _end(text: bytes, place: int, grammar: Grammar, *, whole: bool) -> tuple[int | None, bool]:
-    """Where the record at *place* ends, None if the sample ends before; and whether it is well-formed."""
-    found = grammar.record.match(text, place)
-    if found is not None:
-        is_complete = whole or found[0].endswith((b"\n", b"\r"))
-        return (found.end() if is_complete else None), True
-    is_open = not whole and grammar.open_at_end.match(text, place)
-    if is_open and len(_LINE_END.findall(text, place)) < _PATIENCE:
-        return None, False
-    line_end = _LINE_END.search(text, place)
-    return (line_end.end() if line_end else len(text)), False
+def _is_cut(found: re.Match[bytes]) -> bool:
+    return not found[0].endswith((b"\n", b"\r"))
+
+
+def _goes_on(text: bytes, place: int, grammar: Grammar, before: list[Record]) -> bool:
+    """Whether a field is open at the end of the sample, and not by mistake: its lines do not look like records."""
+    if not grammar.open_at_end.match(text, place):
+        return False
+    widths = [len(one.cells) for one in before if one.cells is not None]
+    following = text[_line_end(text, place) :].split(b"\n", _FOLLOWING)[:_FOLLOWING]
+    if not widths or len(following) < 2:
+        return line_ends(text[place:]) < _FOLLOWING
+    alike = sum(1 for one in following if one.count(grammar.delimiter) == widths[-1] - 1)
+    return 2 * alike < len(following)
+
+
+def _line_end(text: bytes, place: int) -> int:
+    found = _LINE_END.search(text, place)
+    return found.end() if found else len(text)
 
 
 def _cells(raw: bytes, grammar: Grammar) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from collections import Counter
@@ -21,6 +22,8 @@ _GOOD = 0.9
 """... if this share of the records has the same width, at least 3."""
 _STRAY = 2
 """How many records with quotes within unquoted fields show that the file is written so. One may be a mistake."""
+_TABLE = 3
+"""How many records of one width, one after the other, may be a table of their own."""
 _RECORDS = 300
 _TITLES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "blank"}
 
@@ -101,12 +104,23 @@ def _is_padded(text: bytes, delimiter: bytes) -> bool:
 
 def _try(text: bytes, grammar: Grammar, *, whole: bool) -> _Tried:
     records = sample_records(text, grammar, _RECORDS, whole=whole)
-    widths = Counter(len(one.cells) for one in records if one.cells is not None)
-    if not widths:
+    widths = [len(one.cells) if one.cells is not None else 0 for one in records]
+    if not any(widths):
         return _Tried(grammar, 1, 0, 0, 0)
-    width = max(widths, key=lambda one: widths[one] * (1 - 1 / one) or widths[one] * 1e-9)
-    share = widths[width] / len(records)
-    return _Tried(grammar, width, widths[width], share, share * (1 - 1 / width) * _tidiness(records, width, grammar))
+    width = _common_width(widths)
+    fits = widths.count(width)
+    share = fits / len(records)
+    return _Tried(grammar, width, fits, share, share * (1 - 1 / width) * _tidiness(records, width, grammar))
+
+
+def _common_width(widths: Sequence[int]) -> int:
+    """The width of most records, of which a field in common proves little; of tables one below the other the first."""
+    counts = Counter(width for width in widths if width)
+    most = max(counts, key=lambda one: counts[one] * (1 - 1 / one) or counts[one] * 1e-9)
+    for width, run in itertools.groupby(widths):
+        if width > 1 and 2 * counts[width] >= counts[most] and len(list(run)) >= _TABLE:
+            return width
+    return most
 
 
 def _tidiness(records: Sequence[Record], width: int, grammar: Grammar) -> float:

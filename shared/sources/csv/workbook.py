@@ -49,11 +49,10 @@ def detect(opened: BinaryIO, given: Given, *, known: Collection[str] = ()) -> Di
 
     DataError for what is no such spreadsheet, for one that is encrypted or too large, and for formulas without results.
     """
-    sheet = _Sheet(opened)
-    with _translated():
-        notes = sheet.notes()
-    plain = replace(given, encoding="utf-8", delimiter=",", quote='"', escape="")
-    found = text.detect(sheet.csv(), plain, known=known)
+    with _seekable(opened) as book:
+        sheet = _Sheet(book, opened.tell)
+        plain = replace(given, encoding="utf-8", delimiter=",", quote='"', escape="")
+        notes, found = sheet.notes(), text.detect(sheet.csv(), plain, known=known)
     of_text = ("The encoding", "Fields are", "No delimiter")
     return replace(found, notes=(*notes, *(note for note in found.notes if not note.startswith(of_text))))
 
@@ -65,18 +64,18 @@ def read(
 
     Only the first of merged cells has a value. Lines of bad records are rows of the sheet if no cell has line breaks.
     """
-    return reader.read(_Sheet(opened).csv(), dialect, batch_rows, skipped=skipped)
+    with _seekable(opened) as book:
+        yield from reader.read(_Sheet(book, opened.tell).csv(), dialect, batch_rows, skipped=skipped)
 
 
 class _Sheet:
     """The first visible sheet that is not empty."""
 
-    def __init__(self, opened: BinaryIO) -> None:
-        self._tell = opened.tell
+    def __init__(self, opened: BinaryIO, tell: Callable[[], int]) -> None:
+        self._tell = tell
         with _translated():
-            seekable = _seekable(opened)
-            _refuse(seekable)
-            book = _load(seekable)
+            _refuse(opened)
+            book = _load(opened)
             sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"] or book.worksheets
             for sheet in sheets:
                 sheet.reset_dimensions()  # some programs write wrong ones
@@ -91,7 +90,7 @@ class _Sheet:
 
     def notes(self) -> tuple[str, ...]:
         """What is worth knowing of the sheet. DataError for formulas without results: they would be read as empty."""
-        with self._sheet._get_source() as xml:  # the library has no public name for the sheet's own file
+        with _translated(), self._sheet._get_source() as xml:  # the library has no public name for the sheet's own file
             found = _scan(xml)
         if found.uncalculated:
             raise DataError(
@@ -106,12 +105,16 @@ class _Sheet:
         return tuple(notes)
 
 
-def _seekable(opened: BinaryIO) -> BinaryIO:
+@contextlib.contextmanager
+def _seekable(opened: BinaryIO) -> Iterator[BinaryIO]:
+    """*opened*, or a copy of it: the library goes back and forth in the file."""
     if opened.seekable():
-        return opened
-    spooled = tempfile.SpooledTemporaryFile(max_size=_MAX_FREE)  # noqa: SIM115 - it lives as long as the sheet
-    shutil.copyfileobj(opened, spooled)
-    return cast("BinaryIO", spooled)
+        yield opened
+        return
+    with tempfile.SpooledTemporaryFile(max_size=_MAX_FREE) as copy:
+        shutil.copyfileobj(opened, copy)
+        copy.seek(0)
+        yield cast("BinaryIO", copy)
 
 
 def _refuse(opened: BinaryIO) -> None:
