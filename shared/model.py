@@ -318,6 +318,23 @@ class Change:
     after: Mapping[str, Json] | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphans:
+    """Active rows of a feed whose column refers to a key that is not there."""
+
+    column: str
+    references: str
+    """``<system>.<table>.<column>``."""
+    rows: int
+    values: tuple[str, ...]
+    """The commonest of the values."""
+
+    @property
+    def text(self) -> str:
+        number = "1 row refers" if self.rows == 1 else f"{self.rows:,} rows refer"
+        return f"{number} by {self.column} to a key that {self.references} does not have"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """The result of one check."""

@@ -28,7 +28,7 @@ from shared.contract.conform import ROW
 from shared.contract.direct import Check
 from shared.errors import ConfigError, TransientError
 from shared.ids import run_of_staging, staging_name
-from shared.model import Column, Feed, Finding, PlainFile, Plan, Run, Staged
+from shared.model import Column, Feed, Finding, Orphans, PlainFile, Plan, Run, Staged
 from shared.remote import Busy, RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Limits, Loaded, LoadedFile, Merged, Profile
@@ -37,6 +37,7 @@ from shared.warehouses.duckdb.locks import StagingLocks
 from shared.warehouses.duckdb.session import ALIAS, DuckDBSession, drained, is_held, translated
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
+from shared.warehouses.merge.orphans import orphans
 from shared.warehouses.merge.profile import profile
 from shared.warehouses.merge.types import sql_type
 
@@ -150,6 +151,10 @@ class DuckDBWarehouse:
         with self._session() as session, session.transaction():
             ingest.record(session, run)
 
+    def annotate(self, run: str, note: str) -> None:
+        with self._session() as session, session.transaction():
+            ingest.annotate(session, run, note)
+
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         with self._session() as session, session.transaction():
             dropped = self._claims.droppable(self._staging_of(session, plan))
@@ -193,6 +198,12 @@ class DuckDBWarehouse:
             return Profile(columns={})
         with self._session() as session:
             return profile(session, feed)
+
+    def orphans(self, feed: Feed, run: str | None = None) -> list[Orphans]:
+        if not self._path.exists():
+            return []
+        with self._session() as session:
+            return list(orphans(session, feed, run))
 
     def examine(self) -> Iterator[Finding]:
         if not self._path.exists():
