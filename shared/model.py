@@ -216,6 +216,20 @@ class Slice:
     """The source's private data about the slice."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlainFile:
+    """A Parquet file on this machine that an engine may read by itself: it reads what the source would."""
+
+    path: str
+    version: str
+    """As shared.ids.file_version: once it is another, the file is not the one that was listed."""
+    rows: int
+    first_row: int
+    """How many rows of the unit come before it."""
+    known: Mapping[str, tuple[Any, Any, Any]]
+    """By its column: how many NULLs it has, its lowest and its highest value. None where the file does not say."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
     """The result of staging one slice."""

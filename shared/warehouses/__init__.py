@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from shared.contract.codes import Code
 from shared.model import Change, Column, Feed, Finding, Json, Orphans, Plan, Run, Staged
@@ -43,6 +43,14 @@ class Loaded(NamedTuple):
     """Columns with a text too long for an ordinary column of the engine."""
     inline: str | None = None
     """The rows themselves, where they are too few for a staging table: then there is none (see ``Staged``)."""
+
+
+class LoadedFile(NamedTuple):
+    """A file that the engine reads by itself."""
+
+    rows: int
+    high: Any
+    """Its highest cursor, if there is one."""
 
 
 class Merged(NamedTuple):

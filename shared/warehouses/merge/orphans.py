@@ -45,7 +45,8 @@ def _key(session: Session, references: str, value: sa.Column[object]) -> sa.Colu
     columns = session.columns(system, name)
     if key not in columns:
         return None
-    other = shape.target(Feed(system=system, table=name, source="", keys=(key,)), columns)
+    # By another name, because a table may refer to itself.
+    other = shape.target(Feed(system=system, table=name, source="", keys=(key,)), columns).alias("referred")
     same_kind = isinstance(value.type, type(other.c[key].type))
     mine, theirs = (_comparable(session, one, as_text=not same_kind) for one in (value, other.c[key]))
     active = other.c[shape.DELETED].is_(None)
