@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 
 from collections.abc import Iterable
@@ -11,6 +12,11 @@ from collections.abc import Iterable
 def work_id(name: str, etag: str) -> str:
     """Id of a file in one version of its content."""
     return _digest("work", name, etag)[:32]
+
+
+def file_version(stat: os.stat_result) -> str:
+    """What changes whenever a local file is written or replaced."""
+    return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
 
 
 def run_id(feed: str, work_items: Iterable[tuple[str, int]], *, dry: bool = False) -> str:

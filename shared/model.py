@@ -216,6 +216,20 @@ class Slice:
     """The source's private data about the slice."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlainFile:
+    """A Parquet file on this machine that an engine may read by itself: it reads what the source would."""
+
+    path: str
+    version: str
+    """As shared.ids.file_version: once it is another, the file is not the one that was listed."""
+    rows: int
+    first_row: int
+    """How many rows of the unit come before it."""
+    known: Mapping[str, tuple[Any, Any, Any]]
+    """By its column: how many NULLs it has, its lowest and its highest value. None where the file does not say."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
     """The result of staging one slice."""
@@ -302,6 +316,23 @@ class Change:
     outcome: str
     before: Mapping[str, Json] | None
     after: Mapping[str, Json] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphans:
+    """Active rows of a feed whose column refers to a key that is not there."""
+
+    column: str
+    references: str
+    """``<system>.<table>.<column>``."""
+    rows: int
+    values: tuple[str, ...]
+    """The commonest of the values."""
+
+    @property
+    def text(self) -> str:
+        number = "1 row refers" if self.rows == 1 else f"{self.rows:,} rows refer"
+        return f"{number} by {self.column} to a key that {self.references} does not have"
 
 
 @dataclass(frozen=True, slots=True)

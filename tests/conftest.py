@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import uuid
 
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from click.testing import CliRunner, Result
 
 from shared.app import opened
 from shared.cli.main import main
+from shared.sources.exports import parquet
 from tests.servers.azurite import Azurite, azurite_command
 from tests.servers.mariadb import MariaDB, Programs, mariadb_programs
 from tests.servers.postgres import Postgres, postgres_programs
@@ -35,6 +37,14 @@ def logging_stays_as_it_was() -> Iterator[None]:
     yield
     root.setLevel(level)
     root.handlers[:] = handlers
+
+
+@pytest.fixture(params=["staged", "direct"], scope="module")
+def reading(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Tests that use it run twice: once with all rows staged, and once with DuckDB reading what it may by itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet, "DIRECT_ROWS", 1 if request.param == "direct" else sys.maxsize)
+        yield request.param
 
 
 @pytest.fixture(scope="session")

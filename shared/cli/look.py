@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from shared.cli import options, output
+
+if TYPE_CHECKING:
+    from shared.model import Orphans
 
 
 @click.command()
@@ -51,18 +55,24 @@ def history(feed: str | None, limit: int, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("location", metavar="FILE")
+@click.argument("location", metavar="FILE_OR_FEED")
 @options.choice_of_exports
 @options.as_json
 def audit(location: str, as_json: bool, tables: str, **choice: Any) -> None:
     """Show what is in a file or an export without loading it.
 
-    Rows, deletions, oldest and newest cursor, and how the columns differ from those in the warehouse.
+    Rows, deletions, oldest and newest cursor, and how the columns differ from those in the warehouse. For the name of
+    a feed instead of a file: its rows that refer to keys that another feed does not have.
     """
     from shared.app import current
+    from shared.pipeline.feeds import declared
     from shared.pipeline.folder import audits
 
     app = current()
+    feed = {one.name: one for one in declared(app.systems)}.get(location)
+    if feed is not None:
+        _print_orphans(feed.name, app.warehouse.orphans(feed), as_json=as_json)
+        return
     found = list(audits(app.runner, app.settings, location, options.load_options(tables, **choice)))
     if as_json:
         output.print_json(asdict(one) for one in found)
@@ -71,3 +81,14 @@ def audit(location: str, as_json: bool, tables: str, **choice: Any) -> None:
             output.print_audit(one)
     if any(one.error for one in found):
         sys.exit(1)
+
+
+def _print_orphans(feed: str, found: Sequence[Orphans], *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(asdict(one) for one in found)
+        return
+    rows = [
+        {"column": one.column, "refers to": one.references, "rows": one.rows, "values": ", ".join(one.values)}
+        for one in found
+    ]
+    output.print_table(rows, empty=f"No row of {feed} refers to a key that is not there")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -284,24 +284,26 @@ def _any(faults: Sequence[tuple[str | None, Fault]], rows: int) -> pa.BooleanArr
 
 def _rejected_rows(batch: pa.RecordBatch, faults: Sequence[tuple[str | None, Fault]]) -> list[Reject]:
     """Every faulty row once, with its first fault."""
-    found: dict[int, Reject] = {}
+    first: dict[int, tuple[str | None, Fault]] = {}
     for column, fault in faults:
         for row in _positions(fault.where):
-            if row not in found:
-                found[row] = Reject(row, "row", column, fault.code, fault.reason, raw_row(batch, row))
-    return list(found.values())
+            first.setdefault(row, (column, fault))
+    raw = raw_rows(batch, list(first))
+    return [Reject(row, "row", column, one.code, one.reason, raw[row]) for row, (column, one) in first.items()]
 
 
 def _rejected_values(
     batch: pa.RecordBatch, faults: Mapping[str, Sequence[Fault]], rejected: pa.BooleanArray | None
 ) -> list[Reject]:
     """Every faulty value of the rows that are not *rejected*."""
-    return [
-        Reject(row, "value", name, fault.code, fault.reason, raw_row(batch, row))
+    found = [
+        (row, name, fault)
         for name, several in faults.items()
         for fault in several
         for row in _positions(fault.where if rejected is None else pc.and_not(fault.where, rejected))
     ]
+    raw = raw_rows(batch, [row for row, _, _ in found])
+    return [Reject(row, "value", name, fault.code, fault.reason, raw[row]) for row, name, fault in found]
 
 
 def _positions(where: pa.BooleanArray) -> list[int]:
@@ -309,8 +311,18 @@ def _positions(where: pa.BooleanArray) -> list[int]:
     return positions
 
 
+def raw_rows(batch: pa.RecordBatch, rows: Iterable[int]) -> dict[int, str]:
+    """Some rows as JSON, by number, whatever is in them: bytes that are not UTF-8 are escaped."""
+    numbers = list(dict.fromkeys(rows))
+    try:
+        found = batch.take(pa.array(numbers, pa.int64())).to_pylist() if numbers else []
+    except (ValueError, OverflowError, pa.ArrowException):  # then value by value
+        return {row: raw_row(batch, row) for row in numbers}
+    return {row: json_text(values, lenient=True) for row, values in zip(numbers, found, strict=True)}
+
+
 def raw_row(batch: pa.RecordBatch, row: int) -> str:
-    """One row as JSON, whatever is in it: bytes that are not UTF-8 are escaped."""
+    """One row as JSON, as ``raw_rows`` has it."""
     return json_text({name: _readable(batch.column(n)[row]) for n, name in enumerate(batch.schema.names)}, lenient=True)
 
 

@@ -36,12 +36,16 @@ Cleaner: TypeAlias = Callable[[Any, str, CleanOptions], Cast]
 NULL_TEXT = pa.scalar(None, pa.string())
 
 
+def trimmed(texts: pa.Array[Any]) -> pa.Array[Any]:
+    """*texts* without the blanks around them; NULL for one of nothing else."""
+    plain = pc.utf8_trim_whitespace(texts)
+    return pc.if_else(pc.equal(plain, ""), NULL_TEXT, plain)  # type: ignore[no-any-return]  # Any
+
+
 def of_distinct(texts: pa.Array[Any], cleaner: Cleaner, kind: str, options: CleanOptions) -> Cast:
     """*cleaner* applied to each different value of *texts* once. Blanks around a text go; an empty one is NULL."""
     encoded: Any = texts.dictionary_encode()
-    trimmed = pc.utf8_trim_whitespace(encoded.dictionary)
-    filled = pc.if_else(pc.equal(trimmed, ""), NULL_TEXT, trimmed)
-    distinct: Any = filled.dictionary_encode()
+    distinct: Any = trimmed(encoded.dictionary).dictionary_encode()
     cleaned = cleaner(distinct.dictionary, kind, options)
     places = pc.take(distinct.indices, encoded.indices)
     faults = (Fault(one.code, one.reason, pc.fill_null(pc.take(one.where, places), False)) for one in cleaned.faults)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from shared.arrow import pc
 from shared.contract.cast import Cast, cast
 from shared.contract.clean import CleanOptions, clean
+from shared.contract.distinct import trimmed
 from shared.contract.mapping import EXTRA
 from shared.model import Column, Feed, Layout, LayoutColumn
 
@@ -32,7 +33,7 @@ class CleanedColumn(NamedTuple):
         arrays = [batch.column(name) for name in (column.source, *column.more)]
         if len(arrays) == 1:
             return arrays[0]
-        blanks = [_blank_to_null(array) for array in arrays]
+        blanks = [trimmed(array) for array in arrays]
         if self.column.parts:
             return pc.if_else(blanks[0].is_valid(), _joined(blanks, " "), None)  # type: ignore[no-any-return]  # Any
         return pc.coalesce(*blanks)  # type: ignore[no-any-return]  # likewise
@@ -40,7 +41,7 @@ class CleanedColumn(NamedTuple):
     def read(self, text: pa.Array[Any], column: Column) -> Cast:
         """Values and faults of what ``text`` returned."""
         if self.column.cleaner is None:
-            return cast(_blank_to_null(text), column.type, self.timezone)
+            return cast(trimmed(text), column.type, self.timezone)
         layout = self.layout
         options = CleanOptions(
             region=layout.region, decimal_mark=layout.decimal_mark, timezone=self.timezone,
@@ -92,11 +93,6 @@ def cleaned_columns(feed: Feed, columns: Sequence[Column]) -> Mapping[str, Clean
 
 def _has_text(text: pa.Array[Any]) -> pa.Array[Any]:
     return pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(text), ""), False)  # type: ignore[no-any-return]  # Any
-
-
-def _blank_to_null(text: pa.Array[Any]) -> pa.Array[Any]:
-    trimmed = pc.utf8_trim_whitespace(text)
-    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)  # type: ignore[no-any-return]
 
 
 def _joined(texts: Sequence[pa.Array[Any]], separator: str) -> pa.Array[Any]:

@@ -1,4 +1,4 @@
-"""Cleans text, yes and no, and postal codes."""
+"""Cleans yes and no, and postal codes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ _TRUE = ("1", "true", "t", "yes", "y")
 _FALSE = ("0", "false", "f", "no", "n")
 _ZIP_REGIONS = ("US", "AS", "GU", "MP", "PR", "VI")
 """Countries and territories whose postal codes the United States Postal Service gives."""
-
-
-def text(texts: pa.Array[Any], _kind: str, _options: CleanOptions) -> Cast:
-    return Cast(texts, ())
 
 
 def boolean(texts: pa.Array[Any], _kind: str, options: CleanOptions) -> Cast:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from shared import alerts, errors
+from shared import errors
+from shared.alerts.decide import alert_for_failure, alert_for_run
 from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.jobs import summary
 from shared.jobs.documents import MAX_STARTS, SliceResults, SliceStart, UnitDocuments, UnitState
@@ -324,9 +325,9 @@ def _opener(app: App) -> WorkOpener:
 def _alert(app: App, request: JobRequest, outcome: UnitOutcome, run: Run | None) -> None:
     """Alert that a unit failed, at once."""
     link = job_link(app.settings, request.job)
-    alert = alerts.alert_for_run(run, outcome.place, link) if run else alerts.alert_for_failure(outcome.to_json(), link)
+    alert = alert_for_run(run, outcome.place, link) if run else alert_for_failure(outcome.to_json(), link)
     if alert is not None:
-        alerts_of(app).tell(alert)
+        alerts_of(app).send(alert)
 
 
 def _fault(error: Exception) -> Fault:

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from shared.alerts import Summary, record_of
+from shared.alerts.decide import Summary
+from shared.alerts.formats import record_of
 from shared.azure import identity
 from shared.documents import Documents, to_json
 from shared.errors import IngestError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from shared.alerts import Alerts
+from shared.alerts.send import Alerts
 from shared.azure import urls
 from shared.documents.throttle import AlertThrottle
 

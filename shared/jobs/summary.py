@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from shared import alerts
-from shared.alerts import Summary
+from shared.alerts.decide import Summary, alert_for_summary, alert_key, summarize
 from shared.documents import Documents, to_json
 from shared.jobs import documents, followups
 from shared.jobs.notifications import Notifications
@@ -76,7 +75,7 @@ def _record(app: App, request: FinishRequest) -> JobRecord:
     ended = from_text(now)
     assert began is not None  # noqa: S101 - both are times
     assert ended is not None  # noqa: S101
-    summary = alerts.summarize(
+    summary = summarize(
         request.job, request.what or request.work.title, [outcome.to_json() for outcome in outcomes],
         max(0.0, (ended - began).total_seconds()), job_link(app.settings, request.job),
     )  # fmt: skip
@@ -97,12 +96,12 @@ def _alert(app: App, request: FinishRequest, summary: Summary) -> None:
     """Exports and syncs are reported when they end; a file that arrived by itself only if there is something to do."""
     if not summary.done and not summary.failed:
         return
-    alert = alerts.alert_for_summary(summary)
+    alert = alert_for_summary(summary)
     if alert.severity == "info" and not request.work.always_reported:
         return
     # Each success is reported. A repeated job that fails in the same way as before is not.
     what = request.started if summary.status == "done" else "\n".join(summary.failures)
-    alerts_of(app).tell(replace(alert, key=alerts.alert_key("summary", f"{summary.job} {summary.status} {what}")))
+    alerts_of(app).send(replace(alert, key=alert_key("summary", f"{summary.job} {summary.status} {what}")))
 
 
 def _name(job: str) -> str:

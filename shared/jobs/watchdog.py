@@ -13,8 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from shared import alerts
-from shared.alerts import Alert
+from shared.alerts.decide import Alert, alert_key
 from shared.azure import clients, urls
 from shared.errors import ConfigError, IngestError
 from shared.jobs import followups, triggers
@@ -64,7 +63,7 @@ class Stuck(NamedTuple):
         then = f"It was restarted as {self.retry}" if self.retry else "It restarts on its schedule or by POST /run"
         since = f"{self.instance.updated:%Y-%m-%d %H:%M} UTC"
         text = f"{self.instance.status}, no progress since {since}; the job was terminated. {then}."
-        key = alerts.alert_key("stuck", self.instance.id)
+        key = alert_key("stuck", self.instance.id)
         return Alert(kind="stuck", title=f"job {self.instance.id} is stuck", text=text, severity="error", key=key)
 
 
@@ -130,7 +129,7 @@ def check_all(app: App) -> list[Start]:
 
 def send(app: App, alert: Alert) -> bool:
     """Send an alert, unless it was sent lately, and say whether it was sent."""
-    return alerts_of(app).tell(alert)
+    return alerts_of(app).send(alert)
 
 
 def _send_all(app: App, check: Callable[[App], Iterable[AlertAndThen]]) -> None:
@@ -146,7 +145,7 @@ def _guarded(app: App, act: Callable[[], object]) -> None:
         title = "The watchdog could not finish its checks"
         _log.exception(title)
         text = str(error) if isinstance(error, IngestError) else type(error).__name__
-        key = alerts.alert_key("failure", "watchdog", text)
+        key = alert_key("failure", "watchdog", text)
         send(app, Alert(kind="failure", title=title, text=text, severity="error", key=key))
 
 
@@ -168,7 +167,7 @@ def stale(app: App) -> Iterator[AlertAndThen]:
             came = f"the last came at {since:%Y-%m-%d %H:%M} UTC" if last else f"none since {since:%Y-%m-%d %H:%M} UTC"
             alert = Alert(
                 kind="stale", title=f"{feed.name} has had no data for {hours:,.0f} h", severity="error",
-                text=f"{came}; the catalog allows {feed.max_age_hours:g} h", key=alerts.alert_key("stale", feed.name),
+                text=f"{came}; the catalog allows {feed.max_age_hours:g} h", key=alert_key("stale", feed.name),
             )  # fmt: skip
             yield alert, _nothing
 
@@ -210,7 +209,7 @@ def dead_letters(app: App) -> Iterator[AlertAndThen]:
         alert = Alert(
             kind="poison", title="Event Grid could not deliver events", severity="warning",
             text=f"see {_some(fresh)}; `reconcile` loads the files that no event announced",
-            key=alerts.alert_key("poison", fresh[0]),
+            key=alert_key("poison", fresh[0]),
         )  # fmt: skip
         yield alert, functools.partial(_remember, app, fresh)
 
@@ -238,7 +237,7 @@ def expired(app: App) -> Iterator[AlertAndThen]:
             text = f"{notification.title}: its links expired before all was loaded. Ask the sender for a new one."
             alert = Alert(
                 kind="failure", title="A notification expired", text=text, severity="error",
-                link=job_link(app.settings, triggers.notification_job(id).job), key=alerts.alert_key("failure", id),
+                link=job_link(app.settings, triggers.notification_job(id).job), key=alert_key("failure", id),
             )  # fmt: skip
             yield alert, functools.partial(kept.remove, id)
 

@@ -21,7 +21,7 @@ from typing import Any
 from shared.catalog import System
 from shared.errors import DataError, IngestError, TransientError
 from shared.ledger import Ledger
-from shared.model import Change, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
+from shared.model import Change, Feed, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
 from shared.pipeline import verbs
 from shared.sources import Source
 from shared.warehouses import Limits, Merged, WarehouseWithHistory
@@ -173,7 +173,19 @@ class Runner:
                 plan, kept, self.warehouse, self.ledger, limits=limits, finished=finished, faulty=faulty
             )
             details.update(rows=merged.run.read, inserted=merged.run.inserted, updated=merged.run.updated)
-        return merged
+        return merged if options.dry_run else merged._replace(run=self._with_orphans(merged.run, plan.feed))
+
+    def _with_orphans(self, run: Run, feed: Feed) -> Run:
+        """*run*, with a note on rows that refer to keys that are not there, in history too."""
+        if feed.layout is None or not any(column.references for column in feed.layout.columns):
+            return run
+        texts = [one.text for one in self.warehouse.orphans(feed, run.id)]
+        new = [text for text in texts if text not in (run.note or "")]
+        if not new:
+            return run
+        note = with_note(run.note, "; ".join(new))
+        self.warehouse.annotate(run.id, note)
+        return replace(run, note=note)
 
     def tidy(self, plan: Plan, *, dry_run: bool = False) -> None:
         """Drop the run's staging tables, and what a dry run rejected. Always the last step, after failures too."""

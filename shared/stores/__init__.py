@@ -76,6 +76,12 @@ def expect(opened: BinaryIO, ranges: Iterable[tuple[int, int]], streams: int) ->
         opened.expect(ranges, streams)
 
 
+def local_path(store: Store, file: File) -> str | None:
+    """Where a file lies on this machine, for who reads it without the store; None if it lies elsewhere."""
+    find = getattr(store, "local_path", None)
+    return None if find is None else cast("str", find(file))
+
+
 def changed(file: File) -> ConflictError:
     """The error of a file whose content is not the one that was listed."""
     return ConflictError(

@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from shared.errors import ConfigError, ConflictError, DataError
+from shared.ids import file_version
 from shared.settings import Settings
 from shared.stores import File, changed
 
@@ -51,6 +52,9 @@ class LocalStore:
                 digest.update(chunk)
         return f"{file.size}-{digest.hexdigest()}"
 
+    def local_path(self, file: File) -> str:
+        return file.name
+
     def open(self, file: File) -> BinaryIO:
         try:
             return cast("BinaryIO", io.BufferedReader(_Unchanged(file), _CHUNK))
@@ -86,7 +90,7 @@ class _Unchanged(io.FileIO):
 
     def _check(self) -> None:
         try:
-            now = _version(os.stat(self._seen.name))  # noqa: PTH116 - called per read; a Path is made each time
+            now = file_version(os.stat(self._seen.name))  # noqa: PTH116 - called per read; a Path is made each time
         except FileNotFoundError:
             now = "gone"
         if now != self._seen.version:
@@ -95,8 +99,4 @@ class _Unchanged(io.FileIO):
 
 def _file(path: Path) -> File:
     stat = path.stat()
-    return File(path.as_posix(), stat.st_size, stat.st_mtime, _version(stat))
-
-
-def _version(stat: os.stat_result) -> str:
-    return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+    return File(path.as_posix(), stat.st_size, stat.st_mtime, file_version(stat))

@@ -7,10 +7,10 @@ import importlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from shared.contract.codes import Code
-from shared.model import Change, Column, Feed, Finding, Json, Plan, Run, Staged
+from shared.model import Change, Column, Feed, Finding, Json, Orphans, Plan, Run, Staged
 from shared.settings import Settings, url_kind
 
 if TYPE_CHECKING:
@@ -43,6 +43,14 @@ class Loaded(NamedTuple):
     """Columns with a text too long for an ordinary column of the engine."""
     inline: str | None = None
     """The rows themselves, where they are too few for a staging table: then there is none (see ``Staged``)."""
+
+
+class LoadedFile(NamedTuple):
+    """A file that the engine reads by itself."""
+
+    rows: int
+    high: Any
+    """Its highest cursor, if there is one."""
 
 
 class Merged(NamedTuple):
@@ -119,6 +127,10 @@ class Warehouse(Protocol):
         """Write a failed run into history, unless it is there as done."""
         ...
 
+    def annotate(self, run: str, note: str) -> None:
+        """Replace the note of a run that history has."""
+        ...
+
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         """Drop all staging tables of the run, and what it rejected if asked (a dry run leaves nothing)."""
         ...
@@ -141,6 +153,10 @@ class History(Protocol):
 
     def profile(self, feed: Feed) -> Profile:
         """Columns, counts and span of a feed's table."""
+        ...
+
+    def orphans(self, feed: Feed, run: str | None = None) -> list[Orphans]:
+        """Rows that refer to keys that are not there, by column; of those that *run* wrote, if it is given."""
         ...
 
     def examine(self) -> Iterator[Finding]:

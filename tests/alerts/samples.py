@@ -7,10 +7,7 @@ import json
 
 import requests
 
-from shared.alerts import (
-    Alert,
-    alert_key,
-)
+from shared.alerts.decide import Alert, alert_key
 from shared.model import Run
 from shared.settings import Settings
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from shared.alerts import (
+from shared.alerts.decide import (
     Summary,
     alert_for_failure,
     alert_for_run,

@@ -11,14 +11,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as of_hypothesis
 from hypothesis import strategies as st
 
-from shared.alerts import (
-    Alert,
-    alert_for_summary,
-    record_of,
-    summarize,
-)
+from shared.alerts.decide import Alert, alert_for_summary, summarize
 from shared.alerts.formats import json as as_json
-from shared.alerts.formats import slack, teams
+from shared.alerts.formats import record_of, slack, teams
 from tests.alerts.samples import ALERT, DONE
 
 

@@ -14,13 +14,10 @@ import pytest
 import requests
 import stamina
 
-from shared.alerts import (
-    Alerts,
-    alert_for_summary,
-    summarize,
-)
+from shared.alerts.decide import alert_for_summary, summarize
 from shared.alerts.formats import json as as_json
 from shared.alerts.formats import slack, teams
+from shared.alerts.send import Alerts
 from shared.errors import TransientError
 from tests.alerts.samples import ALERT, DONE, FAILED, SECRET, Memory, fails, session_with, settings
 from tests.servers import free_port
@@ -52,7 +49,7 @@ def receiver():
 @pytest.mark.parametrize(("form", "made"), [("teams", teams), ("slack", slack), ("json", as_json)])
 def test_alert_arrives_as_the_settings_want_it(receiver, form, made):
     """On a real server, as JSON."""
-    reported = Alerts(settings(alert_url=receiver.url, alert_format=form), Memory()).tell(ALERT)
+    reported = Alerts(settings(alert_url=receiver.url, alert_format=form), Memory()).send(ALERT)
 
     (path, headers, body) = receiver.got[0]
     assert reported
@@ -62,7 +59,7 @@ def test_alert_arrives_as_the_settings_want_it(receiver, form, made):
 
 def test_server_that_is_away_is_no_failure(caplog):
     """The log says so, without the address."""
-    reported = Alerts(settings(alert_url=f"http://127.0.0.1:{free_port()}/canary?sig=canary"), Memory()).tell(ALERT)
+    reported = Alerts(settings(alert_url=f"http://127.0.0.1:{free_port()}/canary?sig=canary"), Memory()).send(ALERT)
 
     assert not reported
     assert "alert was not sent: coolr.location is late: 127.0.0.1 refuses connections" in caplog.text
@@ -75,9 +72,9 @@ def test_same_alert_is_told_once_until_its_time_is_over():
     memory = Memory()
     alerts = Alerts(settings(alert_repeat=60.0), memory, session)
 
-    assert [True, False, True] == [alerts.tell(ALERT), alerts.tell(ALERT), alerts.tell(replace(ALERT, key="other"))]
+    assert [True, False, True] == [alerts.send(ALERT), alerts.send(ALERT), alerts.send(replace(ALERT, key="other"))]
     memory.now = 60.0
-    assert alerts.tell(ALERT)
+    assert alerts.send(ALERT)
     assert 3 == len(seen)
 
 
@@ -87,7 +84,7 @@ def test_what_was_not_sent_is_told_by_the_next_attempt():
     session, _ = session_with(lambda _: next(answers))
     alerts = Alerts(settings(), Memory(), session)
 
-    assert [False, True, False] == [alerts.tell(ALERT), alerts.tell(ALERT), alerts.tell(ALERT)]
+    assert [False, True, False] == [alerts.send(ALERT), alerts.send(ALERT), alerts.send(ALERT)]
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 507])
@@ -96,7 +93,7 @@ def test_busy_server_is_asked_again(status):
     answers = iter([(status, {}, b""), (status, {}, b""), (202, {}, b"")])
     session, seen = session_with(lambda _: next(answers))
 
-    assert Alerts(settings(), Memory(), session).tell(ALERT)
+    assert Alerts(settings(), Memory(), session).send(ALERT)
     assert 3 == len(seen)
 
 
@@ -104,7 +101,7 @@ def test_server_that_stays_busy_is_given_up(caplog):
     """After three attempts; what it said at last is logged."""
     session, seen = session_with(lambda _: (503, {}, {"error": {"message": "try later"}}))
 
-    assert not Alerts(settings(), Memory(), session).tell(ALERT)
+    assert not Alerts(settings(), Memory(), session).send(ALERT)
     assert 3 == len(seen)
     assert "refuses it (503): try later" in caplog.text
 
@@ -114,7 +111,7 @@ def test_refusal_is_final_and_no_redirect_is_followed(status, caplog):
     """Nothing changes by asking; what we send goes nowhere else."""
     session, seen = session_with(lambda _: (status, {"Location": "https://elsewhere.test/"}, b"invalid_blocks"))
 
-    assert not Alerts(settings(), Memory(), session).tell(ALERT)
+    assert not Alerts(settings(), Memory(), session).send(ALERT)
     assert 1 == len(seen)
     assert f"({status})" in caplog.text
 
@@ -127,7 +124,7 @@ def test_broken_connection_is_tried_again(error, caplog):
     """And its text, which holds the address, is not repeated."""
     session, seen = session_with(fails(error))
 
-    assert not Alerts(settings(), Memory(), session).tell(ALERT)
+    assert not Alerts(settings(), Memory(), session).send(ALERT)
     assert 3 == len(seen)
     assert "hooks.example.test" in caplog.text
     assert "canary" not in caplog.text
@@ -142,7 +139,7 @@ def test_wait_is_as_long_as_the_server_asks(monkeypatch):
     session, _ = session_with(lambda _: next(answers))
 
     with stamina.set_testing(False):
-        assert Alerts(settings(), Memory(), session).tell(ALERT)
+        assert Alerts(settings(), Memory(), session).send(ALERT)
 
     assert [7.0, 9.0] == waits
 
@@ -154,7 +151,7 @@ def test_server_that_asks_for_too_long_a_wait_is_given_up(monkeypatch):
     session, seen = session_with(lambda _: (429, {"Retry-After": "3600"}, b""))
 
     with stamina.set_testing(False):
-        assert not Alerts(settings(), Memory(), session).tell(ALERT)
+        assert not Alerts(settings(), Memory(), session).send(ALERT)
 
     assert ([], 1) == (waits, len(seen))
 
@@ -165,7 +162,7 @@ def test_alert_is_sent_if_nobody_knows_whether_it_was_told(error):
     session, seen = session_with(lambda _: (200, {}, b"ok"))
     memory = types.SimpleNamespace(first=lambda *_: (_ for _ in ()).throw(error))
 
-    assert Alerts(settings(), memory, session).tell(ALERT)
+    assert Alerts(settings(), memory, session).send(ALERT)
     assert 1 == len(seen)
 
 
@@ -174,8 +171,8 @@ def test_nothing_raises_even_if_everything_is_broken(caplog):
     session, _ = session_with(fails(AssertionError(SECRET)))
     broken = types.SimpleNamespace(first=lambda *_: True)  # it cannot forget
 
-    assert not Alerts(settings(), broken, session).tell(ALERT)
-    assert not Alerts(settings(), Memory(), session).tell(replace(ALERT, facts=((None, None),)))
+    assert not Alerts(settings(), broken, session).send(ALERT)
+    assert not Alerts(settings(), Memory(), session).send(replace(ALERT, facts=((None, None),)))
     assert "AssertionError" in caplog.text
     assert "canary" not in caplog.text
 
@@ -192,7 +189,7 @@ def test_nothing_raises_even_if_everything_is_broken(caplog):
 )
 def test_address_that_cannot_be_asked_is_said(url, said, caplog):
     """Without the address, and nothing travels for all to read."""
-    assert not Alerts(settings(alert_url=url), Memory()).tell(ALERT)
+    assert not Alerts(settings(alert_url=url), Memory()).send(ALERT)
     assert said in caplog.text
     assert "canary" not in caplog.text
 
@@ -201,7 +198,7 @@ def test_what_the_other_side_repeats_of_the_address_is_not_logged(caplog):
     """It may be all that signs in."""
     session, _ = session_with(lambda request: (404, {}, f"no hook at {request.path_url}".encode()))
 
-    assert not Alerts(settings(), Memory(), session).tell(ALERT)
+    assert not Alerts(settings(), Memory(), session).send(ALERT)
     assert "no hook at /services/***/***/***" in caplog.text
 
 
@@ -221,7 +218,7 @@ def test_reason_of_a_refusal_is_logged_in_a_line(body, said, caplog):
     """As far as it is one for people."""
     session, _ = session_with(lambda _: (400, {}, body))
 
-    Alerts(settings(), Memory(), session).tell(ALERT)
+    Alerts(settings(), Memory(), session).send(ALERT)
 
     assert caplog.messages[-1].endswith(f"refuses it {said}")
 
@@ -235,7 +232,7 @@ def test_problems_alone_are_told_if_the_settings_say_so(outcomes, reported):
     session, seen = session_with(lambda _: (200, {}, b"ok"))
     memory = Memory()
 
-    assert reported == Alerts(settings(alert_on="problems"), memory, session).tell(
+    assert reported == Alerts(settings(alert_on="problems"), memory, session).send(
         alert_for_summary(summarize("j", "x", outcomes, 1.0))
     )
     assert (int(reported), int(reported)) == (len(seen), len(memory.known))
@@ -245,14 +242,14 @@ def test_everything_is_told_by_default():
     """A flawless job too."""
     session, _ = session_with(lambda _: (200, {}, b"ok"))
 
-    assert Alerts(settings(), Memory(), session).tell(alert_for_summary(summarize("j", "x", [DONE], 1.0)))
+    assert Alerts(settings(), Memory(), session).send(alert_for_summary(summarize("j", "x", [DONE], 1.0)))
 
 
 def test_alert_that_goes_nowhere_is_logged(caplog):
     """In one line, without secrets."""
     alert = replace(ALERT, text="see https://a.test/b?sig=canary\nnow")
 
-    assert not Alerts(settings(alert_url=None), Memory()).tell(alert)
+    assert not Alerts(settings(alert_url=None), Memory()).send(alert)
     assert [
         ("sluice", logging.WARNING, "alert: coolr.location is late see https://a.test/b now")
     ] == caplog.record_tuples
@@ -264,5 +261,5 @@ def test_sign_in_of_a_netrc_file_is_not_sent(tmp_path, monkeypatch):
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     session, seen = session_with(lambda _: (200, {}, b"ok"))
 
-    assert Alerts(settings(), Memory(), session).tell(ALERT)
+    assert Alerts(settings(), Memory(), session).send(ALERT)
     assert "Authorization" not in seen[0].headers

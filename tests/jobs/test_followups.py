@@ -11,7 +11,8 @@ import pytest
 import requests
 import stamina
 
-from shared.alerts import record_of, summarize
+from shared.alerts.decide import summarize
+from shared.alerts.formats import record_of
 from shared.jobs.followups import call_hook, refresh_powerbi, run_followups
 from shared.settings import Settings
 from tests.alerts.samples import DONE, FAILED, SKIPPED, fails, session_with

@@ -27,6 +27,8 @@ from tests.pipeline.bad_input import (
 )
 from tests.sources.encrypted import encrypted_parquet
 
+pytestmark = pytest.mark.usefixtures("reading")  # both ways into DuckDB
+
 # -- files that are not what they seem
 
 
@@ -199,7 +201,7 @@ def test_a_file_overwritten_after_it_was_listed_is_not_merged(lab, row):
 def test_a_file_overwritten_in_mid_read_is_not_merged(tmp_path, row):
     """Not a row of either content is merged."""
     lab = Lab(tmp_path, BATCH_ROWS="1000")
-    path = plainly(lab.path(), numbers(400_000), row_group_size=100_000)
+    path = plainly(lab.path(), numbers(400_000), row_group_size=100_000, compression="gzip")  # for the source to read
     meddler = Meddler(deed=lambda: plainly(path, numbers(400_001), row_group_size=100_000), at_rows=True)
 
     row.holds("conflict", lab.error(watch=meddler))
@@ -220,6 +222,7 @@ import resource, sys
 from pathlib import Path
 from tests.exports import load_exports, open_test_app
 from shared.pipeline.folder import LoadOptions
+
 folder, exports, most = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), int(most)))
 app = open_test_app(Path(folder), CATALOG_PATH=f"{folder}/catalog")

@@ -21,6 +21,8 @@ from tests.pipeline.bad_input import (
     things,
 )
 
+pytestmark = pytest.mark.usefixtures("reading")  # both ways into DuckDB
+
 # -- names of columns and tables
 
 

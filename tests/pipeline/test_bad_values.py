@@ -26,6 +26,8 @@ from tests.pipeline.bad_input import (
     things,
 )
 
+pytestmark = pytest.mark.usefixtures("reading")  # both ways into DuckDB
+
 # -- cursors
 
 

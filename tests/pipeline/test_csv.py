@@ -271,3 +271,31 @@ def test_what_is_unsure_in_an_inferred_entry_is_marked(loader):
 def test_nothing_is_inferred_from_a_file_without_rows(loader):
     with pytest.raises(DataError, match="has no rows to infer a layout from"):
         csv.inferred(loader.app.settings, loader.write("id,email\n"), system=None, table=None)
+
+
+def test_rows_that_refer_to_a_missing_key_are_loaded_and_noted_in_their_run(tmp_path):
+    """And no longer once the key is there."""
+    (tmp_path / "catalog").mkdir()
+    (tmp_path / "catalog" / "crm.toml").write_text(
+        '[system]\nname = "crm"\nsource = "csv"\n[defaults]\ncursor = false\n'
+        '[tables.users]\nkeys = ["user_id"]\ncolumns = { user_id = { type = "bigint" } }\n'
+        '[tables.leads]\nkeys = ["lead_id"]\n'
+        'columns = { lead_id = {}, owner = { type = "bigint", references = "crm.users.user_id" } }\n'
+    )
+    app = open_test_app(tmp_path, Clock(), CATALOG_PATH=str(tmp_path / "catalog"))
+
+    def load(table: str, text: str) -> Run:
+        (tmp_path / f"{table}.csv").write_text(text)
+        location = str(tmp_path / f"{table}.csv")
+        (result,) = csv.load(app.runner, app.settings, FeedName("crm", table), location, CsvOptions())
+        assert result.run is not None
+        return result.run
+
+    load("users", "user_id\n1\n")
+    first = load("leads", "lead_id,owner\na,1\nb,2\nc,\n")
+    load("users", "user_id\n2\n")
+    second = load("leads", "lead_id,owner\nd,2\n")
+
+    assert ("1 row refers by owner to a key that crm.users.user_id does not have", None) == (first.note, second.note)
+    assert first == app.warehouse.run(first.id)
+    assert [] == app.warehouse.orphans(app.systems["crm"].feed("leads", ()))

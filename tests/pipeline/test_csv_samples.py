@@ -176,6 +176,20 @@ def test_values_of_a_sample_are_stored_as_the_layout_says(app, tmp_path, feed: s
     assert expected == {name: found[name] for name in expected}
 
 
+def test_rows_of_samples_that_refer_to_nothing_are_listed(app) -> None:
+    """A manager who is among the users, in the same table, is found."""
+    feeds = {feed.name: feed for feed in read(PACKAGED)["genius"].feeds()}
+    for feed in feeds:
+        load_sample(app, feed)
+
+    found = {feed: [(o.column, o.values) for o in app.warehouse.orphans(feeds[feed])] for feed in feeds}
+
+    assert {
+        "genius.users": [("manager_user_id", ("999",))], "genius.appointments": [("prospect_id", ("9999",))],
+        "genius.marketing_sources": [("type_id", ("9",))], "genius.marketing_source_types": [], "genius.prospects": [],
+    } == found  # fmt: skip
+
+
 def as_spreadsheet(content: bytes, path: Path) -> Path:
     """Every field as a cell of text, also one that begins like a formula."""
     text = content.decode("utf-8-sig")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from shared.model import Layout, LayoutColumn
 from shared.pipeline.replay import replay, write_rejects
 from tests.suites.warehouse_case import row, some
 
@@ -143,3 +144,35 @@ class History:
         assert {"inserted": 10_000, "read": 10_000} == some(first)
         assert {"updated": 3_300, "unchanged": 6_600, "absent": 100, "read": 9_900} == some(second)
         assert [f"x{n}" if n % 3 == 0 else f"n{n}" for n in range(9_900)] == [n for (n,) in case.rows("Name")[:9_900]]
+
+    def test_rows_that_refer_to_missing_keys_are_counted_by_column(self, case):
+        """A key that is there, one that was deleted, and one that never was; NULL refers to nothing."""
+        case.loaded("full", 5, row(1), row(2), row(3, "Cy", 2, True))
+        refer = {"Item": pa.int64(), "Label": pa.string()}
+        rows = [(1, 1, "1"), (2, 3, "x"), (3, 9, "x"), (4, 9, None), (5, None, "2")]
+        case.loaded(
+            "full", 6, *(row(n, Item=item, Label=label) for n, item, label in rows), table="order", types=refer
+        )  # fmt: skip
+        feed = replace(
+            case.feed("order"),
+            layout=Layout(columns=(
+                LayoutColumn(name="Item", type="bigint", references="shop.item.ItemId"),
+                LayoutColumn(name="Label", references="shop.item.ItemId"),
+                LayoutColumn(name="Name", references="shop.nothing.Id"),
+                LayoutColumn(name="Absent", references="shop.item.ItemId"),
+            )),
+        )  # fmt: skip
+        (run,) = case.app.warehouse.runs("shop.order")
+
+        found = {one.column: (one.rows, one.values) for one in case.app.warehouse.orphans(feed, run.id)}
+
+        assert {"Item": (3, ("9", "3")), "Label": (2, ("x",)), "Name": (5, ("Ada",))} == found
+        assert found == {one.column: (one.rows, one.values) for one in case.app.warehouse.orphans(feed)}
+        assert [] == case.app.warehouse.orphans(feed, "0123456789abcdef")
+
+    def test_note_of_a_run_can_be_replaced(self, filled):
+        (run,) = filled.app.warehouse.runs()
+
+        filled.app.warehouse.annotate(run.id, "3 rows refer to nothing")
+
+        assert [replace(run, note="3 rows refer to nothing")] == filled.app.warehouse.runs()

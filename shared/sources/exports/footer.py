@@ -1,8 +1,9 @@
 """Reads a Parquet footer far enough to refuse what would end the process.
 
 pyarrow looks at column chunks in calls that cannot raise: where Arrow's C++ throws (ColumnChunkMetaData in
-parquet/metadata.cc), the process is aborted. It throws for an encrypted column without its key, and for size statistics
-that do not match the column. So the footer is read here first, as the Thrift compact protocol that it is written in.
+parquet/metadata.cc), the process is aborted. It throws for an encrypted column without its key, for size statistics
+that do not match the column, for another type than the column's, and for a compression it does not know. So the footer
+is read here first, as the Thrift compact protocol that it is written in.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from shared.errors import DataError
 _AT_ONCE = 64 << 10
 _SIZES = {1: 0, 2: 0, 3: 1, 7: 8}
 """Bytes of a value by Thrift type: true, false, byte, double."""
+_PHYSICAL = {
+    "BOOLEAN": 0, "INT32": 1, "INT64": 2, "INT96": 3, "FLOAT": 4, "DOUBLE": 5, "BYTE_ARRAY": 6,
+    "FIXED_LEN_BYTE_ARRAY": 7,
+}  # fmt: skip
+_CODECS = range(8)
+"""From uncompressed to LZ4_RAW."""
 _INTEGERS, _BINARY, _LISTS, _STRUCT = (4, 5, 6), 8, (9, 10), 12
 
 
@@ -46,17 +53,17 @@ def encrypted(name: str) -> DataError:
 _AGAIN = "Ask for the file again"
 
 
-class _Thrift:
+class Thrift:
     """Values of the Thrift compact protocol, one after the other. IndexError at the end of the data."""
 
     def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
+        self._data, self.at = data, 0
 
     def varint(self) -> int:
         value = shift = 0
         while True:
-            byte = self._data[self._at]
-            self._at += 1
+            byte = self._data[self.at]
+            self.at += 1
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
@@ -70,8 +77,8 @@ class _Thrift:
         """Number and type of each field of a struct. The value of one must be read or skipped before the next."""
         number = 0
         while True:
-            byte = self._data[self._at]
-            self._at += 1
+            byte = self._data[self.at]
+            self.at += 1
             if byte == 0:
                 return
             number = number + (byte >> 4) if byte >> 4 else self.integer()
@@ -79,8 +86,8 @@ class _Thrift:
 
     def items(self) -> tuple[int, int]:
         """Number and type of the items of a list."""
-        byte = self._data[self._at]
-        self._at += 1
+        byte = self._data[self.at]
+        self.at += 1
         return (self.varint() if byte >> 4 == 0x0F else byte >> 4), byte & 0x0F
 
     def skip(self, kind: int) -> None:
@@ -88,26 +95,26 @@ class _Thrift:
             self.varint()
         elif kind == _BINARY:
             length = self.varint()  # moves on from here
-            self._at += length
+            self.at += length
         elif kind == _STRUCT:
             for _, field in self.fields():
                 self.skip(field)
         elif kind in _LISTS:
             self._skip_items(*self.items())
         elif kind in _SIZES:
-            self._at += _SIZES[kind]
+            self.at += _SIZES[kind]
         else:
             raise IndexError(f"Thrift type {kind} is in no footer")
 
     def _skip_items(self, count: int, kind: int) -> None:
         if kind in (1, 2, 3):  # one byte each, here even true and false
-            self._at += count
+            self.at += count
         else:
             for _ in range(count):
                 self.skip(kind)
 
 
-class _Footer(_Thrift):
+class _Footer(Thrift):
     """A FileMetaData struct of parquet.thrift; the numbers of fields are from there."""
 
     def __init__(self, name: str, data: bytes, schema: pq.ParquetSchema) -> None:
@@ -146,7 +153,14 @@ class _Footer(_Thrift):
 
     def _chunk_metadata(self, column: int) -> None:
         for number, kind in self.fields():
-            if number == 16 and kind == _STRUCT:
+            if number == 1 and kind in _INTEGERS:
+                if self.integer() != _PHYSICAL.get(self._columns[column].physical_type):
+                    raise self._damaged(f"column {self._columns[column].path!r} has pages of another type")
+            elif number == 4 and kind in _INTEGERS:
+                codec = self.integer()
+                if codec not in _CODECS:
+                    raise self._damaged(f"column {self._columns[column].path!r} has a compression of number {codec}")
+            elif number == 16 and kind == _STRUCT:
                 self._size_statistics(self._columns[column])
             else:
                 self.skip(kind)

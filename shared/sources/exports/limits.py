@@ -54,6 +54,11 @@ class LongValues:
         self._packed = {column: _packed(metadata, groups, column) for column in self._longest}
         self._unpacked = dict.fromkeys(self._longest, 0)
 
+    @property
+    def some(self) -> bool:
+        """Whether any column has them."""
+        return bool(self._longest)
+
     def batch_size(self, most: int) -> int:
         """*most* rows, or as many as keep a batch small even if each has the longest values."""
         return max(1, min(most, _LARGEST_BATCH // max(1, sum(self._longest.values()))))

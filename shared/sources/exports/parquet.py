@@ -12,17 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shared.errors import DataError
-from shared.model import Slice, Unit
+from shared.model import PlainFile, Slice, Unit
 from shared.native import native_call
 from shared.sources import Described
+from shared.sources.exports.direct import known_of
 from shared.sources.exports.footer import encrypted, read_footer, refuse_fatal
 from shared.sources.exports.limits import LongValues, refuse_bombs
-from shared.stores import File, Store, expect
+from shared.stores import File, Store, expect, local_path
 
 _READ_AHEAD = 256 << 10
 """Bytes read at once from a column chunk: keeps memory flat however large row groups are."""
 _BATCH_BYTES = 32 << 20
 _STRETCH_BYTES = 16 << 20
+DIRECT_ROWS = 100_000
+"""Files of fewer rows are never read by an engine itself: all the rest of a load takes longer."""
 _MAGIC = b"PAR1"
 _ENCRYPTED = b"PARE"
 
@@ -73,6 +76,26 @@ class ExportsSource:
                 f"{file.name} has {rows} rows, but its footer says {part.rows}",
                 fix="Ask for the file again; it is damaged",
             )
+
+    def plain_file(self, part: Slice) -> tuple[PlainFile, pa.Schema] | None:
+        """The file of a slice, and its columns, if an engine on this machine may read it instead of ``read``."""
+        file = File(**part.detail["file"])
+        path = local_path(self._store, file)
+        if path is None or part.origin_row or part.rows < DIRECT_ROWS:
+            return None
+        with self._parquet(file) as parquet, _faults_of(file):
+            metadata, groups = parquet.metadata, range(parquet.metadata.num_row_groups)
+            if metadata.num_rows != part.rows:
+                return None  # the slice is a part of the file
+            known = known_of(path, metadata)
+            if known is None:
+                return None
+            if LongValues(file.name, metadata, groups, lambda names: self._parquet(file, names)).some:
+                return None
+            plain = PlainFile(
+                path, file.version, part.rows, part.first_row, {n: tuple(one) for n, one in known.items()}
+            )
+            return plain, parquet.schema_arrow
 
     @contextlib.contextmanager
     def _parquet(

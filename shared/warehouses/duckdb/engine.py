@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import re
 import threading
 
@@ -24,19 +25,23 @@ import sqlalchemy as sa
 
 from shared.contract import types
 from shared.contract.conform import ROW
+from shared.contract.direct import Check
 from shared.errors import ConfigError, TransientError
 from shared.ids import run_of_staging, staging_name
-from shared.model import Column, Feed, Finding, Plan, Run, Staged
+from shared.model import Column, Feed, Finding, Orphans, PlainFile, Plan, Run, Staged
 from shared.remote import Busy, RetryPolicy
 from shared.settings import Settings
-from shared.warehouses import Limits, Loaded, Merged, Profile
+from shared.warehouses import Limits, Loaded, LoadedFile, Merged, Profile
+from shared.warehouses.duckdb import direct
 from shared.warehouses.duckdb.locks import StagingLocks
 from shared.warehouses.duckdb.session import ALIAS, DuckDBSession, drained, is_held, translated
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
+from shared.warehouses.merge.orphans import orphans
 from shared.warehouses.merge.profile import profile
 from shared.warehouses.merge.types import sql_type
 
+_log = logging.getLogger("sluice")
 _HELD = re.compile(r"Conflicting lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
 
 
@@ -63,7 +68,7 @@ class DuckDBWarehouse:
         self._opening = threading.Lock()
         self._branching, self._creating = threading.Lock(), threading.Lock()
         self._merging: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._users = 0
+        self._users = self._doubting = 0
 
     def owned(self, _run: str, _on_wait: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()  # its staging tables belong to this process anyway, see ``locks``
@@ -86,6 +91,42 @@ class DuckDBWarehouse:
             session.ddl(f"CREATE TABLE {table} ({', '.join(described)})")
             return _drained(session, f"INSERT INTO {table} SELECT * FROM incoming", columns, batches)  # noqa: S608 - quoted
 
+    def stage_file(
+        self, feed: Feed, name: str, columns: Sequence[Column], file: PlainFile, checks: Sequence[Check]
+    ) -> LoadedFile | None:
+        """As ``stage``, but of *file*. None if its rows have to be staged: none is, or one does not pass *checks*."""
+        self._claims.take(name)
+        with self._session() as session:
+            try:
+                return self._stage_file(session, feed, name, columns, file, checks)
+            except duckdb.Error as error:  # the source knows what to say of a file that cannot be read
+                _log.info("DuckDB does not read %s by itself: %s", file.path, error)
+                return None
+
+    def _stage_file(
+        self, session: DuckDBSession, feed: Feed, name: str, columns: Sequence[Column], file: PlainFile,
+        checks: Sequence[Check],
+    ) -> LoadedFile | None:  # fmt: skip
+        query = direct.select(session, file, columns)
+        if query is None:
+            return None
+        rows, first = f"({query})", not session.columns(feed.system, feed.table)
+        if first:
+            with self._creating:
+                ddl.create_schema(session, feed.system)
+            rows = session.quoted(feed.system, name)
+            with self._without_statistics():
+                session.ddl(f"CREATE OR REPLACE TABLE {rows} AS {query}")
+        with contextlib.nullcontext() if first else self._without_statistics():
+            highest = direct.examine(session, rows, file, columns, checks)
+        direct.refuse_changed(file.path, file.version)
+        if highest is None:
+            return None
+        if not first:
+            with self._beside(name) as (beside, table):
+                direct.create_view(beside, name, table, query, file)
+        return LoadedFile(file.rows, highest.get(feed.cursor or ""))
+
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
         kept, known = ingest.REJECTED.c, ingest.of_rejects(plan, part)
         with self._session() as session, session.transaction():
@@ -102,12 +143,17 @@ class DuckDBWarehouse:
             self._session() as session,
             self._attached(session, staged) as beside,
             session.transaction(keep=not limits.dry_run),
+            self._unchanged_files(session, beside),  # within, so that nothing is committed of a file that changed
         ):
             return Merge(session, plan, run, limits, _staging_tables(plan, staged, beside))(staged)
 
     def record(self, run: Run) -> None:
         with self._session() as session, session.transaction():
             ingest.record(session, run)
+
+    def annotate(self, run: str, note: str) -> None:
+        with self._session() as session, session.transaction():
+            ingest.annotate(session, run, note)
 
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         with self._session() as session, session.transaction():
@@ -152,6 +198,12 @@ class DuckDBWarehouse:
             return Profile(columns={})
         with self._session() as session:
             return profile(session, feed)
+
+    def orphans(self, feed: Feed, run: str | None = None) -> list[Orphans]:
+        if not self._path.exists():
+            return []
+        with self._session() as session:
+            return list(orphans(session, feed, run))
 
     def examine(self) -> Iterator[Finding]:
         if not self._path.exists():
@@ -237,6 +289,35 @@ class DuckDBWarehouse:
                 yield session, session.quoted(name, "main", "rows")
             finally:
                 session.ddl(f"DETACH {session.quoted(name)}")
+
+    @contextlib.contextmanager
+    def _unchanged_files(self, session: DuckDBSession, beside: Iterable[str]) -> Iterator[None]:
+        """Hold the merge to the files that staging tables *beside* stand for."""
+        files = [file for name in beside for file in direct.origin(session, name)]
+        if not files:
+            yield
+            return
+        with self._without_statistics():
+            try:
+                yield
+            finally:
+                for path, version in files:
+                    direct.refuse_changed(path, version)
+
+    @contextlib.contextmanager
+    def _without_statistics(self) -> Iterator[None]:
+        """Keep DuckDB from using statistics, in all threads, until the last that asked for it is done."""
+        with self._opening:
+            self._doubting += 1
+            if self._doubting == 1:
+                self._database.execute(f"SET disabled_optimizers = '{direct.WITHOUT_STATISTICS}'")
+        try:
+            yield
+        finally:
+            with self._opening:
+                self._doubting -= 1
+                if self._doubting == 0:
+                    self._database.execute("RESET disabled_optimizers")
 
     @contextlib.contextmanager
     def _attached(self, session: DuckDBSession, staged: Sequence[Staged]) -> Iterator[set[str]]:

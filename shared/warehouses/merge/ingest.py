@@ -146,6 +146,11 @@ def record(session: Session, run: Run) -> None:
         write(session, run)
 
 
+def annotate(session: Session, run: str, note: str) -> None:
+    """Replace the note of a run."""
+    session.change(sa.update(RUN).where(RUN.c.id == run).values(note=note))
+
+
 def writing(run: Run) -> tuple[sa.Delete, sa.Insert]:
     """The statements that write *run*."""
     return sa.delete(RUN).where(RUN.c.id == run.id), sa.insert(RUN).values(as_row(run))

@@ -1,7 +1,7 @@
 """One owner for each run: whoever holds its lock may make, replace and drop its staging tables.
 
 A run has the same id in every process that loads the same work, and so the same staging tables. See
-docs/decisions/0015.
+docs/decisions/0020.
 """
 
 from __future__ import annotations

@@ -15,11 +15,12 @@ import sqlalchemy as sa
 
 from shared.errors import DataError
 from shared.ids import run_of_staging, staging_name
-from shared.model import Column, Feed, Finding, Plan, Run, Staged
+from shared.model import Column, Feed, Finding, Orphans, Plan, Run, Staged
 from shared.text import SHOW_WAITING
 from shared.warehouses import Limits, Loaded, Merged, Profile
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
+from shared.warehouses.merge.orphans import orphans
 from shared.warehouses.merge.profile import profile
 from shared.warehouses.merge.session import STAGING, Session
 from shared.warehouses.server import inline
@@ -175,6 +176,9 @@ class ServerWarehouse:
         self._engine.units.run(lambda session: ingest.record(session, run))
         self._engine.units.close_idle()
 
+    def annotate(self, run: str, note: str) -> None:
+        self._engine.units.run(lambda session: ingest.annotate(session, run, note))
+
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         own = {staging_name(plan.run.id, part.number) for part in plan.slices}
         try:
@@ -225,6 +229,9 @@ class ServerWarehouse:
             return len(taken) < len(locks)
 
         return self._engine.units.lasting(take)
+
+    def orphans(self, feed: Feed, run: str | None = None) -> list[Orphans]:
+        return self._query(lambda session: list(orphans(session, feed, run)), [])
 
     def _query(self, question: Callable[[Session], T], nothing: T) -> T:
         """Looking creates nothing: where there is no history yet, the answer is *nothing*."""

@@ -123,3 +123,23 @@ def test_a_long_footer_is_read_whole():
     assert len(footer) > 64 << 10
     assert footer == content[-len(footer) :]
     assert len(footer) == int.from_bytes(content[-8:-4], "little") + 8
+
+
+@pytest.mark.parametrize(
+    ("before", "wrong", "said"),
+    [
+        (b"\x18\x02Id\x15", b"\x14", "column 'Id' has a compression of number 10"),
+        (b"\x1c\x15", b"\x0e", "column 'Id' has pages of another type"),
+    ],
+    ids=["compression", "type"],
+)  # fmt: skip
+def test_a_number_that_arrow_does_not_know_is_refused(before, wrong, said):
+    """pyarrow opens such a file, and aborts the process when it looks at the column."""
+    file = io.BytesIO()
+    pq.write_table(TABLE.select(["Id"]), file, store_schema=False)
+    content = bytearray(file.getvalue())
+    place = content.rindex(before, 0, content.rindex(b"\x18\x02Id\x15") + len(before)) + len(before)
+    content[place : place + 1] = wrong
+
+    with pytest.raises(DataError, match=said):
+        refuse(bytes(content))

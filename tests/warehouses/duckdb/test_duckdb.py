@@ -23,6 +23,8 @@ from shared.warehouses import open_warehouse
 from tests.exports import export_path, load_exports, open_test_app, write_parquet
 from tests.suites.warehouse_suite import WarehouseSuite
 
+pytestmark = pytest.mark.usefixtures("reading")  # both ways into DuckDB
+
 SCHEMA = pa.schema(
     [
         ("LocationId", pa.int64()),

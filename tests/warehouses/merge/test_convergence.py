@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from tests.warehouses.merge.reference_model import BY, DELETED, FIRST, SYNCED, Export, Table
 from tests.warehouses.merge.wild_files import EPOCH, FAST, File, Law, bench, check_wild, minutes, stored, wild_loads
 
+pytestmark = pytest.mark.usefixtures("reading")  # both ways into DuckDB
+
 
 @settings(FAST, max_examples=12)
 @given(wild_loads())
