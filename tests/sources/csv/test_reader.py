@@ -46,6 +46,7 @@ def test_quote_never_closed_costs_one_record(read_csv, record, before):
         ('0,Ada,Boston,1.50,"fine', '21,"Bob",Salem,2.50,fine'),  # malformed at the next quote
         ('0,Ada,Boston,1.50,"fine', '21,Bob,Salem,2.50,fine"'),  # as wide as the header
         ('0,Ada,"Boston,1.50,fine', '21",Bob,Salem,2.50,fine'),  # wider
+        ('0,Ada,"Boston,1.50,fine', '21",Bob,Salem'),  # not as wide, in a line that is no record
         ('0,"Ada,Boston,1.50,fine', '21,Bob,Salem,2.50,fine"'),  # narrower
     ],
 )
