@@ -173,11 +173,33 @@ def test_headers_and_reasons_are_no_formulas_either():
     assert "'=cmd()" == rows[0][-1] == rows[1][-1]
 
 
+def test_the_file_says_that_it_is_utf_8():
+    """Excel reads it as Windows-1252 otherwise, and saves what that made of the letters."""
+    assert _written([{"Id": "é"}]).startswith(b"\xef\xbb\xbf")
+
+
 def test_a_number_stays_a_number():
     """Only text has an apostrophe, and a number with more digits than a program keeps."""
     rows = list(csv.reader(io.StringIO(_written([{"a": -5, "b": -0.5, "c": 2**70, "d": "-5"}]).decode("utf-8-sig"))))
 
     assert ["-5", "-0.5", f"'{2**70}", "'-5"] == rows[1][-4:]
+
+
+def test_only_the_first_line_names_the_delimiter(tmp_path):
+    """Further down the same is a text."""
+    rows = [*csv.reader(io.StringIO(_written([{"Id": "sep=;\n"}]).decode("utf-8-sig"), newline=""))]
+    how = {
+        "separator": True,
+        "delimiter": ";",
+        "end": "\r\n",
+        "quoting": 0,
+        "right": 0,
+        "below": 0,
+        "encoding": "utf-8",
+    }
+
+    assert [{"Id": "sep=;\n"}] == _read(tmp_path / "x.csv", _saved(rows, how), ["Id"])
+    assert [{"Id": "sep=;\n"}] == _read(tmp_path / "x.csv", _saved(rows, {**how, "separator": False}), ["Id"])
 
 
 def test_a_row_that_was_emptied_is_left_out(tmp_path):
