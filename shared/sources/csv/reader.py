@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from shared.arrow import pc
 from shared.contract.codes import Code
 from shared.sources.csv.batches import Batches
 from shared.sources.csv.blocks import Bad, BadRecord, Block, Blocks
@@ -87,8 +88,7 @@ def _parsed(block: Block, dialect: Dialect) -> _Parsed | None:
         return None
     if not dialect.spare:
         return _Parsed(table, misfits)
-    spare = table.column(_SPARE)
-    filled = spare.combine_chunks().nbytes > 4 * (len(spare) + 1)
+    filled = pc.any(pc.not_equal(table.column(_SPARE), "")).as_py()
     return None if misfits or filled else _Parsed(table.drop_columns([_SPARE]), [])
 
 

@@ -33,6 +33,7 @@ def test_dialect_travels_through_json():
     [
         ("a;b;c\n1,5;2,5;x\n1,7;2,7;y\n", ";"),
         ("a;b\n1,5;2,5\n1,7;2,7\n", ";"),
+        ("1,5;2,5\n1,7;2,7\n", ";"),
         ("name,tags,n\nAda,x;y;z,1\nBob,x;y;z,2\n", ","),
         ("name|note\nAda|one, two, three\nBob|one, two\n", "|"),
         ("name\tnote\nAda\tone, two; three\nBob\tone, two; three\n", "\t"),

@@ -40,12 +40,40 @@ def test_quote_never_closed_costs_one_record(read_csv, record, before):
     assert record == found.bad[0].raw
 
 
-def test_quote_that_closes_by_chance_costs_one_record(read_csv):
-    """The quote of a later record would close it; but the lines between are records of their own."""
-    found = read_csv(HEADER + '0,Ada,Boston,1.50,"fine\n' + ROWS + '21,Bob,"New York",2.50,fine\n' + ROWS)
+@pytest.mark.parametrize(
+    ("opened", "closed"),
+    [
+        ('0,Ada,Boston,1.50,"fine', '21,"Bob",Salem,2.50,fine'),  # malformed at the next quote
+        ('0,Ada,Boston,1.50,"fine', '21,Bob,Salem,2.50,fine"'),  # as wide as the header
+        ('0,Ada,"Boston,1.50,fine', '21",Bob,Salem,2.50,fine'),  # wider
+        ('0,"Ada,Boston,1.50,fine', '21,Bob,Salem,2.50,fine"'),  # narrower
+    ],
+)
+def test_quote_that_closes_by_chance_costs_one_record(read_csv, opened, closed):
+    """A quote in a later record closes it; but the lines between are records of their own."""
+    found = read_csv(f"{HEADER}{opened}\n{ROWS}{closed}\n{ROWS}")
 
-    assert [("bad_quotes", 2)] == found.codes
-    assert 41 == len(found.rows)
+    assert ("bad_quotes", 2) == found.codes[0]
+    assert opened == found.bad[0].raw
+    assert len(found.codes) == 1 or ("bad_quotes", 23) == found.codes[1]
+    assert 42 == len(found.rows) + len(found.bad)
+
+
+def test_malformed_record_of_several_lines_is_one_reject(read_csv):
+    """It ends where the next record begins."""
+    record = '21,Ada,"two\nlines, or ""three""","Bos"ton,fine'
+    found = read_csv(f"{HEADER}{ROWS}{record}\n{ROWS}")
+
+    assert [record] == [one.raw for one in found.bad]
+    assert 40 == len(found.rows)
+
+
+def test_quote_that_closes_in_the_middle_of_a_field_is_rejected(read_csv):
+    """A reader that drops it would change the value."""
+    found = read_csv(f'{HEADER}{ROWS}21,"Ad"a,Boston,1.50,fine\n{ROWS}')
+
+    assert [("bad_quotes", 22)] == found.codes
+    assert 40 == len(found.rows)
 
 
 def test_quote_in_the_middle_of_a_field_is_not_guessed_at(read_csv):
@@ -148,6 +176,7 @@ def test_value_with_blank_lines_is_kept(read_csv):
 
     assert "Dear Ada,\n\n\nyours, Bob\n" == found.rows[0][4]
     assert [("too_few_fields", 7)] == found.codes
+    assert 0 == found.skipped["blank lines"]
 
 
 def test_last_row_of_totals_is_rejected(read_csv):
@@ -188,9 +217,11 @@ def test_header_that_lacks_a_name_is_not_guessed_at(read_csv):
     assert "The header row has 3 names, but most records have 4 fields" in found.notes
 
 
-def test_empty_field_after_the_last_delimiter_is_left_out(read_csv):
-    """If every record has it and the header has no name for it; one that is not empty is a field too many."""
-    found = read_csv("id,name\n" + "1,Ada,\n" * 20 + "3,Eve\n4,Dan,x\n")
+@pytest.mark.parametrize("without", ["", "3,Eve\n"])
+def test_empty_field_after_the_last_delimiter_is_left_out(read_csv, without):
+    """If records have it and the header has no name for it; one that is not empty is a field too many."""
+    found = read_csv("id,name\n" + "1,Ada,\n" * 20 + without + "4,Dan,x\n")
 
-    assert [("1", "Ada")] * 20 + [("3", "Eve")] == found.rows
-    assert [("too_many_fields", 23)] == found.codes
+    assert [("1", "Ada")] * 20 + [("3", "Eve")] * bool(without) == found.rows
+    assert ["4,Dan,x"] == [one.raw for one in found.bad]
+    assert "too_many_fields" == found.bad[0].code
