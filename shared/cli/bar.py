@@ -17,6 +17,7 @@ class Bar(Progress):
         self._bars = bars
         self._task: rich_progress.TaskID | None = None
         self._waiting: rich_progress.TaskID | None = None
+        self._label = ""
 
     def start(self, label: str, rows: int) -> None:
         self._show(label, rows)
@@ -25,6 +26,10 @@ class Bar(Progress):
         self._continue()
         if self._task is not None:
             self._bars.advance(self._task, count)
+
+    def detail(self, text: str) -> None:
+        if self._task is not None:
+            self._bars.update(self._task, description=f"{self._label}: {text}")
 
     def phase(self, label: str) -> None:
         self._show(label, None)
@@ -38,6 +43,7 @@ class Bar(Progress):
 
     def _show(self, label: str, total: int | None) -> None:
         self._remove()
+        self._label = label
         self._task = self._bars.add_task(label, total=total)
 
     def _remove(self) -> None:

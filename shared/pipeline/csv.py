@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -101,7 +101,7 @@ def load(
     files = text_files(store)
     batch_rows = options.batch_rows or settings.batch_size
     for found in files:
-        shown = _ByBytes(progress or Progress(), found.file.size)
+        shown = _ByBytes(progress or Progress(), found.file.size, runner.timer)
         source = CsvSource(store, layout, batch_rows=batch_rows, on_bytes=shown.read)
         yield _load(runner, store, source, feed, found, options, shown)
 
@@ -207,12 +207,19 @@ def _sample(
 class _ByBytes(Progress):
     """Counts bytes of a file where others count rows."""
 
-    def __init__(self, shown: Progress, size: int) -> None:
+    def __init__(self, shown: Progress, size: int, timer: Callable[[], float]) -> None:
         super().__init__()
-        self._shown, self._size = shown, size
+        self._shown, self._size, self._timer = shown, size, timer
+        self._since, self._rows = 0.0, 0
 
     def start(self, label: str, rows: int) -> None:
+        self._since, self._rows = self._timer(), 0
         self._shown.start(label, self._size)
+
+    def rows(self, count: int) -> None:
+        self._rows += count
+        seconds = max(self._timer() - self._since, 1e-3)
+        self._shown.detail(f"{self._rows:,} rows, {self._rows / seconds:,.0f} rows/s")
 
     def read(self, size: int) -> None:
         self._shown.rows(size)

@@ -78,6 +78,9 @@ class Progress:
     def rows(self, count: int) -> None:
         """So many more rows have been staged."""
 
+    def detail(self, text: str) -> None:
+        """More about the run that was started, in place of what was known of it before."""
+
     def phase(self, label: str) -> None:
         """A step of unknown length begins, such as hashing files or merging."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from shared.errors import ConfigError, DataError
 from shared.model import OUTCOMES, FeedName, Run
 from shared.pipeline import csv, replay
 from shared.pipeline.csv import CsvOptions, CsvResult
+from shared.pipeline.runner import Progress
 from tests.exports import Clock, open_test_app
 
 CATALOG = """
@@ -299,3 +302,29 @@ def test_rows_that_refer_to_a_missing_key_are_loaded_and_noted_in_their_run(tmp_
     assert ("1 row refers by owner to a key that crm.users.user_id does not have", None) == (first.note, second.note)
     assert first == app.warehouse.run(first.id)
     assert [] == app.warehouse.orphans(app.systems["crm"].feed("leads", ()))
+
+
+def test_progress_counts_the_bytes_of_the_file_and_tells_the_rows_and_how_fast_they_come(tmp_path):
+    seen: list[object] = []
+
+    class Seen(Progress):
+        def start(self, label: str, rows: int) -> None:
+            seen.append((label, rows))
+
+        def rows(self, count: int) -> None:
+            seen.append(count)
+
+        def detail(self, text: str) -> None:
+            seen.append(text)
+
+    loader = Leads(tmp_path)
+    ticks = iter(range(1_000))
+    runner = replace(loader.app.runner, timer=lambda: float(next(ticks)))
+    text = "id\n" + "".join(f"{n}\n" for n in range(1_000))
+
+    (result,) = csv.load(runner, loader.app.settings, FEED, loader.write(text), CsvOptions(), Seen())
+
+    assert not result.failed
+    assert ("crm.leads", len(text)) == seen[0]
+    assert len(text) == sum(one for one in seen[1:] if isinstance(one, int))
+    assert re.fullmatch(r"1,000 rows, \d+ rows/s", str([one for one in seen if isinstance(one, str)][-1]))
