@@ -203,9 +203,11 @@ class _Splitter:
         if (end - line - 1) * (self._width - 1) < _EVIDENCE * least:
             return False
         last = min(end, line + _FAR) - 1
-        if self._delimiters(last) != self._width - 1 or not all(map(self._is_record, range(line + 1, last))):
+        if not all(map(self._is_record, range(line + 1, last))):
             return False
-        return self._is_opened_by_mistake(line)
+        if (last - line - 1) * (self._width - 1) >= 2 * _EVIDENCE:
+            return True
+        return self._delimiters(last) == self._width - 1 and self._is_opened_by_mistake(line)
 
     def _is_opened_by_mistake(self, line: int) -> bool:
         """Whether the line is a record if the quote that is still open at its end means nothing."""
