@@ -1,4 +1,4 @@
-"""Calls to another machine: asked again while that may help, and failures in words that hold no secret."""
+"""Calls to another machine: repeated while that may help, with failures in words that hold no secret."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def call_with_retry(
 
 
 def single_attempt() -> dict[str, Any]:
-    """Options of one call of an Azure client: repeating it is for ``asked``, which hears of it."""
+    """Options of one call of an Azure client: ``call_with_retry`` repeats it."""
     return {"retry_total": 0, "connection_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
 
 

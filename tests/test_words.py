@@ -56,7 +56,7 @@ CLASSES = {
 
 ALLOWED = {
     "CHANGELOG.md": {"set aside"},  # what an operator used to read
-    "shared/jobs/watchdog.py": {"hands", "told"},  # prefixes of documents that an earlier version wrote
+    "shared/jobs/watchdog.py": {"hands", "told"},  # names of documents at rest: the first of an earlier version
 }
 """Words of an earlier version that have to be named, read or removed."""
 

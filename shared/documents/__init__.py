@@ -1,4 +1,4 @@
-"""The app's private container: webhook payloads, plans and outcomes of jobs, what operators asked for.
+"""The app's private container: webhook payloads, plans and outcomes of jobs, what operators requested.
 
 Small documents by name, each written whole. What one step leaves for another lies here when it is too large, or too
 secret, to travel in an orchestration (the claim check pattern).

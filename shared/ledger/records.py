@@ -19,7 +19,7 @@ class Kept(NamedTuple):
 
 
 def is_recorded(before: Kept | None, record: Record) -> bool:
-    """Whether the very run has recorded this of the work before, or has done it: a failure told later is stale."""
+    """Whether the very run has recorded this of the work before, or has done it: a failure reported later is stale."""
     if before is None:
         return False
     return record.run in before.done_by or (before.record.run == record.run and before.record.status == record.status)

@@ -56,7 +56,7 @@ def post_json(
 ) -> PostResult:
     """POST *body* to *url*, which *setting* holds, and return the answer, whatever it is. Follows no redirect.
 
-    ConfigError if the URL cannot be asked, TransientError if no answer came; neither tells more of it than its host.
+    ConfigError if the URL cannot be used, TransientError if no answer came; neither shows more of it than its host.
     A call whose answer was lost is repeated, so the other side may see it twice.
     """
     host = _host(url, setting)

@@ -108,7 +108,7 @@ class BlobStore:
         return self._call(path, "read", get, file)
 
     def _call(self, path: str, right: str, call: Callable[[], T], file: File | None = None) -> T:
-        """*call*, asked again while that may help; *file* is what it must not have changed."""
+        """*call*, repeated while that may help; *file* is what it must not have changed."""
         from azure.core.exceptions import AzureError
         from urllib3.exceptions import HTTPError
 

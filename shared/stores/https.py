@@ -123,7 +123,7 @@ class HttpsStore:
         return File(self._name, int(size), modified or 0.0, version, remote=modified is not None)
 
     def _call(self, call: Callable[[], T], file: File | None = None) -> T:
-        """*call*, asked again while that may help; *file* is what it must not have changed."""
+        """*call*, repeated while that may help; *file* is what it must not have changed."""
         import requests
 
         from urllib3.exceptions import HTTPError

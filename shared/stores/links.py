@@ -72,7 +72,7 @@ class LinkStore:
             yield file
 
     def etag(self, file: File) -> str:
-        """The ETag, or size and Last-Modified, as the server told them."""
+        """The ETag, or size and Last-Modified, as the server reports them."""
         return file.version
 
     def open(self, file: File) -> BinaryIO:

@@ -52,7 +52,7 @@ _FORM = "Write sftp://user@host[:port]/path"
 class SftpStore:
     """A folder with all that is below it, or one file. Names are URLs without the user, not percent-encoded.
 
-    The protocol tells size and time of a file in whole seconds, so a change that keeps both goes unnoticed.
+    The protocol reports a file's time in whole seconds, so a change that keeps both goes unnoticed.
     """
 
     expires: dt.datetime | None = None

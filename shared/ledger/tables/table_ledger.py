@@ -91,7 +91,7 @@ class TablesLedger:
     # -- one attempt at each
 
     def _commit(self, feed: str, records: Sequence[Record], mark: Watermark | None) -> None:
-        # The watermark first: if the very same commit gets through meanwhile, the works tell.
+        # The watermark is read first: if the same commit gets through meanwhile, the work items show it.
         seen = self._row(feed, rows.WATERMARK) if mark is not None else None
         self._settle(feed)
         changes = self._changes(feed, records)

@@ -1,6 +1,6 @@
 """The script an administrator runs once on a database: schemas, the way to the staging container, the app's user.
 
-Every statement is a batch of its own, says what it is for, and may be run again. Pure: it asks nobody anything.
+Every statement is a batch of its own, says what it is for, and may be run again. Pure: it needs no connection.
 """
 
 from __future__ import annotations
