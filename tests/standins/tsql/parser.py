@@ -79,7 +79,7 @@ def _answer(question: Any) -> list[list[Any]]:
         return kept
     answer = _query(question)
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}")
+    partial = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
     partial.write_text(json.dumps(answer))
     partial.replace(file)
     return answer
