@@ -14,9 +14,13 @@ from shared.contract.cast import Cast
 from shared.contract.codes import Code
 from shared.contract.distinct import CleanOptions, checked, matches
 
-_NORTH_AMERICAN = r"^(?:\+?1[ .-]?)?(?:\(([2-9]\d\d)\)|([2-9]\d\d))[ .-]?(\d{3})[ .-]?(\d{4})(?:\.0)?$"
-"""The usual ways to write a number with country code 1, which need no library."""
-_DONE = r"^\+1[2-9]\d{9}$"
+_NORTH_AMERICAN = r"^(?:\+?1[ .-]?)?(?:\(([2-9]\d\d)\)|([2-9]\d\d))[ .-]?(\d{3})[ .-]?(\d{4})"
+_USUAL = (
+    (_NORTH_AMERICAN + r"(?:\.0)?$", r"+1\1\2\3\4"),
+    (_NORTH_AMERICAN + r"(?:;ext=| [xX] ?| [eE]xt\.? ?)(\d{1,7})$", r"+1\1\2\3\4;ext=\5"),
+)
+"""The usual ways to write a number with country code 1, and one with an extension, which need no library."""
+_DONE = r"^\+1[2-9]\d{9}(?:;ext=\d{1,7})?$"
 _EXTENSION = re.compile(r"(?:;\s*ext=|(?:\s|,|;|\b)(?:extension|extn|ext|x)[\s.:#]*)\d{1,7}$", re.IGNORECASE)
 _LABEL = re.compile(r"^[a-z .]{1,20}:", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]")
@@ -36,7 +40,10 @@ def phone(texts: pa.Array[Any], _kind: str, options: CleanOptions) -> Cast:
 
 
 def _usual(texts: pa.Array[Any]) -> Any:
-    return pc.replace_substring_regex(texts, _NORTH_AMERICAN, r"+1\1\2\3\4")
+    written: Any = texts
+    for pattern, form in _USUAL:
+        written = pc.replace_substring_regex(written, pattern, form)
+    return written
 
 
 @lru_cache(maxsize=1_000)

@@ -33,10 +33,17 @@ def postal_code(texts: pa.Array[Any], _kind: str, options: CleanOptions) -> Cast
     """In the US, digits are a ZIP code or ZIP+4 whose leading zeros may be lost. Other codes stay as they are."""
     codes = texts
     if options.region.upper() in _ZIP_REGIONS:
-        for pattern, written in _ZIP_FORMS:
-            codes = pc.replace_substring_regex(codes, pattern, written)
+        codes = _as_zip(texts)
     wrong = pc.and_(texts.is_valid(), pc.invert(pc.and_(matches(codes, _POSTAL_CODE), matches(codes, _DIGIT))))
     return checked(codes, (Code.NOT_A_ZIP, "text that is no postal code", wrong))
+
+
+def _as_zip(texts: pa.Array[Any]) -> Any:
+    other = pc.invert(matches(texts, r"^\d{5}$"))  # the others are few, and the forms many
+    codes: Any = texts.filter(other)
+    for pattern, written in _ZIP_FORMS:
+        codes = pc.replace_substring_regex(codes, pattern, written)
+    return pc.replace_with_mask(texts, other, codes)
 
 
 _ZIP_FORMS = (

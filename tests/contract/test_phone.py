@@ -114,3 +114,19 @@ def test_the_example_numbers_of_every_country_are_accepted(region):
 
     for form in (phonenumbers.PhoneNumberFormat.NATIONAL, phonenumbers.PhoneNumberFormat.INTERNATIONAL):
         assert written == cleaned(phonenumbers.format_number(number, form), region)
+
+
+@given(
+    st.sampled_from(["", "1", "+1", "1-", "+1 ", "01", "+"]),
+    st.sampled_from(["({}) ", "{}-", "{}.", "{} ", "{}", "({})"]),
+    st.from_regex(r"[0-9]{3}", fullmatch=True),
+    st.from_regex(r"[0-9]{3}[-. ]?[0-9]{4}", fullmatch=True),
+    st.sampled_from(
+        ["", " x12", "x007", " x 007", " ext. 12", " ext 1234567", "ext.9", ";ext=12", " EXT 5", " x 12345678", " #5"]
+    ),
+)
+def test_usual_forms_are_read_without_the_library_as_it_would_read_them(prefix, area, code, number, extension):
+    """All of them, and what is nearly one."""
+    text = f"{prefix}{area.format(code)}{number}{extension}"
+
+    assert [phone._e164(text, "US")] == phone.phone(pa.array([text]), "text", CleanOptions()).values.to_pylist()
