@@ -242,7 +242,7 @@ def _stage(app: App, request: SliceRequest, plan: Plan, start: SliceStart) -> St
     if start.starts > MAX_STARTS:
         raise DataError(
             f"{part.origin} ended the process {MAX_STARTS} times while it was read: by a crash, or for memory or time",
-            fix="Ask for the file again; if it is sound, lower SLICE_ROWS and run the feed again",
+            fix="Ask for the file again; if it is sound, have it written with smaller row groups; then run the feed",
         )
     return app.runner.stage(plan, part, _open(app, request).source(request.unit))
 

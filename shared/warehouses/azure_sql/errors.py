@@ -175,7 +175,7 @@ def in_words(error: Exception, what: str) -> IngestError:
 
 def _general_fix(code: int) -> str:
     if 40549 <= code <= 40553:
-        return "Load less at once (SLICE_ROWS), or scale the database up"
+        return "Scale the database up, or export in smaller files, and load again"
     if code in _RIGHTS:
         return "Give the app's user its rights (sluice sql setup)"
     return "Run sluice doctor: it checks every step"

@@ -13,7 +13,9 @@ from shared.model import OUTCOMES, Feed, Run, from_text, with_note
 from shared.warehouses.merge import ingest
 from shared.warehouses.merge.changes import Rules
 
-TWICE = "Find rows with the same key in its table: something other than Sluice writes to it"
+TWICE = (
+    "Find rows with the same key in its table, which something else than Sluice wrote; keep one each, and load again"
+)
 
 
 def overtaking(run: Run) -> sa.Select[Any]:

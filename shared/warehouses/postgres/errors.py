@@ -12,6 +12,7 @@ import psycopg
 from psycopg import errors
 
 from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.warehouses.merge.history import TWICE
 
 _RETRYABLE = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03", "57P05"})
 """Serialization failure, deadlock, too many connections, and a server on its way down or up."""
@@ -23,7 +24,6 @@ _REFUSED = re.compile(
 )
 _LATER = "Try again; if it fails again, check that the server runs and that WAREHOUSE_URL names its host and port"
 _MORE = "Check user, password, host and database in WAREHOUSE_URL, and that the server allows this machine"
-_TWICE = "Find rows with the same key in its table: something other than Sluice writes to it"
 _VIEWS = "Drop what depends on that column, load, and create it again"
 _REFUSALS: tuple[tuple[str, type[IngestError], str, str], ...] = (
     ("28", ConfigError, "the warehouse cannot be opened", _MORE),
@@ -34,8 +34,8 @@ _REFUSALS: tuple[tuple[str, type[IngestError], str, str], ...] = (
     ("53", TransientError, "the server has no disk space left", "Free some disk space there, then try again"),
     ("0A000", DataError, "the table cannot hold the incoming rows", _VIEWS),
     ("2BP01", DataError, "the table cannot hold the incoming rows", _VIEWS),
-    ("21", DataError, "the warehouse refused the rows", _TWICE),
-    ("23", DataError, "the warehouse refused the rows", _TWICE),
+    ("21", DataError, "the warehouse refused the rows", TWICE),
+    ("23", DataError, "the warehouse refused the rows", TWICE),
     ("22", DataError, "the warehouse refused a value", "Check the column types of the file"),
     ("54", DataError, "the warehouse refused a value", "Check the column types of the file"),
 )
