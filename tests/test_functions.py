@@ -193,7 +193,7 @@ def test_a_file_that_was_overwritten_before_it_is_read_is_left_to_its_own_event(
     assert "overwritten since" in reported["units"][0]["skipped"]
 
 
-def test_a_damaged_file_fails_its_job_and_is_told_of_at_once(host, exports, app, receiver):
+def test_a_damaged_file_fails_its_job_and_is_reported_at_once(host, exports, app, receiver):
     """History, ledger and alert have it; the link leads to the job."""
     name = f"Full/Acme/{STAMP}/location.parquet"
     exports.container.upload_blob(name, b"PAR1 and then rubbish")

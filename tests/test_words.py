@@ -54,6 +54,9 @@ CLASSES = {
 }  # fmt: skip
 """Classes that were renamed: one of that name again would mislead whoever knew the old one."""
 
+PARTS = {"told", "asked", "heard", "mended", "mend"}
+"""Words that no name of a test has: it says what is reported, requested or corrected."""
+
 ALLOWED = {
     "CHANGELOG.md": {"set aside"},  # what an operator used to read
     "shared/jobs/watchdog.py": {"hands", "told"},  # names of documents at rest: the first of an earlier version
@@ -90,6 +93,13 @@ def old_names(tree: ast.AST, known: set[str]) -> Iterator[tuple[int, str]]:
                 yield getattr(node, "lineno", 0), name
 
 
+def old_parts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Names of tests with a part that was given up, with their lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield from ((node.lineno, node.name) for part in node.name.split("_") if part in PARTS)
+
+
 def test_sentences_use_the_words_of_today():
     """Code, tests, documentation, the OpenAPI document and the templates."""
     found = [
@@ -97,6 +107,17 @@ def test_sentences_use_the_words_of_today():
         for name, text in texts().items()
         for line, word in old_words(text)
         if word not in ALLOWED.get(name, ())
+    ]
+
+    assert [] == found
+
+
+def test_names_of_tests_use_the_words_of_today():
+    found = [
+        f"{name}:{line}: {test}"
+        for name, text in texts().items()
+        if name.startswith("tests/") and name.endswith(".py")
+        for line, test in old_parts(ast.parse(text))
     ]
 
     assert [] == found

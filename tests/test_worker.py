@@ -105,7 +105,7 @@ def test_sdk_tells_the_same_bindings(reported):
     assert reduced(EXPECTED) == reduced(reported)
 
 
-def test_host_is_told_that_the_worker_has_indexed(indexed):
+def test_host_learns_that_the_worker_has_indexed(indexed):
     """Without that it looks for a function.json in a folder of each function's name."""
     assert {"True"} == {function["properties"].get("worker_indexed") for function in indexed["functions"]}
 
@@ -374,7 +374,7 @@ def test_activity_takes_and_gives_json(worker, good):
     assert {"ok": True, "error": None, "value": {"got": {"rows": 3}}} == answer
 
 
-def test_error_of_a_function_is_told(worker, good):
+def test_error_of_a_function_is_reported(worker, good):
     """The worker goes on; the call has failed."""
     answer = worker.invoke(good, "sync_due", {"timer": {"json": {"IsPastDue": True}}})["answer"]
 

@@ -146,7 +146,7 @@ def test_job_failed_if_nothing_was_done_and_something_failed(outcomes, status):
     assert status == summarize("j1", "sync genius.prospect", outcomes, 1.0, None).status
 
 
-def test_of_many_failures_ten_are_told_and_the_rest_counted():
+def test_of_many_failures_ten_are_listed_and_the_rest_counted():
     """A message is read, not searched."""
     summary = summarize("j1", "x", [{**FAILED, "error": f"reason {number}"} for number in range(1200)], 1.0)
 
@@ -154,7 +154,7 @@ def test_of_many_failures_ten_are_told_and_the_rest_counted():
     assert "and 1,190 more" == alert_for_summary(summary).text.splitlines()[-1]
 
 
-def test_failure_without_feed_is_told_by_its_place():
+def test_failure_without_feed_is_found_by_its_place():
     """A file that no feed wants has no other name."""
     outcomes = [{"status": "failed", "place": "https://a.test/b.parquet?sig=canary"}, {"status": "failed"}]
 

@@ -66,7 +66,7 @@ def test_server_that_is_away_is_no_failure(caplog):
     assert "canary" not in caplog.text
 
 
-def test_same_alert_is_told_once_until_its_time_is_over():
+def test_same_alert_is_sent_once_until_its_time_is_over():
     """Another one is sent meanwhile."""
     session, seen = session_with(lambda _: (200, {}, b"ok"))
     memory = Memory()
@@ -78,7 +78,7 @@ def test_same_alert_is_told_once_until_its_time_is_over():
     assert 3 == len(seen)
 
 
-def test_what_was_not_sent_is_told_by_the_next_attempt():
+def test_what_was_not_sent_is_sent_by_the_next_attempt():
     """Nobody has read it."""
     answers = iter([(404, {}, b"no_service"), (200, {}, b"ok")])
     session, _ = session_with(lambda _: next(answers))
@@ -88,7 +88,7 @@ def test_what_was_not_sent_is_told_by_the_next_attempt():
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 507])
-def test_busy_server_is_asked_again(status):
+def test_busy_server_is_called_again(status):
     """It may pass."""
     answers = iter([(status, {}, b""), (status, {}, b""), (202, {}, b"")])
     session, seen = session_with(lambda _: next(answers))
@@ -157,7 +157,7 @@ def test_server_that_asks_for_too_long_a_wait_is_given_up(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [TransientError("busy", fix="Try again"), RuntimeError("bug")])
-def test_alert_is_sent_if_nobody_knows_whether_it_was_told(error):
+def test_alert_is_sent_if_nobody_knows_whether_it_was_before(error):
     """Twice is better than never."""
     session, seen = session_with(lambda _: (200, {}, b"ok"))
     memory = types.SimpleNamespace(first=lambda *_: (_ for _ in ()).throw(error))
@@ -187,7 +187,7 @@ def test_nothing_raises_even_if_everything_is_broken(caplog):
         ("https://a..b/canary", "a..b cannot be reached"),
     ],
 )
-def test_address_that_cannot_be_asked_is_said(url, said, caplog):
+def test_address_that_cannot_be_requested_is_said(url, said, caplog):
     """Without the address, and nothing travels for all to read."""
     assert not Alerts(settings(alert_url=url), Memory()).send(ALERT)
     assert said in caplog.text
@@ -227,7 +227,7 @@ def test_reason_of_a_refusal_is_logged_in_a_line(body, said, caplog):
     ("outcomes", "reported"),
     [([DONE], False), ([{**DONE, "rejected": 1}], True), ([DONE, FAILED], True), ([FAILED], True)],
 )
-def test_problems_alone_are_told_if_the_settings_say_so(outcomes, reported):
+def test_problems_alone_are_sent_if_the_settings_say_so(outcomes, reported):
     """A job without any is not summed up, and is not remembered either."""
     session, seen = session_with(lambda _: (200, {}, b"ok"))
     memory = Memory()
@@ -238,7 +238,7 @@ def test_problems_alone_are_told_if_the_settings_say_so(outcomes, reported):
     assert (int(reported), int(reported)) == (len(seen), len(memory.known))
 
 
-def test_everything_is_told_by_default():
+def test_everything_is_sent_by_default():
     """A flawless job too."""
     session, _ = session_with(lambda _: (200, {}, b"ok"))
 

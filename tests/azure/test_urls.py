@@ -41,6 +41,6 @@ def test_the_emulator_keeps_its_address_as_it_was_written(host, port):
     [("127.0.0.1", True), ("127.255.0.3", True), ("localhost", True), ("::1", True), ("127.acme.com", False),
      ("::", False), ("10.0.0.1", False), ("acme", False), ("", False)],
 )  # fmt: skip
-def test_loopback_is_told_by_address_not_by_how_a_name_begins(host, expected):
+def test_loopback_is_found_by_address_not_by_how_a_name_begins(host, expected):
     """A name may begin with 127 as well."""
     assert expected is is_loopback(host)

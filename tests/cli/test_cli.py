@@ -145,7 +145,7 @@ def test_wrong_use_ends_with_2_and_failed_work_with_1(sluice, words, code, said)
     assert "Traceback" not in result.stderr
 
 
-def test_rejects_go_out_as_csv_and_come_back_mended(sluice, exports, tmp_path):
+def test_rejects_go_out_as_csv_and_come_back_corrected(sluice, exports, tmp_path):
     """The corrected row is loaded as of the export it came in."""
     sluice("load", exports)
     csv = sluice("rejects", "coolr.location", "--csv").stdout

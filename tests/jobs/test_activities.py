@@ -168,7 +168,7 @@ def test_a_slice_that_is_staged_is_not_staged_again(loadable, monkeypatch):
     assert {"status": "staged"} == run_activity(app, "stage", request(work, slice=0))
 
 
-def test_why_a_slice_could_not_be_staged_is_told(loadable):
+def test_why_a_slice_could_not_be_staged_is_reported(loadable):
     """Not only that it could not."""
     app, work = loadable
     run_activity(app, "plan", request(work))

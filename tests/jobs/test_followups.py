@@ -91,7 +91,7 @@ def test_call_that_fails_is_said_and_does_not_raise(answer, said):
     assert said == call_hook(SETTINGS, SUMMARY, session)
 
 
-def test_refresh_is_asked_for_with_the_apps_identity():
+def test_refresh_is_requested_with_the_apps_identity():
     """As the REST API wants it, and without mails."""
     session, seen = session_with(lambda _: (202, {}, b""))
 
@@ -144,7 +144,7 @@ def test_refusals_of_a_refresh_are_said_with_what_to_do(status, headers, message
 
 
 @pytest.mark.parametrize("dataset", [DATASET, f"{WORKSPACE}/{DATASET}/x", f"../{DATASET}", f"{WORKSPACE}/sales", "/"])
-def test_malformed_dataset_is_said_and_nothing_asked(dataset):
+def test_malformed_dataset_is_reported_and_nothing_is_called(dataset):
     """No token goes to an address that was put together wrong."""
     session, seen = session_with(lambda _: (202, {}, b""))
 

@@ -246,7 +246,7 @@ def test_what_failed_for_good_is_kept_for_the_operator_to_run(host, exports, app
     assert [] == list(app.documents.entries("notices/"))
 
 
-def test_a_job_that_fails_again_and_again_is_told_of_once(host, exports, app, clock, notified, receiver):
+def test_a_job_that_fails_again_and_again_is_reported_once(host, exports, app, clock, notified, receiver):
     """A link that leads nowhere is asked each time; the same alert is not repeated."""
     name = exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2))
     start = notified(name)
@@ -260,7 +260,9 @@ def test_a_job_that_fails_again_and_again_is_told_of_once(host, exports, app, cl
     assert "coolr.location failed" == receiver.bodies[0]["title"]
 
 
-def test_a_notification_whose_links_have_expired_is_given_up_and_told_of(host, exports, app, clock, notified, receiver):
+def test_a_notification_whose_links_have_expired_is_given_up_and_reported(
+    host, exports, app, clock, notified, receiver
+):
     """Its links lead nowhere any more, and it holds signatures."""
     notified(exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(2)))
     later(clock, days=30)
@@ -293,7 +295,7 @@ def _webhook(exports):
     return SystemSettings(webhook_secret=SECRET, webhook_hosts=urlsplit(exports.container.url).netloc)
 
 
-def test_a_feed_without_data_is_told_of_once(app, host, clock, receiver, monkeypatch):
+def test_a_feed_without_data_is_reported_once(app, host, clock, receiver, monkeypatch):
     """After as many hours as the catalog allows, since it was first looked at or last had data."""
     monkeypatch.setitem(app.systems["coolr"].tables["location"], "max_age_hours", 24)
 
@@ -325,7 +327,7 @@ def test_a_feed_that_has_had_data_or_is_paused_is_not_stale(app, host, exports, 
     assert [] == [body for body in receiver.bodies if body["kind"] == "stale"]
 
 
-def test_a_poisoned_event_is_told_of_and_taken_out_of_its_queue(host, app, azurite, receiver):
+def test_a_poisoned_event_is_reported_and_taken_out_of_its_queue(host, app, azurite, receiver):
     """Whether the host wrote it as it is or in base64."""
     queue = QueueClient.from_connection_string(azurite.connection_string, watchdog.POISON)
     queue.create_queue()
@@ -348,7 +350,7 @@ def test_a_poisoned_event_is_told_of_and_taken_out_of_its_queue(host, app, azuri
     )
 
 
-def test_dead_letters_are_told_of_once(app, monkeypatch, azurite, container, receiver, clock):
+def test_dead_letters_are_reported_once(app, monkeypatch, azurite, container, receiver, clock):
     """They stay where they are, for whoever looks into it."""
     with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
         letters = service.create_container(f"{container.container_name}-letters")

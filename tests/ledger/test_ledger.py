@@ -195,7 +195,7 @@ class TestSqliteLedger(StoredLedgerSuite):
             assert [("work",)] == db.execute("SELECT name FROM sqlite_master").fetchall()
         db.close()
 
-    def test_full_disk_is_told_in_one_line(self, ledger, file, monkeypatch):
+    def test_full_disk_is_reported_in_one_line(self, ledger, file, monkeypatch):
         """It may work later, when there is room."""
         ledger.commit(FEED, [])
         with monkeypatch.context() as patched:
@@ -206,7 +206,7 @@ class TestSqliteLedger(StoredLedgerSuite):
         assert _is_one_line(caught.value)
         assert {} == ledger.known(FEED, ["w0"])
 
-    def test_folder_in_place_of_the_file_is_told_in_one_line(self, ledger, file):
+    def test_folder_in_place_of_the_file_is_reported_in_one_line(self, ledger, file):
         """The path is taken."""
         file.mkdir()
 
@@ -214,7 +214,7 @@ class TestSqliteLedger(StoredLedgerSuite):
             ledger.watermark(FEED)
         assert _is_one_line(caught.value)
 
-    def test_file_in_place_of_the_folder_is_told_in_one_line(self, tmp_path):
+    def test_file_in_place_of_the_folder_is_reported_in_one_line(self, tmp_path):
         """The folder of the ledger cannot be made."""
         (tmp_path / "file").write_text("")
 

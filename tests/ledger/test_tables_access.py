@@ -24,7 +24,7 @@ from tests.suites.ledger_suite import FEED, done
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_busy_service_is_asked_again_for_a_bounded_time(url, wire, status):
+def test_busy_service_is_called_again_for_a_bounded_time(url, wire, status):
     """Once is made good; a service that stays busy is reported, with its host."""
     wire.answer(status, "ServerBusy", times=2)
     opened(wire.url(url)).commit(FEED, [done()], MARK)
@@ -62,7 +62,7 @@ def test_refusals_say_what_to_do(monkeypatch, status, code, by, expected):
     assert is_one_line(caught.value)
 
 
-def test_table_that_may_not_be_created_is_told(azurite, table):
+def test_table_that_may_not_be_created_is_reported(azurite, table):
     """The SAS may do all with a table, but there is none."""
     sas = a_sas(azurite, read=True, add=True, update=True, delete=True)
 
@@ -70,7 +70,7 @@ def test_table_that_may_not_be_created_is_told(azurite, table):
         opened(f"{azurite.table_url}/{table}?{sas}").commit(FEED, [done()])
 
 
-def test_wrong_key_is_told(azurite, table):
+def test_wrong_key_is_reported(azurite, table):
     """Of the right form, of another account."""
     wrong = azurite.connection_string.replace(azurite.key, "A" * 86 + "==")
 
@@ -79,7 +79,7 @@ def test_wrong_key_is_told(azurite, table):
     assert is_one_line(caught.value)
 
 
-def test_key_that_is_none_is_told(azurite):
+def test_key_that_is_none_is_reported(azurite):
     """Cut off when it was copied."""
     with pytest.raises(ConfigError, match="the account key in LEDGER_URL is no key"):
         opened(azurite.connection_string.replace(azurite.key, azurite.key[:9])).watermark(FEED)
@@ -102,7 +102,7 @@ def test_host_that_does_not_exist_is_a_matter_of_configuration(monkeypatch):
         opened("https://acme.table.core.windows.net?sv=1&sig=hush").watermark(FEED)
 
 
-def test_place_that_is_no_table_storage_is_told(azurite):
+def test_place_that_is_no_table_storage_is_reported(azurite):
     """The blob endpoint answers too, but not as it should."""
     with pytest.raises(ConfigError, match="does not respond like Table Storage"):
         opened(azurite.blob_url).watermark(FEED)
@@ -225,7 +225,7 @@ def test_account_without_proof_is_signed_in_to_by_identity(monkeypatch):
     assert "identity" == opened("https://acme.table.core.windows.net")._access.by
 
 
-def test_unreadable_connection_string_is_told():
+def test_unreadable_connection_string_is_reported():
     """With the setting it stands in."""
     with pytest.raises(ConfigError, match="the connection string in STORAGE_CONNECTION_STRING cannot be read"):
         TablesLedger("https://acme.table.core.windows.net", HASTE, "hush").watermark(FEED)

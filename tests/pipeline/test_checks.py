@@ -66,7 +66,7 @@ def test_broken_ledger_does_not_keep_the_warehouse_from_being_looked_at(sluice, 
     assert "ok" in [one for check, one in status.items() if check.startswith("warehouse")]
 
 
-def test_broken_catalog_is_told_in_one_line(sluice, tmp_path):
+def test_broken_catalog_is_reported_in_one_line(sluice, tmp_path):
     """Without it there is nothing to look at."""
     (tmp_path / "shop.toml").write_text("[system", encoding="utf-8")
 
@@ -78,7 +78,7 @@ def test_broken_catalog_is_told_in_one_line(sluice, tmp_path):
     assert found["fix"]
 
 
-def test_server_that_is_away_is_told_without_its_password(sluice):
+def test_server_that_is_away_is_reported_without_its_password(sluice):
     """All other checks are reported as well."""
     url = f"postgresql://app:hunter2@127.0.0.1:{free_port()}/sales"
 
@@ -123,7 +123,7 @@ def test_folder_without_files_is_a_warning(app, tmp_path):
     ["{tmp}/nowhere", "sftp://app:hunter2@127.0.0.1:{port}/x", "https://app:hunter2@127.0.0.1:{port}/x.parquet?sig=abc",
      "ftp://app:hunter2@127.0.0.1/x", "https://acme.blob.core.windows.net/?sig=abc"],
 )  # fmt: skip
-def test_storage_that_cannot_be_reached_is_told_and_the_rest_goes_on(app, tmp_path, location):
+def test_storage_that_cannot_be_reached_is_reported_and_the_rest_goes_on(app, tmp_path, location):
     """Of whatever kind; without what signs in."""
     findings = list(doctor_findings(app, location.format(tmp=tmp_path, port=free_port())))
 
@@ -155,7 +155,7 @@ def signed(azurite, container):
     ("hours", "status", "words"),
     [(73.5, "ok", "UTC, in 3 days"), (24.5, "warning", "UTC, in 24 hours"), (0.5, "warning", "in less than an hour")],
 )
-def test_end_of_a_link_is_told_in_words(app, signed, hours, status, words):
+def test_end_of_a_link_is_reported_in_words(app, signed, hours, status, words):
     """Two days before, it is a warning; nothing of the link itself is repeated."""
     findings = list(doctor_findings(app, signed("rl", hours=hours)))
 
@@ -165,7 +165,7 @@ def test_end_of_a_link_is_told_in_words(app, signed, hours, status, words):
     assert "sig=" not in f"{findings}"
 
 
-def test_link_that_has_ended_is_told_beside_what_the_server_says(app, signed):
+def test_link_that_has_ended_is_reported_beside_what_the_server_says(app, signed):
     """Since when, and that a new one is needed."""
     findings = list(doctor_findings(app, signed("rl", hours=-50)))
 
@@ -175,7 +175,7 @@ def test_link_that_has_ended_is_told_beside_what_the_server_says(app, signed):
     assert "ok" == findings[-1].status
 
 
-def test_link_without_the_right_to_list_is_told(app, signed):
+def test_link_without_the_right_to_list_is_reported(app, signed):
     """What the server refuses, and what to ask for."""
     findings = list(doctor_findings(app, signed("w", hours=72)))
 

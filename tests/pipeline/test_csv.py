@@ -124,7 +124,7 @@ def test_a_record_that_does_not_fit_the_header_is_rejected_with_its_text_line_an
     ],
     ids=["the day is first", "the month is first", "nothing shows it", "both"],
 )
-def test_day_and_month_are_told_by_the_other_dates_of_the_file_or_else_by_the_catalog(loader, dates, born):
+def test_day_and_month_are_decided_by_the_other_dates_of_the_file_or_else_by_the_catalog(loader, dates, born):
     loader.loaded("id,born\n" + "".join(f"{n},{date}\n" for n, date in enumerate(dates)))
 
     assert born == [row[0] for row in loader.rows("born")]

@@ -97,7 +97,7 @@ def test_table_that_is_not_there_is_an_error(app, tmp_path):
         _load(app, _export(tmp_path, "Full", "20260201", [1]), tables=("location", "ordr"))
 
 
-def test_client_that_is_told_goes_with_exports_that_name_none(app, tmp_path):
+def test_client_that_is_given_goes_with_exports_that_name_none(app, tmp_path):
     """So that the data of two clients does not end in one table."""
     _load(app, _export(tmp_path, "Full", "20260201", [1]))
     path = write_parquet(
@@ -135,7 +135,7 @@ def test_dry_run_says_so_and_leaves_the_rejects_of_a_real_one(app, tmp_path):
     assert "without the exports that would be loaded before it" in dry.run.note
 
 
-def test_rejects_of_a_refused_load_can_be_mended(app, tmp_path):
+def test_rejects_of_a_refused_load_can_be_corrected(app, tmp_path):
     """Above the share is when people correct."""
     _load(app, _export(tmp_path, "Full", "20260201", [1, None]))
     corrected = tmp_path / "corrected.csv"

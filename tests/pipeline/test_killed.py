@@ -181,7 +181,7 @@ def test_two_processes_load_into_one_warehouse_at_the_same_time(tmp_path):
     assert not rows[2][1]
 
 
-def test_who_waits_too_long_is_told_which_process_holds_the_warehouse(tmp_path):
+def test_error_of_who_waits_too_long_names_the_process_that_holds_the_warehouse(tmp_path):
     """It is nobody's fault, and may work later."""
     app = open_test_app(tmp_path, WAREHOUSE_LOCK_TIMEOUT="0.3")
 

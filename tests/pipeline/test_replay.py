@@ -53,7 +53,7 @@ def _rows(tmp_path, columns):
         return connection.execute(f"SELECT {columns} FROM coolr.location WHERE LocationId = 99").fetchall()
 
 
-def test_mended_row_has_every_value_and_type_it_had(app, tmp_path):
+def test_corrected_row_has_every_value_and_type_it_had(app, tmp_path):
     """NULL stays NULL, an empty text stays empty; quotes, lines and bytes come through."""
     nothing = [None] * 11
     values = {
@@ -88,7 +88,7 @@ def test_mended_row_has_every_value_and_type_it_had(app, tmp_path):
     ] == _rows(tmp_path, "Empty, Missing, Text, Price::text, Bytes, Tags, Share, Day, Time, ModifiedOn")
 
 
-def test_mended_row_does_not_overwrite_what_came_later(app, tmp_path):
+def test_corrected_row_does_not_overwrite_what_came_later(app, tmp_path):
     """It has the export time it first came with."""
     rejected = _reject(app, tmp_path)
     later = pa.table({"LocationId": [99], "ModifiedOn": [DAY], "IsDeleted": [True]})

@@ -79,7 +79,7 @@ def test_a_server_whose_holder_was_killed_is_started_again(server):
         believer.communicate()
 
 
-def test_why_a_server_does_not_start_is_told(server):
+def test_why_a_server_does_not_start_is_reported(server):
     """And the next one may try again."""
     broken = Noted(server.folder, fails=True)
 

@@ -48,7 +48,7 @@ def _assert_secret(error, *more):
     assert [] == [secret for secret in ("sig=", *more) if secret in said]
 
 
-def test_expired_sas_is_told_with_its_time(container, put, sas):
+def test_expired_sas_is_reported_with_its_time(container, put, sas):
     """Nothing helps but another link."""
     put("a", b"1")
 
@@ -57,7 +57,7 @@ def test_expired_sas_is_told_with_its_time(container, put, sas):
     assert f"the SAS expired at {EARLIER:%Y-%m-%d %H:%M:%S} UTC. Ask for a new link." in said
 
 
-def test_sas_of_tomorrow_is_told_with_its_time(container, put, sas):
+def test_sas_of_tomorrow_is_reported_with_its_time(container, put, sas):
     """It starts later than somebody thought."""
     put("a", b"1")
 
@@ -76,7 +76,7 @@ def test_sas_without_a_permission_names_it(container, put, sas, permission, lack
     assert f"the SAS lacks {lacking} permission (sp={permission})" in said
 
 
-def test_wrong_signature_is_told(container, put, sas):
+def test_wrong_signature_is_reported(container, put, sas):
     """As it is when a character was lost on the way, or the key changed. Azurite calls it AuthorizationFailure."""
     put("a", b"1")
     key = base64.b64encode(b"another key").decode()
@@ -132,7 +132,7 @@ def test_token_is_not_sent_in_the_clear(container, monkeypatch):
     assert "would receive our token unencrypted" in _refused(container.url)
 
 
-def test_missing_sign_in_is_told(container, monkeypatch):
+def test_missing_sign_in_is_reported(container, monkeypatch):
     """Not in the many lines of all that was tried."""
 
     class Nobody:
@@ -145,7 +145,7 @@ def test_missing_sign_in_is_told(container, monkeypatch):
     assert "needs a sign-in, and this process has none. Give a URL with a SAS" in _refused(url)
 
 
-def test_unknown_host_is_told_at_once(monkeypatch):
+def test_unknown_host_is_reported_at_once(monkeypatch):
     """A name that does not exist will not exist in a minute."""
     calls = []
 
@@ -212,7 +212,7 @@ def _explained(status, code, sas=SAS, right="list", **headers):
         (400, "InvalidQueryParameterValue", SAS, "answers 400 InvalidQueryParameterValue"),
     ],
 )  # fmt: skip
-def test_refusals_are_told_apart(status, code, sas, said):
+def test_refusals_are_distinguished(status, code, sas, said):
     """By the codes of the service, and by what the SAS says of itself against the time of the answer."""
     error = _explained(status, code, sas)
 
@@ -332,7 +332,7 @@ def test_connection_string_is_used_for_its_own_account_alone(monkeypatch):
     assert with_sas.url.endswith("sig=canary")
 
 
-def test_broken_connection_string_is_told_without_repeating_it():
+def test_broken_connection_string_is_reported_without_repeating_it():
     """It holds a key."""
     with pytest.raises(ConfigError, match="STORAGE_CONNECTION_STRING cannot be read") as caught:
         clients.container_client(urls.parse_url(f"{ACME}/c"), Settings(storage_connection_string="AccountKey=canary"))

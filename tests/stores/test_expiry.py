@@ -96,7 +96,7 @@ def export(azurite, container):
 
 
 @pytest.mark.parametrize("verb", [load, audits], ids=["load", "audit"])
-def test_ended_link_is_refused_before_anything_is_asked(export, tmp_path, verb):
+def test_ended_link_is_refused_before_anything_is_requested(export, tmp_path, verb):
     """Nobody needs the server to say what the link says itself."""
     proxy, url = export
     app = open_test_app(tmp_path, Clock(END + dt.timedelta(seconds=1)))

@@ -100,7 +100,7 @@ def test_fault_that_passes_is_not_noticed(store, proxy, data, fault):
     assert len(trouble.met) >= 1
 
 
-def test_server_that_stalls_is_asked_again(store, proxy, data, monkeypatch):
+def test_server_that_stalls_is_called_again(store, proxy, data, monkeypatch):
     """No answer for a while is one to give up, on that connection."""
     (file,) = store.list()
     monkeypatch.setattr(remote, "READ_SECONDS", 0.3)
@@ -117,7 +117,7 @@ def test_server_that_stalls_is_asked_again(store, proxy, data, monkeypatch):
         ({"stall": True}, "did not respond in time"),
     ],
 )
-def test_fault_that_stays_is_told(store, proxy, monkeypatch, fault, said):
+def test_fault_that_stays_is_reported(store, proxy, monkeypatch, fault, said):
     """After so many times, as what may pass later."""
     (file,) = store.list()
     monkeypatch.setattr(remote, "READ_SECONDS", 0.2)
@@ -262,7 +262,7 @@ def test_resolver_that_fails_for_a_moment_may_pass(monkeypatch):
         list(open_store("https://acme.example/a?sig=canary", Settings()).list())
 
 
-def test_unknown_host_of_a_link_is_told(monkeypatch):
+def test_unknown_host_of_a_link_is_reported(monkeypatch):
     """At once."""
     import socket
 

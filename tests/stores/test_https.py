@@ -173,7 +173,7 @@ def test_weak_etag_is_not_trusted(server):
     assert f"7-{NOON:.0f}" == file.version
 
 
-def test_content_is_asked_for_as_it_is_stored(server):
+def test_content_is_requested_as_it_is_stored(server):
     """Ranges of something compressed on the way would be other bytes."""
     list(open_store(f"{server.url}/a").list())
 
@@ -203,7 +203,7 @@ def test_redirect_is_followed(server):
         ({"location": "ftp://elsewhere/a?canary"}, "redirects to something that is not an https link"),
     ],
 )
-def test_links_that_cannot_be_read_are_told(server, habit, said):
+def test_links_that_cannot_be_read_are_reported(server, habit, said):
     """In a line that holds no more of the link than its name."""
     for name, value in habit.items():
         setattr(server, name, value)
@@ -211,14 +211,14 @@ def test_links_that_cannot_be_read_are_told(server, habit, said):
     assert said in _refused(f"{server.url}/a?sig=canary")
 
 
-def test_link_that_leads_in_circles_is_told(server):
+def test_link_that_leads_in_circles_is_reported(server):
     """It is somebody else's to correct."""
     server.location = f"{server.url}/a?canary"
 
     assert "redirects too many times" in _refused(f"{server.url}/a?sig=canary")
 
 
-def test_expired_link_is_told_with_its_time(server):
+def test_expired_link_is_reported_with_its_time(server):
     """As far as it says so itself."""
     server.status = 403
 
@@ -228,7 +228,7 @@ def test_expired_link_is_told_with_its_time(server):
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_busy_server_is_asked_again_and_then_given_up(server, status):
+def test_busy_server_is_called_again_and_then_given_up(server, status):
     """So many times and no more."""
     server.status = status
 
@@ -238,7 +238,7 @@ def test_busy_server_is_asked_again_and_then_given_up(server, status):
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_refusal_is_not_asked_again(server, status):
+def test_refusal_is_not_called_again(server, status):
     """Nothing changes by asking."""
     server.status = status
 
@@ -247,7 +247,7 @@ def test_refusal_is_not_asked_again(server, status):
     assert 1 == len(server.seen)
 
 
-def test_changed_file_is_not_asked_for_again(server):
+def test_changed_file_is_not_requested_again(server):
     """What was listed will not come back."""
     store = open_store(f"{server.url}/a")
     (file,) = store.list()
@@ -288,7 +288,7 @@ def test_refused_connection_may_pass():
         ("http://127.0.0.1:10000/exports/a.parquet", HttpsStore),
     ],
 )
-def test_links_to_blob_storage_are_told_from_others_by_their_host(url, kind):
+def test_links_to_blob_storage_are_distinguished_from_others_by_their_host(url, kind):
     """Everything else behind https is one file."""
     assert kind is type(open_store(url))
 

@@ -163,7 +163,7 @@ def test_end_of_a_file_is_moved_once(server):
     assert 2 == len(server.seen)
 
 
-def test_link_to_no_blob_is_told(container, signed):
+def test_link_to_no_blob_is_reported(container, signed):
     """Without looking for a folder of that name, which the link could not list."""
     container.upload_blob("folder/a.parquet", b"1")
 
@@ -312,7 +312,7 @@ def test_resolver_is_the_machines_own_unless_another_is_given():
     assert {"127.0.0.1", "::1"} >= set(links.addresses("localhost"))
 
 
-def test_unknown_host_is_told_at_once():
+def test_unknown_host_is_reported_at_once():
     """A name that does not exist will not exist in a minute."""
     requested = []
 
@@ -340,7 +340,7 @@ def test_resolver_that_is_away_may_pass():
     assert 3 == len(requested)
 
 
-def test_host_that_no_name_can_be_is_told():
+def test_host_that_no_name_can_be_is_reported():
     """What Python's own encoding of names refuses is no bug of ours."""
     made = store(f"https://{'a' * 70}.test/a.parquet?sig=canary", resolve=links.addresses)
 
@@ -444,7 +444,7 @@ def test_size_that_is_no_number_is_refused(server, size):
     assert "does not say its size" in refused(lambda: list(store(f"{server.url}/a.parquet?sig=canary").list()))
 
 
-def test_more_than_was_asked_for_is_not_kept(server):
+def test_more_than_was_requested_is_not_kept(server):
     """An answer without end ends here."""
     server.puts("/a.parquet", b"content")
     made = store(f"{server.url}/a.parquet")
@@ -457,7 +457,7 @@ def test_more_than_was_asked_for_is_not_kept(server):
     assert "came with 1048576 of 7 bytes" in said
 
 
-def test_expired_link_is_told(server):
+def test_expired_link_is_reported(server):
     """As far as it says so itself."""
     server.says("/a.parquet", 403)
 

@@ -38,7 +38,7 @@ class Remote:
         return sum(end - start for start, end in self.moved)
 
 
-def test_without_a_word_just_what_is_asked_is_moved():
+def test_by_default_just_what_is_requested_is_moved():
     """Nobody knows what will be read next."""
     remote = Remote(10 * MB)
 

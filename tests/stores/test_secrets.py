@@ -168,7 +168,7 @@ def test_broken_load_tells_why_without_its_signature(sluice, signed, azurite, lo
     _assert_nowhere(secret, result, logged, tmp_path)
 
 
-def test_server_that_is_gone_is_told_without_the_signature(sluice, signed, logged, tmp_path):
+def test_server_that_is_gone_is_reported_without_the_signature(sluice, signed, logged, tmp_path):
     """Killed before the load began."""
     port = free_port()
     url, secret = signed(through=lambda url: f"http://127.0.0.1:{port}/devstoreaccount1/{url.rpartition('/')[2]}")
@@ -181,7 +181,7 @@ def test_server_that_is_gone_is_told_without_the_signature(sluice, signed, logge
 
 
 @pytest.mark.parametrize("fault", [{"answer": b""}, {"answer": busy(403)}, {"answer": busy(503)}, None])
-def test_link_is_told_without_its_signature(sluice, signed, azurite, logged, tmp_path, fault, monkeypatch):
+def test_link_is_reported_without_its_signature(sluice, signed, azurite, logged, tmp_path, fault, monkeypatch):
     """The same for one https link to one file."""
     monkeypatch.setattr("shared.azure.urls.is_blob_url", lambda _: False)
     with Proxy.to(azurite.blob_url) as proxy:
@@ -195,7 +195,7 @@ def test_link_is_told_without_its_signature(sluice, signed, azurite, logged, tmp
     _assert_nowhere(secret, result, logged, tmp_path)
 
 
-def test_account_key_is_told_nowhere(sluice, azurite, container, logged, tmp_path, monkeypatch):
+def test_account_key_appears_nowhere(sluice, azurite, container, logged, tmp_path, monkeypatch):
     """Neither by a load that works nor by one that is refused."""
     container.upload_blob(BLOB, locations(10))
     monkeypatch.setenv("STORAGE_CONNECTION_STRING", azurite.connection_string)
@@ -208,7 +208,7 @@ def test_account_key_is_told_nowhere(sluice, azurite, container, logged, tmp_pat
         _assert_nowhere(azurite.key, result, logged, tmp_path)
 
 
-def test_password_of_sftp_is_told_nowhere(sluice, logged, tmp_path):
+def test_password_of_sftp_appears_nowhere(sluice, logged, tmp_path):
     """Given in the URL, which is what errors like to repeat."""
     result = sluice("load", f"sftp://me:canary@127.0.0.1:{free_port()}/x")
 

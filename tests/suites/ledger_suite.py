@@ -237,7 +237,7 @@ class LedgerSuite:
 
         assert replace(done(), times=1) == ledger.known(FEED, ["w1"])["w1"]
 
-    def test_failed_repetition_is_told(self, ledger):
+    def test_failed_repetition_is_reported(self, ledger):
         """Another run of the same work failed: its work is to be taken again, the count stays."""
         ledger.commit(FEED, [done()])
         ledger.commit(FEED, [failed(run="r2")])
@@ -297,7 +297,7 @@ class LedgerSuite:
 
         assert ("done", 1) == (found.status, found.times)
 
-    def test_recorded_work_is_not_asked_for(self, ledger):
+    def test_recorded_work_is_not_requested(self, ledger):
         """Until somebody wishes it again."""
         first = verbs.run_for(FEED, _unit("w1"), ledger, STARTED)
         ledger.commit(FEED, [done(run=first.id)])
@@ -305,7 +305,7 @@ class LedgerSuite:
         assert verbs.run_for(FEED, _unit("w1"), ledger, STARTED) is None
         assert first.id != verbs.run_for(FEED, _unit("w1"), ledger, STARTED, again=True).id
 
-    def test_failed_work_is_asked_for_as_the_same_run(self, ledger):
+    def test_failed_work_is_requested_as_the_same_run(self, ledger):
         """So the warehouse recognises what the failed try may have merged."""
         first = verbs.run_for(FEED, _unit("w1"), ledger, STARTED)
         ledger.commit(FEED, [failed(run=first.id)])
@@ -323,7 +323,7 @@ class LedgerSuite:
         assert first.id != second.id
         assert verbs.run_for(FEED, _unit("w1"), ledger, STARTED) is None
 
-    def test_unit_with_one_new_part_is_asked_for(self, ledger):
+    def test_unit_with_one_new_part_is_requested(self, ledger):
         """A late part file makes the whole table of the export new work."""
         ledger.commit(FEED, [done("w1")])
 
@@ -471,7 +471,7 @@ class Stored(Protocol):
 class StoredLedgerSuite(LedgerSuite):
     """A fixture more: ``stored``, where the ledger lies."""
 
-    def test_layout_is_told_by_what_is_stored(self, stored, ledger):
+    def test_layout_is_found_by_what_is_stored(self, stored, ledger):
         """From the first change on; looking makes nothing."""
         ledger.watermark(FEED)
         looked = stored.layout

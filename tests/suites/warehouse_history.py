@@ -98,7 +98,7 @@ class History:
 
         assert sorted(f"n{n}" for n in range(2_500)) == sorted(names)
 
-    def test_mended_rejects_are_loaded_as_if_they_had_been_right(self, case, tmp_path):
+    def test_corrected_rejects_are_loaded_as_if_they_had_been_right(self, case, tmp_path):
         """With the export time they first came with, so that what came later stays."""
         run = case.loaded("delta", 5, *(row(n) for n in range(20)), row(None, "corrected", 3))
         case.loaded("delta", 6, row(99, "later", 4))

@@ -148,7 +148,7 @@ class Merging:
 
         assert [("🧊", "n7"), ("🧊", "🧊")] == case.rows("Version", "Name", table="numbered")
 
-    def test_span_of_a_text_cursor_is_told_letter_by_letter(self, case):
+    def test_span_of_a_text_cursor_is_reported_letter_by_letter(self, case):
         """By the same order that decides which row is newer."""
         rows = [row(n, Version=version) for n, version in enumerate(("b", "A", "a", "B"))]
         case.loaded("delta", 5, *rows, table="numbered", types={"Version": pa.string()})
@@ -194,7 +194,7 @@ class Merging:
         wanted = {key: "new" if key == LOOKALIKES[0] else f"{n}" for n, key in enumerate(LOOKALIKES)}
         assert wanted == dict(case.rows("ItemId", "Name"))
 
-    def test_absence_is_told_by_the_exact_key(self, case):
+    def test_absence_is_found_by_the_exact_key(self, case):
         """A key that differs in case or by a blank does not stand for another."""
         case.loaded("full", 5, row("a"), row("A"), row("a "), key=pa.string())
 

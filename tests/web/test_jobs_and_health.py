@@ -37,7 +37,7 @@ def test_job_is_seen_while_it_runs_and_after(site, server):
     assert ["coolr.asset", FEED] == [unit["feed"] for unit in ended["units"]]
 
 
-def test_job_that_the_host_has_forgotten_is_told_from_its_summary(notifying, server):
+def test_job_that_the_host_has_forgotten_is_shown_by_its_summary(notifying, server):
     """The app's own memory of it lasts as long."""
     server.puts("/location.parquet", parquet(1))
     job = notifying.notified(server, "location.parquet")

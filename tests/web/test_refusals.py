@@ -30,7 +30,7 @@ def test_unknown_feed_is_not_found(site, action, feed):
     assert "there is no" in answer.body["error"]
 
 
-def test_unknown_feed_is_told_those_there_are(site):
+def test_error_of_an_unknown_feed_lists_those_there_are(site):
     """So that a slip is seen at once."""
     answer = site.opens().sends("POST", "feeds/coolr.locations/run")
 
@@ -38,7 +38,7 @@ def test_unknown_feed_is_told_those_there_are(site):
     assert FEED in answer.body["error"]
 
 
-def test_name_that_some_databases_cannot_be_asked_for_is_not_found(site):
+def test_name_that_some_databases_cannot_be_requested_is_not_found(site):
     """PostgreSQL takes no such character, not even to look for it."""
     site.opens({"warehouse": Away(ValueError("text fields cannot contain NUL"))})
 

@@ -168,7 +168,7 @@ def test_tables_side_by_side_are_noted():
         ("7,8\n", False),
     ],
 )
-def test_header_is_told_from_data(content, header):
+def test_header_is_distinguished_from_data(content, header):
     """A name does not look like the values below it, and does not stand among them."""
     assert header == bool(_detect(content).header)
 

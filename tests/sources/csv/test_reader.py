@@ -194,7 +194,7 @@ def test_row_about_a_total_is_a_record(read_csv):
     assert 22 == len(found.rows)
 
 
-def test_batches_have_the_rows_asked_for(read_csv):
+def test_batches_have_the_rows_requested(read_csv):
     """The last may be smaller."""
     found = read_csv(HEADER + ROWS * 5, batch_rows=30)
 

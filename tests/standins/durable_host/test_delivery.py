@@ -45,7 +45,7 @@ def test_second_delivery_may_be_late():
     assert all(set(range(4)) == set(order) for order in orders)
 
 
-def test_second_delivery_outlives_its_instance_if_asked_to():
+def test_second_delivery_outlives_its_instance_if_requested_to():
     """Without, what is still to be repeated when an instance ends is dropped."""
     counts = set()
     for seed in range(8):

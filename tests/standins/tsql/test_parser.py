@@ -37,7 +37,7 @@ def test_valid_texts_have_no_problems(tsql_problems, sql):
         ("CREATE TABLE IF NOT EXISTS t (a int)", 14, "Incorrect syntax near"),
     ],
 )
-def test_what_sql_server_does_not_know_is_told_with_its_place(tsql_problems, sql, column, message):
+def test_what_sql_server_does_not_know_is_reported_with_its_place(tsql_problems, sql, column, message):
     """A comparison is no value, a bit is no condition, and PostgreSQL's words are not SQL Server's."""
     found = tsql_problems(sql)
 
@@ -82,7 +82,7 @@ def test_question_marks_in_strings_names_and_comments_stay():
     assert sql.replace("SELECT ?", "SELECT @").replace(", ?", ", @") == parser.with_variables(sql)
 
 
-def test_the_process_that_asked_ends_in_silence(tsql_problems):
+def test_the_process_that_requested_ends_in_silence(tsql_problems):
     """Next to Arrow and DuckDB, with warnings as errors, and without a child left behind."""
     code = (
         "import duckdb, pyarrow; from tests.standins.tsql import parser;"

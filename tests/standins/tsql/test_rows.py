@@ -169,7 +169,7 @@ def test_the_width_of_text_in_arrays_has_to_be_said_for_temporary_tables(db):
     assert [(512,)] == query(db, "SELECT DATALENGTH(a) FROM #k")
 
 
-def test_arrays_go_one_by_one_where_it_is_not_asked_to_be_fast(server, db):
+def test_arrays_go_one_by_one_where_it_is_not_requested_to_be_fast(server, db):
     """Or where the statement is no plain INSERT."""
     before = server.executes
     db.cursor().executemany("INSERT INTO t (id) VALUES (?)", [(1,), (2,)])

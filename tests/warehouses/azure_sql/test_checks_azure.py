@@ -118,7 +118,7 @@ def test_sign_in_that_is_refused_ends_the_checks(examined, arrays_only, server, 
     assert words in found[-1].fix
 
 
-def test_missing_driver_is_told(examined, arrays_only, server, monkeypatch):
+def test_missing_driver_is_reported(examined, arrays_only, server, monkeypatch):
     """By the name of the package to install."""
     monkeypatch.setattr(server, "drivers", list)
     monkeypatch.setitem(sys.modules, "mssql_python_odbc", None)
@@ -128,7 +128,7 @@ def test_missing_driver_is_told(examined, arrays_only, server, monkeypatch):
     assert ("failed", True) == (found.status, "msodbcsql18" in found.fix)
 
 
-def test_container_that_is_missing_is_told(examined, with_container, azurite, tmp_path):
+def test_container_that_is_missing_is_reported(examined, with_container, azurite, tmp_path):
     """By its name, with the setting to correct."""
     engine = with_container.engine({"STAGING_URL": f"{azurite.blob_url}/nowhere-to-be-found"})
     app = dataclasses.replace(open_test_app(tmp_path), warehouse=ServerWarehouse(engine))
@@ -280,7 +280,7 @@ def test_bulk_copy_that_works_carries_the_canary(examined, new_engine, copy):
     assert "warehouse: bulk copy" not in found
 
 
-def test_lost_connection_within_the_canary_is_told_and_cleaned_up(examined, with_container, server):
+def test_lost_connection_within_the_canary_is_reported_and_cleaned_up(examined, with_container, server):
     """It is tried again first, as every unit of work is."""
     server.fail_next("BULK INSERT", 10054, times=1)
 

@@ -115,7 +115,7 @@ def table(engine):
 
 
 @pytest.mark.parametrize("code", RETRYABLE)
-def test_what_may_pass_is_tried_five_times_and_told_as_that(wanted, one_server, code):
+def test_what_may_pass_is_tried_five_times_and_reported_as_transient(wanted, one_server, code):
     """A wrong name of a database has the number of one that moves: that is reported as somebody's to correct."""
     with pytest.raises(TransientError, match=rf"\({code}\)"):
         wanted(code, 99)
@@ -151,7 +151,7 @@ def test_what_lasts_is_never_tried_again(wanted, one_server, code):
         (102, "sluice doctor"),
     ],
 )  # fmt: skip
-def test_what_somebody_has_to_mend_says_how(code, fix):
+def test_what_somebody_has_to_correct_says_how(code, fix):
     """In the words of the one who can."""
     assert fix in in_words(errors.raised(code), "Azure SQL").fix
 
@@ -221,7 +221,7 @@ def test_errors_without_a_text_have_no_number():
     assert not is_data_fault(errors.Error())
 
 
-def test_what_is_told_is_one_line_without_the_drivers_marks():
+def test_message_is_one_line_without_the_drivers_marks():
     """States and makers say nothing to whoever reads it."""
     error = errors.raised(8152, "String or binary data\nwould be truncated.")
 
@@ -391,7 +391,7 @@ def _lose_commit_of_merge(server, code):
         (-999, ConfigError, r"could not be requested \(-999\)", 1),
     ],
 )
-def test_lock_that_is_not_granted_is_told(engine, server, result, kind, words, tries):
+def test_lock_that_is_not_granted_is_reported(engine, server, result, kind, words, tries):
     """Who waited long enough does not wait again; who was chosen as a victim does."""
     server.applock_result = result
 

@@ -147,7 +147,7 @@ def sizes(monkeypatch):
     return reported, calls
 
 
-def test_driver_is_told_the_type_of_every_parameter(plain, sizes):
+def test_driver_gets_the_type_of_every_parameter(plain, sizes):
     """Else it asks the server, and takes text that is longer than the first for an error."""
     columns = {"Key": "text", "Exact": "decimal(9,2)", "Bytes": "binary", "Long": "text", "Flag": "boolean",
                "Small": "smallint", "Whole": "integer", "Real": "real", "Double": "double", "Day": "date",

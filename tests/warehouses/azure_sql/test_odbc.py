@@ -90,7 +90,7 @@ def test_authentication_is_known_in_every_spelling(query, who, sign_in):
         ("Trust%20Server%20Certificate=YES", True), ("trustservercertificate=no", False), ("", False),
     ],
 )  # fmt: skip
-def test_any_certificate_is_taken_only_if_asked_for(query, trusts):
+def test_any_certificate_is_taken_only_if_requested(query, trusts):
     """With blanks, underscores or none."""
     assert trusts == address(url(query)).trust
     assert f"TrustServerCertificate={'yes' if trusts else 'no'}" in address(url(query)).text()
@@ -208,7 +208,7 @@ def identities(monkeypatch):
         ("", "", "Known", {"kind": "default"}),
     ],
 )  # fmt: skip
-def test_identity_is_the_one_that_is_asked_for(query, who, kind, how):
+def test_identity_is_the_one_that_is_requested(query, who, kind, how):
     """A user-assigned one by its client id; its token is for databases and nothing else."""
     found = credential(address(url(query, who)))
 
@@ -257,7 +257,7 @@ def test_missing_identity_says_what_to_check(monkeypatch, reported):
     assert "page" not in str(said.value)
 
 
-def test_workload_identity_without_its_environment_is_told(monkeypatch):
+def test_workload_identity_without_its_environment_is_reported(monkeypatch):
     """azure-identity raises ValueError then, before any token is asked for."""
     for name in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)

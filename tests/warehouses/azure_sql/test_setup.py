@@ -53,7 +53,7 @@ def test_setup_as_json_has_no_secret(sluice):
 
 
 @pytest.mark.parametrize("how", [(), ("--json",)])
-def test_setup_is_run_if_asked_to(sluice, server, monkeypatch, how):
+def test_setup_is_run_if_requested_to(sluice, server, monkeypatch, how):
     """By whoever the settings sign in; the secret goes to the server and nowhere else. Twice is as good as once."""
     monkeypatch.setattr(odbc, "load_pyodbc", lambda: server)
     staging = f"https://acme.blob.core.windows.net/staging?{SAS}"

@@ -124,7 +124,7 @@ def test_insert_has_one_mark_for_each_column(tsql_problems, columns):
 @FEW
 @given(TEXTS, st.integers(0, 3_600))
 @example("r" * 256, 1)
-def test_lock_is_asked_for_by_any_name(tsql_problems, resource, seconds):
+def test_lock_is_requested_by_any_name(tsql_problems, resource, seconds):
     """Of 255 characters at most: the server would cut the rest off in silence."""
     sql = applock(resource, seconds)
 
@@ -207,7 +207,7 @@ def inner(setup):
     return [sql for one in statements(setup) for sql in (inner_texts(one.sql) or [one.sql])]
 
 
-def test_names_in_the_setup_are_those_that_were_told():
+def test_names_in_the_setup_are_those_that_were_given():
     """Schemas, data source, user: each as a whole, in every place."""
     odd = "x]'; DROP TABLE y; --"
 

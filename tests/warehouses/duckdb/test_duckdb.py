@@ -197,7 +197,7 @@ def test_file_that_is_no_database_is_refused_and_left_alone(app, file):
     assert "Dear diary, " * 1_000 == file.read_text()
 
 
-def test_folder_that_cannot_be_made_is_told_in_one_line(tmp_path):
+def test_folder_that_cannot_be_made_is_reported_in_one_line(tmp_path):
     """A file is in its place."""
     (tmp_path / "taken").write_text("")
     app = open_test_app(tmp_path, WAREHOUSE_URL=f"duckdb:///{tmp_path}/taken/warehouse.duckdb")

@@ -196,7 +196,7 @@ def test_file_of_a_newer_version_is_refused_and_left_alone(app, first_version):
     assert before == (requested(first_version, "FROM ingest.run"), requested(first_version, "FROM ingest.version"))
 
 
-def test_refused_file_can_be_opened_once_it_is_mended(app, first_version):
+def test_refused_file_can_be_opened_once_it_is_corrected(app, first_version):
     """A failed opening leaves nothing open."""
     with duckdb.connect(str(first_version)) as db:
         db.execute("UPDATE ingest.version SET version = 99")

@@ -221,7 +221,7 @@ class TestPostgres(OnAServer):
         assert reported
         assert all(re.fullmatch(r"staged by Sluice at 20\d\d-\d\d-\d\dT\S+\+00:00", said) for (said,) in reported)
 
-    def test_user_without_rights_is_told_what_to_grant(self, postgres, database, query, tmp_path):
+    def test_error_of_a_user_without_rights_says_what_to_grant(self, postgres, database, query, tmp_path):
         """In one line, and by the doctor as well."""
         query("CREATE ROLE guest LOGIN PASSWORD 'guest'")
         try:
@@ -250,7 +250,7 @@ class TestPostgres(OnAServer):
     ],
     ids=["database", "user", "host", "port"],
 )
-def test_what_cannot_be_opened_is_told_in_one_line(postgres, tmp_path, monkeypatch, change, kind, said):
+def test_what_cannot_be_opened_is_reported_in_one_line(postgres, tmp_path, monkeypatch, change, kind, said):
     """With what to do, and without the password."""
     retries_come_at_once(monkeypatch)
     old, new = change
@@ -287,7 +287,7 @@ def test_url_that_cannot_be_read_is_not_repeated(url):
 # -- which errors may pass
 
 
-def test_errors_are_told_apart_by_what_can_be_done():
+def test_errors_are_distinguished_by_what_can_be_done():
     """By SQLSTATE where there is one."""
     assert passes(psycopg.errors.DeadlockDetected())
     assert passes(psycopg.errors.SerializationFailure())

@@ -150,7 +150,7 @@ def test_who_waits_for_one_that_fails_loads_itself(server, monkeypatch):
     assert {"inserted": 60, "read": 60} == some(second.run)
 
 
-def test_who_waits_too_long_for_an_owner_is_told(server):
+def test_who_waits_too_long_for_an_owner_fails_with_the_reason(server):
     """Loading it again does work, once the other is done."""
     one, other = server.case("one"), server.case("other", WAREHOUSE_LOCK_TIMEOUT="0.2")
     file = one.write("full", 6, ROWS)
@@ -189,7 +189,7 @@ def test_lock_goes_with_the_connection_of_its_holder(server):
         pass
 
 
-def test_a_run_whose_staging_table_is_gone_is_told_so(server, monkeypatch):
+def test_a_run_whose_staging_table_is_gone_fails_with_the_reason(server, monkeypatch):
     """Somebody has dropped it by hand. Loading it again does work."""
     case = server.case("one")
     file = case.write("full", 6, ROWS)

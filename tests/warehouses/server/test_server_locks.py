@@ -34,7 +34,7 @@ from tests.warehouses.server.server_samples import (
 )
 
 
-def test_who_waits_too_long_is_told_for_what(postgres, database, query, tmp_path):
+def test_error_of_who_waits_too_long_says_for_what(postgres, database, query, tmp_path):
     """Another session is merging into the same table."""
     case = filled(tmp_path, query, postgres.url(database), WAREHOUSE_LOCK_TIMEOUT="0.2")
     file = case.write("delta", 6, DELTA)
@@ -46,7 +46,7 @@ def test_who_waits_too_long_is_told_for_what(postgres, database, query, tmp_path
     assert OUTCOMES_OF_DELTA == some(case.load(file).run)
 
 
-def test_table_that_others_hold_is_told(postgres, database, query, tmp_path):
+def test_table_that_others_hold_is_reported(postgres, database, query, tmp_path):
     """A report in a transaction that is still open keeps a column from being added."""
     case = filled(tmp_path, query, postgres.url(database), WAREHOUSE_LOCK_TIMEOUT="0.2")
     file = case.write("delta", 6, DELTA)

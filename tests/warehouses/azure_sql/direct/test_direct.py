@@ -130,7 +130,7 @@ def test_columns_and_keys_may_be_called_anything(tmp_path, server):
     assert [] == tables_made(server.statements[before:])
 
 
-def test_keys_that_look_alike_are_told_apart(tmp_path, server):
+def test_keys_that_look_alike_are_distinguished(tmp_path, server):
     """The server takes some of them for equal."""
     case = opened(tmp_path, server)
     case.loaded("full", 5, *(row(key, f"old {key}") for key in LOOKALIKES), key=pa.string())
