@@ -148,7 +148,7 @@ def test_rejects_of_a_refused_load_can_be_corrected(app, tmp_path):
     assert ("done", 1) == (result.run.status, result.run.inserted)
 
 
-def test_row_with_two_bad_values_is_one_line_to_mend(app, tmp_path):
+def test_row_with_two_bad_values_is_one_line_to_correct(app, tmp_path):
     """On two lines, each would undo the correction of the other."""
     odd = float("nan")
     _load(app, _export(tmp_path, "Delta", "20260201", [1], A=[odd], B=[odd]))

@@ -232,7 +232,7 @@ def test_leftovers_are_prefixes_whose_last_part_is_old(container):
     assert "dead/1" not in leftovers(container, written)
 
 
-def test_read_only_sas_is_a_setting_to_mend(container, azurite):
+def test_read_only_sas_is_a_setting_to_correct(container, azurite):
     client, secret = with_sas(container, azurite, 1, read=True, list=True)
 
     with client, pytest.raises(ConfigError, match="Storage Blob Data Contributor") as caught:
@@ -242,7 +242,7 @@ def test_read_only_sas_is_a_setting_to_mend(container, azurite):
     assert [] == names(container)
 
 
-def test_expired_sas_is_a_setting_to_mend(container, azurite):
+def test_expired_sas_is_a_setting_to_correct(container, azurite):
     client, secret = with_sas(container, azurite, -1, read=True, write=True, list=True)
 
     with client, pytest.raises(ConfigError, match="expired") as caught:
@@ -275,7 +275,7 @@ def test_answers_of_the_storage_become_ours(status, code, kind, words):
     assert "secret" not in str(ours)
 
 
-def test_absent_container_is_a_setting_to_mend(azurite):
+def test_absent_container_is_a_setting_to_correct(azurite):
     with BlobServiceClient.from_connection_string(azurite.connection_string, **QUICK) as service:
         client = service.get_container_client("absent")
 
