@@ -36,10 +36,9 @@ class System:
     undeclared: Mapping[str, Any] | None
     file: Path
 
-    @property
-    def pulled(self) -> bool:
-        """Whether its feeds are read by windows of cursor values; otherwise they are loaded from files."""
-        return KINDS[self.source].pulled
+    def is_pulled(self, table: str) -> bool:
+        """Whether a table is read by windows of cursor values; otherwise it is loaded from files."""
+        return KINDS[self.tables.get(table, {}).get("source", self.source)].pulled
 
     @property
     def exporting(self) -> bool:

@@ -147,7 +147,7 @@ def to_arrow(kind: str) -> pa.DataType:
 
 
 def widened(stored: str, incoming: str) -> str | None:
-    """The type that holds both, if *stored* may become it: equal, or wider within the rules of design section 4.
+    """The type that holds both, if *stored* may become it: equal, or wider within the rules of docs/tables.md.
 
     None: the two are incompatible. Never to text, never from integer to floating point.
 

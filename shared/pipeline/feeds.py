@@ -42,8 +42,8 @@ def backfill(
 
     The watermark of a pull feed is set back to *to* if it is beyond, so that the next sync reads from there.
     """
-    system = systems.get(FeedName.parse(known_feed(feed, systems, history)).system)
-    if system is not None and system.pulled:
+    name = FeedName.parse(known_feed(feed, systems, history))
+    if name.system in systems and systems[name.system].is_pulled(name.table):
         _rewind(feed, to, ledger)
     return ledger.forget(feed, to)
 

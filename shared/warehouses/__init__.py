@@ -1,4 +1,4 @@
-"""Where data goes. One module per engine; the merge itself is written once, in ``_merge``."""
+"""Where data goes. One module per engine; the merge itself is written once, in ``merge``."""
 
 from __future__ import annotations
 

@@ -185,5 +185,5 @@ def _known(app: App, feed: str) -> str:
 
 
 def _is_pulled(app: App, feed: str) -> bool:
-    system = app.systems.get(FeedName.parse(feed).system)
-    return system is not None and system.pulled
+    name = FeedName.parse(feed)
+    return name.system in app.systems and app.systems[name.system].is_pulled(name.table)

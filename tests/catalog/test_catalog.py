@@ -333,8 +333,9 @@ def test_an_unknown_source_is_refused_with_the_known_ones(tmp_path):
         system(tmp_path, '[system]\nname = "crm"\nsource = "fax"')
 
 
-def test_a_system_is_pulled_or_loaded_from_files_as_its_source_says(tmp_path):
-    """Nothing else decides it."""
-    exports, sql = HEAD, HEAD.replace("exports", "sql")
+def test_a_table_is_pulled_or_loaded_from_files_as_its_source_says(tmp_path):
+    """That of its system, unless it has one of its own."""
+    exports = system(tmp_path, HEAD)
+    sql = system(tmp_path, HEAD.replace("exports", "sql") + '[tables.zips]\nkeys = ["zip"]\nsource = "csv"\n')
 
-    assert (False, True) == (system(tmp_path, exports).pulled, system(tmp_path, sql).pulled)
+    assert (False, True, False) == (exports.is_pulled("x"), sql.is_pulled("x"), sql.is_pulled("zips"))

@@ -1,4 +1,4 @@
-"""Which rows will differ, and how: the rules of design section 4 as one SELECT. Builds statements, runs none."""
+"""Which rows will differ, and how: the rules of docs/tables.md as one SELECT. Builds statements, runs none."""
 
 from __future__ import annotations
 

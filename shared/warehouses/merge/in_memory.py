@@ -1,6 +1,6 @@
-"""What becomes of a few rows, decided in memory: the rules of design section 4 once more, for no staging table. Pure.
+"""What becomes of a few rows, decided in memory: the rules of docs/tables.md once more, for no staging table. Pure.
 
-They are those of ``_changes`` and ``_merge``, less what a complete full may do: that needs to see every stored row.
+They are those of ``changes`` and ``merge``, less what a complete full may do: that needs to see every stored row.
 """
 
 from __future__ import annotations
