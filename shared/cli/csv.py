@@ -157,7 +157,7 @@ def _location(file: str) -> Iterator[str]:
 
 
 def _record(result: CsvResult) -> dict[str, Any]:
-    record = {**output.result_record(result), "reasons": dict(result.reasons)}
+    record = {**output.result_record(result), "reasons": dict(result.reasons), "left_out": dict(result.left_out)}
     if result.preview:
         record["preview"] = asdict(result.preview)
     return record
@@ -169,6 +169,8 @@ def _print(results: list[CsvResult]) -> None:
             _print_preview(result.place, result.preview)
     output.print_results(results)
     for result in results:
+        for kind, count in result.left_out.items():
+            click.echo(f"{result.table}: left out {count:,} {kind}", err=True)
         for reason, count in result.reasons.items():
             click.echo(f"{result.table}: {count:,} x {reason}", err=True)
         if result.run and result.run.rejected and result.run.status != "dry":

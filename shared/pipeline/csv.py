@@ -66,6 +66,8 @@ class CsvResult(Result):
     """What became of one file, with its preview on a dry run."""
 
     preview: Preview | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What the file has beside records, by kind: blank lines and rows, repeated header rows."""
 
 
 def text_layout(systems: Mapping[str, System], feed: FeedName) -> Layout:
@@ -129,7 +131,7 @@ def _load(
     progress.end(result)
     return CsvResult(
         table=result.table, place=result.place, run=result.run, skipped=result.skipped, changes=result.changes,
-        reasons=result.reasons, preview=preview,
+        reasons=result.reasons, preview=preview, left_out=+source.left_out,
     )  # fmt: skip
 
 

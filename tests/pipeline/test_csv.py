@@ -328,3 +328,11 @@ def test_progress_counts_the_bytes_of_the_file_and_tells_the_rows_and_how_fast_t
     assert ("crm.leads", len(text)) == seen[0]
     assert len(text) == sum(one for one in seen[1:] if isinstance(one, int))
     assert re.fullmatch(r"1,000 rows, \d+ rows/s", str([one for one in seen if isinstance(one, str)][-1]))
+
+
+def test_what_a_file_has_beside_records_is_counted(loader):
+    """Blank lines and rows, and the header once more."""
+    (result,) = loader.load(loader.write("id,email\na,\n\n , \nid,email\nb,\n"))
+
+    assert {"blank lines": 1, "blank rows": 1, "repeated header rows": 1} == dict(result.left_out)
+    assert (2, 2) == (result.run.read, result.run.inserted)

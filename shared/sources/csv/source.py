@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, BinaryIO
@@ -34,6 +35,8 @@ class CsvSource:
         self._store, self._layout, self._batch_rows = store, layout, batch_rows
         self._on_bytes = on_bytes
         self._described: dict[str, Described] = {}
+        self.left_out: Counter[str] = Counter()
+        """What the last file read had beside records, by kind: blank lines and rows, repeated header rows."""
 
     def describe(self, unit: Unit) -> Described:
         """The columns of the file, all text. Reads it to its end if its dates leave day and month open."""
@@ -64,7 +67,7 @@ class CsvSource:
         fields = part.detail["file"]
         dialect = from_json(Dialect, part.detail["dialect"])
         with self._opened(fields) as opened:
-            counted = _Counted(opened, self._on_bytes)
+            counted, self.left_out = _Counted(opened, self._on_bytes), Counter()
             for found in self._batches(counted, fields, dialect):
                 counted.report()
                 yield found if isinstance(found, pa.RecordBatch) else [_bad(part, one) for one in found]
@@ -83,8 +86,8 @@ class CsvSource:
 
     def _batches(self, opened: Any, fields: Mapping[str, Json], dialect: Dialect) -> Iterator[Any]:
         if _is_workbook(fields):
-            return workbook.read(opened, dialect, self._batch_rows)
-        return read(opened, dialect, self._batch_rows)
+            return workbook.read(opened, dialect, self._batch_rows, skipped=self.left_out)
+        return read(opened, dialect, self._batch_rows, skipped=self.left_out)
 
     def _day_first(self, part: Slice, dialect: Dialect) -> dict[str, bool]:
         """By header of a date: whether all of the file's dates that show an order have the day first, or the month."""
