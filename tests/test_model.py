@@ -48,6 +48,8 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         return st.one_of([_values(argument) for argument in arguments])
     if origin is Literal:
         return st.sampled_from(arguments)
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return st.tuples(*map(_values, arguments))
     if origin is tuple:
         return st.lists(_values(arguments[0]), max_size=2).map(tuple)
     assert origin is Mapping, hint
