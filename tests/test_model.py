@@ -48,10 +48,9 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         return st.one_of([_values(argument) for argument in arguments])
     if origin is Literal:
         return st.sampled_from(arguments)
-    if origin is tuple and arguments[-1] is not Ellipsis:
-        return st.tuples(*map(_values, arguments))
     if origin is tuple:
-        return st.lists(_values(arguments[0]), max_size=2).map(tuple)
+        any_length = st.lists(_values(arguments[0]), max_size=2).map(tuple)
+        return any_length if arguments[-1] is Ellipsis else st.tuples(*map(_values, arguments))
     assert origin is Mapping, hint
     return st.dictionaries(_values(arguments[0]), _values(arguments[1]), max_size=2)
 
