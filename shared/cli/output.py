@@ -114,7 +114,7 @@ def print_audit(found: Audit) -> None:
 
 
 def print_table(rows: Iterable[Mapping[str, Any]], *, empty: str = "") -> None:
-    """The first rows as a table, without columns that have no value. Without rows it is the sentence *empty*."""
+    """The first rows as a table, without columns that have no value. Without rows it is the sentence *empty*, or nothing."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -123,7 +123,8 @@ def print_table(rows: Iterable[Mapping[str, Any]], *, empty: str = "") -> None:
     shown = list(itertools.islice(rest, _MOST_ROWS))
     names = dict.fromkeys(name for row in shown for name, value in row.items() if value is not None)
     if not names:
-        click.echo(f"{empty}.")
+        if empty:
+            click.echo(f"{empty}.")
         return
     drawn = Table(*names, box=None, pad_edge=False, header_style="bold")
     for row in shown:

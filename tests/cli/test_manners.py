@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from shared import app as shared_app
 from shared.cli.main import main
-from shared.cli.output import print_json
+from shared.cli.output import print_json, print_table
 from shared.errors import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +50,13 @@ def test_a_failure_is_json_if_json_is_wanted(sluice, words, code, error, fix):
         assert code == result.exit_code
         reported = json.loads(result.stdout)
         assert (True, True) == (error in reported["error"], fix in reported["fix"])
+
+
+def test_an_empty_table_is_its_sentence_or_nothing(capsys):
+    print_table([], empty="There is none")
+    print_table([])
+
+    assert "There is none.\n" == capsys.readouterr().out
 
 
 def test_a_list_that_ends_in_a_failure_is_json(capsys):
