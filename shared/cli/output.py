@@ -114,7 +114,7 @@ def print_audit(found: Audit) -> None:
 
 
 def print_table(rows: Iterable[Mapping[str, Any]], *, empty: str = "") -> None:
-    """The first rows as a table, without columns that have no value. Without rows it is the sentence *empty*, or nothing."""
+    """The first rows as a table, without columns that have no value. Without rows it is *empty*, or nothing."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
