@@ -140,7 +140,7 @@ def _system(path: Path) -> System:
     rule = schema.read_section("undeclared", file.get("undeclared", {}), schema.OPTIONS, problems)
     undeclared = _with_defaults(defaults, rule) if rule else None
     if not problems:  # else an option that is wrong would be missed here
-        problems = list(_problems_together(feeds, tables, undeclared))
+        problems = list(_problems_together(feeds, tables, undeclared, head["source"]))
     if problems:
         raise ConfigError(f"{path.name}, {'; '.join(problems)}", fix="Correct it there")
     return System(
@@ -150,11 +150,15 @@ def _system(path: Path) -> System:
 
 
 def _problems_together(
-    feeds: Mapping[str, str], tables: Mapping[str, Mapping[str, Any]], undeclared: Mapping[str, Any] | None
+    feeds: Mapping[str, str],
+    tables: Mapping[str, Mapping[str, Any]],
+    undeclared: Mapping[str, Any] | None,
+    source: str,
 ) -> Iterator[str]:
     for table, feed in feeds.items():
         yield from schema.table_problems(feed, table)
         yield from schema.option_problems(feed, tables[table])
+        yield from schema.layout_problems(feed, tables[table].get("source", source), tables[table].get("layout"))
     if undeclared:
         yield from schema.rule_problems(undeclared)
 

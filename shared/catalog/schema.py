@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from shared.contract import types as column_types
 from shared.contract.cursor import CURSOR_TYPES
 from shared.errors import ConfigError
-from shared.model import LayoutColumn
+from shared.model import Layout, LayoutColumn
 from shared.settings import zone
 from shared.sources import KINDS
 
@@ -329,6 +329,14 @@ def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
     kind = {column.casefold(): kind for column, kind in options["types"].items()}.get((cursor or "").casefold())
     if kind and kind.partition("(")[0] not in CURSOR_TYPES:
         yield f"{entry}: cursor {cursor!r} has type {kind}, which cannot be ordered"
+
+
+def layout_problems(entry: str, source: str, layout: Layout | None) -> Iterator[str]:
+    """Whether a feed has columns just if its *source* delivers text files."""
+    if KINDS[source].delivers == "text" and layout is None:
+        yield f"{entry}: source {source!r} needs columns"
+    if KINDS[source].delivers != "text" and layout is not None:
+        yield f"{entry}: source {source!r} takes no columns: declare types instead"
 
 
 def _cleaner_problem(column: LayoutColumn) -> str | None:

@@ -81,7 +81,6 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str |
 )
 @click.option("--batch-size", "batch_rows", type=click.IntRange(1), metavar="N", help="Rows in memory at once.")
 @click.option("--full", is_flag=True, help="The file has all rows: those that it lacks are deleted.")
-@click.option("--exported-at", callback=options.time, metavar="T", help="When it was exported; overrides its path.")
 @click.option("--delimiter", callback=_character, metavar="C", help="Between fields; detected by default.")
 @click.option("--quote", callback=_character, metavar="C", help="Around fields; detected by default.")
 @click.option("--escape", callback=_character, metavar="C", help="Before a quote within a field, if it is not doubled.")
@@ -91,12 +90,7 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str |
     "--map", "choices", multiple=True, callback=_choice, metavar="HEADER=COLUMN",
     help="Map a header that no column takes. May be repeated.",
 )  # fmt: skip
-@click.option("--again", is_flag=True, help="Also load what is loaded already.")
-@options.max_reject_share
-@click.option(
-    "--max-delete-share", type=float, callback=options.share, metavar="SHARE",
-    help="Share of the active rows that a full may delete.",
-)  # fmt: skip
+@options.of_a_load
 @options.as_json
 def load_files(system: str, entity: str, file: str, as_json: bool, **chosen: Any) -> None:
     """Load text files into the table of SYSTEM and ENTITY."""

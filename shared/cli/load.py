@@ -24,15 +24,9 @@ _NEXT_LOAD = "Tables loaded before: {}. Run the same command again to load the r
 @click.command()
 @click.argument("location", metavar="FOLDER_OR_URL")
 @options.choice_of_exports
-@click.option("--exported-at", callback=options.time, metavar="T", help="When it was exported; overrides its path.")
 @click.option("--all", "everything", is_flag=True, help="Also load exports older than the newest full.")
-@click.option("--again", is_flag=True, help="Also load what is loaded already.")
 @click.option("--dry-run", is_flag=True, help="Do the whole merge, show what it would change, and roll it back.")
-@options.max_reject_share
-@click.option(
-    "--max-delete-share", type=float, callback=options.share, metavar="SHARE",
-    help="Share of the active rows that a full may delete.",
-)  # fmt: skip
+@options.of_a_load
 @options.as_json
 def load(location: str, as_json: bool, tables: str, **choice: Any) -> None:
     """Load the exports in a folder.

@@ -50,12 +50,11 @@ def choice_of_exports(command: T) -> T:
     return command
 
 
-def max_reject_share(command: T) -> T:
-    """Add ``--max-reject-share``."""
-    return click.option(
-        "--max-reject-share", type=float, callback=share, metavar="SHARE",
-        help="Share of the rows that may be rejected; above it nothing is loaded.",
-    )(command)  # fmt: skip
+def of_a_load(command: T) -> T:
+    """Add what every command that loads files takes: their time, whether to repeat, and limits."""
+    for option in reversed(_LOAD):
+        command = option(command)
+    return command
 
 
 def load_options(tables: str, **options: Any) -> LoadOptions:
@@ -81,3 +80,17 @@ def share(_context: click.Context, _parameter: click.Parameter, value: float | N
     if value is not None and not 0 <= value <= 1:
         raise click.BadParameter("write a share from 0 to 1")
     return value
+
+
+_LOAD = (
+    click.option("--exported-at", callback=time, metavar="T", help="When it was exported; overrides its path."),
+    click.option("--again", is_flag=True, help="Also load what is loaded already."),
+    click.option(
+        "--max-reject-share", type=float, callback=share, metavar="SHARE",
+        help="Share of the rows that may be rejected; above it nothing is loaded.",
+    ),
+    click.option(
+        "--max-delete-share", type=float, callback=share, metavar="SHARE",
+        help="Share of the active rows that a full may delete.",
+    ),
+)  # fmt: skip

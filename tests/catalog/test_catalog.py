@@ -336,6 +336,22 @@ def test_an_unknown_source_is_refused_with_the_known_ones(tmp_path):
 def test_a_table_is_pulled_or_loaded_from_files_as_its_source_says(tmp_path):
     """That of its system, unless it has one of its own."""
     exports = system(tmp_path, HEAD)
-    sql = system(tmp_path, HEAD.replace("exports", "sql") + '[tables.zips]\nkeys = ["zip"]\nsource = "csv"\n')
+    zips = '[tables.zips]\nkeys = ["zip"]\nsource = "csv"\ncolumns = { zip = {} }\n'
+    sql = system(tmp_path, HEAD.replace("exports", "sql") + zips)
 
     assert (False, True, False) == (exports.is_pulled("x"), sql.is_pulled("x"), sql.is_pulled("zips"))
+
+
+@pytest.mark.parametrize(
+    ("source", "columns", "reason"),
+    [
+        ("csv", "", "source 'csv' needs columns"),
+        ("exports", "columns = { Id = {} }", "source 'exports' takes no columns: declare types instead"),
+    ],
+)
+def test_columns_are_for_text_files_which_need_them(tmp_path, source, columns, reason):
+    head = HEAD.replace("exports", "sql")
+    with pytest.raises(ConfigError) as refused:
+        system(tmp_path, f'{head}[tables.x]\nkeys = ["Id"]\nsource = "{source}"\n{columns}\n')
+
+    assert reason in str(refused.value)

@@ -14,7 +14,7 @@ from shared.errors import DataError, TransientError
 from shared.warehouses.azure_sql import tsql
 from shared.warehouses.azure_sql.errors import number
 from shared.warehouses.merge import ddl
-from shared.warehouses.merge.names import QuotedNames
+from shared.warehouses.merge.names import MaskedNames, QuotedNames
 from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row
 from shared.warehouses.merge.types import EXACT, column_type, text
 
@@ -31,17 +31,8 @@ IN_ROW = 4_000
 _NAMES = QuotedNames(tsql.name)
 
 
-class _Preparer(MSIdentifierPreparer):
-    """Quotes every name, so that a new reserved word breaks nothing."""
-
-    def quote(self, ident: str, force: Any = None) -> str:
-        return self.quote_identifier(ident)  # SQLAlchemy would remember every name for as long as the process runs
-
-    def quote_identifier(self, value: str) -> str:
-        return _NAMES.mask(value)
-
-    def _requires_quotes(self, _value: str) -> bool:
-        return True
+class _Preparer(MaskedNames, MSIdentifierPreparer):
+    names = _NAMES
 
 
 class _Compiler(MSSQLCompiler):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.base import PGDialect, PGIdentifierPreparer
 from sqlalchemy.engine import Dialect
 
-from shared.warehouses.merge.names import QuotedNames
+from shared.warehouses.merge.names import MaskedNames, QuotedNames
 
 
 def quoted(*names: str) -> str:
@@ -24,17 +24,8 @@ def quoted(*names: str) -> str:
 _NAMES = QuotedNames(quoted)
 
 
-class _Preparer(PGIdentifierPreparer):
-    """Quotes every name: there are reserved words that SQLAlchemy does not know."""
-
-    def quote(self, ident: str, force: Any = None) -> str:
-        return self.quote_identifier(ident)  # SQLAlchemy would remember every name for as long as the process runs
-
-    def quote_identifier(self, value: str) -> str:
-        return _NAMES.mask(value)
-
-    def _requires_quotes(self, _value: str) -> bool:
-        return True
+class _Preparer(MaskedNames, PGIdentifierPreparer):
+    names = _NAMES
 
 
 class _Dialect(PGDialect):
