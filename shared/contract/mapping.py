@@ -89,10 +89,13 @@ def with_choices(layout: Layout, choices: Mapping[str, str]) -> Layout:
 
 
 def require_columns(file: str, headers: Sequence[str], columns: Collection[Column], feed: Feed) -> None:
-    """DataError, with the headers seen and those accepted, unless all keys and the cursor are among *columns*."""
+    """DataError, with the headers seen and those accepted, unless all that the feed requires are among *columns*."""
+    if feed.layout is None:
+        return
     found = {column.name for column in columns}
-    missing = [name for name in (*feed.keys, feed.cursor) if name and name not in found]
-    if not missing or feed.layout is None:
+    required = (column.name for column in feed.layout.columns if column.required)
+    missing = [name for name in (*feed.keys, feed.cursor, feed.deleted, *required) if name and name not in found]
+    if not missing:
         return
     if not headers:
         raise DataError(f"{file} is empty", fix="Export it again")

@@ -97,6 +97,12 @@ def test_headers_of_a_file_that_is_no_text_are_shown_on_one_line() -> None:
     assert 1 == len(str(refused.value).splitlines())
 
 
+def test_a_required_column_has_to_have_a_header():
+    """Each row would be loaded without it."""
+    with pytest.raises(DataError, match="it has id, and accepted are miles, Mileage"):
+        fit({"leads.csv": pa.schema([("id", pa.string())])}, FEED)
+
+
 @given(
     st.lists(st.sampled_from(["id", "_id", "ID ", "phone", "phone_1", "Start Date", "x", "Mileage", "é"]), unique=True)
 )
