@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Json: TypeAlias = Any
 """Anything the json module writes and reads back unchanged."""
 
-Kind: TypeAlias = Literal["full", "delta", "window"]
-"""What a unit of work claims to be: all rows of the source, some changes, or a span of cursor values."""
+Kind: TypeAlias = Literal["full", "delta", "window", "keys"]
+"""What a unit of work claims to be: all rows of the source, changes, a span of cursor values, or all keys alone."""
 
 Outcome: TypeAlias = Literal[
     "rejected", "superseded", "stale", "unchanged", "inserted", "deleted", "undeleted", "updated"
@@ -129,6 +129,8 @@ class Feed:
     """How far below the watermark a pull feed reads again."""
     schedule: str | None = None
     """When a pull feed is read: a cron expression of five fields, in UTC."""
+    reconcile: str | None = None
+    """When the keys of a pull feed are compared, to find deleted rows: as ``schedule``."""
     max_age_hours: float | None = None
     """How old the last data may be before the watchdog reports the feed as stale."""
     layout: Layout | None = None

@@ -65,6 +65,20 @@ def window(feed: Feed, source: PullSource, ledger: Ledger, *, now: str) -> Unit 
     )  # fmt: skip
 
 
+def keys_unit(feed: Feed, *, now: str) -> Unit:
+    """All keys that the source of a pull feed has from *now* (text of records) on, and nothing else of its rows.
+
+    What is active in the warehouse and not among them is deleted, unless a run has written it since *now*.
+    """
+    name = f"keys at {now}"
+    return Unit(kind="keys", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, complete=True)
+
+
+def _contracted(feed: Feed, unit: Unit) -> Feed:
+    """The feed as the contract of *unit* knows it: that of keys has neither cursor nor deletion flag."""
+    return replace(feed, cursor=None, deleted=None) if unit.kind == "keys" else feed
+
+
 def _floor(feed: Feed, seen: Watermark) -> str | None:
     if seen.value is None or seen.type != "timestamp":
         return seen.value
@@ -123,7 +137,7 @@ def plan(run: Run, unit: Unit, source: Source, system: System) -> Plan:
     feed = system.feed(
         table, list(dict.fromkeys(name for schema in described.schemas.values() for name in schema.names))
     )
-    columns = fit(described.schemas, feed)
+    columns = fit(described.schemas, _contracted(feed, unit))
     return Plan(
         feed=feed, run=run, unit=unit, columns=columns, slices=tuple(described.slices), faulty=described.faulty
     )  # fmt: skip
@@ -149,7 +163,8 @@ def stage(
     A cursor more than *cursor_ahead* seconds after the export is rejected. *on_rows* gets the rows of each batch.
     """
     latest = latest_cursor(plan.run.exported_at or plan.run.started, cursor_ahead)
-    contract = Contract(plan.feed, plan.columns, latest_cursor=latest)
+    feed = _contracted(plan.feed, plan.unit)
+    contract = Contract(feed, plan.columns, latest_cursor=latest)
     table = staging_name(plan.run.id, part.number)
     stored = [column for column in plan.columns if column.name in contract.schema.names]
     untouched = _stage_file(plan, part, source, warehouse, stored, latest)
@@ -161,13 +176,12 @@ def stage(
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as rejects,
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as keys,
     ):
-        counter = StageCounter(
-            contract, part, plan.feed, Spool(rejects, REJECTS_SCHEMA), Spool(keys, contract.keys_schema)
-        )
+        counter = StageCounter(contract, part, feed, Spool(rejects, REJECTS_SCHEMA), Spool(keys, contract.keys_schema))
         accepted = counter.accepted(source.read(part), on_rows)
         loaded = warehouse.stage(plan.feed, table, stored, accepted, _inline_limit(plan))
         counter.refuse(loaded.refused)
-        warehouse.reject(plan, part.number, counter.rejects)
+        # A row of keys alone is no row to correct: the sync that brought the rest of it has rejected it.
+        warehouse.reject(plan, part.number, counter.rejects if plan.unit.kind != "keys" else [])
         present = None
         if counter.keys.rows:
             present = f"{table}_keys"
@@ -248,6 +262,7 @@ def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> N
     """Record the works of *run* and raise the watermark, in one transaction of the ledger.
 
     The watermark of a pull feed must be as it was when the run was planned. That of a push feed is only ever raised.
+    Keys alone leave it as it is, and other runs of the feed undisturbed.
     """
     records = [
         Record(
@@ -256,6 +271,9 @@ def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> N
         )
         for work in plan.unit.work_items
     ]  # fmt: skip
+    if plan.unit.kind == "keys":
+        ledger.commit(run.feed, records)
+        return
     if plan.unit.seen is not None:
         ledger.commit(run.feed, records, _raised(plan, run, plan.unit.seen))
         return
@@ -293,7 +311,8 @@ def _summed(plan: Plan, staged: Sequence[Staged], faulty: Mapping[str, str], fin
     keyless = sum(part.keyless for part in staged)
     note = plan.run.note
     if plan.unit.complete and keyless:
-        note = with_note(note, f"merged as a delta: {keyless} rejected rows have no readable key")
+        only = "nothing counts as deleted" if plan.unit.kind == "keys" else "merged as a delta"
+        note = with_note(note, f"{only}: {keyless} rejected rows have no readable key")
     for problem in faulty.values():
         note = with_note(note, f"left out: {problem}")
     rejected = sum(part.rejected for part in staged)
@@ -348,4 +367,6 @@ def _raised(plan: Plan, run: Run, seen: Watermark) -> Watermark:
 
 
 def _cursor_type(plan: Plan) -> str | None:
+    if plan.unit.kind == "keys":
+        return None
     return next((c.type for c in plan.columns if c.name == plan.feed.cursor and c.type != "null"), None)

@@ -17,11 +17,15 @@ Position: TypeAlias = "tuple[str | None, ...]"
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a slice reads: rows of a window, or (``nulls``) those without a cursor, after one position up to another."""
+    """What a slice reads: rows of a window, or (``nulls``) those without a cursor, after one position up to another.
+
+    Or (``keys``) the keys of all rows, and nothing else of them.
+    """
 
     floor: str | None = None
     ceiling: str | None = None
     nulls: bool = False
+    keys: bool = False
     after: Position | None = None
     until: Position | None = None
 
@@ -83,6 +87,8 @@ class Table:
     nulls_first: bool
     exact: bool
     """Whether a constraint makes (cursor, keys) unique."""
+    exact_keys: bool
+    """Whether one makes the keys unique."""
 
     def order(self, span: Span) -> Order:
         if self.cursor is None or span.ceiling is None:
@@ -90,8 +96,18 @@ class Table:
         cursor = replace(self.cursor, nullable=False)  # rows without one are not in the span
         return Order((cursor, *(key for key in self.keys if key is not self.cursor)), self.nulls_first)
 
+    def selected(self, span: Span) -> Mapping[str, SourceColumn]:
+        """The columns to read of the rows of *span*."""
+        return {key.name: key for key in self.keys} if span.keys else self.columns
+
+    def is_exact(self, span: Span) -> bool:
+        """Whether no two rows of *span* have the same position. Rows without a key are in no span of keys."""
+        return self.exact_keys if span.keys else self.exact
+
     def spans(self, unit: Unit) -> list[Span]:
         """The first window also has the rows without a cursor."""
+        if unit.kind == "keys":
+            return [Span(keys=True)]
         if unit.window is None or self.cursor is None:
             return [Span()]
         window = Span(unit.window.floor, unit.window.ceiling)

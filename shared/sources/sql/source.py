@@ -12,6 +12,7 @@ What a feed has to know:
 * A cursor without zone is taken to be in the feed's ``timezone``. An hour that the clock repeats is read as if it
   came once: in a zone with summer time, let the overlap be an hour or more.
 * A table without cursor is read whole each time, as a complete full.
+* When keys alone are read, to find what is gone, rows without a key are left out: no run loads them.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ class SqlSource:
         return Ceiling(self._text(by, top[0][0]), more=False) if top else None
 
     def describe(self, unit: Unit) -> Described:
-        schema = pa.schema([(column.name, column.type) for column in self._table.columns.values()])
         spans = self._table.spans(unit)
+        schema = pa.schema([(column.name, column.type) for column in self._table.selected(spans[0]).values()])
         parts = [part for span in spans for part in self._cut(span)] or [(spans[-1], 0)]
         slices: list[Slice] = []
         before = 0
@@ -98,18 +99,19 @@ class SqlSource:
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         table, span = self._table, Span.from_json(part.detail)
-        order, names, after = table.order(span), list(table.columns), span.after
-        selected = sa.select(*(column.selected for column in table.columns.values())).select_from(table.clause)
+        order, read, after = table.order(span), table.selected(span), span.after
+        names = list(read)
+        selected = sa.select(*(column.selected for column in read.values())).select_from(table.clause)
         size = min(self._settings.batch_rows, _FIRST_PAGE)
         while rows := self._database.rows(self._within(span, after, selected, in_order=True).limit(size)):
             last, full = order.position(rows[-1], names), len(rows) == size
             if last == after:
                 raise DataError(f"{self._origin} cannot be read past {last}", fix="Choose keys that are not fractions")
-            if full and not table.exact:
+            if full and not table.is_exact(span):
                 ties = self._database.rows(self._within(span, span.after, selected).where(order.at(last)))
                 tied = {last, *(order.position(row, names) for row in ties)}
                 rows = [*(row for row in rows if order.position(row, names) not in tied), *ties]
-            batch = _batch(rows, table.columns)
+            batch = _batch(rows, read)
             yield batch
             if not full:
                 return
@@ -147,6 +149,9 @@ class SqlSource:
 
     def _window(self, span: Span) -> Iterator[Expression]:
         by = self._table.cursor
+        if span.keys:
+            yield from (key.ordered.is_not(None) for key in self._table.keys if key.nullable)
+            return
         if by is None:
             return
         if span.nulls:
@@ -183,6 +188,7 @@ class SqlSource:
             clause, found, tuple(found[key] for key in keys), found[by] if by else None,
             nulls_first=database.dialect == "mysql",
             exact=any(set(constraint) <= {*keys, by} - nullable for constraint in unique),
+            exact_keys=any(set(constraint) <= set(keys) for constraint in unique),
         )  # fmt: skip
 
     def _kind(self, by: SourceColumn) -> str:

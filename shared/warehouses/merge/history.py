@@ -20,18 +20,33 @@ TWICE = (
 
 def overtaking(run: Run) -> sa.Select[Any]:
     """The time of the earliest complete full exported after *run* that is merged already: one row, mostly NULL."""
+    return _later(run).where(ingest.RUN.c.kind != "keys")
+
+
+def superseding(run: Run) -> sa.Select[Any]:
+    """As ``overtaking``, but keys that were compared count, too: what a complete *run* lacks is no news then."""
+    return _later(run)
+
+
+def _later(run: Run) -> sa.Select[Any]:
     old = ingest.RUN.c
     after = from_text(run.exported_at or run.finished or run.started)
     query = sa.select(sa.func.min(old.exported_at))
     return query.where(old.feed == run.feed, old.status == "done", old.complete, old.exported_at > after)
 
 
-def rules(feed: Feed, run: Run, overtaken_by: Any) -> Rules:
-    """What decides in *run*, given what ``overtaking`` found."""
+def rules(feed: Feed, run: Run, overtaken_by: Any, superseded_by: Any = None) -> Rules:
+    """What decides in *run*, given what ``overtaking`` and, for a complete one, ``superseding`` found."""
     exported, now = from_text(run.exported_at), from_text(run.finished or run.started)
     assert now is not None  # noqa: S101 - every run has a start
     late = overtaken_by if exported else None
-    return Rules(feed=feed, now=now, exported=exported, overtaken_by=late, full=run.complete and late is None)
+    return Rules(
+        feed=feed,
+        now=now,
+        exported=exported,
+        overtaken_by=late,
+        full=run.complete and late is None and superseded_by is None,
+    )
 
 
 def other_clients(run: Run) -> sa.Select[Any]:
