@@ -105,10 +105,10 @@ class Table:
         return self.exact_keys if span.keys else self.exact
 
     def spans(self, unit: Unit) -> list[Span]:
-        """The first window also has the rows without a cursor."""
+        """The first window also has the rows without a cursor. A full has all rows, even newer ones than its window."""
         if unit.kind == "keys":
             return [Span(keys=True)]
-        if unit.window is None or self.cursor is None:
+        if unit.window is None or unit.kind == "full" or self.cursor is None:
             return [Span()]
         window = Span(unit.window.floor, unit.window.ceiling)
         return [Span(nulls=True), window] if window.floor is None and self.cursor.nullable else [window]

@@ -81,8 +81,8 @@ def strangers(session: Session, rules: Rules, table: KeyedTable, staged: sa.From
     t, s = _stored(rules, table), _staged(rules, table, staged, "s")
     same = sa.and_(*(equal(session, s.c[key], t.c[key]) for key in rules.feed.keys))
     deleted = sa.and_(t.c[DELETED].is_not(None), t.c[_FLAGGED] == 0)
-    counted: list[Any] = [t.c[_FLAGGED].is_(None), deleted]
-    return sa.select(*(sa.func.count(sa.case((one, 1))) for one in counted)).select_from(s.join(t, same, isouter=True))
+    counts: list[Any] = [sa.func.count(sa.case((one, 1))) for one in (t.c[_FLAGGED].is_(None), deleted)]
+    return sa.select(*counts).select_from(s.join(t, same, isouter=True))
 
 
 def note(missing: int, deleted: int) -> str | None:
