@@ -155,6 +155,8 @@ def plan(run: Run, unit: Unit, source: Source, system: System) -> Plan:
         table, list(dict.fromkeys(name for schema in described.schemas.values() for name in schema.names))
     )
     columns = fit(described.schemas, _contracted(feed, unit))
+    if unit.kind == "keys":
+        columns = tuple(column for column in columns if column.name in feed.keys)
     return Plan(
         feed=feed, run=run, unit=unit, columns=columns, slices=tuple(described.slices), faulty=described.faulty
     )  # fmt: skip

@@ -38,8 +38,10 @@ class Rules:
     exported: dt.datetime | None
     overtaken_by: dt.datetime | None
     """Time of the earliest complete full exported after this run that is merged already: then the run is late."""
+    superseded_by: dt.datetime | None = None
+    """Time of the earliest such full, or of keys that were compared: what a complete run lacks is no news then."""
     full: bool
-    """A complete full that is not late: it repairs, and what it lacks is gone."""
+    """A complete run that is not late: what it lacks is gone, and a full repairs."""
     compare: bool = True
     """Whether rows may differ in more than their cursor, see ``ties``. Comparing costs more than all the rest."""
 

@@ -42,11 +42,16 @@ def find_table(session: Session, feed: Feed, columns: Sequence[Column]) -> Keyed
     for column in columns:
         own = spelled.get(folded(column.name))
         kind = types.widened(before[own], column.type) if own else None
-        if own is None or kind is None:
-            here = f"{before[own]} here and {column.type} at the source" if own else "not in the table"
+        if own is None:
             raise DataError(
-                f"the keys of {feed.name} cannot be compared: column {column.name!r} is {here}",
-                fix="Sync the whole table first, with --full",
+                f"the keys of {feed.name} cannot be compared: its table has no column {column.name!r}",
+                fix=f"Drop table {feed.name} and sync it anew, or give the feed its former keys",
+            )
+        if kind is None:
+            raise DataError(
+                f"the keys of {feed.name} cannot be compared: {column.name!r} is {before[own]} here, but {column.type}"
+                " at the source",
+                fix="Sync it first, which converts the column or says why it cannot be converted",
             )
         stored[column.name], kinds[column.name] = own, kind
     return KeyedTable(shape=Shape(target(feed, before), stored, ()), kinds=kinds)
