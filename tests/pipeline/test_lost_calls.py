@@ -89,6 +89,12 @@ class Host:
         assert work is not None
         self.take(work, watched, now)
 
+    def compare(self, source: MemoryPullSource, now: dt.datetime) -> None:
+        """Compare the keys of the source, read from a minute before *now* on."""
+        watched: Any = Watched(source, self.calls)
+        feed = self.system.feed("item", SCHEMA.names)
+        self.take(verbs.keys_unit(feed, now=to_text(now - dt.timedelta(minutes=1))), watched, now)
+
     def take(self, work: Unit, source: Source, now: dt.datetime) -> None:
         work = passed_on(work)
         run = tried(lambda: verbs.run_for("shop.item", work, self.ledger, to_text(now)))
@@ -204,7 +210,18 @@ def pulled(_: Path) -> Case:
     return Case(pull(later, at(61)), pull(rows, at(60)))
 
 
-CASES = (first, delta, full, failing, pulled)
+def compared(_: Path) -> Case:
+    """Keys, over what windows have brought: two rows are gone, and a key is unknown."""
+    rows = [row(1, at(1)), row(2, at(2)), row(3, at(3)), row(4, at(4), deleted=True), row(5, at(5))]
+    left = [row(2, at(2)), row(4, at(4), deleted=True), row(5, at(5)), row(6, at(6))]
+
+    def source(rows: list[dict[str, Any]]) -> MemoryPullSource:
+        return MemoryPullSource(SCHEMA, rows, "ModifiedOn", "timestamp")
+
+    return Case(lambda host: host.compare(source(left), at(62)), lambda host: host.pull(source(rows), at(60)))
+
+
+CASES = (first, delta, full, failing, pulled, compared)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
