@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from shared.catalog import System
+from shared.catalog.aliases import Edit as Edit
+from shared.catalog.aliases import with_aliases
 from shared.contract.conform import ROW, Contract, fit
 from shared.contract.mapping import map_headers, with_choices
 from shared.errors import ConfigError, DataError, IngestError
@@ -133,6 +135,15 @@ def _load(
         table=result.table, place=result.place, run=result.run, skipped=result.skipped, changes=result.changes,
         reasons=result.reasons, preview=preview, left_out=+source.left_out,
     )  # fmt: skip
+
+
+def saved_choices(systems: Mapping[str, System], feed: FeedName, choices: Mapping[str, str]) -> Edit | None:
+    """The catalog file in which the columns that an operator chose have their headers as aliases. None: they have.
+
+    ConfigError if it cannot say so. Nothing is written yet.
+    """
+    with_choices(text_layout(systems, feed), choices)
+    return with_aliases(systems[feed.system], feed.table, choices)
 
 
 def inferred(settings: Settings, location: str, *, system: str | None, table: str | None) -> str:

@@ -76,6 +76,15 @@ def test_a_choice_goes_before_every_alias() -> None:
     assert Column("second mail", "email", "text") in map_headers(["id", "email", "second mail"], chosen).columns
 
 
+def test_a_chosen_header_is_not_taken_by_a_column_that_accepts_it() -> None:
+    """Also by one that comes earlier in the layout."""
+    layout = Layout(columns=(LayoutColumn(name="phone", aliases=("mobile",)), LayoutColumn(name="other_phone")))
+
+    columns = map_headers(["phone", "mobile"], with_choices(layout, {"phone": "other_phone"})).columns
+
+    assert [("mobile", "phone"), ("phone", "other_phone")] == [(one.source, one.name) for one in columns[:-1]]
+
+
 def test_a_choice_of_an_unknown_column_or_header_is_refused_with_those_that_exist() -> None:
     with pytest.raises(ConfigError, match="Choose one of lead_id, phone, email"):
         with_choices(LAYOUT, {"x": "nothing"})
