@@ -17,7 +17,7 @@ import click
 from shared.cli import load, options, output, progress
 
 if TYPE_CHECKING:
-    from shared.pipeline.csv import CsvOptions, CsvResult, Edit, Preview
+    from shared.pipeline.csv import CatalogEdit, CsvOptions, CsvResult, Preview
 
 _MOST_SHOWN = 60
 """Characters of a value in a sample."""
@@ -143,7 +143,7 @@ def _options(*, no_header: bool, choices: dict[str, str], **chosen: Any) -> CsvO
     return CsvOptions(choices=choices, dialect=given, **chosen)
 
 
-def _save(edit: Edit | None, *, dry_run: bool) -> None:
+def _save(edit: CatalogEdit | None, *, dry_run: bool) -> None:
     """Save the aliases, or say where to write them."""
     if edit is None:
         click.echo("The catalog has these headers already", err=True)

@@ -7,13 +7,11 @@ import itertools
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from shared.catalog import System
-from shared.catalog.aliases import Edit as Edit
-from shared.catalog.aliases import with_aliases
+from shared.catalog import System, aliases
 from shared.contract.conform import ROW, Contract, fit
 from shared.contract.mapping import map_headers, with_choices
 from shared.errors import ConfigError, DataError, IngestError
@@ -26,6 +24,8 @@ from shared.sources.csv.files import FileOptions, TextFile, text_files, text_uni
 from shared.sources.csv.source import CsvSource
 from shared.stores import Store, open_store
 from shared.stores.expiry import refuse_expired
+
+CatalogEdit: TypeAlias = aliases.Edit
 
 _SAMPLE = 3
 """Rows that a preview shows."""
@@ -137,13 +137,13 @@ def _load(
     )  # fmt: skip
 
 
-def saved_choices(systems: Mapping[str, System], feed: FeedName, choices: Mapping[str, str]) -> Edit | None:
+def saved_choices(systems: Mapping[str, System], feed: FeedName, choices: Mapping[str, str]) -> CatalogEdit | None:
     """The catalog file in which the columns that an operator chose have their headers as aliases. None: they have.
 
     ConfigError if it cannot say so. Nothing is written yet.
     """
     with_choices(text_layout(systems, feed), choices)
-    return with_aliases(systems[feed.system], feed.table, choices)
+    return aliases.with_aliases(systems[feed.system], feed.table, choices)
 
 
 def inferred(settings: Settings, location: str, *, system: str | None, table: str | None) -> str:
