@@ -187,8 +187,6 @@ def _print(results: list[CsvResult]) -> None:
             _print_preview(result.place, result.preview)
     output.print_results(results)
     for result in results:
-        for kind, count in result.left_out.items():
-            click.echo(f"{result.table}: left out {count:,} {kind}", err=True)
         for reason, count in result.reasons.items():
             click.echo(f"{result.table}: {count:,} x {reason}", err=True)
         if result.run and result.run.rejected and result.run.status != "dry":

@@ -201,6 +201,7 @@ class Contract:
             if cleaned is not None:
                 source = cleaned.text(batch, column)
                 arrays[column.name], found = cleaned.read(source, column)
+                found = (*found, *cleaned.unread(batch, column))
             else:
                 source = batch.column(_position(batch.schema, column))
                 arrays[column.name], found = cast(source, column.type, self._feed.timezone)

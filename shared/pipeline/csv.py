@@ -69,7 +69,8 @@ class CsvResult(Result):
 
     preview: Preview | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """What the file has beside records, by kind: blank lines and rows, repeated header rows."""
+    """What the file has beside records, by kind: rows above the header, blank lines and rows, repeated header rows.
+    The note of the run says it, too."""
 
 
 def text_layout(systems: Mapping[str, System], feed: FeedName) -> Layout:
