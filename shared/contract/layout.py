@@ -15,11 +15,9 @@ from shared.contract.cast import Cast, Fault, cast
 from shared.contract.clean import CleanOptions, clean
 from shared.contract.codes import Code
 from shared.contract.distinct import trimmed
+from shared.contract.json_rows import quoted
 from shared.contract.mapping import EXTRA
 from shared.model import Column, Feed, Layout, LayoutColumn
-
-_CONTROL = "[\\x00-\\x1f]"
-_ESCAPES = (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
 
 
 class CleanedColumn(NamedTuple):
@@ -127,14 +125,4 @@ def _member(name: str, text: pa.Array[Any]) -> pa.Array[Any]:
     """One member of a JSON object for each text, NULL for a blank."""
     label = f"{json.dumps(name, ensure_ascii=False)}: "
     present = pc.if_else(pc.equal(pc.utf8_trim_whitespace(text), ""), pa.scalar(None, pa.string()), text)
-    return pc.binary_join_element_wise(label, _quoted(present), "")  # type: ignore[no-any-return]  # Any
-
-
-def _quoted(text: pa.Array[Any]) -> pa.Array[Any]:
-    """Each text as a string of JSON."""
-    escaped = text
-    for char, escape in _ESCAPES:
-        escaped = pc.replace_substring(escaped, char, escape)
-    if pc.any(pc.match_substring_regex(escaped, _CONTROL)).as_py():
-        return pa.array([None if one is None else json.dumps(one, ensure_ascii=False) for one in text.to_pylist()])
-    return pc.binary_join_element_wise('"', escaped, '"', "")  # type: ignore[no-any-return]  # Any
+    return pc.binary_join_element_wise(label, quoted(present), "")  # type: ignore[no-any-return]  # Any
