@@ -238,26 +238,26 @@ def test_what_is_not_declared_is_refused_before_anything_is_read(app, system, ta
 
 
 def queries(monkeypatch):
-    """How often the source is asked from now on."""
-    asked, rows = [], Database.rows
-    monkeypatch.setattr(Database, "rows", lambda self, statement: asked.append(str(statement)) or rows(self, statement))
-    return asked
+    """The statements that the source is sent from now on."""
+    sent, rows = [], Database.rows
+    monkeypatch.setattr(Database, "rows", lambda self, statement: sent.append(str(statement)) or rows(self, statement))
+    return sent
 
 
-def test_without_news_there_is_no_run_and_the_source_is_asked_twice_at_most(app, source_table, monkeypatch):
+def test_without_news_there_is_no_run_and_there_are_at_most_two_queries_a_table(app, source_table, monkeypatch):
     """The first sync after a change reads the overlap in a run, and remembers what it has."""
     create(source_table)
     sync(app)
     sync(app)
     runs = len(app.warehouse.runs(limit=None))
-    asked = queries(monkeypatch)
+    sent = queries(monkeypatch)
 
     found = sync(app)
 
     assert (["no news"] * 2, [(), ()]) == (
         [one.outcome for one in found.values()], [tuple(one.windows) for one in found.values()],
     )  # fmt: skip
-    assert (True, runs) == (len(asked) <= 2 * 2, len(app.warehouse.runs(limit=None)))
+    assert (True, runs) == (len(sent) <= 2 * 2, len(app.warehouse.runs(limit=None)))
 
 
 @pytest.mark.parametrize(
