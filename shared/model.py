@@ -160,6 +160,8 @@ class Watermark:
     value: str | None = None
     type: str | None = None
     etag: str | None = None
+    fingerprint: str | None = None
+    """Of the rows that the last run of a pull feed read, see shared.pipeline.fingerprint; None if they were many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,10 +254,14 @@ class Staged:
     """Rejected rows whose key could not be read either."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """The commonest reasons for rejects (code and column), and how often each was found."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What the source has beside rows, by kind, such as blank lines; not part of the counts of rows."""
     present: str | None = None
     """Staging table with the keys of rejected rows, which do not count as absent."""
     high: str | None = None
     """Highest cursor of the accepted rows, as cursor text."""
+    fingerprint: str | None = None
+    """Of the rows as they were read, if a pull feed read few."""
     long: tuple[str, ...] = ()
     """Text columns with a value that is too long for an ordinary column of the engine."""
     inline: str | None = field(default=None, repr=False)

@@ -17,6 +17,7 @@ from shared.errors import ConfigError
 from shared.model import OUTCOMES, Feed, Run, Unit, from_text, to_text
 from shared.pipeline import verbs
 from shared.pipeline.folder import parse_time
+from shared.pipeline.keys import keys_unit
 from shared.pipeline.runner import Bug, Progress, Result, Runner, RunOptions, error_text
 from shared.settings import Settings
 from shared.sources import KINDS, PullSource, open_pull_source
@@ -175,7 +176,7 @@ class _Table:
         while more:
             self._check()
             unit = self._unit(source, after)
-            if unit is None:
+            if unit is None or self._is_unchanged(unit, source):
                 break
             windows.append(self._window(source, unit))
             more = unit.more and not self.options.dry_run and self.options.limit is None
@@ -199,10 +200,15 @@ class _Table:
     def _unit(self, source: PullSource, after: str | None) -> Unit | None:
         now = to_text(self.runner.now())
         if self.options.keys:
-            return verbs.keys_unit(self.feed, now=now)
+            return keys_unit(self.feed, now=now)
         if self.options.full:
             return verbs.whole(self.feed, source, now=now)
         return verbs.window(self.feed, source, self.runner.ledger, now=now, after=after)
+
+    def _is_unchanged(self, unit: Unit, source: PullSource) -> bool:
+        if self.options.full or self.options.keys or self.options.since is not None:
+            return False
+        return verbs.is_unchanged(self.feed, unit, source, self.runner.ledger)
 
     def _source(self) -> PullSource:
         if self.feed.cursor is None and (self.options.limit is not None or self.options.since is not None):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -34,6 +35,8 @@ from shared.model import (
     from_text,
     with_note,
 )
+from shared.pipeline.fingerprint import FEW, Fingerprint
+from shared.pipeline.keys import commit_keys, contracted
 from shared.pipeline.tally import REJECTS_SCHEMA, Spool, StageCounter
 from shared.redaction import redact
 from shared.sources import PullSource, Source
@@ -82,18 +85,21 @@ def whole(feed: Feed, source: PullSource, *, now: str) -> Unit:
     )  # fmt: skip
 
 
-def keys_unit(feed: Feed, *, now: str) -> Unit:
-    """All keys that the source of a pull feed has from *now* (text of records) on, and nothing else of its rows.
+def is_unchanged(feed: Feed, unit: Unit, source: PullSource, ledger: Ledger) -> bool:
+    """Whether a pull feed's *unit* is known to have the same rows as the last run had, so that it need not be run.
 
-    What is active in the warehouse and not among them is deleted, unless a run has written it since *now*.
+    That is known of few rows only. It takes one query of the source, and none where it cannot be.
     """
-    name = f"keys at {now}"
-    return Unit(kind="keys", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, complete=True)
-
-
-def _contracted(feed: Feed, unit: Unit) -> Feed:
-    """The feed as the contract of *unit* knows it: that of keys has neither cursor nor deletion flag."""
-    return replace(feed, cursor=None, deleted=None) if unit.kind == "keys" else feed
+    mark = unit.seen or ledger.watermark(feed.name)
+    if mark.fingerprint is None or (unit.window is not None and unit.window.ceiling != mark.value):
+        return False
+    rows = source.peek(unit, FEW)
+    if rows is None:
+        return False
+    fingerprint = Fingerprint(feed, unit)
+    for batch in rows:
+        fingerprint.add(batch)
+    return fingerprint.text == mark.fingerprint
 
 
 def _floor(feed: Feed, seen: Watermark) -> str | None:
@@ -154,7 +160,7 @@ def plan(run: Run, unit: Unit, source: Source, system: System) -> Plan:
     feed = system.feed(
         table, list(dict.fromkeys(name for schema in described.schemas.values() for name in schema.names))
     )
-    columns = fit(described.schemas, _contracted(feed, unit))
+    columns = fit(described.schemas, contracted(feed, unit))
     if unit.kind == "keys":
         columns = tuple(column for column in columns if column.name in feed.keys)
     return Plan(
@@ -182,7 +188,7 @@ def stage(
     A cursor more than *cursor_ahead* seconds after the export is rejected. *on_rows* gets the rows of each batch.
     """
     latest = latest_cursor(plan.run.exported_at or plan.run.started, cursor_ahead)
-    feed = _contracted(plan.feed, plan.unit)
+    feed = contracted(plan.feed, plan.unit)
     contract = Contract(feed, plan.columns, latest_cursor=latest)
     table = staging_name(plan.run.id, part.number)
     stored = [column for column in plan.columns if column.name in contract.schema.names]
@@ -196,7 +202,9 @@ def stage(
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as keys,
     ):
         counter = StageCounter(contract, part, feed, Spool(rejects, REJECTS_SCHEMA), Spool(keys, contract.keys_schema))
-        accepted = counter.accepted(source.read(part), on_rows)
+        fingerprint = Fingerprint(plan.feed, plan.unit)
+        is_few = not plan.unit.files and len(plan.slices) == 1 and part.rows <= FEW
+        accepted = counter.accepted(fingerprint.watch(source.read(part)) if is_few else source.read(part), on_rows)
         loaded = warehouse.stage(plan.feed, table, stored, accepted, _inline_limit(plan))
         counter.refuse(loaded.refused)
         # A row of keys alone is no row to correct: the sync that brought the rest of it has rejected it.
@@ -210,7 +218,8 @@ def stage(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
         rejected=counter.rejected, values_rejected=counter.values_rejected,
         keyless=counter.rejected - counter.keys.rows, present=present, high=counter.high, inline=loaded.inline,
-        reasons=dict(counter.reasons.most_common(MOST_REASONS)),
+        reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if is_few else None,
+        left_out={kind: count for kind, count in getattr(source, "left_out", {}).items() if count},
     )  # fmt: skip
 
 
@@ -273,15 +282,18 @@ def publish(
     merged = warehouse.merge(plan, staged, run, limits)
     if limits.dry_run:
         return merged._replace(run=replace(merged.run, status="dry"))
-    commit(merged.run, plan, ledger, {**plan.faulty, **(faulty or {})})
+    fingerprint = staged[0].fingerprint if len(staged) == 1 else None
+    commit(merged.run, plan, ledger, {**plan.faulty, **(faulty or {})}, fingerprint)
     return merged
 
 
-def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> None:
+def commit(
+    run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str], fingerprint: str | None = None
+) -> None:  # fmt: skip
     """Record the works of *run* and raise the watermark, in one transaction of the ledger.
 
     The watermark of a pull feed must be as it was when the run was planned. That of a push feed is only ever raised.
-    Keys alone leave it as it is, and other runs of the feed undisturbed.
+    Keys alone leave it where it is.
     """
     records = [
         Record(
@@ -291,14 +303,15 @@ def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> N
         for work in plan.unit.work_items
     ]  # fmt: skip
     if plan.unit.kind == "keys":
-        ledger.commit(run.feed, records)
+        commit_keys(run, records, ledger)
         return
     if plan.unit.seen is not None:
-        ledger.commit(run.feed, records, _raised(plan, run, plan.unit.seen))
+        ledger.commit(run.feed, records, replace(_raised(plan, run, plan.unit.seen), fingerprint=fingerprint))
         return
     while True:  # ends: each conflict means that another run got its commit through
         try:
-            ledger.commit(run.feed, records, _raised(plan, run, ledger.watermark(run.feed)))
+            mark = _raised(plan, run, ledger.watermark(run.feed))
+            ledger.commit(run.feed, records, replace(mark, fingerprint=fingerprint))
         except ConflictError:
             continue
         return
@@ -334,6 +347,9 @@ def _summed(plan: Plan, staged: Sequence[Staged], faulty: Mapping[str, str], fin
         note = with_note(note, f"{only}: {keyless} rejected rows have no readable key")
     for problem in faulty.values():
         note = with_note(note, f"left out: {problem}")
+    left_out = sum((Counter(part.left_out) for part in staged), Counter[str]())
+    if left_out:
+        note = with_note(note, f"left out {', '.join(f'{count:,} {kind}' for kind, count in left_out.items())}")
     rejected = sum(part.rejected for part in staged)
     return replace(
         plan.run,

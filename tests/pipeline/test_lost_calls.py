@@ -21,6 +21,7 @@ from shared.errors import ConflictError, DataError, TransientError
 from shared.ledger.sqlite import SqliteLedger
 from shared.model import Plan, Record, Run, Slice, Staged, Unit, Watermark, Window, from_json, to_text
 from shared.pipeline import verbs
+from shared.pipeline.keys import keys_unit
 from shared.sources import Source
 from shared.sources.exports.listing import FindOptions, export_unit, find_exports
 from shared.sources.exports.parquet import ExportsSource
@@ -93,7 +94,7 @@ class Host:
         """Compare the keys of the source, read from a minute before *now* on."""
         watched: Any = Watched(source, self.calls)
         feed = self.system.feed("item", SCHEMA.names)
-        self.take(verbs.keys_unit(feed, now=to_text(now - dt.timedelta(minutes=1))), watched, now)
+        self.take(keys_unit(feed, now=to_text(now - dt.timedelta(minutes=1))), watched, now)
 
     def take(self, work: Unit, source: Source, now: dt.datetime) -> None:
         work = passed_on(work)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from shared.model import Run, Slice, Unit, to_text
-from shared.pipeline import verbs
+from shared.pipeline.keys import keys_unit
 from shared.pipeline.runner import Progress, Result, Runner, RunOptions
 from shared.sources import Described
 from tests.suites.warehouse_case import WarehouseCase, counts, row, some
@@ -40,7 +40,7 @@ def keys(*values: Any, name: str = "ItemId", kind: pa.DataType | None = None) ->
 def reading(case: WarehouseCase, table: str = "item", **later: float) -> tuple[Unit, dt.datetime]:
     """A unit whose reading begins an hour later (or *later*), and that time as the table has it."""
     now = case.clock.forward(**(later or {"hours": 1}))
-    return verbs.keys_unit(case.feed(table), now=to_text(now)), now.replace(tzinfo=None)
+    return keys_unit(case.feed(table), now=to_text(now)), now.replace(tzinfo=None)
 
 
 def finish(case: WarehouseCase, unit: Unit, *batches: pa.RecordBatch, table: str = "item", **options: Any) -> Result:

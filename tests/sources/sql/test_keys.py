@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from shared.model import Feed, Unit
-from shared.pipeline.verbs import keys_unit
+from shared.pipeline.keys import keys_unit
 from shared.settings import Settings
 from shared.sources.sql.source import SqlSource
 from tests.servers.source_table import BOTH, SourceTable, at, item, rows
