@@ -202,3 +202,16 @@ def test_a_dry_run_deletes_nothing(app, source_table):
     found = sync(app, keys=True, dry_run=True)
 
     assert ({"read": 2, "unchanged": 2, "absent": 1}, [0, 1, 2]) == (counts(found), alive(app))
+
+
+def test_a_row_that_comes_back_as_it_was_is_news_after_its_deletion(app, source_table):
+    """The fingerprint of the rows that were read last would say that nothing has changed."""
+    table = source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(2)))
+    sync(app), sync(app)
+    source_table.do(table.delete().where(table.c.Id == 1))
+    sync(app, keys=True)
+    gone = alive(app)
+    source_table.do(table.insert().values(Id=1, At=at(1)))
+    found = sync(app)
+
+    assert ([0], {"read": 1, "undeleted": 1}, [0, 1]) == (gone, counts(found), alive(app))

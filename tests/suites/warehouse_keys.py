@@ -146,7 +146,7 @@ class Keys:
         assert [(2,)] == case.rows("HardId", table="hard")
 
     def test_a_source_that_lacks_too_much_is_refused(self, case):
-        """The same brake as for fulls."""
+        """The same limit as for fulls."""
         case.loaded("full", 5, *(row(n) for n in range(30)))
         before = case.rows("DeletedAt")
         unit, _ = reading(case)
