@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.mssql.odbc import Address
 from shared.redaction import redact
 
 TRANSIENT = frozenset(
@@ -109,9 +110,9 @@ class Again(Exception):  # noqa: N818 - asks for another try
 class Unreachable(Exception):  # noqa: N818 - its name is what happened
     """No server answered at an address."""
 
-    def __init__(self, host: str, port: int, line: str, *, may_pass: bool) -> None:
-        super().__init__(f"no answer from {host}, port {port}: {line}")
-        self.may_pass = may_pass
+    def __init__(self, where: Address, line: str, *, may_pass: bool) -> None:
+        super().__init__(f"no answer from {where.host}, port {where.port}: {line}")
+        self.may_pass, self.setting = may_pass, where.setting
 
 
 _NO_ANSWER = frozenset((0, 53, 10060, 10061, 11001, 11002))
@@ -156,7 +157,8 @@ def in_words(error: Exception, what: str) -> IngestError:
     problem = f"{what}: {line}"
     if isinstance(error, Unreachable):
         return TransientError(
-            problem, fix="Check host and port in WAREHOUSE_URL, the network and the server's firewall, then try again"
+            problem,
+            fix=f"Check host and port in {error.setting}, the network and the server's firewall, then try again",
         )
     if may_pass(error) and code not in _FIXES:
         return TransientError(problem, fix="Try again later")
