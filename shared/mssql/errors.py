@@ -123,7 +123,7 @@ def no_answer(error: Exception) -> str | None:
     """What the driver says of a connection that it could not make as no server answered; None for other errors."""
     if not _is_odbc(error) or _UNTRUSTED in str(error) or number(error) not in _NO_ANSWER:
         return None
-    return _line(error) if state(error).startswith(_LOST) else None
+    return line(error) if state(error).startswith(_LOST) else None
 
 
 def is_data_fault(error: Exception) -> bool:
@@ -153,8 +153,8 @@ def translated(what: str) -> Iterator[None]:
 
 
 def in_words(error: Exception, what: str) -> IngestError:
-    code, line = number(error), _line(error)
-    problem = f"{what}: {line}"
+    code = number(error)
+    problem = f"{what}: {line(error)}"
     if isinstance(error, Unreachable):
         return TransientError(
             problem,
@@ -183,7 +183,8 @@ def _general_fix(code: int) -> str:
     return "Run sluice doctor: it checks every step"
 
 
-def _line(error: Exception) -> str:
+def line(error: Exception) -> str:
+    """What the server or the driver says, in one line and without secrets."""
     text = _message(error)
     text = re.sub(r"\[(Microsoft|SQL Server|ODBC Driver \d+ for SQL Server|unixODBC|Driver Manager|\w{5})\]", "", text)
     return redact(" ".join(re.sub(r"\(SQL\w+\).*$", "", text).split()))[:400].rstrip(". ")

@@ -16,11 +16,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
-from shared.model import Slice, Unit, Window, from_json, to_text
+from shared.model import Feed, Slice, Unit, Window, from_json, to_text
 from shared.settings import Settings
 from shared.sources import Ceiling
+from shared.sources.sql import open_sources
 from shared.sources.sql.source import SqlSource
-from tests.servers.source_table import BOTH, SourceTable, at, item, rows, rows_of, window
+from tests.servers.source_table import BOTH, SourceTable, at, item, rows, rows_of, window, with_database
 
 pytestmark = pytest.mark.usefixtures("in_a_hurry")
 
@@ -122,17 +123,41 @@ def test_a_table_without_cursor_is_read_whole(source_table):
     assert [1, 2, 3, 4, 5] == ids(rows(source_table.source(cursor=None, batch_rows=2, slice_rows=2), Unit(kind="full")))
 
 
-def test_the_table_is_looked_up_once_for_a_window(source_table, monkeypatch):
-    """Its ceiling, its slices and its rows are of the same columns, and each look costs several queries."""
+def test_the_table_is_looked_up_once_for_a_window(source_table):
+    """Its ceiling, its slices and its rows are of the same columns, and a look is two queries."""
     source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(3)))
     source = source_table.source(slice_rows=1)
-    looks = []
-    look = source._database.reflected
-    monkeypatch.setattr(source._database, "reflected", lambda table: looks.append(table) or look(table))
+    with source_table.statements(source) as sent:
+        found = rows(source)
 
-    found = rows(source)
+    assert [0, 1, 2] == ids(found)
+    assert 2 == sum("information_schema" in one or "pg_catalog" in one for one in sent)
 
-    assert ([0, 1, 2], ["item"]) == (ids(found), looks)
+
+def test_tables_opened_together_are_looked_up_together(source_table):
+    """By the same two queries, however many they are."""
+    feeds = [Feed(system="shop", table=f"t{n}", source="sql", keys=("Id",), cursor="At") for n in range(9)]
+    for feed in feeds:
+        table = item().to_metadata(sa.MetaData(), name=feed.table)
+        source_table.create(table, {"Id": 1, "At": at(1)})
+    sources = open_sources(feeds, with_database(source_table.url))
+    with source_table.statements(sources[0]) as sent:
+        tops = [source.ceiling(None) for source in sources]
+
+    assert [Ceiling(to_text(at(1)), more=False)] * 9 == tops
+    assert 2 + 9 == len(sent)
+
+
+def test_two_queries_find_that_a_table_has_no_change(source_table):
+    """Where its window ends, and the rows of the overlap; more are counted before they are read."""
+    source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(9)))
+    source = source_table.source()
+    source.ceiling(None)
+    with source_table.statements(source) as sent:
+        found = ids(rows(source, window(source, to_text(at(8)))))
+
+    assert [8] == found
+    assert 2 == len(sent)
 
 
 # -- slices and pages
