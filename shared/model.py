@@ -122,6 +122,8 @@ class Feed:
     """Column types that differ from what the files say, see shared.contract.types."""
     undeclared_types: tuple[str, ...] = ()
     """Columns of ``types`` that the catalog does not declare: values are cast to them, no stored column is changed."""
+    references: Mapping[str, str] = field(default_factory=dict)
+    """The key that a column refers to, as ``<system>.<table>.<column>``, by column."""
     timezone: str = "UTC"
     """What timestamps without zone are in."""
     deletes: Literal["soft", "hard"] = "soft"
@@ -131,6 +133,8 @@ class Feed:
     """How far below the watermark a pull feed reads again."""
     schedule: str | None = None
     """When a pull feed is read: a cron expression of five fields, in UTC."""
+    source_table: str | None = None
+    """The table of the database that is read, if it has another name there: ``<table>`` or ``<schema>.<table>``."""
     max_age_hours: float | None = None
     """How old the last data may be before the watchdog reports the feed as stale."""
     layout: Layout | None = None

@@ -7,7 +7,7 @@ import threading
 import weakref
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
@@ -29,6 +29,10 @@ DIALECTS: Mapping[str, Dialect] = {
 _NO_HOST = re.compile(r"not known|could not translate host name|failed to resolve host|No address associated")
 
 
+TableName: TypeAlias = "tuple[str | None, str]"
+"""Schema and name of a table; None is the default schema."""
+
+
 class Reflection(NamedTuple):
     """A table or view as the server has it."""
 
@@ -44,13 +48,14 @@ class Database:
     A table is looked up once, with all others that ``expect`` named before: open another one to see changes.
     """
 
-    def __init__(self, setting: str, url: str | None, *, connections: int = 1) -> None:
+    def __init__(self, setting: str, url: str | None, *, schema: str | None = None, connections: int = 1) -> None:
+        """*schema* goes before the one that the URL names."""
         self._setting = setting
         kind, known = _parsed(setting, url)
         self.dialect = DIALECTS[kind]
         query = dict(known.query)
-        schema = query.pop("schema", None)
-        self.schema = schema if isinstance(schema, str) else None
+        default = query.pop("schema", None)
+        self.schema = schema or (default if isinstance(default, str) else None)
         self._host = f"{known.host}:{known.port}" if known.port else str(known.host)
         self._name = known.database
         pool = {
@@ -59,13 +64,13 @@ class Database:
         }  # fmt: skip
         self._engine = self.dialect.engine(known.set(query=query), setting, pool)
         weakref.finalize(self, self._engine.dispose)
-        self._looked_up: dict[str, Reflection | None] = {}
-        self._expected: set[str] = set()
+        self._looked_up: dict[TableName, Reflection | None] = {}
+        self._expected: set[TableName] = set()
         self._look = threading.Lock()
 
-    def qualified(self, table: str) -> str:
+    def qualified(self, table: str, schema: str | None = None) -> str:
         """A table's name with its schema or database, for people."""
-        return f"{self.schema or self._name}.{table}"
+        return f"{schema or self.schema or self._name}.{table}"
 
     def close(self) -> None:
         """Close its connections. It opens new ones if it is asked again."""
@@ -84,20 +89,22 @@ class Database:
         kinds = (sa.exc.DBAPIError, sa.exc.TimeoutError, *self.dialect.errors, OSError)
         return call_with_retry(call, kinds, self._explained)
 
-    def expect(self, tables: Iterable[str]) -> None:
-        """Look *tables* up together as soon as one of them is wanted."""
-        self._expected.update(tables)
+    def expect(self, tables: Iterable[TableName]) -> None:
+        """Look *tables* up together as soon as one of their schema is wanted."""
+        self._expected.update((schema or self.schema, table) for schema, table in tables)
 
-    def table(self, name: str) -> Reflection:
-        """The table or view *name*; ConfigError if there is none."""
+    def table(self, name: str, schema: str | None = None) -> Reflection:
+        """The table or view *name* of *schema*, or of the default one; ConfigError if there is none."""
+        place = (schema or self.schema, name)
         with self._look:
-            if name not in self._looked_up:
-                wanted = sorted({name, *self._expected} - set(self._looked_up))
-                found = self.do(lambda connection: self.dialect.look_up(connection, self.schema, wanted))
-                self._looked_up |= {one: _table(one, found) for one in wanted}
-        reflected = self._looked_up[name]
+            if place not in self._looked_up:
+                wanted = {place} | {one for one in self._expected - set(self._looked_up) if one[0] == place[0]}
+                names = sorted(table for _, table in wanted)
+                found = self.do(lambda connection: self.dialect.look_up(connection, place[0], names))
+                self._looked_up |= {one: _table(one[1], found) for one in wanted}
+        reflected = self._looked_up[place]
         if reflected is None:
-            raise self.missing(self.qualified(name))
+            raise self.missing(self.qualified(name, schema))
         return reflected
 
     # -- errors

@@ -89,10 +89,11 @@ class Table:
     settled: Expression | None = None
     """What the cursor has to be below, so that no open transaction still writes under it."""
 
-    @property
-    def selected(self) -> tuple[SourceColumn, ...]:
-        """What has to be read of a row: its columns, and the cursor if that is none of them."""
-        return (*self.columns.values(), *([self.cursor] if self.cursor and self.stand_ins else []))
+    def selected(self, span: Span) -> Mapping[str, SourceColumn]:
+        """The columns to read of the rows of *span*: all, and the cursor if that is none of them."""
+        if self.cursor is None or not self.stand_ins:
+            return self.columns
+        return {**self.columns, self.cursor.name: self.cursor}
 
     def order(self, span: Span) -> Order:
         if self.cursor is None or span.ceiling is None:
@@ -122,8 +123,8 @@ class Table:
         return sa.or_(condition(first), sa.and_(first.ordered.is_(None), condition(second)))
 
     def spans(self, unit: Unit) -> list[Span]:
-        """The first window also has the rows without a cursor."""
-        if unit.window is None or self.cursor is None:
+        """The first window also has the rows without a cursor. A full has all rows, even newer ones than its window."""
+        if unit.window is None or unit.kind == "full" or self.cursor is None:
             return [Span()]
         window = Span(unit.window.floor, unit.window.ceiling)
         return [Span(nulls=True), window] if window.floor is None and self.cursor.nullable else [window]

@@ -76,8 +76,18 @@ def open_sources(feeds: Sequence[Feed], settings: Settings) -> list[SqlSource]:
     system = feeds[0].system
     setting, url = f"{system.upper()}_DATABASE_URL", settings.system(system).database_url
     database = Database(setting, url, connections=settings.source_connections)
-    database.expect(feed.table for feed in feeds)
+    database.expect(named_table(feed) for feed in feeds)
     return [SqlSource(feed, database, settings) for feed in feeds]
+
+
+def named_table(feed: Feed) -> tuple[str | None, str]:
+    """The schema of the feed's table, if the catalog names one, and the table's name in the database.
+
+    >>> named_table(Feed(system="s", table="order", source="sql", keys=("Id",), source_table="sales.Order"))
+    ('sales', 'Order')
+    """
+    schema, dot, table = (feed.source_table or feed.table).partition(".")
+    return (schema, table) if dot and feed.source_table else (None, feed.source_table or feed.table)
 
 
 class SqlSource:
@@ -88,7 +98,8 @@ class SqlSource:
 
     def __init__(self, feed: Feed, database: Database, settings: Settings) -> None:
         self._feed, self._database, self._settings = feed, database, settings
-        self._origin = database.qualified(feed.table)
+        self._schema, self._name = named_table(feed)
+        self._origin = database.qualified(self._name, self._schema)
         self._no_news: str | None = None
 
     def close(self) -> None:
@@ -97,19 +108,20 @@ class SqlSource:
 
     def ceiling(self, after: str | None) -> Ceiling | None:
         """See PullSource. ConfigError if there is no such table, or if its cursor has no order."""
-        by = self._table.cursor
-        if by is None:
-            raise ConfigError(f"feed {self._feed.name} has no cursor, so it has no windows", fix="Read its whole table")
+        by = self._cursor
         seen = self._value(by, after)
-        last, top, now = self._ends(by, seen, None)
-        limit = self._limit(by, top, now)
-        if limit is not None:
-            last, top, _ = self._ends(by, seen, self._value(by, limit))
+        last, top = self._settled_ends(by, seen)
         if top is None:
             return None
         found = self._text(by, top if last is None else last)
         self._no_news = found if last is None and seen is not None and not self._is_later(by, found, after) else None
         return Ceiling(found, more=last is not None and last != top)
+
+    def newest(self) -> str | None:
+        """See PullSource."""
+        by = self._cursor
+        _, top = self._settled_ends(by, None)
+        return None if top is None else self._text(by, top)
 
     def describe(self, unit: Unit) -> Described:
         schema = pa.schema([(column.name, column.type) for column in self._table.columns.values()])
@@ -125,8 +137,9 @@ class SqlSource:
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         table, span = self._table, Span.from_json(part.detail)
-        order, names, after = table.order(span), [column.name for column in table.selected], span.after
-        selected = sa.select(*(column.selected for column in table.selected)).select_from(table.clause)
+        order, read, after = table.order(span), table.selected(span), span.after
+        names = list(read)
+        selected = sa.select(*(column.selected for column in read.values())).select_from(table.clause)
         size = min(self._settings.batch_rows, _FIRST_PAGE)
         while rows := self._database.rows(self._within(span, after, selected, in_order=True).limit(size)):
             last, full = order.position(rows[-1], names), len(rows) == size
@@ -143,6 +156,12 @@ class SqlSource:
             after, size = last, self._next_size(batch)
 
     # -- where a window ends
+
+    def _settled_ends(self, by: SourceColumn, seen: Any) -> tuple[Any, Any]:
+        """See _ends; below what transactions may still write."""
+        last, top, now = self._ends(by, seen, None)
+        limit = self._limit(by, top, now)
+        return (last, top) if limit is None else self._ends(by, seen, self._value(by, limit))[:2]
 
     def _ends(self, by: SourceColumn, seen: Any, limit: Any) -> tuple[Any, Any, str]:
         """In one query: the cursor as many rows above *seen* as one run takes, the highest one, and the server's time.
@@ -240,19 +259,20 @@ class SqlSource:
     @cached_property
     def _table(self) -> Table:
         feed, database = self._feed, self._database
-        reflection = database.table(feed.table)
+        reflection = database.table(self._name, self._schema)
         names = {folded(one.name): one.name for one in reflection.columns}
         declared = [name for name in (*feed.keys, feed.cursor, feed.cursor_fallback, feed.deleted) if name]
         if missing := [name for name in declared if folded(name) not in names]:
             raise database.missing(f"column {', '.join(map(repr, missing))} of {self._origin}")
         keys = [names[folded(name)] for name in feed.keys]
         stand_ins = [names[folded(name)] for name in (feed.cursor, feed.cursor_fallback) if name]
-        clause = columns.quoted_table(reflection.name, database.schema, [one.name for one in reflection.columns])
+        schema = self._schema or database.schema
+        clause = columns.quoted_table(reflection.name, schema, [one.name for one in reflection.columns])
         found = {one.name: self._column(clause, one, stand_ins) for one in reflection.columns}
         by = stand_ins[0] if stand_ins else None
         required = {name for name, column in found.items() if not column.nullable}
         return Table(
-            clause, found, tuple(found[key] for key in keys), self._cursor([found[name] for name in stand_ins]),
+            clause, found, tuple(found[key] for key in keys), self._counted([found[name] for name in stand_ins]),
             tuple(found[name] for name in stand_ins) if len(stand_ins) > 1 else (),
             nulls_first=database.dialect.nulls_first,
             exact=any(one <= {*keys, by} & required for one in reflection.unique),
@@ -266,7 +286,7 @@ class SqlSource:
             return replace(found, ordered=dialect.by_bytes(column))
         return found
 
-    def _cursor(self, stand_ins: Sequence[SourceColumn]) -> SourceColumn | None:
+    def _counted(self, stand_ins: Sequence[SourceColumn]) -> SourceColumn | None:
         """What windows are of: the cursor, or COALESCE of it and its fallback, as a column that no table can have."""
         if not stand_ins:
             return None
@@ -285,6 +305,13 @@ class SqlSource:
             selected=sa.func.coalesce(first.selected, second.selected),
             ordered=sa.func.coalesce(first.ordered, second.ordered),
         )  # fmt: skip
+
+    @property
+    def _cursor(self) -> SourceColumn:
+        by = self._table.cursor
+        if by is None:
+            raise ConfigError(f"feed {self._feed.name} has no cursor, so it has no windows", fix="Read its whole table")
+        return by
 
     def _kind(self, by: SourceColumn) -> str:
         """The cursor's column type; ConfigError where the server's order is not the one that watermarks have."""
