@@ -24,7 +24,7 @@
 |                          |                        | sql_variant            | text, with all digits             |
 | all others               | intervals, ranges ...  | hierarchyid ...        | text as the server writes it      |
 
-Values that the type cannot hold make their page text, so that the contract can set aside each of them and keep its row:
+Values that the type cannot hold make their page text, so that the contract rejects each of them and keeps its row:
 dates of zeros, days and times beyond those of a calendar, infinity, NaN in a numeric, text that is not UTF-8. A domain
 of PostgreSQL is its type; a domain over a domain is text.
 """

@@ -1,4 +1,4 @@
-"""What a database has to tell of itself to be a source: one Protocol, which mysql, postgres and sqlserver fulfil."""
+"""What a database tells a source about itself: one Protocol, which mysql, postgres and sqlserver fulfil."""
 
 from __future__ import annotations
 
