@@ -209,7 +209,7 @@ def test_a_cursor_without_zone_is_held_against_the_time_of_its_zone(source_table
     assert [0] == ids(rows(source_table.source(timezone="America/New_York")))
 
 
-def test_rows_of_the_future_wait_and_are_told_of(source_table, caplog):
+def test_rows_of_the_future_wait_and_the_log_says_so(source_table, caplog):
     """Clocks differ by seconds; by more, somebody writes wrong times."""
     written(source_table, -60, 600)
     source = source_table.source()
