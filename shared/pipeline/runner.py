@@ -180,7 +180,7 @@ class Runner:
 
     def _with_orphans(self, run: Run, feed: Feed) -> Run:
         """*run*, with a note on rows that refer to keys that are not there, in history too."""
-        if feed.layout is None or not any(column.references for column in feed.layout.columns):
+        if not feed.references or not run.inserted + run.updated + run.undeleted:
             return run
         texts = [one.text for one in self.warehouse.orphans(feed, run.id)]
         new = [text for text in texts if text not in (run.note or "")]
