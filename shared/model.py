@@ -156,6 +156,8 @@ class Watermark:
     value: str | None = None
     type: str | None = None
     etag: str | None = None
+    note: str | None = None
+    """What the run that starts from it is to note: that it was set back, and by whom."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,7 +229,7 @@ class Runner:
         if run is None:
             return Result(table=table, place=place, skipped="already loaded (--again repeats it)")
         try:
-            with self.warehouse.owned(run.id, lambda: self._stop_if_loaded(feed, unit, options)):
+            with self.warehouse.owned(run, lambda: self._stop_if_loaded(feed, unit, options)):
                 return self._load(run, unit, source, options, place=place, progress=progress)
         except _LoadedMeanwhile:
             return Result(table=table, place=place, skipped="loaded meanwhile by another process")
