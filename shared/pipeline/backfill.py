@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -120,7 +120,7 @@ def _rewind(
         return BackfillResult(None, (), f"its watermark is {mark.value}: the next run reads all that follows")
     done = _record(request, mark, to, warehouse)
     note = f"reread from {to or 'the beginning'} after a backfill by {request.requested_by}"
-    ledger.rewind(request.feed, replace(mark, value=to, note=note))
+    ledger.rewind(request.feed, Watermark(to, mark.type, mark.etag, note=note))
     return BackfillResult(done, ())
 
 

@@ -34,6 +34,7 @@ from shared.model import (
     from_text,
     with_note,
 )
+from shared.pipeline.fingerprint import FEW, Fingerprint
 from shared.pipeline.tally import REJECTS_SCHEMA, Spool, StageCounter
 from shared.redaction import redact
 from shared.sources import PullSource, Source
@@ -46,24 +47,57 @@ _INLINE = 12_000
 """Characters: a quarter of the 45 KB up to which Durable Functions keeps what activities pass on in a table."""
 
 
-def window(feed: Feed, source: PullSource, ledger: Ledger, *, now: str) -> Unit | None:
+def window(
+    feed: Feed, source: PullSource, ledger: Ledger, *, now: str, after: str | None = None
+) -> Unit | None:  # fmt: skip
     """What a pull feed should read next: from its watermark, less the overlap, to what is there now.
 
-    None while the source is empty. A feed without cursor is read whole, as a complete full of *now* (text of records).
+    *now* is text of records. With *after*, it begins at that cursor instead. None while the source is empty. A feed
+    without cursor is read whole.
     """
     if feed.cursor is None:
-        name = f"everything at {now}"
-        return Unit(kind="full", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, complete=True)
+        return whole(feed, source, now=now)
     seen = ledger.watermark(feed.name)
-    top = source.ceiling(seen.value)
+    top = source.ceiling(seen.value if after is None else after)
     if top is None:
         return None
-    span = Window(_floor(feed, seen), top.value)
+    span = Window(_floor(feed, seen) if after is None else after, top.value)
     name = f"{span.floor or 'the beginning'} to {span.ceiling}"
     return Unit(
-        kind="window", work_items=(WorkItem(work_id(feed.name, name), name),), window=span, seen=seen, more=top.more,
-        note=seen.note,
+        kind="window", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, window=span, seen=seen,
+        more=top.more, note=seen.note,
     )  # fmt: skip
+
+
+def whole(feed: Feed, source: PullSource, *, now: str) -> Unit:
+    """All rows of a pull feed, as a complete full of *now* (text of records): what it lacks is gone from the source.
+
+    Its window ends at the newest cursor of now, and so does the watermark: a row that changes while it is read may be
+    missed at a lower cursor than one that is seen.
+    """
+    newest = source.newest() if feed.cursor is not None else None
+    name = f"everything at {now}"
+    return Unit(
+        kind="full", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, complete=True,
+        window=None if newest is None else Window(None, newest),
+    )  # fmt: skip
+
+
+def is_unchanged(feed: Feed, unit: Unit, source: PullSource, ledger: Ledger) -> bool:
+    """Whether a pull feed's *unit* is known to have the same rows as the last run had, so that it need not be run.
+
+    That is known of few rows only. It takes one query of the source, and none where it cannot be.
+    """
+    mark = unit.seen or ledger.watermark(feed.name)
+    if mark.fingerprint is None or (unit.window is not None and unit.window.ceiling != mark.value):
+        return False
+    rows = source.peek(unit, FEW)
+    if rows is None:
+        return False
+    fingerprint = Fingerprint(feed, unit)
+    for batch in rows:
+        fingerprint.add(batch)
+    return fingerprint.text == mark.fingerprint
 
 
 def _floor(feed: Feed, seen: Watermark) -> str | None:
@@ -166,7 +200,9 @@ def stage(
         counter = StageCounter(
             contract, part, plan.feed, Spool(rejects, REJECTS_SCHEMA), Spool(keys, contract.keys_schema)
         )
-        accepted = counter.accepted(source.read(part), on_rows)
+        fingerprint = Fingerprint(plan.feed, plan.unit)
+        is_few = not plan.unit.files and len(plan.slices) == 1 and part.rows <= FEW
+        accepted = counter.accepted(fingerprint.watch(source.read(part)) if is_few else source.read(part), on_rows)
         loaded = warehouse.stage(plan.feed, table, stored, accepted, _inline_limit(plan))
         counter.refuse(loaded.refused)
         warehouse.reject(plan, part.number, counter.rejects)
@@ -179,7 +215,7 @@ def stage(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
         rejected=counter.rejected, values_rejected=counter.values_rejected,
         keyless=counter.rejected - counter.keys.rows, present=present, high=counter.high, inline=loaded.inline,
-        reasons=dict(counter.reasons.most_common(MOST_REASONS)),
+        reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if is_few else None,
     )  # fmt: skip
 
 
@@ -242,11 +278,14 @@ def publish(
     merged = warehouse.merge(plan, staged, run, limits)
     if limits.dry_run:
         return merged._replace(run=replace(merged.run, status="dry"))
-    commit(merged.run, plan, ledger, {**plan.faulty, **(faulty or {})})
+    fingerprint = staged[0].fingerprint if len(staged) == 1 else None
+    commit(merged.run, plan, ledger, {**plan.faulty, **(faulty or {})}, fingerprint)
     return merged
 
 
-def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> None:
+def commit(
+    run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str], fingerprint: str | None = None
+) -> None:  # fmt: skip
     """Record the works of *run* and raise the watermark, in one transaction of the ledger.
 
     The watermark of a pull feed must be as it was when the run was planned. That of a push feed is only ever raised.
@@ -259,11 +298,12 @@ def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> N
         for work in plan.unit.work_items
     ]  # fmt: skip
     if plan.unit.seen is not None:
-        ledger.commit(run.feed, records, _raised(plan, run, plan.unit.seen))
+        ledger.commit(run.feed, records, replace(_raised(plan, run, plan.unit.seen), fingerprint=fingerprint))
         return
     while True:  # ends: each conflict means that another run got its commit through
         try:
-            ledger.commit(run.feed, records, _raised(plan, run, ledger.watermark(run.feed)))
+            mark = _raised(plan, run, ledger.watermark(run.feed))
+            ledger.commit(run.feed, records, replace(mark, fingerprint=fingerprint))
         except ConflictError:
             continue
         return

@@ -53,7 +53,7 @@ FIRST_LAYOUT = """
 class StoredFile:
     """A ledger's file, looked into by SQLite itself."""
 
-    newest = 3
+    newest = 4
 
     def __init__(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._file, self._monkeypatch = file, monkeypatch
