@@ -10,6 +10,8 @@ from shared.documents import Documents
 from shared.jobs.documents import latest_outcomes
 from shared.jobs.summary import read_record
 
+__all__ = ["job_loading", "view"]
+
 
 def view(documents: Documents, job: str, host: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The job as JSON; None if it is not known. *host* is the state of its orchestration, if the host still has it."""

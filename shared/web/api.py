@@ -12,11 +12,10 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from shared.errors import ConfigError, RequestRefused
 from shared.jobs import triggers
-from shared.jobs.documents import job_loading
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.request import Start
 from shared.jobs.triggers import Wanted
-from shared.jobs.view import view
+from shared.jobs.view import job_loading, view
 from shared.model import FeedName, to_text
 from shared.pipeline.backfill import BackfillRequest, backfill, under_way
 from shared.pipeline.checks import health as health_checks

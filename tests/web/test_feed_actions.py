@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.jobs.documents import job_loading
+from shared.jobs.view import job_loading
 from shared.model import Watermark
 from shared.pipeline.runner import Runner
 from tests.web.site import FEED, PULLED, blob, day, outcomes, parquet
