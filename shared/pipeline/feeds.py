@@ -37,7 +37,16 @@ def overview(systems: Mapping[str, System], history: History, ledger: Ledger) ->
         last.setdefault(run.feed, run)
     feeds = {feed.name: feed for feed in declared(systems)}
     names = dict.fromkeys((*feeds, *sorted(last)))
-    return [_about(name, feeds.get(name), last.get(name), ledger.watermark(name).value) for name in names]
+    known = [_about(name, feeds.get(name), last.get(name), ledger.watermark(name).value) for name in names]
+    found = {
+        str(FeedName(system.name, one.table)): f"skipped: {one.skipped}. Declare: {one.entry}"
+        if one.skipped
+        else one.reason
+        for system in systems.values()
+        for one in system.found
+    }
+    more = [{"feed": name} for name in found if name not in names]
+    return [{**one, "found": found.get(one["feed"])} for one in (*known, *more)]
 
 
 def backfill(
