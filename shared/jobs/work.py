@@ -289,11 +289,12 @@ class _Windows(NamedTuple):
     ledger: Ledger
 
     def find(self, number: int, started: str) -> FoundUnit:
-        source = self.source(0)
-        unit = verbs.window(self.feed(), source, self.ledger, now=started)
+        feed = self.feed()
+        source = open_pull_source(feed, self.settings)
+        unit = verbs.window(feed, source, self.ledger, now=started)
         if unit is None:
             raise Skipped(self.work.feed, self.work.feed, "the source is empty")
-        if verbs.is_unchanged(self.systems[name.system].feed(name.table, ()), unit, source, self.ledger):
+        if verbs.is_unchanged(feed, unit, source, self.ledger):
             raise Skipped(self.work.feed, unit.work_items[0].name, "it has nothing new")
         return FoundUnit(self.work.feed, unit, source, unit.work_items[0].name)
 
