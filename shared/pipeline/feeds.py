@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from shared.catalog import System
 from shared.errors import ConfigError
 from shared.ledger import Ledger
-from shared.model import Feed, Json, Run
+from shared.model import Feed, FeedName, Json, Run
 from shared.warehouses import History
 
 _MOST_NAMES = 5
