@@ -166,14 +166,18 @@ def _is_temporal(kind: pa.DataType) -> bool:
 def array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
     """*values* of a column of type *kind*; all as text if the type cannot hold one of them."""
     try:
-        return _temporal_array(values, kind) if _is_temporal(kind) else pa.array(_plain(values, kind), kind)
+        return (
+            temporal_array(pa.array(values, pa.string()), kind)
+            if _is_temporal(kind)
+            else pa.array(_plain(values, kind), kind)
+        )
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         zoned = kind.equals(INSTANT)
         return pa.array([None if value is None else _as_text(value, zoned=zoned) for value in values], pa.string())
 
 
-def _temporal_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
-    texts: pa.Array[Any] = pa.array(values, pa.string())
+def temporal_array(texts: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:
+    """*texts* as the server writes dates and times; ArrowException if the type cannot hold one of them."""
     if pa.types.is_time(kind):
         return texts  # Arrow reads no times of day from text
     if kind.equals(INSTANT):

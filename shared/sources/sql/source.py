@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
@@ -37,7 +37,8 @@ from shared.sources import Ceiling, Described
 from shared.sources.sql import columns
 from shared.sources.sql.columns import INSTANT, Expression, SourceColumn, value_from_text, value_to_text
 from shared.sources.sql.database import Database
-from shared.sources.sql.order import Position, Span, Table, bound
+from shared.sources.sql.order import Order, Position, Span, Table, bound
+from shared.sources.sql.pages import Page, page
 
 _BATCH_BYTES = 32 << 20
 _FIRST_PAGE = 1_000
@@ -115,22 +116,27 @@ class SqlSource:
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         table, span = self._table, Span.from_json(part.detail)
-        order, names, after = table.order(span), list(table.columns), span.after
+        order, after = table.order(span), span.after
         selected = sa.select(*(column.selected for column in table.columns.values())).select_from(table.clause)
         size = min(self._settings.batch_rows, _FIRST_PAGE)
-        while rows := self._database.rows(self._within(span, after, selected, in_order=True).limit(size)):
-            last, full = order.position(rows[-1], names), len(rows) == size
+        while page := self._page(self._within(span, after, selected, in_order=True).limit(size), order):
+            last, batch, full = page.last, page.batch, len(page) == size
             if last == after:
                 raise DataError(f"{self._origin} cannot be read past {last}", fix="Choose keys that are not fractions")
             if full and not table.exact:
-                ties = self._database.rows(self._within(span, span.after, selected).where(order.at(last)))
-                tied = {last, *(order.position(row, names) for row in ties)}
-                rows = [*(row for row in rows if order.position(row, names) not in tied), *ties]
-            batch = _batch(rows, table.columns)
-            yield batch
+                ties = self._page(self._within(span, span.after, selected).where(order.at(last)), order)
+                tied = {last, *ties.positions()}
+                batch = batch.filter(pa.array([position not in tied for position in page.positions()]))
+            if batch.num_rows:
+                yield batch
+            if full and not table.exact:
+                yield ties.batch
             if not full:
                 return
-            after, size = last, self._next_size(batch)
+            after, size = last, self._next_size(page.batch)
+
+    def _page(self, statement: sa.Select[Any], order: Order) -> Page:
+        return self._database.do(lambda connection: page(connection, statement, self._table.columns, order))
 
     # -- statements
 
@@ -248,9 +254,3 @@ class SqlSource:
         zone = None if by.type.equals(INSTANT) else ZoneInfo(self._feed.timezone)
         local = value.replace(tzinfo=dt.UTC).astimezone(zone).replace(tzinfo=None) if zone else value
         return local.isoformat(sep=" ", timespec="microseconds")
-
-
-def _batch(rows: Sequence[Sequence[Any]], found: Mapping[str, SourceColumn]) -> pa.RecordBatch:
-    values_of = zip(zip(*rows, strict=True), found.values(), strict=True)
-    arrays = [columns.array(values, column.type) for values, column in values_of]
-    return pa.RecordBatch.from_arrays(arrays, names=list(found))
