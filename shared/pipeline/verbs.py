@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -34,6 +35,7 @@ from shared.model import (
     from_text,
     with_note,
 )
+from shared.pipeline.fingerprint import FEW, Fingerprint
 from shared.pipeline.tally import REJECTS_SCHEMA, Spool, StageCounter
 from shared.redaction import redact
 from shared.sources import PullSource, Source
@@ -64,7 +66,7 @@ def window(
     name = f"{span.floor or 'the beginning'} to {span.ceiling}"
     return Unit(
         kind="window", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, window=span, seen=seen,
-        more=top.more,
+        more=top.more, note=seen.note,
     )  # fmt: skip
 
 
@@ -80,6 +82,23 @@ def whole(feed: Feed, source: PullSource, *, now: str) -> Unit:
         kind="full", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, complete=True,
         window=None if newest is None else Window(None, newest),
     )  # fmt: skip
+
+
+def is_unchanged(feed: Feed, unit: Unit, source: PullSource, ledger: Ledger) -> bool:
+    """Whether a pull feed's *unit* is known to have the same rows as the last run had, so that it need not be run.
+
+    That is known of few rows only. It takes one query of the source, and none where it cannot be.
+    """
+    mark = unit.seen or ledger.watermark(feed.name)
+    if mark.fingerprint is None or (unit.window is not None and unit.window.ceiling != mark.value):
+        return False
+    rows = source.peek(unit, FEW)
+    if rows is None:
+        return False
+    fingerprint = Fingerprint(feed, unit)
+    for batch in rows:
+        fingerprint.add(batch)
+    return fingerprint.text == mark.fingerprint
 
 
 def _floor(feed: Feed, seen: Watermark) -> str | None:
@@ -117,6 +136,7 @@ def run_for(
     known = ledger.known(feed, [work.id for work in unit.work_items])
     if not again and unit.window is None and recorded(unit.work_items, known).done:
         return None
+    forgotten = any(record.status == "forgotten" for record in known.values())
     return Run(
         id=run_id(feed, [(w.id, known[w.id].times if w.id in known else 0) for w in unit.work_items], dry=dry),
         feed=feed,
@@ -126,7 +146,7 @@ def run_for(
         client=unit.client,
         exported_at=unit.exported_at,
         complete=unit.complete,
-        note=unit.note,
+        note=with_note(unit.note, "loaded again after a backfill") if forgotten else unit.note,
     )
 
 
@@ -181,7 +201,9 @@ def stage(
         counter = StageCounter(
             contract, part, plan.feed, Spool(rejects, REJECTS_SCHEMA), Spool(keys, contract.keys_schema)
         )
-        accepted = counter.accepted(source.read(part), on_rows)
+        fingerprint = Fingerprint(plan.feed, plan.unit)
+        is_few = not plan.unit.files and len(plan.slices) == 1 and part.rows <= FEW
+        accepted = counter.accepted(fingerprint.watch(source.read(part)) if is_few else source.read(part), on_rows)
         loaded = warehouse.stage(plan.feed, table, stored, accepted, _inline_limit(plan))
         counter.refuse(loaded.refused)
         warehouse.reject(plan, part.number, counter.rejects)
@@ -194,7 +216,8 @@ def stage(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
         rejected=counter.rejected, values_rejected=counter.values_rejected,
         keyless=counter.rejected - counter.keys.rows, present=present, high=counter.high, inline=loaded.inline,
-        reasons=dict(counter.reasons.most_common(MOST_REASONS)),
+        reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if is_few else None,
+        left_out={kind: count for kind, count in getattr(source, "left_out", {}).items() if count},
     )  # fmt: skip
 
 
@@ -257,11 +280,14 @@ def publish(
     merged = warehouse.merge(plan, staged, run, limits)
     if limits.dry_run:
         return merged._replace(run=replace(merged.run, status="dry"))
-    commit(merged.run, plan, ledger, {**plan.faulty, **(faulty or {})})
+    fingerprint = staged[0].fingerprint if len(staged) == 1 else None
+    commit(merged.run, plan, ledger, {**plan.faulty, **(faulty or {})}, fingerprint)
     return merged
 
 
-def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> None:
+def commit(
+    run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str], fingerprint: str | None = None
+) -> None:  # fmt: skip
     """Record the works of *run* and raise the watermark, in one transaction of the ledger.
 
     The watermark of a pull feed must be as it was when the run was planned. That of a push feed is only ever raised.
@@ -274,11 +300,12 @@ def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> N
         for work in plan.unit.work_items
     ]  # fmt: skip
     if plan.unit.seen is not None:
-        ledger.commit(run.feed, records, _raised(plan, run, plan.unit.seen))
+        ledger.commit(run.feed, records, replace(_raised(plan, run, plan.unit.seen), fingerprint=fingerprint))
         return
     while True:  # ends: each conflict means that another run got its commit through
         try:
-            ledger.commit(run.feed, records, _raised(plan, run, ledger.watermark(run.feed)))
+            mark = _raised(plan, run, ledger.watermark(run.feed))
+            ledger.commit(run.feed, records, replace(mark, fingerprint=fingerprint))
         except ConflictError:
             continue
         return
@@ -313,6 +340,9 @@ def _summed(plan: Plan, staged: Sequence[Staged], faulty: Mapping[str, str], fin
         note = with_note(note, f"merged as a delta: {keyless} rejected rows have no readable key")
     for problem in faulty.values():
         note = with_note(note, f"left out: {problem}")
+    left_out = sum((Counter(part.left_out) for part in staged), Counter[str]())
+    if left_out:
+        note = with_note(note, f"left out {', '.join(f'{count:,} {kind}' for kind, count in left_out.items())}")
     rejected = sum(part.rejected for part in staged)
     return replace(
         plan.run,

@@ -75,6 +75,18 @@ class LedgerSuite:
         assert ("10", "bigint") == (seen.value, seen.type)
         assert seen.etag is not None
 
+    def test_fingerprint_is_kept_with_the_watermark(self, ledger):
+        """Also of a feed without cursor; a commit or a rewind without one removes it."""
+        ledger.commit(FEED, [done()], Watermark(None, None, None, "f1"))
+        first = ledger.watermark(FEED)
+        ledger.commit(FEED, [done("w2", "r2")], Watermark("10", "bigint", first.etag))
+        second = ledger.watermark(FEED)
+        ledger.commit(FEED, [done("w3", "r3")], Watermark("10", "bigint", second.etag, "f3"))
+        third = ledger.watermark(FEED)
+        ledger.rewind(FEED, Watermark("3", "bigint"))
+
+        assert ["f1", None, "f3", None] == [one.fingerprint for one in (first, second, third, ledger.watermark(FEED))]
+
     def test_watermark_may_have_no_value(self, ledger):
         """A table without a cursor moves the etag all the same."""
         ledger.commit(FEED, [done()], Watermark())
@@ -341,6 +353,18 @@ class LedgerSuite:
         assert before.etag != after.etag
         with pytest.raises(ConflictError):
             ledger.commit(FEED, [done("w2", "r2")], before)
+
+    def test_note_of_a_watermark_stays_until_the_next_commit(self, ledger):
+        """Whatever it says."""
+        note = 'reread from 3 after a backfill by a person\'s "name" 🔑'
+        ledger.commit(FEED, [done()], Watermark("10", "bigint"))
+        ledger.rewind(FEED, Watermark("3", "bigint", note=note))
+        seen = ledger.watermark(FEED)
+        ledger.commit(FEED, [done("w2")])
+        kept = ledger.watermark(FEED)
+        ledger.commit(FEED, [done("w3")], Watermark("11", "bigint", kept.etag))
+
+        assert (note, note, None) == (seen.note, kept.note, ledger.watermark(FEED).note)
 
     def test_rewind_can_set_the_first_watermark(self, ledger):
         """A pull feed may begin later than at the beginning."""

@@ -20,7 +20,7 @@ from shared.sources.sql.order import Order, Position
 Reader: TypeAlias = "Callable[[sa.Connection, sa.Select[Any], Sequence[pa.DataType]], list[list[pa.Array[Any]]]]"
 """The columns of a query, some rows at a time, as binary arrays: bool is 1 or 0, all but bytes are text in UTF-8."""
 
-READERS: Mapping[str, Reader] = {"mysql": wire.read, "postgresql": copy.read}
+READERS: Mapping[str, Reader] = {"mysql": wire.read, "mariadb": wire.read, "postgresql": copy.read}
 """By the name of SQLAlchemy's dialect."""
 
 
@@ -49,15 +49,17 @@ def page(
     if read is None:
         return page_of_rows(connection.execute(statement).fetchall(), found, order)
     kinds = [column.type for column in found.values()]
-    chunks = read(connection, statement, kinds)
+    try:
+        chunks = read(connection, statement, kinds)
+    except BaseException:
+        connection.invalidate()  # whatever is still to come would be taken for the answer to the next query
+        raise
     raw = [pa.concat_arrays(parts) for parts in zip(*chunks, strict=True)] or [pa.array([], pa.binary()) for _ in kinds]
     arrays = [_parsed(values, kind) for values, kind in zip(raw, kinds, strict=True)]
     by_name = dict(zip(found, raw, strict=True))
-    ordered = [by_name[column.name] for column in order.columns]
 
     def position(row: int) -> Position:
-        values = zip(ordered, order.columns, strict=True)
-        return tuple(_text(array[row].as_py(), column.type) for array, column in values)
+        return tuple(_text(by_name[column.name][row].as_py(), column.type) for column in order.columns)
 
     return Page(pa.RecordBatch.from_arrays(arrays, names=list(found)), position)
 
@@ -73,11 +75,13 @@ def _parsed(raw: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:
     """As ``columns.array`` makes of the driver's values: all as text if the type cannot hold one of them."""
     if pa.types.is_binary(kind):
         return raw
+    if pa.types.is_string(kind):
+        return raw.view(kind)  # the contract finds what is no UTF-8
     try:
         return _typed(raw.cast(pa.string()), kind)
     except (pa.ArrowException, ValueError):
-        readable = [None if value is None else value.decode(errors="backslashreplace") for value in raw.to_pylist()]
-        return columns.array(readable, kind)
+        texts = [None if value is None else value.decode(errors="surrogateescape") for value in raw.to_pylist()]
+        return columns.array(texts, kind)
 
 
 def _typed(texts: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:
@@ -91,4 +95,4 @@ def _typed(texts: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:
 def _text(value: bytes | None, kind: pa.DataType) -> str | None:
     if value is None or pa.types.is_binary(kind):
         return value_to_text(value)
-    return value.decode(errors="backslashreplace")
+    return value.decode(errors="surrogateescape")

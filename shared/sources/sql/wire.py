@@ -49,9 +49,6 @@ def read(
         cursor.execute(str(compiled), compiled.params)
         try:
             return [_columns(block, len(kinds)) for block in _blocks(raw._rfile)]
-        except BaseException:
-            connection.invalidate()  # whatever is still to come would be taken for the answer to the next query
-            raise
         finally:
             cursor._result.unbuffered_active = False  # pymysql would read the rows that are gone
             cursor._result.connection = None
