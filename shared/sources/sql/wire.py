@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +34,9 @@ _LENGTH_BYTES = {252: 2, 253: 3, 254: 8}
 """First bytes of a value that is longer than 250 bytes, and how many bytes of length follow."""
 _EOF, _ERROR = 0xFE, 0xFF
 _SHORTEST_ROW_LIKE_EOF = 9
-_length = struct.Struct("<I").unpack_from
+_LENGTH = struct.Struct("<I")
 
-Positions = npt.NDArray[np.int64]
+Positions: TypeAlias = "npt.NDArray[np.int64]"
 
 
 def read(
@@ -104,8 +104,9 @@ class _Packets:
 
     def _look_through(self) -> None:
         data, filled, place, found = self._data, self._filled, self._seen, self._rows.append
+        length = _LENGTH.unpack_from
         while place + _HEADER <= filled:
-            size = _length(data, place)[0] & _LONGEST
+            size = length(data, place)[0] & _LONGEST
             begin = place + _HEADER
             end = begin + size
             if size == _LONGEST:
@@ -134,7 +135,7 @@ class _Packets:
             if end + _HEADER > self._filled:
                 return self._filled + 1
             headers.append(end)
-            size = _length(data, end)[0] & _LONGEST
+            size = _LENGTH.unpack_from(data, end)[0] & _LONGEST
             end += _HEADER + size
         if end > self._filled:
             return end
