@@ -185,9 +185,9 @@ def test_rows_come_out_as_they_were_sent(rows, size):
 def test_what_ends_in_the_middle_is_an_error():
     """The server's own, or that the connection is lost."""
     rows = packet(value(b"a")) * 3
-    told = packet(b"\xff\x28\x05#HY000" + b"Query execution was interrupted")
+    refused = packet(b"\xff\x28\x05#HY000" + b"Query execution was interrupted")
 
     with pytest.raises(pymysql.OperationalError, match="Lost connection"):
         list(wire._blocks(io.BufferedReader(_Pieces(rows[:-1], 7))))
     with pytest.raises(pymysql.MySQLError, match="interrupted"):
-        list(wire._blocks(io.BufferedReader(_Pieces(rows + told, 7))))
+        list(wire._blocks(io.BufferedReader(_Pieces(rows + refused, 7))))
