@@ -74,7 +74,7 @@ def test_the_timer_goes_on_while_the_database_is_away(app, host, source_table, m
     assert "the tables of system shop cannot be looked up: it is away" in caplog.text
 
 
-def _away(system, settings):
+def _away(system, settings, warehouse):
     from shared.errors import TransientError
 
     raise TransientError("it is away", fix="Try again later")
