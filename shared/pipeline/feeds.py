@@ -8,8 +8,11 @@ from dataclasses import replace
 from shared.catalog import System
 from shared.errors import ConfigError
 from shared.ledger import Ledger
-from shared.model import Feed, FeedName, Json, Record, Run
+from shared.model import Feed, FeedName, Json, Record, Run, Watermark
 from shared.warehouses import History
+
+_BEGINNING = "0001-01-01"
+"""The time before which there is nothing, whatever the type of a cursor."""
 
 
 def declared(systems: Mapping[str, System]) -> list[Feed]:
@@ -40,7 +43,8 @@ def backfill(
 ) -> list[Record]:  # fmt: skip
     """Forget that work exported at or after *to* (text of records) is done, and return it: the next load takes it.
 
-    The watermark of a pull feed is set back to *to* if it is beyond, so that the next sync reads from there.
+    The watermark of a pull feed is set back to *to* if it is beyond, so that the next sync reads from there; from
+    0001-01-01 it reads everything.
     """
     name = FeedName.parse(known_feed(feed, systems, history))
     if name.system in systems and systems[name.system].is_pulled(name.table):
@@ -52,10 +56,13 @@ def _rewind(feed: str, to: str, ledger: Ledger) -> None:
     mark = ledger.watermark(feed)
     if mark.value is None or mark.type is None:
         return
+    if to.startswith(_BEGINNING):
+        ledger.rewind(feed, Watermark())
+        return
     if mark.type not in ("timestamp", "date"):
         raise ConfigError(
             f"{feed} is read by a cursor of type {mark.type}, which cannot be set back to a time",
-            fix="Delete its watermark in the ledger to read everything again",
+            fix=f"Set it back to {_BEGINNING}, which reads everything again",
         )
     since = to if mark.type == "timestamp" else to[:10]
     if since < mark.value:

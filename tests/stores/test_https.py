@@ -224,7 +224,7 @@ def test_expired_link_is_reported_with_its_time(server):
 
     said = _refused(f"{server.url}/a?se=2020-01-01&sig=canary")
 
-    assert "The SAS expired at 2020-01-01 00:00:00 UTC: ask for a new link" in said
+    assert "Ask for a new link: its SAS expired at 2020-01-01 00:00:00 UTC" in said
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -261,7 +261,9 @@ def test_changed_file_is_not_requested_again(server):
 
 def test_plain_http_is_for_this_machine_alone():
     """What signs in would travel for all to read."""
-    assert "http://example.test is not encrypted. Use the https link." in _refused("http://example.test/a?sig=canary")
+    assert "http://example.test is not encrypted. Start it with https://." in _refused(
+        "http://example.test/a?sig=canary"
+    )
     assert "http://127.example.test is not encrypted" in _refused("http://127.example.test/a?sig=canary")
 
 

@@ -179,7 +179,10 @@ class Database:
             return ConfigError(f"there is no host {self._host}", fix=f"Check {self._setting}, and this machine's DNS")
         if isinstance(error, OSError) or "connect" in message.lower():
             return unreachable(error, self._host)
-        return RetryLater(f"the database on {self._host} is unavailable or busy: {message}", fix="Try again later")
+        return RetryLater(
+            f"the database on {self._host} is unavailable or busy: {message}",
+            fix=f"Sync again later; if it lasts, check that the server of {self._setting} runs",
+        )
 
 
 def _parsed(setting: str, url: str | None) -> sa.URL:

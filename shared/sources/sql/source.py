@@ -73,7 +73,9 @@ class SqlSource:
         """See PullSource. ConfigError if there is no such table, or if its cursor has no order."""
         table, by = self._table, self._table.cursor
         if by is None:
-            raise ConfigError(f"feed {self._feed.name} has no cursor, so it has no windows", fix="Read its whole table")
+            raise ConfigError(
+                f"feed {self._feed.name} has no cursor, so it has no windows", fix="Give it a cursor in the catalog"
+            )
         seen = self._value(by, after)
         above = by.ordered.is_not(None) if seen is None else by.ordered > bound(seen)
         cursors = sa.select(by.selected).select_from(table.clause)

@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from shared.contract import types
 from shared.contract.conform import ROW
 from shared.contract.direct import Check
-from shared.errors import ConfigError, TransientError
+from shared.errors import ConfigError, held, no_folder
 from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Orphans, PlainFile, Plan, Run, Staged
 from shared.remote import Busy, RetryPolicy
@@ -266,10 +266,7 @@ class DuckDBWarehouse:
         try:
             retry.call(lambda: _attach(connection, attach), on=Busy)
         except Busy as error:
-            raise TransientError(
-                f"waited {self._timeout:g} s for {error.problem}: {path}",
-                fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
-            ) from error
+            raise held(f"waited {self._timeout:g} s for {error.problem}: {path}") from error
 
     # -- staging beside the warehouse
 
@@ -368,10 +365,7 @@ def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"the folder of the warehouse {path} cannot be made: {error.strerror}",
-            fix="Check WAREHOUSE_URL and the folder's rights",
-        ) from error
+        raise no_folder(f"the warehouse {path}", "WAREHOUSE_URL", error) from error
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, attach: str) -> None:
@@ -383,7 +377,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, attach: str) -> None:
             raise
         found = _HELD.search(str(error))
         holder = f"{found['program']} (process {found['pid']})" if found else "another process"
-        raise Busy(f"{holder}, which has the warehouse open", fix="Try again when it is done") from error
+        raise Busy(f"{holder}, which has the warehouse open", fix=held("").fix) from error
 
 
 def _text(path: Path) -> str:
