@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import uuid
 
@@ -35,9 +36,13 @@ class Programs(NamedTuple):
     libraries: tuple[Path, ...] = ()
 
     def command(self, *options: str) -> list[str]:
-        """The server over the files that came with it, whatever is configured on this machine."""
+        """The server over the files that came with it, whatever is configured on this machine.
+
+        Root runs it as root: another user may not be allowed into the folder that this clone is in.
+        """
         reported = (f"--lc-messages-dir={self.share}", f"--character-sets-dir={self.share / 'charsets'}")
-        return [str(self.server), "--no-defaults", *reported, *options]
+        as_root = ["--user=root"] if sys.platform != "win32" and os.getuid() == 0 else []
+        return [str(self.server), "--no-defaults", *reported, *as_root, *options]
 
     def env(self) -> Mapping[str, str] | None:
         if not self.libraries:
@@ -54,7 +59,6 @@ class MariaDB:
     user = "sluice"
 
     def __init__(self, programs: Programs, settings: tuple[str, ...] = FAST) -> None:
-        # Not below pytest's folders: the server runs as a user who may not look into them.
         self.folder = Path(tempfile.mkdtemp(prefix="mariadb-"))
         self.port = free_port()
         self.password = f"{secrets.token_urlsafe(12)}/@:%?"
@@ -90,7 +94,7 @@ class MariaDB:
             self._initialise()
         self._process = process.started(
             f"MariaDB on port {self.port}", self._command(), self.folder / "output.txt", self._answers,
-            signal="KILL", env=self._programs.env(), user=_other_user(),
+            signal="KILL", env=self._programs.env(),
         )  # fmt: skip
         return self
 
@@ -113,14 +117,10 @@ class MariaDB:
 
     def _initialise(self) -> None:
         (self.folder / "data").mkdir()
-        if owner := _other_user():
-            for path in (self.folder, self.folder / "data"):
-                shutil.chown(path, owner["user"], owner["group"])
         text = "\n".join(_first_statements(self._programs.share, self.user, self.password))
         command = self._programs.command("--bootstrap", *self._places(), *(f"--{one}" for one in self._settings))
         subprocess.run(
-            command, input=text.encode(), check=True, capture_output=True, cwd=self.folder, env=self._programs.env(),
-            **_other_user(),
+            command, input=text.encode(), check=True, capture_output=True, cwd=self.folder, env=self._programs.env()
         )  # fmt: skip
 
     def _command(self) -> Iterator[str]:
@@ -211,11 +211,3 @@ def _installed() -> Programs | None:
 
 def _missing(why: str) -> NoReturn:
     pytest.skip(f"MariaDB {'.'.join(map(str, OLDEST))} or later is needed: {why}")
-
-
-def _other_user() -> dict[str, Any]:
-    """MariaDB refuses to run as root: another user does it then."""
-    user = process.other_user("mysql", "nobody")
-    if user is None:
-        _missing("the server does not run as root, and there is no user mysql or nobody")
-    return user

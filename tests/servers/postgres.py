@@ -115,7 +115,7 @@ def postgres_programs() -> Path:
             return folder
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(CACHE / "lock"):
-        return _unpacked() or _installed() or _missing("there is none here, and no Debian package to be had")
+        return _unpacked() or _installed() or _missing("none is here that works, and no Debian package")
 
 
 def _places() -> Iterator[Path]:
@@ -126,11 +126,13 @@ def _places() -> Iterator[Path]:
 
 
 def _version(folder: Path) -> int:
-    """The major version of the server in a folder, 0 if none works there."""
+    """The major version of the server in a folder, 0 if none works there for the user that it would run as."""
     if not (folder / "initdb").exists():
         return 0
     try:
-        said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            [folder / "postgres", "--version"], capture_output=True, text=True, check=True, cwd="/", **_other_user()
+        ).stdout  # fmt: skip
     except (OSError, subprocess.CalledProcessError):
         return 0
     found = re.search(r"(\d+)", said)
@@ -143,6 +145,8 @@ def _unpacked() -> Path | None:
     if not versions or versions[-1] < OLDEST:
         return None
     partial = CACHE / "packages.partial"
+    if (CACHE / "packages").exists():  # they do not work here: root made them in a folder that is closed to others
+        return None
     if not debian.unpacked([f"postgresql-{versions[-1]}", f"postgresql-client-{versions[-1]}", "libpq5"], partial):
         return None
     for folder in partial.glob("usr/lib/postgresql/*/bin"):

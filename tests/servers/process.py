@@ -1,4 +1,4 @@
-"""A server's process: as an ordinary user, and never outliving whoever started it."""
+"""A server's process, which never outlives whoever started it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def started(
     *,
     signal: str = "QUIT",
     env: Mapping[str, str] | None = None,
-    user: Mapping[str, Any],
+    user: Mapping[str, Any] | None = None,
 ) -> Process:
     """Start *command* and wait until it *answers*; what it says goes to *output*. *signal* ends it at once."""
     watch = _WATCH.replace("$SIGNAL", signal)
     with output.open("ab") as said:
         process = subprocess.Popen(
             ["sh", "-c", watch, "sh", *command],
-            stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT, env=env, **user,
+            stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT, env=env, **(user or {}),
         )  # fmt: skip
     try:
         _wait(process, answers)

@@ -14,7 +14,9 @@ _END = rb"(?:\r\n|\n|\r|\Z)"
 class Grammar:
     """Works on UTF-8. Nothing here decides what a malformed record means; it only does not match.
 
-    Patterns are possessive: each reads its bytes once, whatever they are.
+    Patterns take time in proportion to their bytes, whatever these are: a record matches in one way only, so every
+    attempt to match it in another fails at its first byte. Only single characters repeat possessively: Python before
+    3.11.5 gets possessive groups wrong (gh-106052).
     """
 
     delimiter: bytes
@@ -35,23 +37,23 @@ class Grammar:
     @cached_property
     def record(self) -> re.Pattern[bytes]:
         """One record of any width, with its line end."""
-        return self._compiled(rb"%s(?:%s%s)*+%s" % (self._field, self._separator, self._field, _END))
+        return self._compiled(rb"%s(?:%s%s)*%s" % (self._field, self._separator, self._field, _END))
 
     def fitting(self, width: int) -> re.Pattern[bytes]:
         """One record of *width* fields, with its line end."""
-        return self._compiled(rb"%s(?:%s%s){%d}+%s" % (self._field, self._separator, self._field, width - 1, _END))
+        return self._compiled(rb"%s(?:%s%s){%d}%s" % (self._field, self._separator, self._field, width - 1, _END))
 
     @cached_property
     def closed_fields(self) -> re.Pattern[bytes]:
         """The fields of a record, with a delimiter after each, that come before the last or before one never closed."""
-        return self._compiled(rb"(?:%s%s)*+" % (self._field, self._separator))
+        return self._compiled(rb"(?:%s%s)*" % (self._field, self._separator))
 
     @cached_property
     def open_at_end(self) -> re.Pattern[bytes]:
         """A record whose last field is quoted and goes on after the end of the buffer."""
         if self.quote is None or self.bare:
             return re.compile(rb"(?!)")
-        return self._compiled(rb"(?:%s%s)*+%s\Z" % (self._field, self._separator, self._inside))
+        return self._compiled(rb"(?:%s%s)*%s\Z" % (self._field, self._separator, self._inside))
 
     def fields(self, record: bytes) -> list[bytes]:
         """The values of a record that matched, without its line end.
@@ -95,33 +97,34 @@ class Grammar:
     def _plain(self) -> bytes:
         escape = re.escape(self.escape) if self.escape is not None else b""
         special = escape if self.quote is None or self.loose or self.bare else escape + re.escape(self.quote)
+        first = re.escape(self.delimiter[:1])
+        stops = [rb"%s." % escape] if escape else []
         if len(self.delimiter) > 1:
-            char = rb"(?!%s)[^\r\n%s]" % (re.escape(self.delimiter), special)
-        else:
-            char = rb"[^%s\r\n%s]" % (re.escape(self.delimiter), special)
-        if escape:
-            return rb"(?:%s|%s.)*+" % (char, escape)
-        return rb"(?:%s)*+" % char if len(self.delimiter) > 1 else rb"%s*+" % char
+            stops.append(rb"(?!%s)%s" % (re.escape(self.delimiter), first))
+        return _unrolled(rb"[^%s\r\n%s]" % (first, special), rb"|".join(stops))
 
     @property
     def _quoted(self) -> bytes:
+        quote = re.escape(self.quote or b"")
         if self.bare:
-            quote = re.escape(self.quote or b"")
-            stop = rb"%s(?=%s|[\r\n]|\Z)" % (quote, re.escape(self.delimiter))
-            return rb"%s(?:[^%s\r\n]|(?!%s)%s)*+%s" % (quote, quote, stop, quote, quote)
-        return self._inside + re.escape(self.quote or b"")
+            end = rb"%s(?=%s|[\r\n]|\Z)" % (quote, re.escape(self.delimiter))
+            return quote + _unrolled(rb"[^%s\r\n]" % quote, rb"(?!%s)%s" % (end, quote)) + quote
+        return self._inside + quote
 
     @property
     def _inside(self) -> bytes:
         """A quoted field up to its closing quote."""
         quote = re.escape(self.quote or b"")
         if self.escape is None:
-            return rb"%s[^%s]*+(?:%s%s[^%s]*+)*+" % (quote, quote, quote, quote, quote)
+            return quote + _unrolled(rb"[^%s]" % quote, quote * 2)
         escape = re.escape(self.escape)
-        return rb"%s[^%s%s]*+(?:(?:%s%s|%s.)[^%s%s]*+)*+" % (
-            quote, quote, escape, quote, quote, escape, quote, escape
-        )  # fmt: skip
+        return quote + _unrolled(rb"[^%s%s]" % (quote, escape), rb"(?!%s(?!%s))[%s%s]." % (quote, quote, quote, escape))
 
     @staticmethod
     def _compiled(pattern: bytes) -> re.Pattern[bytes]:
         return re.compile(pattern, re.DOTALL)
+
+
+def _unrolled(char: bytes, other: bytes) -> bytes:
+    """Any number of *char* and *other*, which begins with none of them."""
+    return rb"%s*+(?:(?:%s)%s*+)*" % (char, other, char) if other else rb"%s*+" % char
