@@ -154,3 +154,10 @@ def test_a_layout_is_inferred_from_a_file_with_rows(lab):
     advises("Give a file that has some", error_in(printed))
 
     assert 0 == lab.run("csv", "infer", str(lab.put(FINE)), "--json")[0]
+
+
+def test_a_quote_in_the_first_line_is_closed():
+    with advised("Check that the file is CSV and that a quote in its first line is closed"):
+        detect(io.BytesIO(b'"id' + b'"' * 2_000_000), Given())
+
+    assert ("id",) == detect(io.BytesIO(b'"id"\n' + b"1\n" * 1_000_000), Given()).names
