@@ -1,4 +1,4 @@
-"""What a wrong catalog is told is done to it, word for word, and then it is read."""
+"""A wrong catalog is corrected as the error says, word for word, and then it is read."""
 
 from __future__ import annotations
 
