@@ -131,6 +131,8 @@ class Feed:
     """How far below the watermark a pull feed reads again."""
     schedule: str | None = None
     """When a pull feed is read: a cron expression of five fields, in UTC."""
+    source_table: str | None = None
+    """The table of the database that is read, if it has another name there: ``<table>`` or ``<schema>.<table>``."""
     max_age_hours: float | None = None
     """How old the last data may be before the watchdog reports the feed as stale."""
     layout: Layout | None = None

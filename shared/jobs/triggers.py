@@ -29,6 +29,7 @@ from shared.pipeline.csv import text_layout
 from shared.pipeline.feeds import declared
 from shared.pipeline.folder import exporting_system, exports_to_load, is_other_client
 from shared.pipeline.verbs import recorded
+from shared.sources import is_set_up
 from shared.sources.csv.files import Dropped, FileOptions, dropped, is_archive, members_of, text_unit
 from shared.sources.exports import listing
 from shared.sources.exports.choice import Export, LoadPlan, SkippedExport, load_plans
@@ -293,12 +294,12 @@ def _has_table(kept: Notifications, id: str, table: str) -> bool:
 
 
 def due_syncs(app: App) -> Iterator[Start]:
-    """The syncs of pull feeds whose schedule has come since they were last synced."""
+    """The syncs of pull feeds whose schedule has come since they were last synced, of systems that are set up."""
     from cronsim import CronSim
 
     now = app.now()
     for feed in declared(app.systems):
-        if feed.schedule is None or FeedStates(app.documents).paused(feed.name):
+        if feed.schedule is None or not is_set_up(feed, app.settings) or FeedStates(app.documents).paused(feed.name):
             continue
         last = from_text(FeedStates(app.documents).last_sync(feed.name))
         due = next(CronSim(feed.schedule, now + dt.timedelta(microseconds=1), reverse=True))

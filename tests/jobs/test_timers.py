@@ -20,6 +20,7 @@ from shared.jobs import triggers, watchdog
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.triggers import Wanted
 from shared.jobs.watchdog import Instance
+from shared.settings import SystemSettings
 from shared.web.webhooks import receive
 from tests.arrivals import SECRET, STAMP, Exports, jobs, rows, signed, stored, units
 from tests.exports import START, Clock, open_test_app
@@ -51,6 +52,14 @@ def host(app, monkeypatch):
 @pytest.fixture
 def exports(container, azurite, tmp_path):
     return Exports(container, azurite, tmp_path)
+
+
+def test_systems_that_are_not_set_up_are_not_synced(app):
+    """The catalog has schedules for Genius, which not everyone has."""
+    set_up = replace(app, settings=replace(app.settings, systems={"GENIUS": SystemSettings(database_url="x")}))
+
+    assert [] == list(triggers.due_syncs(app))
+    assert any("genius" in start.job for start in triggers.due_syncs(set_up))
 
 
 # -- reconcile

@@ -56,7 +56,18 @@ def open_source(feed: Feed, settings: Settings) -> SqlSource:
     ConfigError if that is not the URL of a supported database. No connection is made yet.
     """
     url = settings.system(feed.system).database_url
-    return SqlSource(feed, Database(f"{feed.system.upper()}_DATABASE_URL", url), settings)
+    database = Database(f"{feed.system.upper()}_DATABASE_URL", url, schema=named_table(feed)[0])
+    return SqlSource(feed, database, settings)
+
+
+def named_table(feed: Feed) -> tuple[str | None, str]:
+    """The schema of the feed's table, if the catalog names one, and the table's name in the database.
+
+    >>> named_table(Feed(system="s", table="order", source="sql", keys=("Id",), source_table="sales.Order"))
+    ('sales', 'Order')
+    """
+    schema, dot, table = (feed.source_table or feed.table).partition(".")
+    return (schema, table) if dot and feed.source_table else (None, feed.source_table or feed.table)
 
 
 class SqlSource:
@@ -67,15 +78,12 @@ class SqlSource:
 
     def __init__(self, feed: Feed, database: Database, settings: Settings) -> None:
         self._feed, self._database, self._settings = feed, database, settings
-        self._origin = database.qualified(feed.table)
+        self._name = named_table(feed)[1]
+        self._origin = database.qualified(self._name)
 
     def ceiling(self, after: str | None) -> Ceiling | None:
         """See PullSource. ConfigError if there is no such table, or if its cursor has no order."""
-        table, by = self._table, self._table.cursor
-        if by is None:
-            raise ConfigError(
-                f"feed {self._feed.name} has no cursor, so it has no windows", fix="Give it a cursor in the catalog"
-            )
+        table, by = self._table, self._cursor
         seen = self._value(by, after)
         above = by.ordered.is_not(None) if seen is None else by.ordered > bound(seen)
         cursors = sa.select(by.selected).select_from(table.clause)
@@ -84,8 +92,15 @@ class SqlSource:
             value = value_from_text(value_to_text(found[0][0]), by.compared)
             beyond = cursors.where(by.ordered > bound(value)).limit(1)
             return Ceiling(self._text(by, found[0][0]), more=bool(self._database.rows(beyond)))
-        top = self._database.rows(cursors.where(by.ordered.is_not(None)).order_by(by.ordered.desc()).limit(1))
-        return Ceiling(self._text(by, top[0][0]), more=False) if top else None
+        top = self.newest()
+        return Ceiling(top, more=False) if top is not None else None
+
+    def newest(self) -> str | None:
+        """See PullSource."""
+        by = self._cursor
+        cursors = sa.select(by.selected).select_from(self._table.clause).where(by.ordered.is_not(None))
+        found = self._database.rows(cursors.order_by(by.ordered.desc()).limit(1))
+        return self._text(by, found[0][0]) if found else None
 
     def describe(self, unit: Unit) -> Described:
         schema = pa.schema([(column.name, column.type) for column in self._table.columns.values()])
@@ -168,7 +183,7 @@ class SqlSource:
     @cached_property
     def _table(self) -> Table:
         feed, database = self._feed, self._database
-        reflected, unique = database.reflected(feed.table)
+        reflected, unique = database.reflected(self._name)
         types = {str(one["name"]): one["type"] for one in reflected}
         names = {folded(name): name for name in types}
         declared = [name for name in (*feed.keys, feed.cursor, feed.deleted) if name]
@@ -177,7 +192,7 @@ class SqlSource:
         nullable = {str(one["name"]) for one in reflected if one["nullable"]}
         keys = [names[folded(name)] for name in feed.keys]
         by = names[folded(feed.cursor)] if feed.cursor else None
-        clause = columns.quoted_table(feed.table, database.schema, list(types))
+        clause = columns.quoted_table(self._name, database.schema, list(types))
         found = columns.of_table(clause, types, database.dialect, nullable=nullable, cursor=by)
         if by is not None:
             self._kind(found[by])
@@ -186,6 +201,13 @@ class SqlSource:
             nulls_first=database.dialect == "mysql",
             exact=any(set(constraint) <= {*keys, by} - nullable for constraint in unique),
         )  # fmt: skip
+
+    @property
+    def _cursor(self) -> SourceColumn:
+        by = self._table.cursor
+        if by is None:
+            raise ConfigError(f"feed {self._feed.name} has no cursor, so it has no windows", fix="Sync it with --full")
+        return by
 
     def _kind(self, by: SourceColumn) -> str:
         """The cursor's column type; ConfigError where the server's order is not the one that watermarks have."""
