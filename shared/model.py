@@ -158,6 +158,8 @@ class Watermark:
     value: str | None = None
     type: str | None = None
     etag: str | None = None
+    fingerprint: str | None = None
+    """Of the rows that the last run of a pull feed read, see shared.pipeline.fingerprint; None if they were many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +256,8 @@ class Staged:
     """Staging table with the keys of rejected rows, which do not count as absent."""
     high: str | None = None
     """Highest cursor of the accepted rows, as cursor text."""
+    fingerprint: str | None = None
+    """Of the rows as they were read, if a pull feed read few."""
     long: tuple[str, ...] = ()
     """Text columns with a value that is too long for an ordinary column of the engine."""
     inline: str | None = field(default=None, repr=False)

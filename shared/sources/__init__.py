@@ -124,3 +124,7 @@ class PullSource(Source, Protocol):
     def newest(self) -> str | None:
         """The highest cursor there is, as cursor text; None if no row has one."""
         ...
+
+    def peek(self, unit: Unit, most: int) -> Sequence[pa.RecordBatch] | None:
+        """The rows of *unit* as ``read`` gives them, by one query; None if there are more than *most*."""
+        ...

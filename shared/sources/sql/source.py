@@ -113,6 +113,18 @@ class SqlSource:
             before += rows
         return Described({self._origin: schema}, slices, {})
 
+    def peek(self, unit: Unit, most: int) -> list[pa.RecordBatch] | None:
+        """See PullSource. Two queries for the first window of a table whose cursor may be NULL."""
+        found = []
+        selected = sa.select(*(column.selected for column in self._table.columns.values()))
+        for span in self._table.spans(unit):
+            statement = self._within(span, span.after, selected.select_from(self._table.clause), in_order=True)
+            rows = self._database.rows(statement.limit(most + 1))
+            if len(rows) > most:
+                return None
+            found += [_batch(rows, self._table.columns)] if rows else []
+        return found
+
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         table, span = self._table, Span.from_json(part.detail)
         order, names, after = table.order(span), list(table.columns), span.after
