@@ -252,6 +252,8 @@ class Staged:
     """Rejected rows whose key could not be read either."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """The commonest reasons for rejects (code and column), and how often each was found."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What the source has beside rows, by kind, such as blank lines; not part of the counts of rows."""
     present: str | None = None
     """Staging table with the keys of rejected rows, which do not count as absent."""
     high: str | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -215,6 +216,7 @@ def stage(
         rejected=counter.rejected, values_rejected=counter.values_rejected,
         keyless=counter.rejected - counter.keys.rows, present=present, high=counter.high, inline=loaded.inline,
         reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if is_few else None,
+        left_out={kind: count for kind, count in getattr(source, "left_out", {}).items() if count},
     )  # fmt: skip
 
 
@@ -337,6 +339,9 @@ def _summed(plan: Plan, staged: Sequence[Staged], faulty: Mapping[str, str], fin
         note = with_note(note, f"merged as a delta: {keyless} rejected rows have no readable key")
     for problem in faulty.values():
         note = with_note(note, f"left out: {problem}")
+    left_out = sum((Counter(part.left_out) for part in staged), Counter[str]())
+    if left_out:
+        note = with_note(note, f"left out {', '.join(f'{count:,} {kind}' for kind, count in left_out.items())}")
     rejected = sum(part.rejected for part in staged)
     return replace(
         plan.run,
