@@ -1,12 +1,7 @@
 """A database like that of Genius CRM, made up, with every trap that MySQL databases have.
 
-<<<<<<< HEAD
-Tables and columns are those of the catalog. Among the values are zero dates, times beyond a day, bytes that are no
-text, thousands of rows of one instant, change stamps that are NULL, rows that refer to nothing, and names in all
-=======
 Tables and columns are those of the catalog. Among the values are zero dates, times beyond a day, bytes that are
 no text, thousands of rows of one instant, change stamps that are NULL, rows that refer to nothing, and names in all
->>>>>>> main
 scripts.
 """
 
@@ -49,14 +44,9 @@ _TABLES: dict[str, tuple[str, str, _Columns]] = {
         "default_time_zone_name": ("varchar(40)", "'America/New_York'"), "settings": ("json", "'{{\"a\": [1, null]}}'"),
         **_STAMPS,
     }),
-<<<<<<< HEAD
-    "division_region": ("4", "id", {"name": ("varchar(40)", "CONCAT('region ', seq)"),
-    "is_active": ("bit(1)", "b'1'")}),
-=======
     "division_region": ("4", "id", {
         "name": ("varchar(40)", "CONCAT('region ', seq)"), "is_active": ("bit(1)", "b'1'"),
     }),
->>>>>>> main
     "division": ("20", "id", {
         "group_id": ("int", "1 + seq % 5"), "region_id": ("int", "1 + seq % 4"), **_LABEL,
         "abbreviation": ("char(4)", "CONCAT('D', seq)"), "is_utility": ("tinyint(1)", "0"),
@@ -72,25 +62,15 @@ _TABLES: dict[str, tuple[str, str, _Columns]] = {
         "division_id": ("int", "1 + seq % 20"), "title_id": ("int", "1 + seq % 10"),
         "manager_user_id": ("int", "IF(seq % 40 = 0, 999999, 1 + seq % 7)"), "primary_user_id": ("int", "NULL"),
         "first_name": ("varchar(60)", _FIRST), "first_name_alt": ("varchar(60)", "NULL"),
-<<<<<<< HEAD
-        "last_name": ("varchar(60)", "CONCAT('Last ', seq)"),
-        "email": ("varchar(120)", "CONCAT('u', seq, '@x.example')"),
-=======
         "last_name": ("varchar(60)", "CONCAT('Last ', seq)"), "email": ("varchar(120)",
         "CONCAT('u', seq, '@x.example')"),
->>>>>>> main
         "personal_email": ("varchar(120)", "''"),
         "birth_date": ("date", "IF(seq % 10, '1980-02-29', '0000-00-00')"),
         "gender_id": ("tinyint unsigned", "seq % 3"), "marital_status_id": ("tinyint", "NULL"),
         "time_zone_name": ("varchar(40)", "'America/Chicago'"), "hired_on": ("date", "'2020-05-01'"),
         "start_date": ("date", "'2020-00-00'"), "add_user_id": ("int", "1"), "add_datetime": ("datetime", _STAMP),
-<<<<<<< HEAD
-        "is_inactive": ("tinyint(1)", "seq % 2"), "inactive_on": ("date", "NULL"),
-        "inactive_reason_id": ("int", "NULL"),
-=======
         "is_inactive": ("tinyint(1)", "seq % 2"), "inactive_on": ("date", "NULL"), "inactive_reason_id": ("int",
         "NULL"),
->>>>>>> main
         **_STAMPS,
     }),
     "marketing_source_type": ("6", "id", {
@@ -106,14 +86,9 @@ _TABLES: dict[str, tuple[str, str, _Columns]] = {
     "third_party_source": ("{prospects} / 2", "id", {
         "type_id": ("int", "1 + seq % 2"), "third_party_id": ("varchar(40)", "CONCAT('hs-', seq)"),
     }),
-<<<<<<< HEAD
-    "service": ("12", "id", {**_LABEL, "is_lead_required": ("tinyint(1)", "0"),
-    "order_number": ("int", "seq"), **_STAMPS}),
-=======
     "service": ("12", "id", {
         **_LABEL, "is_lead_required": ("tinyint(1)", "0"), "order_number": ("int", "seq"), **_STAMPS,
     }),
->>>>>>> main
     "prospect": ("{prospects}", "id", {
         "division_id": ("int", "1 + seq % 20"), "user_id": ("int", _USER), "first_name": ("varchar(60)", _FIRST),
         "last_name": ("varchar(60)", "CONCAT('Last ', seq)"), "alt_first_name": ("varchar(60)", "NULL"),
@@ -130,13 +105,8 @@ _TABLES: dict[str, tuple[str, str, _Columns]] = {
         **_ADDED, **_STAMPS, "updated_at": ("datetime(6)", f"IF(seq % 10, {_STAMP}, '2026-01-01 00:00:00')"),
     }),
     "prospect_source": ("{prospects}", "id", {
-<<<<<<< HEAD
-        "prospect_id": ("int", "seq"), "marketing_source_id": ("int", "1 + seq % 60"),
-        "source_user_id": ("int", "NULL"),
-=======
         "prospect_id": ("int", "seq"), "marketing_source_id": ("int", "1 + seq % 60"), "source_user_id": ("int",
         "NULL"),
->>>>>>> main
         "source_date": ("date", "'2026-01-01'"), "notes": ("text", "NULL"), **_ADDED, **_STAMPS,
     }),
     "lead": ("{prospects} / 4", "lead_id", {
@@ -156,13 +126,8 @@ _TABLES: dict[str, tuple[str, str, _Columns]] = {
         "user_id": ("int", _USER), "type_id": ("int", "1 + seq % 8"), "date": ("date", "'2026-05-05'"),
         "time": ("time", "IF(seq % 100, '10:30:00', '-36:15:00')"), "duration": ("time(3)", "'25:30:00.5'"), **_PLACE,
         **_ADDED, "assign_date": ("datetime", "IF(seq % 20, NULL, '0000-00-00 00:00:00')"),
-<<<<<<< HEAD
-        "confirm_user_id": ("int", "NULL"), "confirm_date": ("datetime", "NULL"),
-        "confirm_with": ("varchar(40)", "NULL"),
-=======
         "confirm_user_id": ("int", "NULL"), "confirm_date": ("datetime", "NULL"), "confirm_with": ("varchar(40)",
         "NULL"),
->>>>>>> main
         "spouses_present": ("tinyint(1)", "NULL"), "is_complete": ("tinyint(1)", "seq % 2"),
         "complete_outcome_id": ("int", "1 + seq % 20"), "complete_user_id": ("int", "NULL"),
         "complete_date": ("datetime", "NULL"), "marketsharp_id": ("char(36)", "NULL"),
@@ -178,14 +143,9 @@ _TABLES: dict[str, tuple[str, str, _Columns]] = {
         **{f"note_{n:02}": ("varchar(80)", "NULL") for n in range(40)}, **_STAMPS,
     }),
     "job_status": ("6", "id", _LABEL),
-<<<<<<< HEAD
-    "job_financing": ("{prospects} / 20", "job_id", {"lender": ("varchar(40)", "'bank'"),
-    "rate": ("decimal(38,30)", "1/3")}),
-=======
     "job_financing": ("{prospects} / 20", "job_id", {
         "lender": ("varchar(40)", "'bank'"), "rate": ("decimal(38,30)", "1/3"),
     }),
->>>>>>> main
     "job_change_order_reason": ("3", "id", _LABEL),
     "job_change_order_status": ("3", "id", _LABEL),
     "job_change_order_type": ("3", "id", _LABEL),
