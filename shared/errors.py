@@ -44,6 +44,7 @@ NEW_FILE = "Ask for the file again"
 ENCRYPTED = "Start it with https://"
 NEW_LINK = "Ask for a new link"
 CORRECT_PATH = "Correct the path; it is case-sensitive"
+CORRECT_VALUE = "Correct that value in the export, or declare the column as text under types in the catalog"
 LOAD_AGAIN = "Load it again"
 
 

@@ -114,6 +114,8 @@ class Feed:
     keys: tuple[str, ...]
     cursor: str | None = None
     """Column whose value grows with every change of a row. Without one, all rows are equally new."""
+    cursor_fallback: str | None = None
+    """Column that a pull feed counts by where the cursor is NULL."""
     deleted: str | None = None
     """Column that flags a deleted row."""
     types: Mapping[str, str] = field(default_factory=dict)

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from shared.arrow import pc
 from shared.contract.codes import Code
 from shared.contract.conform import ROW
-from shared.errors import LOAD_AGAIN, DataError, TransientError
+from shared.errors import CORRECT_VALUE, LOAD_AGAIN, DataError, TransientError
 from shared.text import SHOW_WARNING
 from shared.warehouses import Loaded, RefusedRow
 from shared.warehouses.azure_sql import tsql
@@ -31,7 +31,6 @@ from shared.warehouses.azure_sql.parts import Part
 from shared.warehouses.azure_sql.session import MSSQLSession
 from shared.warehouses.azure_sql.staged_form import as_staged, read_part, staged_type
 from shared.warehouses.merge import ddl
-from shared.warehouses.merge.history import CORRECT_VALUE
 from shared.warehouses.merge.types import LONG_TEXT
 from shared.warehouses.server import inline
 from shared.warehouses.server.few_rows import DIRECT_ROWS

@@ -13,10 +13,9 @@ import sqlalchemy as sa
 
 from sqlalchemy.engine import Dialect
 
-from shared.errors import LOAD_AGAIN, ConfigError, DataError, IngestError, TransientError
+from shared.errors import CORRECT_VALUE, LOAD_AGAIN, ConfigError, DataError, IngestError, TransientError
 from shared.native import native_call
 from shared.warehouses.merge import ddl, numbered
-from shared.warehouses.merge.history import CORRECT_VALUE
 from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row, foreign
 from shared.warehouses.merge.types import column_type
 

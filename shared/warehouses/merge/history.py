@@ -13,7 +13,6 @@ from shared.model import OUTCOMES, Feed, Run, from_text, with_note
 from shared.warehouses.merge import ingest
 from shared.warehouses.merge.changes import Rules
 
-CORRECT_VALUE = "Correct that value in the export, or declare the column as text under types in the catalog"
 TWICE = (
     "Find rows with the same key in its table, which something else than Sluice wrote; keep one each, and load again"
 )

@@ -11,8 +11,8 @@ import psycopg
 
 from psycopg import errors
 
-from shared.errors import LOAD_AGAIN, ConfigError, DataError, IngestError, TransientError, held
-from shared.warehouses.merge.history import CORRECT_VALUE, TWICE
+from shared.errors import CORRECT_VALUE, LOAD_AGAIN, ConfigError, DataError, IngestError, TransientError, held
+from shared.warehouses.merge.history import TWICE
 
 _RETRYABLE = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03", "57P05"})
 """Serialization failure, deadlock, too many connections, and a server on its way down or up."""

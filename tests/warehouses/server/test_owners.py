@@ -16,8 +16,8 @@ import pytest
 
 from shared.errors import TransientError
 from shared.ids import staging_name
+from shared.mssql import odbc
 from shared.pipeline.folder import LoadOptions
-from shared.warehouses.azure_sql import odbc
 from shared.warehouses.server.warehouse import ServerWarehouse
 from tests.exports import load_exports
 from tests.standins.tsql.engine import Server

@@ -10,9 +10,9 @@ import re
 
 from collections.abc import Iterator, Mapping
 
-from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.errors import CORRECT_VALUE, ConfigError, DataError, IngestError, TransientError
+from shared.mssql.odbc import Address
 from shared.redaction import redact
-from shared.warehouses.merge.history import CORRECT_VALUE
 
 TRANSIENT = frozenset(
     [
@@ -114,9 +114,9 @@ class Again(Exception):  # noqa: N818 - asks for another try
 class Unreachable(Exception):  # noqa: N818 - its name is what happened
     """No server answered at an address."""
 
-    def __init__(self, host: str, port: int, line: str, *, may_pass: bool) -> None:
-        super().__init__(f"no answer from {host}, port {port}: {line}")
-        self.may_pass = may_pass
+    def __init__(self, where: Address, line: str, *, may_pass: bool) -> None:
+        super().__init__(f"no answer from {where.host}, port {where.port}: {line}")
+        self.may_pass, self.setting = may_pass, where.setting
 
 
 _NO_ANSWER = frozenset((0, 53, 10060, 10061, 11001, 11002))
@@ -127,7 +127,7 @@ def no_answer(error: Exception) -> str | None:
     """What the driver says of a connection that it could not make as no server answered; None for other errors."""
     if not _is_odbc(error) or _UNTRUSTED in str(error) or number(error) not in _NO_ANSWER:
         return None
-    return _line(error) if state(error).startswith(_LOST) else None
+    return line(error) if state(error).startswith(_LOST) else None
 
 
 def is_data_fault(error: Exception) -> bool:
@@ -157,11 +157,11 @@ def translated(what: str) -> Iterator[None]:
 
 
 def in_words(error: Exception, what: str) -> IngestError:
-    code, line = number(error), _line(error)
-    problem = f"{what}: {line}"
+    code = number(error)
+    problem = f"{what}: {line(error)}"
     if isinstance(error, Unreachable):
         return TransientError(
-            problem, fix="Correct host and port in WAREHOUSE_URL, or let this machine through the server's firewall"
+            problem, fix=f"Correct host and port in {error.setting}, or let this machine through the server's firewall"
         )
     if may_pass(error) and code not in _FIXES:
         return TransientError(problem, fix=_LATER)
@@ -186,7 +186,8 @@ def _general_fix(code: int) -> str:
     return f"Look up error {code} at https://learn.microsoft.com/sql/relational-databases/errors-events/"
 
 
-def _line(error: Exception) -> str:
+def line(error: Exception) -> str:
+    """What the server or the driver says, in one line and without secrets."""
     text = _message(error)
     text = re.sub(r"\[(Microsoft|SQL Server|ODBC Driver \d+ for SQL Server|unixODBC|Driver Manager|\w{5})\]", "", text)
     return redact(" ".join(re.sub(r"\(SQL\w+\).*$", "", text).split()))[:400].rstrip(". ")
