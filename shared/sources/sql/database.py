@@ -118,7 +118,7 @@ class Database:
     def _explained(self, error: Exception) -> IngestError:
         cause = getattr(error, "orig", None) or error
         if isinstance(cause, sa.exc.TimeoutError):
-            return RetryLater(f"no connection to the database on {self._host} became free", fix="Try again later")
+            return RetryLater(f"no connection to the database on {self._host} became free")
         kind = "retryable" if isinstance(cause, OSError) else self.dialect.error_kind(cause)
         message = flat(str(cause)) if isinstance(cause, OSError) else self.dialect.error_line(cause)
         if kind is None:
