@@ -66,7 +66,7 @@ def window(
     name = f"{span.floor or 'the beginning'} to {span.ceiling}"
     return Unit(
         kind="window", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, window=span, seen=seen,
-        more=top.more,
+        more=top.more, note=seen.note,
     )  # fmt: skip
 
 
@@ -136,6 +136,7 @@ def run_for(
     known = ledger.known(feed, [work.id for work in unit.work_items])
     if not again and unit.window is None and recorded(unit.work_items, known).done:
         return None
+    forgotten = any(record.status == "forgotten" for record in known.values())
     return Run(
         id=run_id(feed, [(w.id, known[w.id].times if w.id in known else 0) for w in unit.work_items], dry=dry),
         feed=feed,
@@ -145,7 +146,7 @@ def run_for(
         client=unit.client,
         exported_at=unit.exported_at,
         complete=unit.complete,
-        note=unit.note,
+        note=with_note(unit.note, "loaded again after a backfill") if forgotten else unit.note,
     )
 
 
