@@ -30,6 +30,8 @@ READ_SECONDS = 60.0
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that may pass."""
 _LONGEST_WAIT = 120.0
+_SHORTEST = 0.001
+"""Seconds; stamina warns of 0."""
 
 
 LATER = "Several tries have failed: load again later, and if it lasts, ask whoever runs that server"
@@ -73,7 +75,7 @@ class RetryPolicy:
         *on* may also say how many seconds to wait. The last error comes out as it is.
         """
         caller = stamina.RetryingCaller(
-            attempts=self.attempts, timeout=self.seconds,
+            attempts=self.attempts, timeout=None if self.seconds is None else max(self.seconds, _SHORTEST),
             wait_initial=self.first_wait, wait_max=self.longest_wait, wait_jitter=self.jitter,
         )  # fmt: skip
         return caller(on, call)

@@ -12,7 +12,7 @@ from tests.fix_texts import ROOT, every_fix
 ELSEWHERE: dict[str, str] = {}
 """Texts that cannot be followed here, with the reason."""
 NOT_YET = frozenset((ROOT / "tests/data/fixes_not_yet_tried.txt").read_text().splitlines())
-MOST_NOT_YET = 198
+MOST_NOT_YET = 126
 """How many are not tried yet. It only ever goes down."""
 _FOLLOWERS = ("advised", "advises", "follows")
 

@@ -59,7 +59,7 @@ class TablesLedger:
 
     def __init__(self, url: str, lock_timeout: float, storage_connection_string: str | None = None) -> None:
         self._url, self._connection_string = url, storage_connection_string
-        self._timeout = max(lock_timeout, 0.001)  # stamina takes 0 for a mistake
+        self._timeout = lock_timeout
         self._retry = RetryPolicy(attempts=None, seconds=self._timeout, first_wait=0.05, longest_wait=2.0, jitter=0.2)
         self._layout: int | None = None
         """Of the table, once it is known; 0 if it does not say."""
