@@ -23,7 +23,7 @@ def option(wrong: str, right: str) -> tuple[str, str, str]:
 
 CORRECTED = {
     "not TOML": ("[system\n" + FEED, "line 1", FEED),
-    "unknown section": (FEED + "[tabels]\n", "known are defaults, system, tables", FEED),
+    "unknown section": (FEED + "[tabels]\n", "known are defaults, ", FEED),
     "unknown option": option('key = ["Id"]', "cursor = false"),
     "unknown cleaner": (
         '[system]\nname = "crm"\nsource = "csv"\n[tables.a]\nkeys = ["a"]\ncolumns = { a = { cleaner = "fone" } }',
