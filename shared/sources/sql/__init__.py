@@ -1,7 +1,8 @@
-"""Tables of MariaDB, MySQL and PostgreSQL as a source."""
+"""Tables of MySQL and MariaDB, SQL Server and Azure SQL, and PostgreSQL as a source."""
 
 from __future__ import annotations
 
-from shared.sources.sql.source import open_source
+from shared.sources.sql.discover import database_tables, table_rows
+from shared.sources.sql.source import open_source, open_sources
 
-__all__ = ["open_source"]
+__all__ = ["database_tables", "open_source", "open_sources", "table_rows"]
