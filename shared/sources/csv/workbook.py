@@ -14,18 +14,13 @@ import warnings
 import zipfile
 import zlib
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO, NamedTuple, cast
 from xml.etree.ElementTree import ParseError
 
-import pyarrow as pa
-
 from shared.errors import DataError
 from shared.sources.csv import dialect as text
-from shared.sources.csv import reader
-from shared.sources.csv.blocks import BadRecord
 from shared.sources.csv.dialect import Dialect, Given
 
 MAX_STRINGS = 128 * 2**20
@@ -57,15 +52,14 @@ def detect(opened: BinaryIO, given: Given, *, known: Collection[str] = ()) -> Di
     return replace(found, notes=(*notes, *(note for note in found.notes if not note.startswith(of_text))))
 
 
-def read(
-    opened: BinaryIO, dialect: Dialect, batch_rows: int, *, skipped: Counter[str] | None = None
-) -> Iterator[pa.RecordBatch | list[BadRecord]]:
-    """The rows of the sheet as text: dates as ISO 8601, formulas as their last results, errors as ``#DIV/0!``.
+@contextlib.contextmanager
+def as_text(opened: BinaryIO) -> Iterator[BinaryIO]:
+    """The rows of the sheet as CSV: dates as ISO 8601, formulas as their last results, errors as ``#DIV/0!``.
 
-    Only the first of merged cells has a value. Lines of bad records are rows of the sheet if no cell has line breaks.
+    Only the first of merged cells has a value. Lines are rows of the sheet if no cell has line breaks.
     """
     with _seekable(opened) as book:
-        yield from reader.read(_Sheet(book, opened.tell).csv(), dialect, batch_rows, skipped=skipped)
+        yield _Sheet(book, opened.tell).csv()
 
 
 class _Sheet:
