@@ -167,7 +167,7 @@ def _system(path: Path) -> System:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name} is not TOML: {error}", fix="Correct it there") from error
+        raise ConfigError(f"{path.name} is not TOML: {error}", fix=f"Correct {path}") from error
     problems: list[str] = []
     file = schema.read_section("file", content, schema.FILE, problems)
     head = schema.read_section("system", file.get("system", {}), schema.SYSTEM, problems)
@@ -184,7 +184,7 @@ def _system(path: Path) -> System:
     if not problems:  # else an option that is wrong would be missed here
         problems = list(_problems_together(feeds, tables, undeclared, head["source"]))
     if problems:
-        raise ConfigError(f"{path.name}, {'; '.join(problems)}", fix="Correct it there")
+        raise ConfigError(f"{path.name}, {'; '.join(problems)}", fix=f"Correct {path}")
     return System(
         name=head["name"], source=head["source"], client=head.get("client"), tables=tables, undeclared=undeclared,
         file=path, discovery=discovery, feed_list=feed_list,

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from shared.contract import types
 from shared.contract.conform import ROW
 from shared.contract.direct import Check
-from shared.errors import ConfigError, TransientError
+from shared.errors import ConfigError, held
 from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Orphans, PlainFile, Plan, Run, Staged
 from shared.remote import Busy, RetryPolicy
@@ -284,10 +284,7 @@ class DuckDBWarehouse:
         try:
             retry.call(lambda: attached(connection, attach), on=Busy)
         except Busy as error:
-            raise TransientError(
-                f"waited {self._timeout:g} s for {error.problem}: {path}",
-                fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
-            ) from error
+            raise held(f"waited {self._timeout:g} s for {error.problem}: {path}") from error
 
     # -- staging beside the warehouse
 
