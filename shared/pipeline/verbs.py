@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from shared.catalog import System
 from shared.contract import cursor, direct
 from shared.contract.conform import Contract, fit
-from shared.errors import ConflictError, DataError, IngestError
+from shared.errors import ConflictError, DataError, IngestError, overtaken
 from shared.ids import run_id, staging_name, work_id
 from shared.ledger import Ledger
 from shared.model import (
@@ -107,7 +108,18 @@ def _floor(feed: Feed, seen: Watermark) -> str | None:
         return seen.value
     since = from_text(seen.value)
     assert since is not None  # noqa: S101 - there is a value
-    return cursor.text(since - dt.timedelta(seconds=feed.overlap_seconds))
+    return cursor.text(since - dt.timedelta(seconds=feed.overlap_seconds) - _repeated(since, feed.timezone))
+
+
+def _repeated(moment: dt.datetime, timezone: str) -> dt.timedelta:
+    """How far clocks in *timezone* are set back at *moment* (UTC): a column without zone has those times twice.
+
+    >>> _repeated(dt.datetime(2026, 11, 1, 5, 30), "America/New_York"), _repeated(dt.datetime(2026, 11, 1, 5), "UTC")
+    (datetime.timedelta(seconds=3600), datetime.timedelta(0))
+    """
+    local = moment.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(timezone))
+    first, second = (local.replace(fold=fold).utcoffset() or dt.timedelta() for fold in (0, 1))
+    return max(first - second, dt.timedelta())
 
 
 class Recorded(NamedTuple):
@@ -372,10 +384,7 @@ def _recognise(run: Run, plan: Plan, ledger: Ledger) -> None:
     """The watermark of a pull feed has moved. ConflictError unless this very run moved it, at an earlier try."""
     known = ledger.known(run.feed, [work.id for work in plan.unit.work_items])
     if not all(work.id in known and known[work.id].run == run.id for work in plan.unit.work_items):
-        raise ConflictError(
-            f"feed {run.feed} was advanced by another run since this one began",
-            fix="Nothing to do: the next run continues from there",
-        )
+        raise overtaken(run.feed)
 
 
 def _check_reject_share(run: Run, limits: Limits) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 
 from shared.app import App
+from shared.catalog import read
 from shared.pipeline import sync as syncing
 from shared.pipeline.sync import SyncOptions
 from shared.sources.sql.source import SqlSource
+from tests.advice import advises
 from tests.exports import Clock, open_test_app
 from tests.servers.source_table import SourceTable, at, item
 
@@ -215,3 +219,52 @@ def test_a_row_that_comes_back_as_it_was_is_news_after_its_deletion(app, source_
     found = sync(app)
 
     assert ([0], {"read": 1, "undeleted": 1}, [0, 1]) == (gone, counts(found), alive(app))
+
+
+# -- tables that changed
+
+
+def declared(app: App, tmp_path, options: str) -> App:
+    """The app with other options of table item."""
+    (tmp_path / "catalog" / "shop.toml").write_text(CATALOG.replace('keys = ["Id"]', options))
+    return replace(app, systems=read(tmp_path / "catalog"))
+
+
+def refused(app: App, **options) -> str:
+    app.runner.now.forward(minutes=1)
+    (found,) = syncing.sync(app.runner, app.settings, "shop", ["item"], SyncOptions(**options))
+    assert found.failed
+    return found.reason
+
+
+def test_a_key_column_that_the_table_lacks(app, source_table, tmp_path):
+    table = source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(3)))
+    sync(app)
+    source_table.do("ALTER TABLE item ADD COLUMN part INT DEFAULT 1 NOT NULL", table.delete().where(table.c.Id == 0))
+    app = declared(app, tmp_path, 'keys = ["Id", "part"]')
+
+    said = refused(app, keys=True)
+    (name,) = advises("Drop table {} and sync it with --full, or give the feed its former keys", said)
+    with app.warehouse._session() as session:
+        session.ddl(f"DROP TABLE {name} CASCADE")
+    sync(app, full=True)
+
+    assert [{"read": 2, "unchanged": 2}, [1, 2]] == [counts(sync(app, keys=True)), alive(app)]
+
+
+def test_a_key_column_of_another_type(app, source_table, tmp_path):
+    """A sync cannot convert it by itself, and says what to declare."""
+    table = source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(3)))
+    sync(app)
+    source_table.do(table.delete().where(table.c.Id == 0))
+    changed = "MODIFY Id VARCHAR(20)" if source_table.is_mariadb else 'ALTER COLUMN "Id" TYPE VARCHAR(20)'
+    source_table.do(f"ALTER TABLE item {changed}")
+
+    said = refused(app, keys=True)
+    advises("Sync it first, which converts the column or says why it cannot be converted", said)
+    assert "declare the column text under types in the catalog" in refused(app)
+    app = declared(app, tmp_path, 'keys = ["Id"], types = { Id = "text" }')
+    sync(app, full=True)
+    source_table.do("DELETE FROM item WHERE " + ("Id" if source_table.is_mariadb else '"Id"') + " = '1'")
+
+    assert [{"read": 1, "unchanged": 1, "absent": 1}, ["2"]] == [counts(sync(app, keys=True)), alive(app)]

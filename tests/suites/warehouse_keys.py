@@ -226,7 +226,7 @@ class Keys:
         case.loaded("full", 6, row(1, Line=1), row(2, Line=1), types={"Line": pa.int64()})
         run, _ = compare(case, both)
 
-        assert "its table has no column 'Line'. Drop table shop.item and sync it anew, or give" in refused.run.error
+        assert "its table has no column 'Line'. Drop table shop.item and sync it with --full" in refused.run.error
         assert {"unchanged": 2, "read": 2} == some(run)
 
     def test_a_key_that_cannot_be_read_is_the_key_of_any_row(self, case):

@@ -45,7 +45,7 @@ def find_table(session: Session, feed: Feed, columns: Sequence[Column]) -> Keyed
         if own is None:
             raise DataError(
                 f"the keys of {feed.name} cannot be compared: its table has no column {column.name!r}",
-                fix=f"Drop table {feed.name} and sync it anew, or give the feed its former keys",
+                fix=f"Drop table {feed.name} and sync it with --full, or give the feed its former keys",
             )
         if kind is None:
             raise DataError(
