@@ -240,9 +240,7 @@ def test_every_type_is_read(scripted):
 
 def test_a_rowversion_is_a_cursor_by_its_number(scripted):
     """Up to what open transactions may still write under; bound as the eight bytes that an index has."""
-    module, source = scripted(
-        {"Id": KINDS["int"], "At": KINDS["timestamp"]}, [(None, 10, NOW)], [(3,)], [(1, 9), (2, 10)]
-    )
+    module, source = scripted({"Id": KINDS["int"], "At": KINDS["timestamp"]}, [(None, 10, NOW)], [(1, 9), (2, 10)])
     top = source.ceiling("9")
     (part,) = source.describe(Unit(kind="window", window=Window("9", top.value))).slices
     list(source.read(part))
