@@ -162,6 +162,8 @@ class Watermark:
     etag: str | None = None
     fingerprint: str | None = None
     """Of the rows that the last run of a pull feed read, see shared.pipeline.fingerprint; None if they were many."""
+    note: str | None = None
+    """What the run that starts from it is to note: that it was set back, and by whom."""
 
 
 @dataclass(frozen=True, slots=True)

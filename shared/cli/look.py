@@ -23,7 +23,7 @@ def feeds(as_json: bool) -> None:
     from shared.app import current
     from shared.pipeline.feeds import overview
 
-    app = current()
+    app = current().resolved_where_possible()
     found = overview(app.systems, app.warehouse, app.ledger)
     if as_json:
         output.print_json(found)
@@ -52,6 +52,8 @@ def history(feed: str | None, limit: int, as_json: bool) -> None:
     output.print_table([output.run_row(run) for run in runs], empty=empty)
     for run in runs:
         output.print_remark(run.id, run)
+    for done in app.warehouse.backfills(feed) if feed else ():
+        click.echo(f"{done.at[:19]} {done.requested_by}: backfill from {done.after or 'the beginning'}")
 
 
 @click.command()

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from shared.catalog import System
 from shared.contract import cursor, direct
@@ -66,7 +67,7 @@ def window(
     name = f"{span.floor or 'the beginning'} to {span.ceiling}"
     return Unit(
         kind="window", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, window=span, seen=seen,
-        more=top.more,
+        more=top.more, note=seen.note,
     )  # fmt: skip
 
 
@@ -106,7 +107,18 @@ def _floor(feed: Feed, seen: Watermark) -> str | None:
         return seen.value
     since = from_text(seen.value)
     assert since is not None  # noqa: S101 - there is a value
-    return cursor.text(since - dt.timedelta(seconds=feed.overlap_seconds))
+    return cursor.text(since - dt.timedelta(seconds=feed.overlap_seconds) - _repeated(since, feed.timezone))
+
+
+def _repeated(moment: dt.datetime, timezone: str) -> dt.timedelta:
+    """How far clocks in *timezone* are set back at *moment* (UTC): a column without zone has those times twice.
+
+    >>> _repeated(dt.datetime(2026, 11, 1, 5, 30), "America/New_York"), _repeated(dt.datetime(2026, 11, 1, 5), "UTC")
+    (datetime.timedelta(seconds=3600), datetime.timedelta(0))
+    """
+    local = moment.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(timezone))
+    first, second = (local.replace(fold=fold).utcoffset() or dt.timedelta() for fold in (0, 1))
+    return max(first - second, dt.timedelta())
 
 
 class Recorded(NamedTuple):
@@ -136,6 +148,7 @@ def run_for(
     known = ledger.known(feed, [work.id for work in unit.work_items])
     if not again and unit.window is None and recorded(unit.work_items, known).done:
         return None
+    forgotten = any(record.status == "forgotten" for record in known.values())
     return Run(
         id=run_id(feed, [(w.id, known[w.id].times if w.id in known else 0) for w in unit.work_items], dry=dry),
         feed=feed,
@@ -145,7 +158,7 @@ def run_for(
         client=unit.client,
         exported_at=unit.exported_at,
         complete=unit.complete,
-        note=unit.note,
+        note=with_note(unit.note, "loaded again after a backfill") if forgotten else unit.note,
     )
 
 
