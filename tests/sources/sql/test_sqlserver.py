@@ -299,7 +299,7 @@ def test_types_are_read_from_the_stand_in(table):
         (40613, TransientError, "unavailable or busy"),
         (1205, TransientError, "unavailable or busy"),
         (1222, TransientError, "unavailable or busy"),
-        (8115, DataError, "Look at the values"),
+        (8115, DataError, "Correct that value"),
     ],
 )
 def test_errors_are_ours_by_their_numbers(table, number, kind, problem):
