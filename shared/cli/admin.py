@@ -43,7 +43,7 @@ def _findings(location: str | None) -> Iterator[Finding]:
 
     app = current()
     return checks.doctor(
-        location, settings=app.settings, systems=app.systems, warehouse=app.warehouse, ledger=app.ledger, now=app.now()
+        location, settings=app.settings, systems=app.systems, warehouse=app.warehouse, ledger=app.ledger, now=app.now
     )
 
 

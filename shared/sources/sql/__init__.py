@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.sources.sql.checks import examine
 from shared.sources.sql.source import open_source, open_sources
 
-__all__ = ["open_source", "open_sources"]
+__all__ = ["examine", "open_source", "open_sources"]
