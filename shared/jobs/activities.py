@@ -38,7 +38,7 @@ from shared.jobs.request import (
     short,
 )
 from shared.jobs.work import FoundUnit, OpenWork, Skipped, Unreadable, WorkOpener
-from shared.model import Plan, Run, Staged, from_json
+from shared.model import FeedName, Plan, Run, Staged, from_json
 from shared.pipeline.runner import Bug, RunOptions, error_text, log_job
 from shared.redaction import redact
 
@@ -57,7 +57,13 @@ def run_activity(app: App, name: str, request: Mapping[str, Any]) -> ActivityRes
     """Do one of ``shared.jobs.orchestrations.ACTIVITIES``. What is logged meanwhile names the job."""
     activity = _ACTIVITIES[name]
     with log_job(request["job"]):
-        return activity.run(app, from_json(activity.takes, request))
+        known = from_json(activity.takes, request)
+        return activity.run(app.resolved_where_possible(_systems(known)), known)
+
+
+def _systems(request: JobRequest) -> list[str]:
+    """The system whose tables have to be known. Planning says why they are not, if they cannot be looked up."""
+    return [FeedName.parse(request.work.feed).system] if isinstance(request.work, PullFeed) else []
 
 
 def open_units(app: App, request: JobRequest) -> ActivityResult:
@@ -318,7 +324,8 @@ def _open(app: App, request: JobRequest) -> OpenWork:
 
 def _opener(app: App) -> WorkOpener:
     return WorkOpener(
-        settings=app.settings, systems=app.systems, documents=app.documents, ledger=app.ledger, now=app.now
+        settings=app.settings, systems=app.systems, documents=app.documents, ledger=app.ledger, now=app.now,
+        resolve=lambda name: app.resolved(name).systems[name],
     )  # fmt: skip
 
 

@@ -298,7 +298,7 @@ def due_syncs(app: App) -> Iterator[Start]:
     from cronsim import CronSim
 
     now = app.now()
-    for feed in declared(app.systems):
+    for feed in declared(app.resolved_where_possible().systems):
         if feed.schedule is None or not is_set_up(feed, app.settings) or FeedStates(app.documents).paused(feed.name):
             continue
         last = from_text(FeedStates(app.documents).last_sync(feed.name))

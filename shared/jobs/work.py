@@ -18,7 +18,7 @@ from shared.ids import work_id
 from shared.jobs.notifications import Link, Notification, Notifications
 from shared.jobs.request import ArchivedFiles, ExportedFile, MissedFiles, NotifiedFiles, PartFiles, PullFeed, Work
 from shared.ledger import Ledger
-from shared.model import FeedName, Unit, WorkItem
+from shared.model import Feed, FeedName, Unit, WorkItem
 from shared.pipeline import verbs
 from shared.pipeline.csv import text_layout
 from shared.pipeline.folder import exporting_system, exports_source
@@ -91,6 +91,8 @@ class WorkOpener:
     ledger: Ledger
     now: Callable[[], dt.datetime]
     """The time, aware."""
+    resolve: Callable[[str], System]
+    """A system by its name, with the tables that its database names."""
 
     def count(self, work: NotifiedFiles | ArchivedFiles) -> tuple[int, str]:
         """How many units there are, and what they are of, for people. ConfigError for a notification that is gone.
@@ -118,7 +120,7 @@ class WorkOpener:
             case NotifiedFiles():
                 return _Notified(work, Exports(self.settings, self.systems, self.now), Notifications(self.documents))
             case PullFeed():
-                return _Windows(work, self.settings, self.systems, self.ledger)
+                return _Windows(work, self.settings, self.resolve, self.ledger)
             case ArchivedFiles() | MissedFiles():
                 raise TypeError(f"a {work.title} has no units")
 
@@ -283,21 +285,25 @@ def _names(named: Sequence[WorkItem | Link]) -> str:
 class _Windows(NamedTuple):
     work: PullFeed
     settings: Settings
-    systems: Mapping[str, System]
+    resolve: Callable[[str], System]
     ledger: Ledger
 
     def find(self, number: int, started: str) -> FoundUnit:
-        source, name = self.source(0), FeedName.parse(self.work.feed)
-        unit = verbs.window(self.systems[name.system].feed(name.table, ()), source, self.ledger, now=started)
+        feed = self.feed()
+        source = open_pull_source(feed, self.settings)
+        unit = verbs.window(feed, source, self.ledger, now=started)
         if unit is None:
             raise Skipped(self.work.feed, self.work.feed, "the source is empty")
-        if verbs.is_unchanged(self.systems[name.system].feed(name.table, ()), unit, source, self.ledger):
+        if verbs.is_unchanged(feed, unit, source, self.ledger):
             raise Skipped(self.work.feed, unit.work_items[0].name, "it has nothing new")
         return FoundUnit(self.work.feed, unit, source, unit.work_items[0].name)
 
     def source(self, number: int) -> PullSource:
+        return open_pull_source(self.feed(), self.settings)
+
+    def feed(self) -> Feed:
         name = FeedName.parse(self.work.feed)
-        return open_pull_source(self.systems[name.system].feed(name.table, ()), self.settings)
+        return self.resolve(name.system).feed(name.table, ())
 
     def describe(self, number: int) -> tuple[str | None, str]:
         return self.work.feed, self.work.feed
