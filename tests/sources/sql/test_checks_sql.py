@@ -147,7 +147,7 @@ def test_rows_without_a_cursor_are_found_unless_another_column_stands_in(source_
 
 
 def test_right_to_write_is_warned_about_and_a_user_who_may_only_read_is_fine(source_table):
-    """One who may not even read is told to be given SELECT."""
+    """One who may not even read needs SELECT."""
     source_table.create(item())
     with user(source_table, "SELECT") as url:
         reader = found(source_table, url=url)
