@@ -52,6 +52,7 @@ STEPS = st.lists(
         st.tuples(st.just("interrupt"), st.integers(1, 3)),
         st.tuples(st.just("fail"), st.integers(1, 6)),
         st.tuples(st.just("change while read"), KEYS),
+        st.tuples(st.just("add a column"), st.just(0)),
     ),
     max_size=14,
 )  # fmt: skip
@@ -173,12 +174,17 @@ class Changing:
 
         self.sync(open_sources=opened)
 
+    def add_column(self, _: int) -> None:
+        self.commit()  # it would wait for them
+        self.writes += 1
+        self.source_table.do(f"ALTER TABLE item ADD COLUMN more_{self.writes} integer")
+
     def do(self, step: str, argument: int) -> None:
         steps = {
             "write": self.write, "write all": self.write_all, "delete": self.delete, "begin": self.begin,
             "commit": self.commit, "clock": self.move_clock, "sync": lambda _: self.sync(),
             "full": lambda _: self.sync(full=True), "interrupt": self.interrupt, "fail": self.fail,
-            "change while read": self.change_while_read,
+            "change while read": self.change_while_read, "add a column": self.add_column,
         }  # fmt: skip
         steps[step](argument)
 
