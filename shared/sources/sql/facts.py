@@ -131,25 +131,25 @@ def queries(dialect: Dialect) -> _Queries:
 
 def look(connection: sa.Connection, dialect: Dialect, schema: str | None, tables: Sequence[str]) -> Facts:
     """What the server says of *tables* in *schema*, or in the default one."""
-    asked, wanted = queries(dialect), {"schema": schema, "tables": list(tables)}
+    sent, wanted = queries(dialect), {"schema": schema, "tables": list(tables)}
 
     def rows(query: str) -> Sequence[Any]:
         bound = sa.text(query).bindparams(sa.bindparam("tables", expanding=True))
         return connection.execute(bound, wanted).fetchall()
 
     clock = str(connection.execute(sa.select(dialect.clock)).scalar_one())
-    server = Server(*(str(value) for value in connection.execute(sa.text(asked.server)).one()))
-    sizes = {name: Size(*(None if n is None else int(n) for n in numbers)) for name, *numbers in rows(asked.sizes)}
+    server = Server(*(str(value) for value in connection.execute(sa.text(sent.server)).one()))
+    sizes = {name: Size(*(None if n is None else int(n) for n in numbers)) for name, *numbers in rows(sent.sizes)}
     by_index: dict[tuple[str, str], list[str | None]] = {}
-    for table, index, column in rows(asked.indexes):
+    for table, index, column in rows(sent.indexes):
         by_index.setdefault((table, index), []).append(column)
     indexes: dict[str, list[Sequence[str | None]]] = {}
     for (table, _), columns in by_index.items():
         indexes.setdefault(table, []).append(columns)
-    if asked.writes is None:
+    if sent.writes is None:
         granted = [str(row[0]) for row in connection.execute(sa.text("SHOW GRANTS"))]
         return Facts(server, clock, sizes, indexes, [text for one in granted if (text := _write(one))])
-    return Facts(server, clock, sizes, indexes, [row[0] for row in rows(asked.writes)])
+    return Facts(server, clock, sizes, indexes, [row[0] for row in rows(sent.writes)])
 
 
 def _write(grant: str) -> str | None:
