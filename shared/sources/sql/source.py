@@ -75,11 +75,17 @@ def open_source(feed: Feed, settings: Settings) -> SqlSource:
 
 def open_sources(feeds: Sequence[Feed], settings: Settings) -> list[SqlSource]:
     """The tables of several *feeds* of one system, which share its connections and are looked up together."""
+    database = database_of(feeds, settings)
+    return [SqlSource(feed, database, settings) for feed in feeds]
+
+
+def database_of(feeds: Sequence[Feed], settings: Settings) -> Database:
+    """The database of several *feeds* of one system. ConfigError if its setting is missing or wrong."""
     system = feeds[0].system
     setting, url = f"{system.upper()}_DATABASE_URL", settings.system(system).database_url
     database = Database(setting, url, connections=settings.source_connections)
     database.expect(named_table(feed) for feed in feeds)
-    return [SqlSource(feed, database, settings) for feed in feeds]
+    return database
 
 
 def named_table(feed: Feed) -> tuple[str | None, str]:
