@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from shared.alerts.decide import Summary, alert_for_summary, alert_key, summarize
 from shared.documents import Documents, to_json
 from shared.jobs import documents, followups
+from shared.jobs.documents import TableDocuments
 from shared.jobs.notifications import Notifications
 from shared.jobs.reports import alerts_of, job_link
-from shared.jobs.request import FinishRequest, NotifiedFiles, PullFeed, UnitOutcome
+from shared.jobs.request import FinishRequest, NotifiedFiles, PullFeed, PullSystem, UnitOutcome
 from shared.model import from_json, from_text, to_text
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def finish(app: App, request: FinishRequest) -> dict[str, Any]:
         followups.follow_notification(app, work.id, summary, started=record.started, retryable=record.retryable)
         if not record.retryable and not summary.failed:
             Notifications(app.documents).remove(work.id)
-    elif not isinstance(work, PullFeed) and summary.done:
+    elif not isinstance(work, PullFeed | PullSystem) and summary.done:
         followups.follow_later(app, summary)
-    only_unit = request.units == 1 and request.outcome is not None and request.outcome.status == "done"
+    only_unit = request.units == 1 and request.outcome is not None and request.outcome.status in ("done", "no_news")
     documents.remove(app.documents, request, only_unit=only_unit)
     return {"status": summary.status, "files": summary.files, "done": summary.done, "failed": summary.failed}
 
@@ -70,7 +71,9 @@ def _keep(store: Documents, request: FinishRequest, record: JobRecord) -> JobRec
 
 
 def _record(app: App, request: FinishRequest) -> JobRecord:
-    outcomes = _outcomes(app.documents, request)
+    outcomes = unit_outcomes(app.documents, request)
+    if isinstance(request.work, PullFeed):
+        outcomes[-1] = replace(outcomes[-1], lag=lag_of(app, request.work.feed))
     began, now = from_text(request.started), to_text(app.now())
     ended = from_text(now)
     assert began is not None  # noqa: S101 - both are times
@@ -85,16 +88,29 @@ def _record(app: App, request: FinishRequest) -> JobRecord:
     )  # fmt: skip
 
 
-def _outcomes(store: Documents, request: FinishRequest) -> list[UnitOutcome]:
+def unit_outcomes(store: Documents, request: FinishRequest) -> list[UnitOutcome]:
+    """What became of the units of a job, or of the windows of a table, by number."""
     last = {request.units - 1: request.outcome} if request.outcome else {}
     known = {**documents.outcomes(store, request, range(request.units - len(last))), **last}
     lost = UnitOutcome(status="failed", place="", error="its orchestration ended without an outcome", retryable=True)
-    return [known.get(number) or replace(lost, place=f"unit {number}") for number in range(request.units)]
+    if len(known) == request.units:
+        return [known[number] for number in range(request.units)]
+    feeds = TableDocuments(store, request).read() if isinstance(request.work, PullSystem) else []
+    named = dict(enumerate(replace(lost, place=feed, feed=feed) for feed in feeds))
+    unnamed = {number: replace(lost, place=f"unit {number}") for number in range(request.units)}
+    return list({**unnamed, **named, **known}.values())
+
+
+def lag_of(app: App, feed: str) -> float | None:
+    """Seconds from the watermark of a feed to now; None unless its cursor is an instant."""
+    mark = app.ledger.watermark(feed)
+    since = from_text(mark.value) if mark.type == "timestamp" else None
+    return max(0.0, (app.now().replace(tzinfo=None) - since).total_seconds()) if since else None
 
 
 def _alert(app: App, request: FinishRequest, summary: Summary) -> None:
     """Exports and syncs are reported when they end; a file that arrived by itself only if there is something to do."""
-    if not summary.done and not summary.failed:
+    if not summary.done and not summary.no_news and not summary.failed:
         return
     alert = alert_for_summary(summary)
     if alert.severity == "info" and not request.work.always_reported:

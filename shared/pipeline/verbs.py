@@ -247,7 +247,8 @@ def publish(
 def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> None:
     """Record the works of *run* and raise the watermark, in one transaction of the ledger.
 
-    The watermark of a pull feed must be as it was when the run was planned. That of a push feed is only ever raised.
+    The watermark of a pull feed must be as it was when the run was planned, and stays untouched if no row is beyond it.
+    That of a push feed is only ever raised.
     """
     records = [
         Record(
@@ -257,7 +258,8 @@ def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> N
         for work in plan.unit.work_items
     ]  # fmt: skip
     if plan.unit.seen is not None:
-        ledger.commit(run.feed, records, _raised(plan, run, plan.unit.seen))
+        raised = _raised(plan, run, plan.unit.seen)
+        ledger.commit(run.feed, records, None if raised == plan.unit.seen else raised)
         return
     while True:  # ends: each conflict means that another run got its commit through
         try:
@@ -265,6 +267,17 @@ def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> N
         except ConflictError:
             continue
         return
+
+
+def without_news(plan: Plan, run: Run) -> bool:
+    """Whether *run* of a pull feed found nothing new: no row changed, none was rejected, none is beyond the watermark.
+
+    That rows were read says nothing: those at the watermark, and within the overlap, are read each time.
+    """
+    known = run.unchanged + run.stale + run.superseded
+    if run.status != "done" or run.absent or run.read != known:
+        return False
+    return plan.unit.seen is None or _raised(plan, run, plan.unit.seen) == plan.unit.seen
 
 
 def fail(run: Run, unit: Unit, error: IngestError | str, warehouse: Warehouse, ledger: Ledger, finished: str) -> Run:

@@ -61,6 +61,20 @@ def run_action(app: App, feed: str, action: str, body: bytes) -> list[Start]:
     return chosen.run(app, feed, _parse(chosen.body, body))
 
 
+def run_system(app: App, system: str, feeds: str | None, body: bytes) -> Start:
+    """The job that syncs pull feeds of a system now: those named in *feeds*, with commas, or all of them."""
+    _parse(NoBody, body)
+    pulled = [feed.table for feed in app.systems[system].pull_feeds()] if system in app.systems else []
+    if not pulled:
+        known = ", ".join(name for name, one in app.systems.items() if one.pull_feeds()) or "none"
+        raise RequestRefused(404, f"there is no system {system[:63]!r} that is synced; known are {known}")
+    named = [name.strip().removeprefix(f"{system}.") for name in (feeds or "").split(",") if name.strip()]
+    if unknown := [name for name in named if name not in pulled]:
+        raise RequestRefused(400, f"system {system} has no feed {unknown[0][:80]!r}; known are {', '.join(pulled)}")
+    tables = [table for table in pulled if table in named]
+    return replace(triggers.system_job(system, tables), requested_by=system)
+
+
 # -- bodies of requests
 
 

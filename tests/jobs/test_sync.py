@@ -69,17 +69,19 @@ def stored(app, table="item"):
 
 
 def test_syncs_that_are_due_read_all_there_is_window_by_window(app, host, source_table):
-    """Each window is merged before the next is read; slices of one are staged side by side."""
+    """Tables side by side; each window is merged before the next is read; slices of one are staged side by side."""
     source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(25)))
     source_table.create(kind(), {"Id": 1, "Name": "one"})
 
     host.timer("sync_due")
-    reported = host.finished("sync:shop.item")
-    whole = host.finished("sync:shop.kind")
+    reported = host.finished("sync:shop")
 
-    assert (["done"] * 3, 25) == (units(reported), reported["summary"]["inserted"])
+    assert (["done"] * 2, 26) == (units(reported), reported["summary"]["inserted"])
+    assert [("shop.item", 3, 25), ("shop.kind", 1, 1)] == [
+        (one["feed"], one["windows"], one["inserted"]) for one in reported["units"]
+    ]
     assert [(n, f"n{n}", True) for n in range(25)] == stored(app)
-    assert (["done"], [(1, "one", True)]) == (units(whole), stored(app, "kind"))
+    assert [(1, "one", True)] == stored(app, "kind")
     assert at(24).isoformat(timespec="microseconds") == app.ledger.watermark("shop.item").value
 
 
@@ -88,8 +90,7 @@ def test_the_next_sync_goes_on_from_the_watermark(app, host, source_table, clock
     table = source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(8)))
     source_table.create(kind())
     host.timer("sync_due")
-    for feed in ("item", "kind"):
-        host.finished(f"sync:shop.{feed}")
+    host.finished("sync:shop")
     source_table.do(
         table.update().where(table.c.Id == 3).values(At=at(9), Name="changed"),
         table.insert().values(Id=100, At=at(6.5), Name="late"),
@@ -100,7 +101,7 @@ def test_the_next_sync_goes_on_from_the_watermark(app, host, source_table, clock
     early = len(app.warehouse.runs("shop.item"))
     clock.forward(minutes=15)
     host.timer("sync_due")
-    reported = host.finished("sync:shop.item")
+    reported = host.finished("sync:shop")
 
     assert 1 == early
     assert (1, 1, 2) == tuple(reported["summary"][name] for name in ("inserted", "updated", "unchanged"))
@@ -114,12 +115,12 @@ def test_a_table_that_is_read_whole_loses_what_it_lacks(app, host, source_table,
     source_table.create(table, *({"Id": n, "Name": "x"} for n in range(12)))
     source_table.create(item(name()))
     host.timer("sync_due")
-    host.finished("sync:shop.kind")
+    host.finished("sync:shop")
     source_table.do(table.delete().where(table.c.Id >= 10))
     clock.forward(minutes=15)
 
     host.timer("sync_due")
-    reported = host.finished("sync:shop.kind")
+    reported = host.finished("sync:shop")
 
     assert 2 == reported["summary"]["deleted"]
     assert 10 == sum(alive for _, _, alive in stored(app, "kind"))

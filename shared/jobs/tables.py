@@ -1,0 +1,66 @@
+"""The tables in the job of a system: which lane reads which of them, and what became of each.
+
+As many lanes as the system allows read one table after the other. A lane takes the next table that no other has taken,
+so a large table keeps one lane busy and no table waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from shared.jobs.documents import TableDocuments, UnitDocuments, UnitState
+from shared.jobs.request import COUNTS, FinishRequest, JobRequest, PullFeed, PullSystem, TakeTable, UnitOutcome, short
+from shared.jobs.summary import lag_of, unit_outcomes
+from shared.model import FeedName
+
+if TYPE_CHECKING:
+    from shared.app import App
+
+
+def open_tables(app: App, request: JobRequest) -> dict[str, Any]:
+    """Keep the list of tables: how many there are, and how many lanes may read them."""
+    work = request.work
+    assert isinstance(work, PullSystem)  # noqa: S101 - no other work has this step
+    system = app.systems.get(work.system)
+    if system is None:
+        return {"error": f"the catalog has no system {work.system!r} any more"}
+    names = work.feeds or [feed.table for feed in system.pull_feeds()]
+    feeds = TableDocuments(app.documents, request).add([str(FeedName(work.system, name)) for name in names])
+    return {"units": len(feeds), "lanes": min(len(feeds), system.parallel)}
+
+
+def take_table(app: App, request: TakeTable) -> dict[str, Any]:
+    """The next table for a lane, with its feed; nothing if all are taken. Asked again, it is the same table."""
+    documents = TableDocuments(app.documents, request)
+    feeds = documents.read()
+    for number in range(request.after + 1, len(feeds)):
+        if documents.take(number, request.lane):
+            return {"table": number, "feed": feeds[number]}
+    return {}
+
+
+def finish_table(app: App, request: FinishRequest) -> dict[str, Any]:
+    """Keep what became of a table, all its windows together, as a unit of the job."""
+    assert isinstance(request.work, PullFeed)  # noqa: S101 - no other work has this step
+    feed = request.work.feed
+    outcome = table_outcome(feed, unit_outcomes(app.documents, request), lag_of(app, feed))
+    UnitDocuments.of_table(app.documents, request).add(UnitState(outcome=outcome))
+    return {"status": outcome.status}
+
+
+def table_outcome(feed: str, windows: Sequence[UnitOutcome], lag: float | None) -> UnitOutcome:
+    """What became of the *windows* of a table together: failed if one did, done if one brought news."""
+    statuses = {window.status for window in windows}
+    status = next(one for one in ("failed", "done", "no_news", "skipped") if one in statuses)
+    known = [window for window in windows if window.run is not None]
+    counts: dict[str, Any] = {name: sum(getattr(window, name) or 0 for window in known) for name in COUNTS}
+    skipped = next((window.skipped for window in windows if window.skipped), None)
+    notes = [note for window in windows for note in (window.note, window.skipped) if note and note != skipped]
+    return UnitOutcome(
+        status=status, place=short(feed), feed=feed, windows=len(windows), lag=lag, skipped=skipped,
+        error=next((window.error for window in windows if window.status == "failed"), None),
+        note=short("; ".join(dict.fromkeys(notes))) or None, retryable=any(window.retryable for window in windows),
+        run=known[-1].run if known else None, kind=known[-1].kind if known else None,
+        **(counts if known else {}),
+    )  # fmt: skip
