@@ -120,6 +120,8 @@ class Feed:
     """Column types that differ from what the files say, see shared.contract.types."""
     undeclared_types: tuple[str, ...] = ()
     """Columns of ``types`` that the catalog does not declare: values are cast to them, no stored column is changed."""
+    references: Mapping[str, str] = field(default_factory=dict)
+    """The key that a column refers to, as ``<system>.<table>.<column>``, by column."""
     timezone: str = "UTC"
     """What timestamps without zone are in."""
     deletes: Literal["soft", "hard"] = "soft"

@@ -92,6 +92,8 @@ class Settings:
     """How long a folder of part files must have been unchanged to count as complete."""
     sync_rows: int = _setting(5_000_000, read=_positive)
     """Rows that one run of a pull feed takes at most; the next goes on from there."""
+    sync_tables: int = _setting(4, read=_positive)
+    """How many tables of one system are read at the same time."""
     exports_url: str | None = _setting(None, secret=True)
     """Container that exports arrive in: what the blob trigger listens to and ``reconcile`` lists."""
     state_url: str = _setting(".sluice/state", secret=True)

@@ -96,6 +96,20 @@ def folder(tmp_path_factory):
     return home, steps
 
 
+@pytest.fixture
+def billing(tmp_path, mariadb, mariadb_database, monkeypatch):
+    """The system of the page on feeds beside those that come with the package, and its database."""
+    catalog_folder = shutil.copytree(catalog.PACKAGED, tmp_path / "catalog")
+    (entry,) = (block for block in _blocks("toml", DOCS / "feeds.md") if 'name = "billing"' in block)
+    (catalog_folder / "billing.toml").write_text(entry)
+    with mariadb.connect(mariadb_database) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE invoice (id int PRIMARY KEY, updated_at datetime)")
+        cursor.execute("CREATE TABLE currency (id int PRIMARY KEY, code char(3))")
+        cursor.execute("INSERT INTO invoice VALUES (1, '2026-02-24 12:00:00')")
+    monkeypatch.setenv("CATALOG_PATH", str(catalog_folder))
+    monkeypatch.setenv("BILLING_DATABASE_URL", mariadb.url(mariadb_database))
+
+
 # -- commands
 
 
@@ -108,10 +122,12 @@ def test_every_block_says_what_it_is():
 
 
 @pytest.mark.parametrize("command", _anywhere(), ids=" ".join)
-def test_every_sluice_command_runs(command, folder, monkeypatch):
+def test_every_sluice_command_runs(command, folder, monkeypatch, request):
     """As the page has it, in a folder with the demo's exports and samples of text files."""
     monkeypatch.chdir(folder[0])
     _use_defaults(monkeypatch)
+    if "billing" in command:
+        request.getfixturevalue("billing")
     if command[1] == "sql":
         monkeypatch.setenv("WAREHOUSE_URL", "mssql://server.database.windows.net/sluice")
 

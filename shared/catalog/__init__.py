@@ -171,8 +171,13 @@ def _problems_together(
 
 def _with_defaults(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     types = {**defaults.get("types", {}), **own.get("types", {})}
-    columns = {column.name: column.type for column in own.get("columns", ())}
-    return _with_layout({**defaults, **own, "types": {**columns, **types}})
+    columns = own.get("columns", ())
+    declared = {**defaults.get("references", {}), **own.get("references", {})}
+    merged = {
+        "types": {**{column.name: column.type for column in columns}, **types},
+        "references": {**{column.name: column.references for column in columns if column.references}, **declared},
+    }
+    return _with_layout({**defaults, **own, **merged})
 
 
 def _with_layout(options: dict[str, Any]) -> dict[str, Any]:

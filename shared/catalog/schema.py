@@ -126,6 +126,12 @@ def _types(value: Any) -> dict[str, str]:
     return found
 
 
+def _references(value: Any) -> dict[str, str]:
+    found = {column: _reference(key) for column, key in _section(value).items()}
+    _distinct(found)
+    return found
+
+
 def _deletes(value: Any) -> str:
     _require(value in ("soft", "hard"))
     return str(value)
@@ -181,7 +187,8 @@ def _words(value: Any) -> tuple[str, ...]:
 
 
 def _reference(value: Any) -> str:
-    _require(len(_text(value).split(".")) == 3)
+    parts = _text(value).split(".")
+    _require(len(parts) == 3 and all(parts))
     return str(value)
 
 
@@ -273,6 +280,10 @@ OPTIONS = {
         f" ({', '.join(column_types.SIMPLE)} or decimal(p,s) with p up to 38)",
         _types,
     ),
+    "references": Rule(
+        "a table of columns, each once, with the key of a feed that they refer to, as <system>.<table>.<column>",
+        _references,
+    ),
     "timezone": Rule("an IANA name such as Europe/Amsterdam", lambda value: zone(_text(value))),
     "deletes": Rule("'soft' or 'hard'", _deletes),
     "max_reject_share": Rule("a number from 0 to 1", _share),
@@ -329,7 +340,7 @@ def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
     layout = options.get("layout")
     if layout:
         columns = {column.name for column in layout.columns}
-        missing = [name for name in (*keys, cursor, flag) if name and name not in columns]
+        missing = [name for name in (*keys, cursor, flag, *options["references"]) if name and name not in columns]
         yield from (f"{entry}: {name!r} is no column under columns" for name in missing)
         yield from (f"{entry}: {problem}" for problem in map(_cleaner_problem, layout.columns) if problem)
     kind = {column.casefold(): kind for column, kind in options["types"].items()}.get((cursor or "").casefold())

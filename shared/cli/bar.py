@@ -19,6 +19,10 @@ class Bar(Progress):
         self._waiting: rich_progress.TaskID | None = None
         self._label = ""
 
+    def table(self) -> Bar:
+        """A bar of its own below the others."""
+        return Bar(self._bars, self._on_warning)
+
     def start(self, label: str, rows: int) -> None:
         self._show(label, rows)
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -16,7 +16,17 @@ from shared.cli import interrupts, options, output, progress
 if TYPE_CHECKING:
     from shared.pipeline.runner import Result
 
-T = TypeVar("T", bound="Result")
+
+class Ended(Protocol):
+    """What became of one table."""
+
+    @property
+    def failed(self) -> bool: ...
+    @property
+    def loaded(self) -> bool: ...
+
+
+T = TypeVar("T", bound=Ended)
 
 _NEXT_LOAD = "Tables loaded before: {}. Run the same command again to load the rest"
 

@@ -52,7 +52,15 @@ def choice_of_exports(command: T) -> T:
 
 def of_a_load(command: T) -> T:
     """Add what every command that loads files takes: their time, whether to repeat, and limits."""
+    command = limits(command)
     for option in reversed(_LOAD):
+        command = option(command)
+    return command
+
+
+def limits(command: T) -> T:
+    """Add the options that allow more rejects and deletions than the feed does."""
+    for option in reversed(_LIMITS):
         command = option(command)
     return command
 
@@ -85,6 +93,8 @@ def share(_context: click.Context, _parameter: click.Parameter, value: float | N
 _LOAD = (
     click.option("--exported-at", callback=time, metavar="T", help="When it was exported; overrides its path."),
     click.option("--again", is_flag=True, help="Also load what is loaded already."),
+)
+_LIMITS = (
     click.option(
         "--max-reject-share", type=float, callback=share, metavar="SHARE",
         help="Share of the rows that may be rejected; above it nothing is loaded.",

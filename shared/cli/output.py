@@ -32,7 +32,7 @@ def print_results(results: Sequence[Result]) -> None:
     for result in results:
         if result.run:
             print_remark(result.table, result.run)
-        _changes(result.changes)
+        print_changes(result.changes)
 
 
 def result_record(result: Result) -> dict[str, Any]:
@@ -54,18 +54,19 @@ def result_row(result: Result) -> dict[str, Any]:
     place = "/".join(result.place.split("/")[-3:])
     if result.run is None:
         return {"table": result.table, "export": place, "status": f"skipped: {result.skipped}"}
-    return {"table": result.table, "export": place, "status": result.run.status, **_counts(result.run)}
+    return {"table": result.table, "export": place, "status": result.run.status, **counts(asdict(result.run))}
 
 
 def run_row(run: Run) -> dict[str, Any]:
     """A run as a table has it."""
     exported, finished = (run.exported_at or "")[:19], (run.finished or "")[:19]
     about = {"run": run.id, "feed": run.feed, "type": run.kind, "exported_at": exported, "status": run.status}
-    return {**about, "finished": finished, **_counts(run)}
+    return {**about, "finished": finished, **counts(asdict(run))}
 
 
-def _counts(run: Run) -> dict[str, int | None]:
-    return {name: getattr(run, name) or None for name in _COUNTS}
+def counts(known: Mapping[str, Any]) -> dict[str, int | None]:
+    """The counts of rows among the fields of a run; None for those that are 0."""
+    return {name: known[name] or None for name in _COUNTS}
 
 
 def print_remark(name: str, run: Run) -> None:
@@ -84,7 +85,8 @@ def print_remark(name: str, run: Run) -> None:
         click.secho(f"{name}: {rejected}", fg="yellow", err=True)
 
 
-def _changes(changes: Iterable[Change]) -> None:
+def print_changes(changes: Iterable[Change]) -> None:
+    """What a dry run would change, row by row."""
     for change in changes:
         click.secho(change.outcome, bold=True)
         before, after = change.before or {}, change.after or {}

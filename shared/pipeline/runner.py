@@ -72,6 +72,10 @@ class Progress:
         """Warnings go to *on_warning*, or to the log."""
         self._on_warning = on_warning or (lambda text: _log.warning("%s", text))
 
+    def table(self) -> Progress:
+        """What to inform of one of several tables that are loaded at the same time."""
+        return self
+
     def start(self, label: str, rows: int) -> None:
         """A run begins that will read so many rows."""
 

@@ -46,22 +46,39 @@ _INLINE = 12_000
 """Characters: a quarter of the 45 KB up to which Durable Functions keeps what activities pass on in a table."""
 
 
-def window(feed: Feed, source: PullSource, ledger: Ledger, *, now: str) -> Unit | None:
+def window(
+    feed: Feed, source: PullSource, ledger: Ledger, *, now: str, after: str | None = None
+) -> Unit | None:  # fmt: skip
     """What a pull feed should read next: from its watermark, less the overlap, to what is there now.
 
-    None while the source is empty. A feed without cursor is read whole, as a complete full of *now* (text of records).
+    *now* is text of records. With *after*, it begins at that cursor instead. None while the source is empty. A feed
+    without cursor is read whole.
     """
     if feed.cursor is None:
-        name = f"everything at {now}"
-        return Unit(kind="full", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, complete=True)
+        return whole(feed, source, now=now)
     seen = ledger.watermark(feed.name)
-    top = source.ceiling(seen.value)
+    top = source.ceiling(seen.value if after is None else after)
     if top is None:
         return None
-    span = Window(_floor(feed, seen), top.value)
+    span = Window(_floor(feed, seen) if after is None else after, top.value)
     name = f"{span.floor or 'the beginning'} to {span.ceiling}"
     return Unit(
-        kind="window", work_items=(WorkItem(work_id(feed.name, name), name),), window=span, seen=seen, more=top.more
+        kind="window", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, window=span, seen=seen,
+        more=top.more,
+    )  # fmt: skip
+
+
+def whole(feed: Feed, source: PullSource, *, now: str) -> Unit:
+    """All rows of a pull feed, as a complete full of *now* (text of records): what it lacks is gone from the source.
+
+    Its window ends at the newest cursor of now, and so does the watermark: a row that changes while it is read may be
+    missed at a lower cursor than one that is seen.
+    """
+    newest = source.newest() if feed.cursor is not None else None
+    name = f"everything at {now}"
+    return Unit(
+        kind="full", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, complete=True,
+        window=None if newest is None else Window(None, newest),
     )  # fmt: skip
 
 

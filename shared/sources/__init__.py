@@ -112,3 +112,7 @@ class PullSource(Source, Protocol):
         together. Otherwise it is the highest cursor there is.
         """
         ...
+
+    def newest(self) -> str | None:
+        """The highest cursor there is, as cursor text; None if no row has one."""
+        ...

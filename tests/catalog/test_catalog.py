@@ -14,6 +14,7 @@ from shared.model import Feed
 from shared.sources import KINDS
 
 HEAD = '[system]\nname = "crm"\nsource = "exports"\n'
+TEXT = HEAD.replace("exports", "csv")
 RULE = HEAD + '[defaults]\ncursor = "ModifiedOn"\ndeleted = "IsDeleted"\n[undeclared]\nkeys = ["{table}Id"]\n'
 
 
@@ -45,6 +46,7 @@ def test_every_packaged_catalog_can_be_read():
 
 KEYS = "keys must be a list of column names, each once, not "
 TYPES = "types must be a table of columns, each once, with their types (boolean, smallint, "
+REFERENCES = "references must be a table of columns, each once, with the key of a feed that they refer to, as <system>"
 NAME = "crm.toml, system: name must be a text that can name a schema: "
 WRONG = {
     "not TOML": ("[system", "crm.toml is not TOML: "),
@@ -111,6 +113,17 @@ WRONG = {
     "type no text": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = 5 } }', "not {'A': 5}"),
     "decimal of 39": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = "decimal(39,0)" } }', "'decimal(39,0)'"),
     "type twice": (HEAD + '[tables]\na = { keys = ["Id"], types = { A = "date", a = "text" } }', TYPES),
+    "references no table": (HEAD + '[tables]\na = { keys = ["Id"], references = 1 }', REFERENCES),
+    "reference without column": (HEAD + '[tables]\na = { keys = ["Id"], references = { U = "crm.b" } }', REFERENCES),
+    "reference with a gap": (HEAD + '[tables]\na = { keys = ["Id"], references = { U = "crm..b" } }', REFERENCES),
+    "reference twice": (
+        HEAD + '[tables]\na = { keys = ["Id"], references = { U = "crm.b.Id", u = "crm.c.Id" } }',
+        REFERENCES,
+    ),
+    "reference of no column": (
+        TEXT + '[tables.t]\nkeys = ["a"]\ncolumns = { a = {} }\nreferences = { b = "crm.u.Id" }',
+        "feed crm.t: 'b' is no column under columns",
+    ),
     "cursor type": (
         HEAD + '[tables]\na = { keys = ["Id"], cursor = "M", types = { m = "binary" } }',
         "feed crm.a: cursor 'M' has type binary, which cannot be ordered",
@@ -240,6 +253,19 @@ def test_a_table_takes_the_defaults_and_overrides_them(tmp_path):
         )
         == found
     )
+
+
+def test_references_are_declared_for_a_table_its_columns_and_all_tables(tmp_path):
+    """The table's own win."""
+    found = system(
+        tmp_path,
+        TEXT
+        + '[defaults]\nreferences = { a = "crm.x.id", b = "crm.x.id" }\n'
+        + '[tables.t]\nkeys = ["a"]\nreferences = { b = "crm.y.id" }\n'
+        + 'columns = { a = {}, b = {}, c = { references = "crm.z.id" }, d = {} }\n',
+    ).feed("t", [])
+
+    assert {"a": "crm.x.id", "b": "crm.y.id", "c": "crm.z.id"} == found.references
 
 
 def test_an_undeclared_table_is_taken_by_the_rule_without_regard_to_case(tmp_path):

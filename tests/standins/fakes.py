@@ -84,12 +84,19 @@ class MemoryPullSource:
         top = (above[: self._sync_rows] or there or [None])[-1]
         return None if top is None else Ceiling(cursor.text(top), more=any(value > top for value in above))
 
+    def newest(self) -> str | None:
+        found = self.ceiling(None)
+        while found is not None and found.more:
+            found = self.ceiling(found.value)
+        return None if found is None else found.value
+
     def describe(self, unit: Unit) -> Described:
-        assert unit.window is not None
-        found = len(self._within(unit.window.floor, unit.window.ceiling))
+        window = unit.window if unit.kind == "window" else None
+        span = asdict(window) if window else {"floor": None, "ceiling": None}
+        found = len(self._within(**span))
         starts = range(0, max(1, found), self._slice_rows)
         slices = [
-            Slice(n, start, min(self._slice_rows, found - start), "memory", start, asdict(unit.window))
+            Slice(n, start, min(self._slice_rows, found - start), "memory", start, span)
             for n, start in enumerate(starts)
         ]
         return Described({"memory": self._schema}, slices, {})
@@ -99,9 +106,13 @@ class MemoryPullSource:
         for row in rows:
             yield pa.RecordBatch.from_pylist([row], schema=self._schema)
 
-    def _within(self, floor: str | None, ceiling: str) -> list[dict[str, Any]]:
+    def _within(self, floor: str | None, ceiling: str | None) -> list[dict[str, Any]]:
         low, high = (cursor.typed(self._kind, text) if text else None for text in (floor, ceiling))
-        found = [row for row in self.rows if row[self._by] <= high and (low is None or low <= row[self._by])]
+        found = [
+            row
+            for row in self.rows
+            if (high is None or row[self._by] <= high) and (low is None or low <= row[self._by])
+        ]
         return sorted(found, key=lambda row: row[self._by])
 
 

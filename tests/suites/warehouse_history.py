@@ -6,10 +6,10 @@ import io
 import json
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pyarrow as pa
 
-from shared.model import Layout, LayoutColumn
 from shared.pipeline.replay import replay, write_rejects
 from tests.suites.warehouse_case import row, some
 
@@ -148,25 +148,33 @@ class History:
     def test_rows_that_refer_to_missing_keys_are_counted_by_column(self, case):
         """A key that is there, one that was deleted, and one that never was; NULL refers to nothing."""
         case.loaded("full", 5, row(1), row(2), row(3, "Cy", 2, True))
-        refer = {"Item": pa.int64(), "Label": pa.string()}
-        rows = [(1, 1, "1"), (2, 3, "x"), (3, 9, "x"), (4, 9, None), (5, None, "2")]
-        case.loaded(
-            "full", 6, *(row(n, Item=item, Label=label) for n, item, label in rows), table="order", types=refer
-        )  # fmt: skip
+        refer = {"Item": pa.int64(), "Label": pa.string(), "Price": pa.decimal128(9, 2), "Parent": pa.int32()}
+        rows = [(1, 1, "1", "1", 5), (2, 3, "x", "9", 9), (3, 9, "x", None, 1), (4, 9, None, "2.5", None)]
+        rows += [(5, None, "2", "2.00", 2)]
+        names = ("Item", "Label", "Price", "Parent")
+        orders = [
+            row(n, **dict(zip(names, (item, label, price and Decimal(price), parent), strict=True)))
+            for n, item, label, price, parent in rows
+        ]
+        case.loaded("full", 6, *orders, table="order", types=refer)
         feed = replace(
             case.feed("order"),
-            layout=Layout(columns=(
-                LayoutColumn(name="Item", type="bigint", references="shop.item.ItemId"),
-                LayoutColumn(name="Label", references="shop.item.ItemId"),
-                LayoutColumn(name="Name", references="shop.nothing.Id"),
-                LayoutColumn(name="Absent", references="shop.item.ItemId"),
-            )),
-        )  # fmt: skip
+            references={
+                "item": "shop.item.ITEMID",
+                "Label": "shop.item.ItemId",
+                "Price": "shop.item.ItemId",
+                "Parent": "shop.order.OrderId",
+                "Name": "shop.nothing.Id",
+                "Absent": "shop.item.ItemId",
+            },
+        )
         (run,) = case.app.warehouse.runs("shop.order")
 
         found = {one.column: (one.rows, one.values) for one in case.app.warehouse.orphans(feed, run.id)}
 
-        assert {"Item": (3, ("9", "3")), "Label": (2, ("x",)), "Name": (5, ("Ada",))} == found
+        assert {"Price", "Parent", "Item", "Label", "Name"} == found.keys()
+        assert [(3, ("9", "3")), (2, ("x",)), (5, ("Ada",))] == [found[name] for name in ("Item", "Label", "Name")]
+        assert [(2, {"2.50", "9.00"}), (1, {"9"})] == [(found[n][0], set(found[n][1])) for n in ("Price", "Parent")]
         assert found == {one.column: (one.rows, one.values) for one in case.app.warehouse.orphans(feed)}
         assert [] == case.app.warehouse.orphans(feed, "0123456789abcdef")
 

@@ -91,8 +91,8 @@ class Table:
         return Order((cursor, *(key for key in self.keys if key is not self.cursor)), self.nulls_first)
 
     def spans(self, unit: Unit) -> list[Span]:
-        """The first window also has the rows without a cursor."""
-        if unit.window is None or self.cursor is None:
+        """The first window also has the rows without a cursor. A full has all rows, even newer ones than its window."""
+        if unit.window is None or unit.kind == "full" or self.cursor is None:
             return [Span()]
         window = Span(unit.window.floor, unit.window.ceiling)
         return [Span(nulls=True), window] if window.floor is None and self.cursor.nullable else [window]

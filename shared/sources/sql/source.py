@@ -71,9 +71,7 @@ class SqlSource:
 
     def ceiling(self, after: str | None) -> Ceiling | None:
         """See PullSource. ConfigError if there is no such table, or if its cursor has no order."""
-        table, by = self._table, self._table.cursor
-        if by is None:
-            raise ConfigError(f"feed {self._feed.name} has no cursor, so it has no windows", fix="Read its whole table")
+        table, by = self._table, self._cursor
         seen = self._value(by, after)
         above = by.ordered.is_not(None) if seen is None else by.ordered > bound(seen)
         cursors = sa.select(by.selected).select_from(table.clause)
@@ -82,8 +80,15 @@ class SqlSource:
             value = value_from_text(value_to_text(found[0][0]), by.compared)
             beyond = cursors.where(by.ordered > bound(value)).limit(1)
             return Ceiling(self._text(by, found[0][0]), more=bool(self._database.rows(beyond)))
-        top = self._database.rows(cursors.where(by.ordered.is_not(None)).order_by(by.ordered.desc()).limit(1))
-        return Ceiling(self._text(by, top[0][0]), more=False) if top else None
+        top = self.newest()
+        return Ceiling(top, more=False) if top is not None else None
+
+    def newest(self) -> str | None:
+        """See PullSource."""
+        by = self._cursor
+        cursors = sa.select(by.selected).select_from(self._table.clause).where(by.ordered.is_not(None))
+        found = self._database.rows(cursors.order_by(by.ordered.desc()).limit(1))
+        return self._text(by, found[0][0]) if found else None
 
     def describe(self, unit: Unit) -> Described:
         schema = pa.schema([(column.name, column.type) for column in self._table.columns.values()])
@@ -184,6 +189,13 @@ class SqlSource:
             nulls_first=database.dialect == "mysql",
             exact=any(set(constraint) <= {*keys, by} - nullable for constraint in unique),
         )  # fmt: skip
+
+    @property
+    def _cursor(self) -> SourceColumn:
+        by = self._table.cursor
+        if by is None:
+            raise ConfigError(f"feed {self._feed.name} has no cursor, so it has no windows", fix="Read its whole table")
+        return by
 
     def _kind(self, by: SourceColumn) -> str:
         """The cursor's column type; ConfigError where the server's order is not the one that watermarks have."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
+from shared.contract.conform import folded
 from shared.model import Feed, Orphans
 from shared.warehouses.merge import shape
 from shared.warehouses.merge.session import Expression, Session
@@ -15,43 +17,61 @@ _SHOWN = 10
 
 
 def orphans(session: Session, feed: Feed, run: str | None) -> Iterator[Orphans]:
-    """Of every column of *feed* with a reference, if it has any; only of rows that *run* wrote, if one is given."""
+    """Of every column of *feed* with a reference, if it has any; only of rows that *run* wrote, if one is given.
+
+    All columns are counted in one query, which reads the table once.
+    """
     stored = session.columns(feed.system, feed.table)
-    for column in feed.layout.columns if feed.layout else ():
-        if column.references is not None and column.name in stored:
-            found = _orphans(session, shape.target(feed, stored), column.name, column.references, run)
-            if found.rows:
-                yield found
+    spelled = {folded(name): name for name in stored}
+    table = shape.target(feed, stored)
+    leading_nowhere = {
+        spelled[folded(column)]: (references, _leads_nowhere(session, references, table.c[spelled[folded(column)]]))
+        for column, references in feed.references.items()
+        if folded(column) in spelled
+    }
+    if not leading_nowhere:
+        return
+    rows = sa.and_(table.c[shape.DELETED].is_(None), *([] if run is None else [table.c[shape.BY] == run]))
+    numbers = _count(session, table, rows, [condition for _, condition in leading_nowhere.values()])
+    for number, (name, (references, condition)) in zip(numbers, leading_nowhere.items(), strict=True):
+        if number:
+            values = _commonest(session, table.c[name], sa.and_(rows, condition))
+            yield Orphans(column=name, references=references, rows=number, values=values)
 
 
-def _orphans(session: Session, table: sa.Table, name: str, references: str, run: str | None) -> Orphans:
-    value = table.c[name]
-    where: list[sa.ColumnElement[bool]] = [table.c[shape.DELETED].is_(None), value.is_not(None)]
-    if run is not None:
-        where.append(table.c[shape.BY] == run)
-    there = _key(session, references, value)
-    if there is not None:
-        where.append(~there)
-    number = sa.func.count()
-    rows = session.rows(sa.select(number).select_from(table).where(*where))[0][0]
-    some = sa.select(value, number).where(*where).group_by(value).order_by(number.desc()).limit(_SHOWN)
-    values = tuple(str(row[0]) for row in session.rows(some)) if rows else ()
-    return Orphans(column=name, references=references, rows=int(rows), values=values)
-
-
-def _key(session: Session, references: str, value: sa.Column[object]) -> sa.ColumnElement[bool] | None:
-    """Whether *value* is a key of the active rows it refers to; None if there is no such column."""
-    system, name, key = references.split(".")
-    columns = session.columns(system, name)
-    if key not in columns:
-        return None
+def _leads_nowhere(session: Session, references: str, value: sa.Column[Any]) -> Expression:
+    """Whether *value* is no key of the active rows it refers to; NULL refers to nothing."""
+    system, table, key = references.split(".")
+    columns = session.columns(system, table)
+    name = {folded(column): column for column in columns}.get(folded(key))
+    if name is None:
+        return value.is_not(None)
     # By another name, because a table may refer to itself.
-    other = shape.target(Feed(system=system, table=name, source="", keys=(key,)), columns).alias("referred")
-    same_kind = isinstance(value.type, type(other.c[key].type))
-    mine, theirs = (_comparable(session, one, as_text=not same_kind) for one in (value, other.c[key]))
-    active = other.c[shape.DELETED].is_(None)
-    return sa.exists().where(theirs == mine, active).correlate(value.table)
+    other = shape.target(Feed(system=system, table=table, source="", keys=(name,)), columns).alias("referred")
+    as_text = not _are_comparable(value.type, other.c[name].type)
+    mine, theirs = (_comparable(session, one, as_text=as_text) for one in (value, other.c[name]))
+    there = sa.exists().where(theirs == mine, other.c[shape.DELETED].is_(None)).correlate(value.table)
+    return sa.and_(value.is_not(None), ~there)
+
+
+def _are_comparable(one: Any, other: Any) -> bool:
+    return isinstance(one, type(other)) or all(isinstance(kind, sa.Integer | sa.Numeric) for kind in (one, other))
 
 
 def _comparable(session: Session, column: Expression, *, as_text: bool) -> Expression:
     return sa.cast(column, TEXT) if as_text else session.exact(column)[0]
+
+
+def _count(session: Session, table: sa.Table, rows: Expression, conditions: Sequence[Expression]) -> list[int]:
+    """How many of *rows* meet each condition."""
+    # In a query of its own: SQL Server takes no subquery within an aggregate.
+    flags = [sa.case((condition, 1), else_=0).label(f"n{number}") for number, condition in enumerate(conditions)]
+    found = sa.select(*flags).select_from(table).where(rows).subquery("found")
+    counted = sa.select(*(sa.func.sum(found.c[flag.name]) for flag in flags))
+    return [int(number or 0) for number in session.rows(counted)[0]]
+
+
+def _commonest(session: Session, value: sa.Column[Any], rows: Expression) -> tuple[str, ...]:
+    number = sa.func.count()
+    some = sa.select(value, number).where(rows).group_by(value).order_by(number.desc()).limit(_SHOWN)
+    return tuple(str(row[0]) for row in session.rows(some))

@@ -1,0 +1,87 @@
+"""``sluice sync``: keep the tables of a database or an API in step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shared.cli import load, options, output, progress
+
+if TYPE_CHECKING:
+    from shared.pipeline.sync import TableSync
+
+
+@click.command()
+@click.argument("system")
+@click.argument("tables", nargs=-1, metavar="[ENTITY]...")
+@click.option("--full", is_flag=True, help="Read all rows: those that are gone from the source are deleted.")
+@click.option("--since", metavar="T", help="Read again what changed since a time (or a number, as the cursor is).")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Read about N rows of each table, not more.")
+@click.option("--dry-run", is_flag=True, help="Merge the first window, show what it would change, and roll it back.")
+@click.option("--batch-size", "batch_rows", type=click.IntRange(1), metavar="N", help="Rows in memory at once.")
+@options.limits
+@options.as_json
+def sync(system: str, tables: tuple[str, ...], as_json: bool, **chosen: Any) -> None:
+    """Read what is new in a database or an API.
+
+    All tables of SYSTEM, or only those named, several at once. Each goes on from its watermark until it has caught up.
+    """
+    from shared.app import current
+    from shared.pipeline import sync as pipeline
+
+    if chosen["full"] and (chosen["limit"] or chosen["since"]):
+        raise click.UsageError("--full reads all rows: it cannot be combined with --limit or --since")
+    app = current()
+    sync_options = pipeline.SyncOptions(**chosen)
+    with progress.shown(quiet=as_json) as shown:
+        names = [table.lower() for table in tables]
+        results = pipeline.sync(app.runner, app.settings, system.lower(), names, sync_options, shown)
+        load.finish(results, _record, _print, as_json=as_json)
+
+
+def _record(table: TableSync) -> dict[str, Any]:
+    return {
+        "feed": table.feed, "outcome": table.outcome, "reason": table.reason, **table.counts,
+        "watermark": table.watermark, "behind_seconds": table.behind, "seconds": round(table.seconds, 3),
+        "windows": [output.result_record(window) for window in table.windows],
+    }  # fmt: skip
+
+
+def _print(tables: list[TableSync]) -> None:
+    tables = sorted(tables, key=lambda table: table.feed)
+    output.print_table(
+        {
+            "feed": table.feed, "outcome": table.outcome, "behind": _behind(table), "seconds": f"{table.seconds:.1f}",
+            **output.counts(table.counts),
+        }
+        for table in tables
+    )  # fmt: skip
+    for table in tables:
+        if table.reason:
+            color = "red" if table.failed else "yellow"
+            click.secho(f"{table.feed}: {table.reason}", fg=color, err=True)
+        for run in table.runs:
+            output.print_remark(table.feed, replace(run, error=None))
+        for window in table.windows:
+            output.print_changes(window.changes)
+
+
+def _behind(table: TableSync) -> str | None:
+    """How far the table is behind its source, for people.
+
+    >>> from shared.pipeline.sync import TableSync
+    >>> [_behind(TableSync(feed="a.b", outcome="done", behind=seconds)) for seconds in (0.0, 61.0, 9000.0, 2e5, None)]
+    ['caught up', '1 min', '2 h 30 min', '2 days 7 h', 'unknown']
+    """
+    if table.behind is None:
+        return "unknown"
+    minutes = int(table.behind) // 60
+    if table.behind <= 0:
+        return "caught up"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    days, rest = divmod(hours, 24)
+    return f"{days} days {rest} h" if days > 1 else f"{hours} h {minutes} min"
