@@ -52,10 +52,9 @@ class Summary:
     """Replaced by another row of the same run."""
     no_news: int = 0
     """Parts that were read and had nothing new."""
-    lag: float | None = None
-    """Seconds that the feed furthest behind was behind its source, of those whose cursor is an instant: since its
-    watermark. A feed without news is not behind."""
-    lagging: str | None = None
+    behind: float | None = None
+    """Seconds of the source's time that the feed furthest behind has not read: 0 if all have caught up."""
+    furthest: str | None = None
     """That feed."""
     seconds: float
     failures: tuple[str, ...] = ()
@@ -104,8 +103,8 @@ def summarize(
 ) -> Summary:
     """The outcomes of a job's parts, as JSON made them, in one summary. Counts that are missing are 0."""
     by_status = [outcome.get("status") for outcome in outcomes]
-    done, no_news, failed = (by_status.count(status) for status in ("done", "no_news", "failed"))
-    lag, lagging = _furthest_behind(outcomes)
+    done, no_news, failed = (by_status.count(status) for status in ("done", "no news", "failed"))
+    behind, furthest = _furthest_behind(outcomes)
     return Summary(
         job=job,
         what=one_line(what),
@@ -124,8 +123,8 @@ def summarize(
         stale=_total(outcomes, "stale"),
         superseded=_total(outcomes, "superseded"),
         no_news=no_news,
-        lag=lag,
-        lagging=lagging,
+        behind=behind,
+        furthest=furthest,
         seconds=seconds,
         failures=tuple(map(_failure, [o for o in outcomes if o.get("status") == "failed"][:_MOST_FAILURES])),
         link=link,
@@ -200,12 +199,11 @@ def _total(outcomes: Iterable[Mapping[str, Any]], name: str) -> int:
 
 
 def _furthest_behind(outcomes: Iterable[Mapping[str, Any]]) -> tuple[float | None, str | None]:
-    behind = [
-        (float(outcome["lag"]), str(outcome.get("feed")))
-        for outcome in outcomes
-        if outcome.get("lag") is not None and outcome.get("status") in ("done", "failed")
-    ]
-    return max(behind, default=(None, None))
+    known = [one for one in outcomes if one.get("behind") is not None and one.get("status") != "skipped"]
+    if not known:
+        return None, None
+    furthest = max(known, key=lambda outcome: float(outcome["behind"]))
+    return float(furthest["behind"]), furthest.get("feed") if furthest["behind"] else None
 
 
 def _failure(outcome: Mapping[str, Any]) -> str:
@@ -244,7 +242,7 @@ def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
         "Rejected": summary.rejected,
     }
     yield from ((name, f"{count:,}") for name, count in counts.items() if count)
-    if summary.lag is not None:
-        yield "Behind the source", f"{duration(summary.lag)} ({summary.lagging})"
+    if summary.behind:
+        yield "Behind", f"{duration(summary.behind)} ({summary.furthest})"
     yield "Took", duration(summary.seconds)
     yield "Job", summary.job

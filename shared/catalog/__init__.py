@@ -35,8 +35,6 @@ class System:
     """Options of each declared table, defaults included."""
     undeclared: Mapping[str, Any] | None
     file: Path
-    parallel: int = 4
-    """How many of its tables are pulled at once."""
 
     def is_pulled(self, table: str) -> bool:
         """Whether a table is read by windows of cursor values; otherwise it is loaded from files."""
@@ -63,10 +61,6 @@ class System:
     def feeds(self) -> list[Feed]:
         """The declared feeds."""
         return [self._feed(table, options) for table, options in self.tables.items()]
-
-    def pull_feeds(self) -> list[Feed]:
-        """The declared feeds that are read by windows."""
-        return [feed for feed in self.feeds() if self.is_pulled(feed.table)]
 
     def with_settings(self, client: str | None, timezone: str | None) -> System:
         """This system, with the values of its settings instead of its file's."""
@@ -151,7 +145,7 @@ def _system(path: Path) -> System:
         raise ConfigError(f"{path.name}, {'; '.join(problems)}", fix="Correct it there")
     return System(
         name=head["name"], source=head["source"], client=head.get("client"), tables=tables, undeclared=undeclared,
-        file=path, **({"parallel": head["parallel"]} if "parallel" in head else {}),
+        file=path,
     )  # fmt: skip
 
 

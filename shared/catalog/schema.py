@@ -148,11 +148,6 @@ def _seconds(value: Any) -> int:
     return int(value)
 
 
-def _parallel(value: Any) -> int:
-    _require(isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 50)
-    return int(value)
-
-
 def _schedule(value: Any) -> str:
     from cronsim import CronSim, CronSimError
 
@@ -240,7 +235,6 @@ SYSTEM = {
     ),
     "source": Rule(f"one of {', '.join(KINDS)}", _source, required=True),
     "client": Rule("a text", _text),
-    "parallel": Rule("a whole number from 1 to 50", _parallel),
 }
 COLUMN = {
     "type": Rule(f"a type ({', '.join(column_types.SIMPLE)} or decimal(p,s))", lambda v: column_types.parse(_text(v))),

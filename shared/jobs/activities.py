@@ -294,8 +294,8 @@ def _merge(
         failed = app.runner.fail(plan.run, plan.unit, error, plan=plan)
         return UnitOutcome.of_run(failed), failed
     FeedStates(app.documents).record_data(run)
-    news = not isinstance(request.work, PullFeed) or not verbs.without_news(plan, run)
-    return UnitOutcome.of_run(run, more=_has_more(app, plan), news=news), None
+    idle = isinstance(request.work, PullFeed) and not verbs.has_news(run)
+    return UnitOutcome.of_run(run, more=_has_more(app, plan), done="no news" if idle else "done"), None
 
 
 def _unfinished(run: Run, error: str) -> UnitOutcome:

@@ -10,7 +10,7 @@ slices and outcomes are documents of the app. See docs/decisions/0011.
       finish                                               finish
 
     system_job   the tables of a system                  lane         one table after the other
-      open_tables, as many lanes as the system allows      take_table, table (its windows, then finish_table)
+      open_tables, as many lanes as SYNC_TABLES allows     take_table, table (its windows, then finish_table)
       finish
 
 Requests are dictionaries here, so that the host can index the app without importing anything else; activities read
@@ -58,13 +58,13 @@ def file_job(context: Context) -> Steps:
 
 
 def system_job(context: Context) -> Steps:
-    """A job for tables of a system, each window by window, as many at once as the system allows.
+    """A job for tables of a system, each window by window, as many at once as SYNC_TABLES allows.
 
     The list of tables becomes a document with the first step, so it travels no further.
     """
     request = _request(context)
     opened = yield from _call(context, "open_tables", request)
-    if "lanes" not in opened:
+    if not opened.get("lanes"):
         return opened
     context.set_custom_status({"units": opened["units"]})
     request["work"] = {**request["work"], "feeds": []}

@@ -246,8 +246,8 @@ class UnitOutcome:
     Of a table in the job of a system: what became of all its windows together.
     """
 
-    status: Literal["done", "no_news", "failed", "skipped"]
-    """``no_news``: a pull feed was read, and nothing in it was new."""
+    status: Literal["done", "no news", "failed", "skipped"]
+    """``no news``: a pull feed was read, and nothing in it was new."""
     place: str
     """The file, folder or window, for people."""
     feed: str | None = None
@@ -261,8 +261,8 @@ class UnitOutcome:
     """Whether the source has rows beyond this window."""
     windows: int | None = None
     """Of a table: how many were read."""
-    lag: float | None = None
-    """Of a table whose cursor is an instant: seconds from its watermark to when it was finished."""
+    behind: float | None = None
+    """Of a table: seconds of the source's time that were not read, 0 once it has caught up; None if not known."""
     run: str | None = None
     kind: Kind | None = None
     complete: bool | None = None
@@ -280,12 +280,10 @@ class UnitOutcome:
     values_rejected: int | None = None
 
     @classmethod
-    def of_run(cls, run: Run, *, more: bool = False, news: bool = True) -> UnitOutcome:
-        """*news*: whether a window of a pull feed brought anything new."""
+    def of_run(cls, run: Run, *, more: bool = False, done: Literal["done", "no news"] = "done") -> UnitOutcome:
         counts = {name: getattr(run, name) for name in COUNTS}
-        status: Literal["done", "no_news", "failed"] = "done" if news else "no_news"
         return cls(
-            status="failed" if run.status == "failed" else status, place=files_of(run), feed=run.feed, run=run.id,
+            status="failed" if run.status == "failed" else done, place=files_of(run), feed=run.feed, run=run.id,
             kind=run.kind, complete=run.complete, exported_at=run.exported_at, more=more,
             note=short(run.note) if run.note else None, error=short(run.error) if run.error else None, **counts,
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ def finish(app: App, request: FinishRequest) -> dict[str, Any]:
             Notifications(app.documents).remove(work.id)
     elif not isinstance(work, PullFeed | PullSystem) and summary.done:
         followups.follow_later(app, summary)
-    only_unit = request.units == 1 and request.outcome is not None and request.outcome.status in ("done", "no_news")
+    only_unit = request.units == 1 and request.outcome is not None and request.outcome.status in ("done", "no news")
     documents.remove(app.documents, request, only_unit=only_unit)
     return {"status": summary.status, "files": summary.files, "done": summary.done, "failed": summary.failed}
 
@@ -73,7 +73,7 @@ def _keep(store: Documents, request: FinishRequest, record: JobRecord) -> JobRec
 def _record(app: App, request: FinishRequest) -> JobRecord:
     outcomes = unit_outcomes(app.documents, request)
     if isinstance(request.work, PullFeed):
-        outcomes[-1] = replace(outcomes[-1], lag=lag_of(app, request.work.feed))
+        outcomes[-1] = replace(outcomes[-1], behind=seconds_behind(app, request.work.feed, outcomes))
     began, now = from_text(request.started), to_text(app.now())
     ended = from_text(now)
     assert began is not None  # noqa: S101 - both are times
@@ -101,11 +101,13 @@ def unit_outcomes(store: Documents, request: FinishRequest) -> list[UnitOutcome]
     return list({**unnamed, **named, **known}.values())
 
 
-def lag_of(app: App, feed: str) -> float | None:
-    """Seconds from the watermark of a feed to now; None unless its cursor is an instant."""
+def seconds_behind(app: App, feed: str, windows: Sequence[UnitOutcome]) -> float | None:
+    """Seconds of the source's time that a pull feed has not read: 0 once it has caught up; None if not known."""
+    if all(window.status in ("done", "no news") for window in windows) and not windows[-1].more:
+        return 0.0
     mark = app.ledger.watermark(feed)
-    since = from_text(mark.value) if mark.type == "timestamp" else None
-    return max(0.0, (app.now().replace(tzinfo=None) - since).total_seconds()) if since else None
+    seen = from_text(mark.value) if mark.type == "timestamp" else None
+    return max(0.0, (app.now().replace(tzinfo=None) - seen).total_seconds()) if seen else None
 
 
 def _alert(app: App, request: FinishRequest, summary: Summary) -> None:

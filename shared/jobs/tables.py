@@ -1,6 +1,6 @@
 """The tables in the job of a system: which lane reads which of them, and what became of each.
 
-As many lanes as the system allows read one table after the other. A lane takes the next table that no other has taken,
+As many lanes as SYNC_TABLES allows read one table after the other. A lane takes the next table that no other has taken,
 so a large table keeps one lane busy and no table waiting.
 """
 
@@ -10,24 +10,28 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared.jobs.documents import TableDocuments, UnitDocuments, UnitState
+from shared.jobs.orchestrations import CHILDREN
 from shared.jobs.request import COUNTS, FinishRequest, JobRequest, PullFeed, PullSystem, TakeTable, UnitOutcome, short
-from shared.jobs.summary import lag_of, unit_outcomes
-from shared.model import FeedName
+from shared.jobs.summary import seconds_behind, unit_outcomes
+from shared.pipeline.relations import in_order
 
 if TYPE_CHECKING:
     from shared.app import App
 
 
 def open_tables(app: App, request: JobRequest) -> dict[str, Any]:
-    """Keep the list of tables: how many there are, and how many lanes may read them."""
+    """Keep the list of tables, in the order of their relations: how many there are, and how many lanes read them."""
     work = request.work
     assert isinstance(work, PullSystem)  # noqa: S101 - no other work has this step
     system = app.systems.get(work.system)
     if system is None:
         return {"error": f"the catalog has no system {work.system!r} any more"}
-    names = work.feeds or [feed.table for feed in system.pull_feeds()]
-    feeds = TableDocuments(app.documents, request).add([str(FeedName(work.system, name)) for name in names])
-    return {"units": len(feeds), "lanes": min(len(feeds), system.parallel)}
+    wanted = [
+        feed for feed in system.feeds() if (feed.table in work.feeds if work.feeds else system.is_pulled(feed.table))
+    ]
+    ordered = [feed.name for level in in_order(wanted) for feed in level]
+    feeds = TableDocuments(app.documents, request).add(ordered)
+    return {"units": len(feeds), "lanes": min(len(feeds), app.settings.sync_tables, CHILDREN)}
 
 
 def take_table(app: App, request: TakeTable) -> dict[str, Any]:
@@ -44,21 +48,22 @@ def finish_table(app: App, request: FinishRequest) -> dict[str, Any]:
     """Keep what became of a table, all its windows together, as a unit of the job."""
     assert isinstance(request.work, PullFeed)  # noqa: S101 - no other work has this step
     feed = request.work.feed
-    outcome = table_outcome(feed, unit_outcomes(app.documents, request), lag_of(app, feed))
+    windows = unit_outcomes(app.documents, request)
+    outcome = table_outcome(feed, windows, seconds_behind(app, feed, windows))
     UnitDocuments.of_table(app.documents, request).add(UnitState(outcome=outcome))
     return {"status": outcome.status}
 
 
-def table_outcome(feed: str, windows: Sequence[UnitOutcome], lag: float | None) -> UnitOutcome:
+def table_outcome(feed: str, windows: Sequence[UnitOutcome], behind: float | None) -> UnitOutcome:
     """What became of the *windows* of a table together: failed if one did, done if one brought news."""
     statuses = {window.status for window in windows}
-    status = next(one for one in ("failed", "done", "no_news", "skipped") if one in statuses)
+    status = next(one for one in ("failed", "done", "no news", "skipped") if one in statuses)
     known = [window for window in windows if window.run is not None]
     counts: dict[str, Any] = {name: sum(getattr(window, name) or 0 for window in known) for name in COUNTS}
     skipped = next((window.skipped for window in windows if window.skipped), None)
     notes = [note for window in windows for note in (window.note, window.skipped) if note and note != skipped]
     return UnitOutcome(
-        status=status, place=short(feed), feed=feed, windows=len(windows), lag=lag, skipped=skipped,
+        status=status, place=short(feed), feed=feed, windows=len(windows), behind=behind, skipped=skipped,
         error=next((window.error for window in windows if window.status == "failed"), None),
         note=short("; ".join(dict.fromkeys(notes))) or None, retryable=any(window.retryable for window in windows),
         run=known[-1].run if known else None, kind=known[-1].kind if known else None,

@@ -60,7 +60,7 @@ class Skipped(Exception):  # noqa: N818 - no error: there is nothing to do
     def __init__(self, feed: str, place: str, reason: str, *, retryable: bool = False, news: bool = True) -> None:
         super().__init__(reason)
         self.feed, self.place, self.reason, self.retryable = feed, place, reason, retryable
-        self.status: Literal["skipped", "no_news"] = "skipped" if news else "no_news"
+        self.status: Literal["skipped", "no news"] = "skipped" if news else "no news"
 
 
 class Unreadable(Exception):  # noqa: N818 - carries an error of ours

@@ -286,15 +286,9 @@ def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> N
         return
 
 
-def without_news(plan: Plan, run: Run) -> bool:
-    """Whether *run* of a pull feed found nothing new: no row changed, none was rejected, none is beyond the watermark.
-
-    That rows were read says nothing: those at the watermark, and within the overlap, are read each time.
-    """
-    known = run.unchanged + run.stale + run.superseded
-    if run.status != "done" or run.absent or run.read != known:
-        return False
-    return plan.unit.seen is None or _raised(plan, run, plan.unit.seen) == plan.unit.seen
+def has_news(run: Run) -> bool:
+    """Whether a run of a pull feed changed or rejected anything. What is read again for the overlap is no news."""
+    return any(getattr(run, name) for name in ("inserted", "updated", "deleted", "undeleted", "absent", "rejected"))
 
 
 def fail(run: Run, unit: Unit, error: IngestError | str, warehouse: Warehouse, ledger: Ledger, finished: str) -> Run:

@@ -20,6 +20,7 @@ from shared.jobs.view import view
 from shared.model import FeedName, to_text
 from shared.pipeline.checks import health as health_checks
 from shared.pipeline.feeds import backfill, declared, known_feed
+from shared.pipeline.sync import feeds_to_sync
 from shared.redaction import redact
 from shared.web.responses import Response
 
@@ -61,18 +62,16 @@ def run_action(app: App, feed: str, action: str, body: bytes) -> list[Start]:
     return chosen.run(app, feed, _parse(chosen.body, body))
 
 
-def run_system(app: App, system: str, feeds: str | None, body: bytes) -> Start:
-    """The job that syncs pull feeds of a system now: those named in *feeds*, with commas, or all of them."""
+def run_system(app: App, system: str, tables: str | None, body: bytes) -> Start:
+    """The job that syncs pull feeds of a system now: those named in *tables*, with commas, or all of them."""
     _parse(NoBody, body)
-    pulled = [feed.table for feed in app.systems[system].pull_feeds()] if system in app.systems else []
-    if not pulled:
-        known = ", ".join(name for name, one in app.systems.items() if one.pull_feeds()) or "none"
-        raise RequestRefused(404, f"there is no system {system[:63]!r} that is synced; known are {known}")
-    named = [name.strip().removeprefix(f"{system}.") for name in (feeds or "").split(",") if name.strip()]
-    if unknown := [name for name in named if name not in pulled]:
-        raise RequestRefused(400, f"system {system} has no feed {unknown[0][:80]!r}; known are {', '.join(pulled)}")
-    tables = [table for table in pulled if table in named]
-    return replace(triggers.system_job(system, tables), requested_by=system)
+    named = [name.strip().removeprefix(f"{system}.") for name in (tables or "").split(",") if name.strip()]
+    try:
+        feeds = feeds_to_sync(app.systems, system, named)
+    except ConfigError as error:
+        raise RequestRefused(404, str(error)) from error
+    chosen = [feed.table for feed in feeds] if named else []
+    return replace(triggers.system_job(system, chosen), requested_by=system)
 
 
 # -- bodies of requests

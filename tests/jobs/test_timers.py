@@ -445,7 +445,8 @@ def instance(id: str, status: str = "Running", hours: float = 0, still: float | 
         (instance("export:1", "Running", 5), "export:1~2"),
         (instance("blob:1~2", "Running", 5), "blob:1~3"),
         (instance("folder:1~3", "Running", 5), None),
-        (instance("sync:genius.lead", "Running", 5), None), (instance("sync:genius", "Running", 5), None),
+        (instance("sync:genius.lead", "Running", 5), None),
+        (instance("sync:genius", "Running", 5), None),
     ],
 )
 def test_what_is_stuck_is_started_again_as_another_attempt(given, retry):
