@@ -139,7 +139,7 @@ def test_a_table_that_fails_stops_no_other_and_all_of_them_are_one_summary(app, 
     assert [25, 0] == [one["inserted"] for one in reported["units"]]
     (alert,) = receiver.bodies
     assert ("summary", "Partly done: sync shop") == (alert["kind"], alert["title"])
-    assert "1 of 2 done, 1 failed; 25 rows read" in alert["text"]
+    assert "1 of 2 done, 1 failed; 29 rows read" in alert["text"]
     assert "shop.kind failed: " in alert["text"]
 
 
