@@ -131,6 +131,8 @@ class Feed:
     """How far below the watermark a pull feed reads again."""
     schedule: str | None = None
     """When a pull feed is read: a cron expression of five fields, in UTC."""
+    source_table: str | None = None
+    """The table of the database that is read, if it has another name there: ``<table>`` or ``<schema>.<table>``."""
     max_age_hours: float | None = None
     """How old the last data may be before the watchdog reports the feed as stale."""
     layout: Layout | None = None
@@ -156,6 +158,8 @@ class Watermark:
     value: str | None = None
     type: str | None = None
     etag: str | None = None
+    fingerprint: str | None = None
+    """Of the rows that the last run of a pull feed read, see shared.pipeline.fingerprint; None if they were many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +256,8 @@ class Staged:
     """Staging table with the keys of rejected rows, which do not count as absent."""
     high: str | None = None
     """Highest cursor of the accepted rows, as cursor text."""
+    fingerprint: str | None = None
+    """Of the rows as they were read, if a pull feed read few."""
     long: tuple[str, ...] = ()
     """Text columns with a value that is too long for an ordinary column of the engine."""
     inline: str | None = field(default=None, repr=False)

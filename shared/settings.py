@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.errors import ConfigError
@@ -159,7 +160,14 @@ class SystemSettings:
     timezone: str | None = None
     """What timestamps without zone are in."""
     database_url: str | None = field(default=None, repr=False)
-    """The database that a system of source ``sql`` is read from."""
+    """The database that a system of source ``sql`` is read from. ``from_env`` can make it of the parts below."""
+    db_type: str | None = None
+    """``mysql`` unless it is set."""
+    db_host: str | None = None
+    db_port: str | None = None
+    db_name: str | None = None
+    db_user: str | None = None
+    db_password: str | None = field(default=None, repr=False)
     webhook_secret: str | None = field(default=None, repr=False)
     """What notifications are signed with."""
     webhook_secret_old: str | None = field(default=None, repr=False)
@@ -186,7 +194,27 @@ def _systems(env: Mapping[str, str]) -> dict[str, SystemSettings]:
         system = name.removesuffix(ending).upper() if ending else ""
         if system and value and ending:
             found.setdefault(system, {})[endings[ending]] = value
-    return {system: SystemSettings(**values) for system, values in found.items()}
+    return {system: SystemSettings(**_with_database_url(system, values)) for system, values in found.items()}
+
+
+def _with_database_url(system: str, values: Mapping[str, str]) -> Mapping[str, str]:
+    """*values*, with the URL that the parts of one make. ConfigError names the parts that are missing."""
+    parts = {name: value for name, value in values.items() if name.startswith("db_")}
+    if not parts:
+        return values
+    if "database_url" in values:
+        given = ", ".join(f"{system}_{name.upper()}" for name in parts)
+        raise ConfigError(
+            f"{system}_DATABASE_URL is set, and so is {given}", fix="Keep either the URL or the parts of one"
+        )
+    if missing := [name for name in ("db_host", "db_name", "db_user", "db_password") if name not in parts]:
+        names = ", ".join(f"{system}_{name.upper()}" for name in missing)
+        raise ConfigError(f"no value for {names}", fix=f"Set it too, or set {system}_DATABASE_URL instead of the parts")
+    user, password, name = (quote(parts[part], safe="") for part in ("db_user", "db_password", "db_name"))
+    host, port = parts["db_host"], parts.get("db_port")
+    place = f"[{host}]" if ":" in host else host
+    url = f"{parts.get('db_type', 'mysql')}://{user}:{password}@{place}{f':{port}' if port else ''}/{name}"
+    return {**values, "database_url": url}
 
 
 def trigger_source(env: Mapping[str, str]) -> str:

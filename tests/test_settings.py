@@ -48,6 +48,42 @@ def test_each_system_has_settings_of_its_own():
     assert SystemSettings() == settings.system("genius")
 
 
+PARTS = {
+    "GENIUS_DB_HOST": "db.test",
+    "GENIUS_DB_NAME": "genius",
+    "GENIUS_DB_USER": "me",
+    "GENIUS_DB_PASSWORD": "p@s:s/%",
+}
+
+
+def test_the_url_of_a_database_is_made_of_its_parts():
+    """The password is given as it is."""
+    found = Settings.from_env(PARTS).system("genius")
+    postgres = {"GENIUS_DB_TYPE": "postgresql", "GENIUS_DB_PORT": "5433", "GENIUS_DB_HOST": "::1"}
+
+    assert "mysql://me:p%40s%3As%2F%25@db.test/genius" == found.database_url
+    assert (
+        "postgresql://me:p%40s%3As%2F%25@[::1]:5433/genius"
+        == Settings.from_env({**PARTS, **postgres}).system("genius").database_url
+    )
+    assert "p@s" not in repr(found)
+
+
+@pytest.mark.parametrize("missing", list(PARTS))
+def test_parts_of_a_url_that_are_missing_are_named(missing):
+    """Only they."""
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_env({name: value for name, value in PARTS.items() if name != missing})
+
+    assert f"no value for {missing}" == caught.value.problem
+
+
+def test_a_url_and_its_parts_are_not_both_set():
+    """Either could be the one that was meant."""
+    with pytest.raises(ConfigError, match="GENIUS_DATABASE_URL is set, and so is GENIUS_DB_HOST, GENIUS_DB_NAME"):
+        Settings.from_env({**PARTS, "GENIUS_DATABASE_URL": "mysql://a:b@c/d"})
+
+
 def test_systems_may_have_names_with_marks_between():
     """The longest matching ending decides where the name ends."""
     settings = Settings.from_env({"MY_CRM_WEBHOOK_SECRET_OLD": "a", "MY_CRM_WEBHOOK_SECRET": "b", "MY_CRM_CLIENT": "c"})

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.catalog import schema
 from shared.errors import ConfigError
@@ -131,14 +131,14 @@ def _system(path: Path) -> System:
     problems: list[str] = []
     file = schema.read_section("file", content, schema.FILE, problems)
     head = schema.read_section("system", file.get("system", {}), schema.SYSTEM, problems)
-    defaults = schema.read_section("defaults", file.get("defaults", {}), schema.OPTIONS, problems)
+    defaults = _Defaults.read(file.get("defaults", {}), head.get("source", ""), problems)
     feeds = {table: f"feed {file.get('system', {}).get('name')}.{table}" for table in file.get("tables", {})}
     tables = {
-        table: _with_defaults(defaults, schema.read_section(feed, file["tables"][table], schema.OPTIONS, problems))
+        table: defaults.under(schema.read_section(feed, file["tables"][table], schema.OPTIONS, problems))
         for table, feed in feeds.items()
     }
     rule = schema.read_section("undeclared", file.get("undeclared", {}), schema.OPTIONS, problems)
-    undeclared = _with_defaults(defaults, rule) if rule else None
+    undeclared = defaults.under(rule) if rule else None
     if not problems:  # else an option that is wrong would be missed here
         problems = list(_problems_together(feeds, tables, undeclared, head["source"]))
     if problems:
@@ -147,6 +147,35 @@ def _system(path: Path) -> System:
         name=head["name"], source=head["source"], client=head.get("client"), tables=tables, undeclared=undeclared,
         file=path,
     )  # fmt: skip
+
+
+class _Defaults(NamedTuple):
+    """Options that tables have unless their own say otherwise: those of all, and those of tables of one source."""
+
+    of_all: Mapping[str, Any]
+    by_source: Mapping[str, Mapping[str, Any]]
+    source: str
+    """That of the system."""
+
+    @classmethod
+    def read(cls, section: Mapping[str, Any], source: str, problems: list[str]) -> _Defaults:
+        """Of section ``[defaults]``, in which a section named as a source holds those of its tables."""
+        of_all = {name: value for name, value in section.items() if name not in KINDS}
+        by_source = {
+            name: schema.read_section(f"defaults.{name}", section[name], schema.OPTIONS, problems)
+            for name in KINDS
+            if name in section
+        }
+        return cls(schema.read_section("defaults", of_all, schema.OPTIONS, problems), by_source, source)
+
+    def under(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a table whose *own* ones go before these."""
+        source = own.get("source") or self.of_all.get("source", self.source)
+        special = self.by_source.get(source, {})
+        by_column = {
+            name: {**self.of_all.get(name, {}), **special.get(name, {})} for name in ("types", "references")
+        }  # fmt: skip
+        return _with_defaults({**self.of_all, **special, **by_column}, own)
 
 
 def _problems_together(

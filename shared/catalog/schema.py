@@ -158,6 +158,12 @@ def _schedule(value: Any) -> str:
     return str(value)
 
 
+def _source_table(value: Any) -> str:
+    schema, dot, table = _text(value).partition(".")
+    _require(schema and (table or not dot))
+    return str(value)
+
+
 def _hours(value: Any) -> float | None:
     if value is False:
         return None
@@ -284,6 +290,7 @@ OPTIONS = {
     "max_delete_share": Rule("a number from 0 to 1", _share),
     "overlap_seconds": Rule("a whole number of seconds", _seconds),
     "schedule": Rule("a cron expression of five fields, such as '*/15 * * * *'", _schedule),
+    "source_table": Rule("the name of a table, as <table> or <schema>.<table>", _source_table),
     "max_age_hours": Rule("a number of hours above 0, or false for none", _hours),
     **LAYOUT,
 }

@@ -37,6 +37,7 @@ from shared.model import FeedName, to_text
 from shared.pipeline.csv import text_layout
 from shared.pipeline.folder import exporting_system, exports_to_load, is_other_client
 from shared.pipeline.verbs import recorded
+from shared.sources import is_set_up
 from shared.sources.csv.files import Dropped, FileOptions, dropped, is_archive, members_of, text_unit
 from shared.sources.exports import listing
 from shared.sources.exports.choice import Export, LoadPlan, SkippedExport, load_plans
@@ -303,7 +304,7 @@ def _has_table(kept: Notifications, id: str, table: str) -> bool:
 
 
 def due_syncs(app: App) -> Iterator[Start]:
-    """A job for each system with feeds whose schedule has come since they were last synced."""
+    """A job for each system with feeds whose schedule has come since they were last synced, if it is set up."""
     for system in app.systems.values():
         if tables := _due_tables(app, system):
             yield system_job(system.name, tables)
@@ -316,7 +317,7 @@ def _due_tables(app: App, system: System) -> list[str]:
     states, now = FeedStates(app.documents), app.now()
     due: dict[str, str] = {}
     for feed in system.feeds():
-        if feed.schedule is None or states.paused(feed.name):
+        if feed.schedule is None or not is_set_up(feed, app.settings) or states.paused(feed.name):
             continue
         last = states.last_sync(feed.name) or ""
         since = next(CronSim(feed.schedule, now + dt.timedelta(microseconds=1), reverse=True))

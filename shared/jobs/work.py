@@ -301,6 +301,8 @@ class _Windows(NamedTuple):
         unit = verbs.window(self.systems[name.system].feed(name.table, ()), source, self.ledger, now=started)
         if unit is None:
             raise Skipped(self.work.feed, self.work.feed, "the source is empty", news=False)
+        if verbs.is_unchanged(self.systems[name.system].feed(name.table, ()), unit, source, self.ledger):
+            raise Skipped(self.work.feed, unit.work_items[0].name, "it has nothing new", news=False)
         return FoundUnit(self.work.feed, unit, source, unit.work_items[0].name)
 
     def source(self, number: int) -> PullSource:

@@ -8,6 +8,7 @@ import os
 import sqlite3
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class SqliteLedger:
     def rewind(self, feed: str, mark: Watermark) -> None:
         with self._open() as db:
             seen = _watermark(db, feed)
-            _move(db, feed, Watermark(mark.value, mark.type, seen.etag))
+            _move(db, feed, replace(mark, etag=seen.etag))
 
     def _is_missing(self) -> bool:
         """Whether there is no ledger yet, but could be: reading makes no file."""
@@ -132,7 +133,11 @@ def _keep_runs(db: sqlite3.Connection) -> None:
     db.executemany("UPDATE work SET done_by = ? WHERE feed = ? AND work = ?", runs)
 
 
-_MIGRATIONS = {1: _create, 2: _keep_runs}
+def _keep_fingerprints(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE watermark ADD COLUMN fingerprint TEXT")
+
+
+_MIGRATIONS = {1: _create, 2: _keep_runs, 3: _keep_fingerprints}
 """What brings a file to a layout from the one before."""
 LAYOUT = max(_MIGRATIONS)
 
@@ -148,8 +153,8 @@ def _translated(error: sqlite3.OperationalError, path: Path) -> ConfigError | Tr
 
 
 def _watermark(db: sqlite3.Connection, feed: str) -> Watermark:
-    row = db.execute("SELECT value, type, etag FROM watermark WHERE feed = ?", (feed,)).fetchone()
-    return Watermark(row[0], row[1], str(row[2])) if row else Watermark()
+    row = db.execute("SELECT value, type, etag, fingerprint FROM watermark WHERE feed = ?", (feed,)).fetchone()
+    return Watermark(row[0], row[1], str(row[2]), row[3]) if row else Watermark()
 
 
 def _move(db: sqlite3.Connection, feed: str, mark: Watermark) -> None:
@@ -160,9 +165,9 @@ def _move(db: sqlite3.Connection, feed: str, mark: Watermark) -> None:
             fix="Nothing to do; the next run continues",
         )
     db.execute(
-        "INSERT INTO watermark VALUES (?, ?, ?, 1) ON CONFLICT (feed)"
-        " DO UPDATE SET value = excluded.value, type = excluded.type, etag = etag + 1",
-        (feed, mark.value, mark.type),
+        "INSERT INTO watermark (feed, value, type, etag, fingerprint) VALUES (?, ?, ?, 1, ?) ON CONFLICT (feed) DO"
+        " UPDATE SET value = excluded.value, type = excluded.type, etag = etag + 1, fingerprint = excluded.fingerprint",
+        (feed, mark.value, mark.type, mark.fingerprint),
     )
 
 

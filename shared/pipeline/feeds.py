@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,6 +13,8 @@ from shared.ledger import Ledger
 from shared.model import Feed, FeedName, Json, Record, Run
 from shared.warehouses import History
 
+_MOST_NAMES = 5
+
 
 def declared(systems: Mapping[str, System]) -> list[Feed]:
     """The feeds that the catalog names."""
@@ -18,10 +22,11 @@ def declared(systems: Mapping[str, System]) -> list[Feed]:
 
 
 def known_feed(name: str, systems: Mapping[str, System], history: History) -> str:
-    """*name* if it is declared or has a history. Otherwise ConfigError, which lists the declared ones."""
+    """*name* if it is declared or has a history. Otherwise ConfigError, with declared names like it."""
     known = [feed.name for feed in declared(systems)]
     if name not in known and not history.runs(name, limit=1):
-        raise ConfigError(f"there is no feed {name!r}", fix=f"Write <system>.<table>, such as {', '.join(known)}")
+        similar = difflib.get_close_matches(name, known, n=_MOST_NAMES, cutoff=0)
+        raise ConfigError(f"there is no feed {name!r}", fix=f"Write <system>.<table>, such as {', '.join(similar)}")
     return name
 
 

@@ -168,7 +168,7 @@ class _Table:
         while more:
             self._check()
             unit = self._unit(source, after)
-            if unit is None:
+            if unit is None or self._is_unchanged(unit, source):
                 break
             windows.append(self._window(source, unit))
             more = unit.more and not self.options.dry_run and self.options.limit is None
@@ -194,6 +194,11 @@ class _Table:
         if self.options.full:
             return verbs.whole(self.feed, source, now=now)
         return verbs.window(self.feed, source, self.runner.ledger, now=now, after=after)
+
+    def _is_unchanged(self, unit: Unit, source: PullSource) -> bool:
+        if self.options.full or self.options.since is not None:
+            return False
+        return verbs.is_unchanged(self.feed, unit, source, self.runner.ledger)
 
     def _source(self) -> PullSource:
         if self.feed.cursor is None and (self.options.limit is not None or self.options.since is not None):

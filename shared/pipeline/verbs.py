@@ -34,6 +34,7 @@ from shared.model import (
     from_text,
     with_note,
 )
+from shared.pipeline.fingerprint import FEW, Fingerprint
 from shared.pipeline.tally import REJECTS_SCHEMA, Spool, StageCounter
 from shared.redaction import redact
 from shared.sources import PullSource, Source
@@ -80,6 +81,23 @@ def whole(feed: Feed, source: PullSource, *, now: str) -> Unit:
         kind="full", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, complete=True,
         window=None if newest is None else Window(None, newest),
     )  # fmt: skip
+
+
+def is_unchanged(feed: Feed, unit: Unit, source: PullSource, ledger: Ledger) -> bool:
+    """Whether a pull feed's *unit* is known to have the same rows as the last run had, so that it need not be run.
+
+    That is known of few rows only. It takes one query of the source, and none where it cannot be.
+    """
+    mark = unit.seen or ledger.watermark(feed.name)
+    if mark.fingerprint is None or (unit.window is not None and unit.window.ceiling != mark.value):
+        return False
+    rows = source.peek(unit, FEW)
+    if rows is None:
+        return False
+    fingerprint = Fingerprint(feed, unit)
+    for batch in rows:
+        fingerprint.add(batch)
+    return fingerprint.text == mark.fingerprint
 
 
 def _floor(feed: Feed, seen: Watermark) -> str | None:
@@ -181,7 +199,9 @@ def stage(
         counter = StageCounter(
             contract, part, plan.feed, Spool(rejects, REJECTS_SCHEMA), Spool(keys, contract.keys_schema)
         )
-        accepted = counter.accepted(source.read(part), on_rows)
+        fingerprint = Fingerprint(plan.feed, plan.unit)
+        is_few = not plan.unit.files and len(plan.slices) == 1 and part.rows <= FEW
+        accepted = counter.accepted(fingerprint.watch(source.read(part)) if is_few else source.read(part), on_rows)
         loaded = warehouse.stage(plan.feed, table, stored, accepted, _inline_limit(plan))
         counter.refuse(loaded.refused)
         warehouse.reject(plan, part.number, counter.rejects)
@@ -194,7 +214,7 @@ def stage(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
         rejected=counter.rejected, values_rejected=counter.values_rejected,
         keyless=counter.rejected - counter.keys.rows, present=present, high=counter.high, inline=loaded.inline,
-        reasons=dict(counter.reasons.most_common(MOST_REASONS)),
+        reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if is_few else None,
     )  # fmt: skip
 
 
@@ -257,15 +277,18 @@ def publish(
     merged = warehouse.merge(plan, staged, run, limits)
     if limits.dry_run:
         return merged._replace(run=replace(merged.run, status="dry"))
-    commit(merged.run, plan, ledger, {**plan.faulty, **(faulty or {})})
+    fingerprint = staged[0].fingerprint if len(staged) == 1 else None
+    commit(merged.run, plan, ledger, {**plan.faulty, **(faulty or {})}, fingerprint)
     return merged
 
 
-def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> None:
+def commit(
+    run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str], fingerprint: str | None = None
+) -> None:  # fmt: skip
     """Record the works of *run* and raise the watermark, in one transaction of the ledger.
 
-    The watermark of a pull feed must be as it was when the run was planned, and stays untouched if no row is beyond it.
-    That of a push feed is only ever raised.
+    The watermark of a pull feed must be as it was when the run was planned, and stays untouched if no row is
+    beyond it and none of the last is another. That of a push feed is only ever raised.
     """
     records = [
         Record(
@@ -275,12 +298,13 @@ def commit(run: Run, plan: Plan, ledger: Ledger, faulty: Mapping[str, str]) -> N
         for work in plan.unit.work_items
     ]  # fmt: skip
     if plan.unit.seen is not None:
-        raised = _raised(plan, run, plan.unit.seen)
-        ledger.commit(run.feed, records, None if raised == plan.unit.seen else raised)
+        mark = replace(_raised(plan, run, plan.unit.seen), fingerprint=fingerprint)
+        ledger.commit(run.feed, records, None if mark == plan.unit.seen else mark)
         return
     while True:  # ends: each conflict means that another run got its commit through
         try:
-            ledger.commit(run.feed, records, _raised(plan, run, ledger.watermark(run.feed)))
+            mark = _raised(plan, run, ledger.watermark(run.feed))
+            ledger.commit(run.feed, records, replace(mark, fingerprint=fingerprint))
         except ConflictError:
             continue
         return

@@ -24,6 +24,8 @@ class SourceKind(NamedTuple):
     """Where it is implemented; imported when it is opened. A pulled kind has ``open_source(feed, settings)`` there."""
     delivers: Literal["exports", "text", "windows"]
     """Folders of exported Parquet files, text files one by one, or rows by windows of cursor values."""
+    setting: str | None = None
+    """The field of ``SystemSettings`` without which a system of this kind cannot be read."""
 
     @property
     def pulled(self) -> bool:
@@ -34,8 +36,14 @@ class SourceKind(NamedTuple):
 KINDS: dict[str, SourceKind] = {
     "exports": SourceKind("shared.sources.exports", delivers="exports"),
     "csv": SourceKind("shared.sources.csv", delivers="text"),
-    "sql": SourceKind("shared.sources.sql", delivers="windows"),
+    "sql": SourceKind("shared.sources.sql", delivers="windows", setting="database_url"),
 }
+
+
+def is_set_up(feed: Feed, settings: Settings) -> bool:
+    """Whether the setting is there that names where *feed* is read. The catalog has systems that not everyone uses."""
+    setting = KINDS[feed.source].setting
+    return setting is None or getattr(settings.system(feed.system), setting) is not None
 
 
 def open_pull_source(feed: Feed, settings: Settings) -> PullSource:
@@ -115,4 +123,8 @@ class PullSource(Source, Protocol):
 
     def newest(self) -> str | None:
         """The highest cursor there is, as cursor text; None if no row has one."""
+        ...
+
+    def peek(self, unit: Unit, most: int) -> Sequence[pa.RecordBatch] | None:
+        """The rows of *unit* as ``read`` gives them, by one query; None if there are more than *most*."""
         ...

@@ -11,6 +11,7 @@ import pytest
 from shared.catalog import PACKAGED, System, read
 from shared.errors import ConfigError
 from shared.model import Feed
+from shared.pipeline.relations import in_order
 from shared.sources import KINDS
 
 HEAD = '[system]\nname = "crm"\nsource = "exports"\n'
@@ -150,6 +151,11 @@ WRONG = {
         HEAD + '[tables]\na = { keys = ["Id"], max_age_hours = 0 }',
         "hours above 0, or false for none, not 0",
     ),
+    "wrong default of a source": (HEAD + "[defaults.sql]\nkeys = 1", f"crm.toml, defaults.sql: {KEYS}1"),
+    "source_table": (
+        HEAD + '[tables]\na = { keys = ["Id"], source_table = "dbo." }',
+        "source_table must be the name of a table, as <table> or <schema>.<table>, not 'dbo.'",
+    ),
     "wrong default": (HEAD + '[defaults]\ndeletes = "no"', "crm.toml, defaults: deletes must be"),
     "wrong rule": (HEAD + '[undeclared]\ncursor = "M"', "crm.toml, undeclared: it has no keys"),
     "table _active": (
@@ -253,6 +259,40 @@ def test_a_table_takes_the_defaults_and_overrides_them(tmp_path):
         )
         == found
     )
+
+
+def test_tables_of_a_source_have_defaults_of_their_own(tmp_path):
+    """They go before those of all tables, and a table's own before both."""
+    found = system(
+        tmp_path,
+        HEAD
+        + '[defaults]\ncursor = false\nmax_reject_share = 0.5\ntypes = { A = "date", B = "date" }\n'
+        + '[defaults.sql]\ncursor = "At"\nschedule = "0 * * * *"\ntypes = { B = "text" }\n'
+        + '[tables]\na = { keys = ["Id"] }\n'
+        + 'b = { keys = ["Id"], source = "sql", source_table = "dbo.B", schedule = "5 * * * *" }\n',
+    )
+    a, b = found.feeds()
+
+    assert ("exports", None, None, {"A": "date", "B": "date"}) == (a.source, a.cursor, a.schedule, a.types)
+    assert ("sql", "At", "5 * * * *", {"A": "date", "B": "text"}) == (b.source, b.cursor, b.schedule, b.types)
+    assert (0.5, 0.5, "dbo.B") == (a.max_reject_share, b.max_reject_share, b.source_table)
+
+
+def test_the_tables_of_genius_are_read_by_updated_at_or_whole():
+    """In an order in which every reference leads back; what is read whole is read once a day."""
+    genius = read(PACKAGED)["genius"]
+    feeds = [feed for feed in genius.feeds() if genius.is_pulled(feed.table)]
+    order = [feed.table for level in in_order(feeds) for feed in level]
+
+    assert {("updated_at", "*/15 * * * *"), (None, "0 5 * * *")} == {(feed.cursor, feed.schedule) for feed in feeds}
+    assert {
+        "user_data": ("user_id",),
+        "lead": ("lead_id",),
+        "appointment_service": ("appointment_id", "service_id"),
+    } == {feed.table: feed.keys for feed in feeds if feed.table in ("user_data", "lead", "appointment_service")}
+    assert {600} == {feed.overlap_seconds for feed in feeds if feed.cursor}
+    assert order.index("division") < order.index("user_data") < order.index("prospect") < order.index("appointment")
+    assert order.index("appointment") < order.index("quote")
 
 
 def test_references_are_declared_for_a_table_its_columns_and_all_tables(tmp_path):

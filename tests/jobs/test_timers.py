@@ -20,6 +20,7 @@ from shared.jobs import triggers, watchdog
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.triggers import Wanted
 from shared.jobs.watchdog import Instance
+from shared.settings import SystemSettings
 from shared.web.webhooks import receive
 from tests.arrivals import SECRET, STAMP, Exports, jobs, rows, signed, stored, units
 from tests.exports import START, Clock, open_test_app
@@ -51,6 +52,14 @@ def host(app, monkeypatch):
 @pytest.fixture
 def exports(container, azurite, tmp_path):
     return Exports(container, azurite, tmp_path)
+
+
+def test_systems_that_are_not_set_up_are_not_synced(app):
+    """The catalog has schedules for Genius, which not everyone has."""
+    set_up = replace(app, settings=replace(app.settings, systems={"GENIUS": SystemSettings(database_url="x")}))
+
+    assert [] == list(triggers.due_syncs(app))
+    assert any("genius" in start.job for start in triggers.due_syncs(set_up))
 
 
 # -- reconcile
@@ -522,7 +531,10 @@ def test_each_system_with_feeds_that_are_due_has_one_job(tmp_path):
     for name in ("crm", "shop"):
         text = f'[system]\nname = "{name}"\nsource = "sql"\n[defaults]\nschedule = "0 * * * *"\n[tables]\n{tables}\n'
         (tmp_path / f"{name}.toml").write_text(text)
-    app = open_test_app(tmp_path, CATALOG_PATH=str(tmp_path), STATE_URL=str(tmp_path / "state"))
+    app = open_test_app(
+        tmp_path, CATALOG_PATH=str(tmp_path), STATE_URL=str(tmp_path / "state"), CRM_DATABASE_URL="x",
+        SHOP_DATABASE_URL="x",
+    )  # fmt: skip
     for n in range(501):
         FeedStates(app.documents).record_sync(f"crm.t{n}", f"2026-02-24T{12 if n > 2 else 11}:00:00.000000")
     FeedStates(app.documents).record_sync("shop.t7", "2026-02-24T11:59:00.000000")

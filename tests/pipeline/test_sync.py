@@ -9,6 +9,7 @@ from shared.errors import ConfigError, DataError
 from shared.pipeline import sync as syncing
 from shared.pipeline.runner import Progress
 from shared.pipeline.sync import SyncOptions
+from shared.sources.sql.database import Database
 from shared.sources.sql.source import SqlSource
 from tests.exports import Clock, open_test_app
 from tests.servers.source_table import at, item
@@ -234,3 +235,81 @@ def test_abandoned_tables_end_at_their_next_batch(app, source_table):
 def test_what_is_not_declared_is_refused_before_anything_is_read(app, system, tables, problem):
     with pytest.raises(ConfigError, match=problem):
         list(syncing.sync(app.runner, app.settings, system, tables, SyncOptions()))
+
+
+def queries(monkeypatch):
+    """The statements that the source is sent from now on."""
+    sent, rows = [], Database.rows
+    monkeypatch.setattr(Database, "rows", lambda self, statement: sent.append(str(statement)) or rows(self, statement))
+    return sent
+
+
+def test_without_news_there_is_no_run_and_there_are_at_most_two_queries_a_table(app, source_table, monkeypatch):
+    """The first sync after a change reads the overlap in a run, and remembers what it has."""
+    create(source_table)
+    sync(app)
+    sync(app)
+    runs = len(app.warehouse.runs(limit=None))
+    sent = queries(monkeypatch)
+
+    found = sync(app)
+
+    assert (["no news"] * 2, [(), ()]) == (
+        [one.outcome for one in found.values()], [tuple(one.windows) for one in found.values()],
+    )  # fmt: skip
+    assert (True, runs) == (len(sent) <= 2 * 2, len(app.warehouse.runs(limit=None)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE kind SET {name} = 'two'",
+        "DELETE FROM kind",
+        "INSERT INTO kind VALUES (2, NULL)",
+        "ALTER TABLE kind ADD COLUMN more integer",
+    ],
+)
+def test_any_change_of_a_few_rows_is_seen(app, source_table, change):
+    create(source_table)
+    sync(app, "kind", max_delete_share=1.0)
+    source_table.do(change.format(name="`Name`" if source_table.is_mariadb else '"Name"'))
+
+    found = sync(app, "kind", max_delete_share=1.0)["kind"]
+
+    assert 1 == len(found.windows)
+
+
+def test_a_row_committed_late_is_seen_though_nothing_is_newer(app, source_table):
+    table = create(source_table)
+    sync(app)
+    sync(app)
+    source_table.do(table.insert().values(Id=500, At=at(23.5)))
+
+    assert (1, "done") == ((found := sync(app, "item")["item"]).counts["inserted"], found.outcome)
+
+
+def test_rows_that_went_back_to_what_they_were_are_read_again(app, source_table):
+    """What was merged in between is not what the source has."""
+    table = create(source_table, rows=3)
+    sync(app)
+    sync(app)
+    source_table.do(table.insert().values(Id=500, At=at(1.5)))
+    sync(app, "item")
+    source_table.do(table.delete().where(table.c.Id == 500))
+
+    assert 1 == len(sync(app, "item")["item"].windows)
+
+
+def test_a_change_of_the_catalog_is_a_reason_to_read_again(app, source_table, tmp_path):
+    create(source_table)
+    sync(app, "kind")
+    assert [] == list(sync(app, "kind")["kind"].windows)
+    entry = (tmp_path / "catalog" / "shop.toml").read_text()
+    (tmp_path / "catalog" / "shop.toml").write_text(
+        entry.replace("cursor = false }", 'cursor = false, types = { Id = "text" } }')
+    )
+    changed = open_test_app(
+        tmp_path, app.now, CATALOG_PATH=str(tmp_path / "catalog"), SHOP_DATABASE_URL=source_table.url
+    )  # fmt: skip
+
+    assert 1 == len(sync(changed, "kind")["kind"].windows)

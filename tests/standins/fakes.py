@@ -101,6 +101,10 @@ class MemoryPullSource:
         ]
         return Described({"memory": self._schema}, slices, {})
 
+    def peek(self, unit: Unit, most: int) -> list[pa.RecordBatch] | None:
+        slices = self.describe(unit).slices
+        return None if sum(part.rows for part in slices) > most else [one for part in slices for one in self.read(part)]
+
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         rows = self._within(**part.detail)[part.first_row : part.first_row + part.rows]
         for row in rows:

@@ -75,6 +75,18 @@ class LedgerSuite:
         assert ("10", "bigint") == (seen.value, seen.type)
         assert seen.etag is not None
 
+    def test_fingerprint_is_kept_with_the_watermark(self, ledger):
+        """Also of a feed without cursor; a commit or a rewind without one removes it."""
+        ledger.commit(FEED, [done()], Watermark(None, None, None, "f1"))
+        first = ledger.watermark(FEED)
+        ledger.commit(FEED, [done("w2", "r2")], Watermark("10", "bigint", first.etag))
+        second = ledger.watermark(FEED)
+        ledger.commit(FEED, [done("w3", "r3")], Watermark("10", "bigint", second.etag, "f3"))
+        third = ledger.watermark(FEED)
+        ledger.rewind(FEED, Watermark("3", "bigint"))
+
+        assert ["f1", None, "f3", None] == [one.fingerprint for one in (first, second, third, ledger.watermark(FEED))]
+
     def test_watermark_may_have_no_value(self, ledger):
         """A table without a cursor moves the etag all the same."""
         ledger.commit(FEED, [done()], Watermark())

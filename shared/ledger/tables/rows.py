@@ -79,12 +79,12 @@ def layout_row() -> Row:
 
 
 def mark_row(mark: Watermark) -> Row:
-    values = {"value": mark.value, "type": mark.type}
+    values = {"value": mark.value, "type": mark.type, "fingerprint": mark.fingerprint}
     return _spread(WATERMARK, {name: value for name, value in values.items() if value is not None})
 
 
 def as_mark(row: Row, etag: str) -> Watermark:
-    return Watermark(_gathered(row, "value"), _gathered(row, "type"), etag)
+    return Watermark(_gathered(row, "value"), _gathered(row, "type"), etag, _gathered(row, "fingerprint"))
 
 
 def journal_row(records: Sequence[Record]) -> Row:

@@ -89,12 +89,13 @@ _NO_HOST = re.compile(r"not known|could not translate host name|failed to resolv
 class Database:
     """The database of one system. Every call opens a connection of its own and closes it."""
 
-    def __init__(self, setting: str, url: str | None) -> None:
+    def __init__(self, setting: str, url: str | None, *, schema: str | None = None) -> None:
+        """*schema* goes before the one that the URL names."""
         self._setting = setting
         known = _parsed(setting, url)
         query = dict(known.query)
-        schema = query.pop("schema", None)
-        self.schema = schema if isinstance(schema, str) else None
+        default = query.pop("schema", None)
+        self.schema = schema or (default if isinstance(default, str) else None)
         self._host = f"{known.host}:{known.port}" if known.port else str(known.host)
         self._name = known.database
         driver = known.drivername

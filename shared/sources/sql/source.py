@@ -56,7 +56,18 @@ def open_source(feed: Feed, settings: Settings) -> SqlSource:
     ConfigError if that is not the URL of a supported database. No connection is made yet.
     """
     url = settings.system(feed.system).database_url
-    return SqlSource(feed, Database(f"{feed.system.upper()}_DATABASE_URL", url), settings)
+    database = Database(f"{feed.system.upper()}_DATABASE_URL", url, schema=named_table(feed)[0])
+    return SqlSource(feed, database, settings)
+
+
+def named_table(feed: Feed) -> tuple[str | None, str]:
+    """The schema of the feed's table, if the catalog names one, and the table's name in the database.
+
+    >>> named_table(Feed(system="s", table="order", source="sql", keys=("Id",), source_table="sales.Order"))
+    ('sales', 'Order')
+    """
+    schema, dot, table = (feed.source_table or feed.table).partition(".")
+    return (schema, table) if dot and feed.source_table else (None, feed.source_table or feed.table)
 
 
 class SqlSource:
@@ -67,7 +78,8 @@ class SqlSource:
 
     def __init__(self, feed: Feed, database: Database, settings: Settings) -> None:
         self._feed, self._database, self._settings = feed, database, settings
-        self._origin = database.qualified(feed.table)
+        self._name = named_table(feed)[1]
+        self._origin = database.qualified(self._name)
 
     def ceiling(self, after: str | None) -> Ceiling | None:
         """See PullSource. ConfigError if there is no such table, or if its cursor has no order."""
@@ -100,6 +112,18 @@ class SqlSource:
             slices.append(Slice(number, number << _ROW_NUMBER_BITS, rows, self._origin, before, asdict(span)))
             before += rows
         return Described({self._origin: schema}, slices, {})
+
+    def peek(self, unit: Unit, most: int) -> list[pa.RecordBatch] | None:
+        """See PullSource. Two queries for the first window of a table whose cursor may be NULL."""
+        found = []
+        selected = sa.select(*(column.selected for column in self._table.columns.values()))
+        for span in self._table.spans(unit):
+            statement = self._within(span, span.after, selected.select_from(self._table.clause), in_order=True)
+            rows = self._database.rows(statement.limit(most + 1))
+            if len(rows) > most:
+                return None
+            found += [_batch(rows, self._table.columns)] if rows else []
+        return found
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         table, span = self._table, Span.from_json(part.detail)
@@ -171,7 +195,7 @@ class SqlSource:
     @cached_property
     def _table(self) -> Table:
         feed, database = self._feed, self._database
-        reflected, unique = database.reflected(feed.table)
+        reflected, unique = database.reflected(self._name)
         types = {str(one["name"]): one["type"] for one in reflected}
         names = {folded(name): name for name in types}
         declared = [name for name in (*feed.keys, feed.cursor, feed.deleted) if name]
@@ -180,7 +204,7 @@ class SqlSource:
         nullable = {str(one["name"]) for one in reflected if one["nullable"]}
         keys = [names[folded(name)] for name in feed.keys]
         by = names[folded(feed.cursor)] if feed.cursor else None
-        clause = columns.quoted_table(feed.table, database.schema, list(types))
+        clause = columns.quoted_table(self._name, database.schema, list(types))
         found = columns.of_table(clause, types, database.dialect, nullable=nullable, cursor=by)
         if by is not None:
             self._kind(found[by])

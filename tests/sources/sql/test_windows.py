@@ -103,6 +103,19 @@ def test_a_row_that_changes_while_it_is_read_is_in_the_next_window(source_table)
     assert [3] == ids(rows(source, window(source, to_text(at(5)))))
 
 
+def test_a_table_has_another_name_in_its_database(source_table):
+    """In capitals, and in another schema: the feed's name is ours."""
+    schema = None if source_table.is_mariadb else "Sales"
+    name = "Order" if schema is None else "Sales.Order"
+    if schema:
+        source_table.do('CREATE SCHEMA "Sales"')
+    order = sa.Table("Order", sa.MetaData(), sa.Column("Id", sa.Integer, primary_key=True), schema=schema)
+    source_table.create(order, {"Id": 1}, {"Id": 2})
+    source = source_table.source("orders", cursor=None, source_table=name)
+
+    assert [1, 2] == ids(rows(source, Unit(kind="full", complete=True)))
+
+
 def test_nothing_in_a_window_is_one_empty_slice(source_table):
     """As of a file without rows: columns are known all the same."""
     source_table.create(item(), {"Id": 1, "At": at(1)})
