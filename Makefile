@@ -35,6 +35,10 @@ demo: $(RUNTIME)  ## Load a made-up export into a local warehouse and show what 
 demo-csv: $(RUNTIME)  ## Import a made-up CSV: preview, load, rejects, reload
 	@$(BIN)/python -m shared.cli.demo_csv
 
+.PHONY: demo-db
+demo-db: $(DEV)  ## Sync a made-up database: full, incremental, deletions, backfill (brings its own MariaDB)
+	@$(BIN)/python -m tests.demo_db
+
 .PHONY: host
 host: $(DEV)  ## Run the functions in Azure Functions Core Tools over Azurite, and load an export there
 	@$(BIN)/python -m tests.local_host

@@ -114,6 +114,8 @@ class Feed:
     keys: tuple[str, ...]
     cursor: str | None = None
     """Column whose value grows with every change of a row. Without one, all rows are equally new."""
+    cursor_fallback: str | None = None
+    """Column that a pull feed counts by where the cursor is NULL."""
     deleted: str | None = None
     """Column that flags a deleted row."""
     types: Mapping[str, str] = field(default_factory=dict)
@@ -160,6 +162,8 @@ class Watermark:
     etag: str | None = None
     fingerprint: str | None = None
     """Of the rows that the last run of a pull feed read, see shared.pipeline.fingerprint; None if they were many."""
+    note: str | None = None
+    """What the run that starts from it is to note: that it was set back, and by whom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +256,8 @@ class Staged:
     """Rejected rows whose key could not be read either."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """The commonest reasons for rejects (code and column), and how often each was found."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What the source has beside rows, by kind, such as blank lines; not part of the counts of rows."""
     present: str | None = None
     """Staging table with the keys of rejected rows, which do not count as absent."""
     high: str | None = None

@@ -95,6 +95,8 @@ class Settings:
     """Rows that one run of a pull feed takes at most; the next goes on from there."""
     sync_tables: int = _setting(4, read=_positive)
     """How many tables of one system are read at the same time."""
+    source_connections: int = _setting(4, read=_positive)
+    """How many connections to one source database this process opens at once."""
     exports_url: str | None = _setting(None, secret=True)
     """Container that exports arrive in: what the blob trigger listens to and ``reconcile`` lists."""
     state_url: str = _setting(".sluice/state", secret=True)

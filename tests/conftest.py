@@ -16,6 +16,7 @@ import pytest
 
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from click.testing import CliRunner, Result
+from hypothesis import settings
 
 from shared.app import opened
 from shared.cli.main import main
@@ -27,6 +28,9 @@ from tests.servers.receiver import Receiver
 from tests.servers.shared import shared
 from tests.servers.source_table import BOTH, SourceTable, hurried
 from tests.standins.tsql import parser
+
+settings.register_profile("sluice", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("sluice")
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,7 @@ from shared.errors import ConfigError
 from shared.settings import Settings, SystemSettings
 from shared.sources.exports.layout import export_path
 from tests.exports import open_test_app
+from tests.servers import genius
 from tests.standins.durable_host import DurableHost
 from tests.standins.functions_host import FunctionsHost
 
@@ -110,6 +111,14 @@ def billing(tmp_path, mariadb, mariadb_database, monkeypatch):
     monkeypatch.setenv("BILLING_DATABASE_URL", mariadb.url(mariadb_database))
 
 
+@pytest.fixture
+def genius_database(mariadb, mariadb_database, monkeypatch):
+    """A small database like that of Genius CRM."""
+    with mariadb.connect(mariadb_database) as connection, connection.cursor() as cursor:
+        genius.create(cursor, 20)
+    monkeypatch.setenv("GENIUS_DATABASE_URL", mariadb.url(mariadb_database))
+
+
 # -- commands
 
 
@@ -128,6 +137,8 @@ def test_every_sluice_command_runs(command, folder, monkeypatch, request):
     _use_defaults(monkeypatch)
     if "billing" in command:
         request.getfixturevalue("billing")
+    if command[1:3] == ["sync", "genius"]:
+        request.getfixturevalue("genius_database")
     if command[1] == "sql":
         monkeypatch.setenv("WAREHOUSE_URL", "mssql://server.database.windows.net/sluice")
 
@@ -387,6 +398,18 @@ def test_operations_name_tests_that_exist():
 
     assert [] == missing
     assert 11 == problems.count("\n|") - 2
+
+
+def test_coverage_names_files_and_tests_that_exist():
+    """Each feature says where it is and which test shows it, unless it is open."""
+    page = _text(DOCS / "coverage.md")
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if re.match(r"\| (?!feature|-)", line)]
+    named = [name for row in rows for name in re.findall(r"`([\w/.]+/[\w.]*)(?:::\w+)?`", "|".join(row[1:]))]
+    tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+
+    assert [] == [row[0] for row in rows if "*open*" not in row[2] and "`tests/" not in row[2]]
+    assert [] == [name for name in named if not (ROOT / name).exists() and not name.startswith("integrations/")]
+    assert [] == [test for file, test in tests if f"def {test}(" not in _text(ROOT / file)]
 
 
 def test_links_lead_to_files():

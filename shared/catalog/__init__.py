@@ -187,7 +187,7 @@ def _problems_together(
     for table, feed in feeds.items():
         yield from schema.table_problems(feed, table)
         yield from schema.option_problems(feed, tables[table])
-        yield from schema.layout_problems(feed, tables[table].get("source", source), tables[table].get("layout"))
+        yield from schema.source_problems(feed, tables[table].get("source", source), tables[table])
     if undeclared:
         yield from schema.rule_problems(undeclared)
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from shared.contract import types as column_types
 from shared.contract.cursor import CURSOR_TYPES
 from shared.errors import ConfigError
-from shared.model import Layout, LayoutColumn
+from shared.model import LayoutColumn
 from shared.settings import zone
 from shared.sources import KINDS
 
@@ -274,6 +274,7 @@ OPTIONS = {
     "source": Rule(f"one of {', '.join(KINDS)}", _source),
     "keys": Rule("a list of column names, each once", _keys),
     "cursor": Rule("a column name, or false for none", _column),
+    "cursor_fallback": Rule("a column name, or false for none", _column),
     "deleted": Rule("a column name, or false for none", _column),
     "types": Rule(
         "a table of columns, each once, with their types"
@@ -338,6 +339,9 @@ def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
         yield f"{entry}: it has no keys"
     if flag and flag.casefold() in {column.casefold() for column in (*keys, cursor) if column}:
         yield f"{entry}: {flag!r} cannot be the deletion flag and a key or the cursor"
+    fallback = options.get("cursor_fallback")
+    if fallback and (not cursor or cursor.casefold() == fallback.casefold()):
+        yield f"{entry}: cursor_fallback {fallback!r} needs a cursor, and another one than itself"
     layout = options.get("layout")
     if layout:
         columns = {column.name for column in layout.columns}
@@ -349,8 +353,11 @@ def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
         yield f"{entry}: cursor {cursor!r} has type {kind}, which cannot be ordered"
 
 
-def layout_problems(entry: str, source: str, layout: Layout | None) -> Iterator[str]:
-    """Whether a feed has columns just if its *source* delivers text files."""
+def source_problems(entry: str, source: str, options: Mapping[str, Any]) -> Iterator[str]:
+    """Whether a feed has columns just if its *source* delivers text files, and what is of windows if it has windows."""
+    layout = options.get("layout")
+    if options.get("cursor_fallback") and not KINDS[source].pulled:
+        yield f"{entry}: source {source!r} takes no cursor_fallback"
     if KINDS[source].delivers == "text" and layout is None:
         yield f"{entry}: source {source!r} needs columns"
     if KINDS[source].delivers != "text" and layout is not None:

@@ -17,7 +17,7 @@ import click
 from shared.cli import load, options, output, progress
 
 if TYPE_CHECKING:
-    from shared.pipeline.csv import CsvOptions, CsvResult, Preview
+    from shared.pipeline.csv import CatalogEdit, CsvOptions, CsvResult, Preview
 
 _MOST_SHOWN = 60
 """Characters of a value in a sample."""
@@ -90,19 +90,25 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str |
     "--map", "choices", multiple=True, callback=_choice, metavar="HEADER=COLUMN",
     help="Map a header that no column takes. May be repeated.",
 )  # fmt: skip
+@click.option("--save-map", is_flag=True, help="Keep what --map says in your catalog, once the files are loaded.")
 @options.of_a_load
 @options.as_json
-def load_files(system: str, entity: str, file: str, as_json: bool, **chosen: Any) -> None:
+def load_files(system: str, entity: str, file: str, as_json: bool, save_map: bool, **chosen: Any) -> None:
     """Load text files into the table of SYSTEM and ENTITY."""
     from shared.app import current
     from shared.model import FeedName
     from shared.pipeline import csv as pipeline
 
+    if save_map and not chosen["choices"]:
+        raise click.UsageError("--save-map saves what --map says: add one")
     app = current()
     feed = FeedName(system.lower(), entity.lower())
+    edit = pipeline.saved_choices(app.systems, feed, chosen["choices"]) if save_map else None
     with _location(file) as location, progress.shown(quiet=as_json, unit="bytes") as shown:
         results = pipeline.load(app.runner, app.settings, feed, location, _options(**chosen), shown)
         load.finish(results, _record, _print, as_json=as_json)
+    if save_map:
+        _save(edit, dry_run=chosen["dry_run"])
 
 
 @csv.command("infer")
@@ -137,6 +143,24 @@ def _options(*, no_header: bool, choices: dict[str, str], **chosen: Any) -> CsvO
     return CsvOptions(choices=choices, dialect=given, **chosen)
 
 
+def _save(edit: CatalogEdit | None, *, dry_run: bool) -> None:
+    """Save the aliases, or say where to write them."""
+    if edit is None:
+        click.echo("The catalog has these headers already", err=True)
+        return
+    lines = "".join(f"\n  {line}" for line in edit.lines)
+    if not edit.is_own:
+        click.echo(
+            f"The catalog that comes with Sluice is not changed. Copy the folder {edit.file.parent}, set CATALOG_PATH"
+            f" to the copy, and write there in {edit.file.name} under [{edit.section}]:{lines}",
+            err=True,
+        )
+        return
+    if not dry_run:
+        edit.save()
+    click.echo(f"{'Would save' if dry_run else 'Saved'} in {edit.file}:{lines}", err=True)
+
+
 @contextmanager
 def _location(file: str) -> Iterator[str]:
     """*file*; for ``-`` a copy of standard input, which can be read twice."""
@@ -163,8 +187,6 @@ def _print(results: list[CsvResult]) -> None:
             _print_preview(result.place, result.preview)
     output.print_results(results)
     for result in results:
-        for kind, count in result.left_out.items():
-            click.echo(f"{result.table}: left out {count:,} {kind}", err=True)
         for reason, count in result.reasons.items():
             click.echo(f"{result.table}: {count:,} x {reason}", err=True)
         if result.run and result.run.rejected and result.run.status != "dry":

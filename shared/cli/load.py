@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 
 from collections.abc import Callable, Iterator
@@ -87,27 +88,46 @@ def rejects(feed: str, run: str | None, as_csv: bool, replay: Path | None, as_js
 
 @click.command()
 @click.argument("feed")
-@click.option("--to", required=True, callback=options.time, metavar="T", help="Take again what was exported since.")
+@click.option("--to", metavar="T", help="Take again what was exported, or changed, since a time (or number).")
+@click.option("--reset", is_flag=True, help="Take everything again.")
 @options.as_json
-def backfill(feed: str, to: str, as_json: bool) -> None:
-    """Forget loads since a time, to take them again.
+def backfill(feed: str, to: str | None, reset: bool, as_json: bool) -> None:
+    """Let a feed be loaded again from a time on.
 
-    The next load of the folder, or the next sync, takes what was exported since then.
+    The next load of the folder takes again what was exported since then; the next sync reads again from there. T is a
+    value of the feed's cursor: of a table whose cursor is a number, a number.
     """
     from shared.app import current
-    from shared.pipeline import feeds
+    from shared.model import to_text
+    from shared.pipeline import backfill as pipeline
 
+    if (to is None) != reset:
+        raise click.UsageError("write either --to T or --reset")
     app = current()
     interrupts.explain("Run it again: what is forgotten already stays forgotten")
-    forgotten = feeds.backfill(feed, to, systems=app.systems, history=app.warehouse, ledger=app.ledger)
+    request = pipeline.BackfillRequest(feed=feed, to=to, requested_by=_user(), now=to_text(app.now()))
+    result = pipeline.backfill(request, systems=app.systems, warehouse=app.warehouse, ledger=app.ledger)
     if as_json:
-        output.print_json([asdict(record) for record in forgotten])
+        recorded = asdict(result.recorded) if result.recorded else None
+        forgotten = [asdict(record) for record in result.forgotten]
+        output.print_json([{"backfill": recorded, "reason": result.reason, "forgotten": forgotten}])
         return
-    if not forgotten:
-        click.echo(f"Nothing was loaded since then. See the runs with `sluice history {feed}`.")
+    if result.recorded is None:
+        click.echo(f"Nothing to do: {result.reason}. See the runs with `sluice history {feed}`.")
         return
-    output.print_table([{"exported_at": record.exported_at, "file": record.name} for record in forgotten])
-    click.echo(f"{len(forgotten)} will be loaded again by the next load of their folder")
+    if not result.forgotten:
+        click.echo(f"The next sync of {feed} reads again from {result.recorded.after or 'the beginning'}")
+        return
+    output.print_table([{"exported_at": record.exported_at, "file": record.name} for record in result.forgotten])
+    click.echo(f"{len(result.forgotten)} will be loaded again by the next load of their folder")
+
+
+def _user() -> str:
+    """Who runs the command, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may have no user of that number
+        return "an unknown user"
 
 
 @click.command()

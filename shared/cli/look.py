@@ -52,6 +52,8 @@ def history(feed: str | None, limit: int, as_json: bool) -> None:
     output.print_table([output.run_row(run) for run in runs], empty=empty)
     for run in runs:
         output.print_remark(run.id, run)
+    for done in app.warehouse.backfills(feed) if feed else ():
+        click.echo(f"{done.at[:19]} {done.requested_by}: backfill from {done.after or 'the beginning'}")
 
 
 @click.command()

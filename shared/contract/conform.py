@@ -15,6 +15,7 @@ from shared.contract import types
 from shared.contract.cast import Fault, cast, json_text
 from shared.contract.codes import Code
 from shared.contract.cursor import CURSOR_TYPES
+from shared.contract.json_rows import objects
 from shared.contract.layout import cleaned_columns
 from shared.contract.mapping import map_headers, require_columns
 from shared.errors import DataError
@@ -201,6 +202,7 @@ class Contract:
             if cleaned is not None:
                 source = cleaned.text(batch, column)
                 arrays[column.name], found = cleaned.read(source, column)
+                found = (*found, *cleaned.unread(batch, column))
             else:
                 source = batch.column(_position(batch.schema, column))
                 arrays[column.name], found = cast(source, column.type, self._feed.timezone)
@@ -315,7 +317,10 @@ def raw_rows(batch: pa.RecordBatch, rows: Iterable[int]) -> dict[int, str]:
     """Some rows as JSON, by number, whatever is in them: bytes that are not UTF-8 are escaped."""
     numbers = list(dict.fromkeys(rows))
     try:
-        found = batch.take(pa.array(numbers, pa.int64())).to_pylist() if numbers else []
+        taken = batch.take(pa.array(numbers, pa.int64()))
+        if numbers and all(pa.types.is_string(field.type) for field in batch.schema):
+            return {row: str(text) for row, text in zip(numbers, objects(taken).to_pylist(), strict=True)}
+        found = taken.to_pylist() if numbers else []
     except (ValueError, OverflowError, pa.ArrowException):  # then value by value
         return {row: raw_row(batch, row) for row in numbers}
     return {row: json_text(values, lenient=True) for row, values in zip(numbers, found, strict=True)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from shared.arrow import pc
@@ -11,6 +12,7 @@ from shared.contract import zones
 from shared.contract.cast import Cast
 from shared.contract.codes import Code
 from shared.contract.distinct import NULL_TEXT, CleanOptions, checked, matches
+from shared.contract.forms import Formed, Forms, Integers, rest_of
 
 _DATE = (
     r"(?:(?P<y1>\d{4})(?P<a1>[-/.])(?P<m1>\d{1,2})(?P<a2>[-/.])(?P<d1>\d{1,2})"
@@ -25,10 +27,12 @@ _DAY_MONTH = r"^(?P<first>\d{1,2})[-/.](?P<second>\d{1,2})[-/.]\d{4}(?:\D|$)"
 _SHORT_YEAR = r"^\d{1,2}([-/.])\d{1,2}[-/.]\d{2}(?:\D|$)"
 _ZERO = r"^0000-00-00(?:$|[ T])"
 
-_BEFORE_MONTH = pa.array([0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334], pa.int64())
-_DAYS_OF_MONTH = pa.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], pa.int64())
-_EPOCH = 719_163
-"""Number of 1970-01-01, counted from 1 for 0001-01-01."""
+_YEAR_FIRST = ("0000-00-00", "0000/00/00")
+_YEAR_LAST = ("00/00/0000", "0/0/0000", "0/00/0000", "00/0/0000", "00-00-0000", "00.00.0000")
+_USUAL_TIMES = ("", " 00:00", " 00:00:00", "T00:00:00", "T00:00:00Z")
+_USUAL = Forms([f"{date}{time}" for date in (*_YEAR_FIRST, *_YEAR_LAST) for time in _USUAL_TIMES])
+"""Most of what people and programs write. The pattern above means the same by them, and takes everything else."""
+
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
 """Microseconds."""
@@ -42,11 +46,29 @@ class DayMonth(NamedTuple):
     either: int
 
 
+class _Parts(NamedTuple):
+    """What texts say, as numbers, -1 where they say nothing."""
+
+    rows: Integers
+    """The places of the texts, each in one of several such parts."""
+    year: Integers
+    first: Integers
+    """Month of a text that begins with the year; day or month of any other."""
+    second: Integers
+    year_first: Any
+    micros: Integers
+    """Since midnight; -1 for no such time."""
+    zone: Any
+    """Text; empty without one."""
+
+
 class _Read(NamedTuple):
-    days: Any
-    """Since 1970-01-01; NULL for what is not read."""
-    micros: Any
-    """Since midnight."""
+    days: Integers
+    """Since 1970-01-01, where exists says so."""
+    micros: Integers
+    """Since midnight, likewise."""
+    exists: Any
+    """Whether there is such a day and time."""
     zone: Any
     """Text; empty without one."""
     known: Any
@@ -55,23 +77,32 @@ class _Read(NamedTuple):
 
 def day_month(array: pa.Array[Any]) -> DayMonth:
     """Counts dates and timestamps of text that end with the year, whatever separates them. 03/03/2025 tells nothing."""
-    parts = pc.extract_regex(pc.utf8_trim_whitespace(array), _DAY_MONTH)
-    first, second = _int(parts, "first"), _int(parts, "second")
-    may_be_day_first = pc.and_(pc.less_equal(first, 31), pc.less_equal(second, 12))
-    may_be_month_first = pc.and_(pc.less_equal(first, 12), pc.less_equal(second, 31))
-    differ = pc.not_equal(first, second)
+    texts = pc.utf8_trim_whitespace(array)
+    formed = list(_USUAL.found(texts))
+    pairs = [tuple(one.numbers[:2]) for one in formed if not one.form.startswith("0000")]
+    others = texts.take(pa.array(rest_of(len(texts), formed)))
+    parts = pc.extract_regex(others, _DAY_MONTH)
+    pairs.append((_int(parts, "first"), _int(parts, "second")))
+    return DayMonth(*map(sum, zip(*(_orders(first, second) for first, second in pairs), strict=True)))
+
+
+def _orders(first: Integers, second: Integers) -> DayMonth:
+    read = first >= 0
+    may_be_day_first = read & (first <= 31) & (second <= 12)
+    may_be_month_first = read & (first <= 12) & (second <= 31)
+    both = may_be_day_first & may_be_month_first
     return DayMonth(
-        _count(pc.and_not(may_be_day_first, may_be_month_first)),
-        _count(pc.and_not(may_be_month_first, may_be_day_first)),
-        _count(pc.and_(differ, pc.and_(may_be_day_first, may_be_month_first))),
+        int((may_be_day_first & ~both).sum()),
+        int((may_be_month_first & ~both).sum()),
+        int((both & (first != second)).sum()),
     )
 
 
 def timestamp(texts: pa.Array[Any], _kind: str, options: CleanOptions) -> Cast:
     """UTC, microseconds; digits beyond them are cut off. A date alone is its midnight."""
     read = _read(texts, options)
-    local = pc.add(pc.multiply(read.days, _DAY), read.micros).cast(pa.int64()).view(pa.timestamp("us"))
-    instants = zones.in_utc(local, read.zone, options.timezone)
+    local: Any = _with_nulls(read.days * _DAY + read.micros, read.exists)
+    instants = zones.in_utc(local.view(pa.timestamp("us")), read.zone, options.timezone)
     return checked(instants.values, *_faults(texts, read, instants.unknown))
 
 
@@ -79,16 +110,16 @@ def date(texts: pa.Array[Any], _kind: str, options: CleanOptions) -> Cast:
     """The day as it is written, in whatever zone. A time other than midnight is a fault: it would be lost."""
     read = _read(texts, options)
     unknown = zones.in_utc(pa.nulls(len(texts), pa.timestamp("us")), read.zone, "UTC").unknown
-    days = read.days.cast(pa.int32()).view(pa.date32())
-    timed = (Code.NOT_A_DATE, "a time of day where the column holds only dates", pc.greater(read.micros, 0))
-    return checked(days, *_faults(texts, read, unknown), timed)
+    days: Any = _with_nulls(read.days.astype(np.int32), read.exists)
+    timed = (Code.NOT_A_DATE, "a time of day where the column holds only dates", pa.array(read.micros > 0))
+    return checked(days.view(pa.date32()), *_faults(texts, read, unknown), timed)
 
 
 def time(texts: pa.Array[Any], _kind: str, _options: CleanOptions) -> Cast:
     parts = pc.extract_regex(texts, rf"^{_TIME}$")
-    micros = _micros(parts)
-    known = pc.is_valid(parts)
-    values = micros.cast(pa.int64()).view(pa.time64("us"))
+    micros, known = _micros(parts), pc.is_valid(parts)
+    values: Any = _with_nulls(micros, (micros >= 0) & known.to_numpy(zero_copy_only=False))
+    values = values.view(pa.time64("us"))
     return checked(
         values,
         (Code.NOT_A_DATE, "text that is no time of day", pc.and_not(texts.is_valid(), known)),
@@ -97,69 +128,117 @@ def time(texts: pa.Array[Any], _kind: str, _options: CleanOptions) -> Cast:
 
 
 def _faults(texts: Any, read: _Read, unknown_zone: Any) -> list[tuple[Code, str, Any]]:
-    unread = pc.and_not(texts.is_valid(), read.known)
-    no_such = pc.and_(read.known, pc.is_null(pc.add(read.days, read.micros)))
+    unread = texts.is_valid().to_numpy(zero_copy_only=False) & ~read.known
+    none = read.known & ~read.exists
     return [
-        (Code.NOT_A_DATE, "the zero date of MySQL", matches(texts, _ZERO)),
-        (Code.NOT_A_DATE, "a year of two digits", pc.and_(unread, matches(texts, _SHORT_YEAR))),
-        (Code.NOT_A_DATE, "text in no known format of dates", unread),
-        (Code.NOT_A_DATE, "no such day or time", no_such),
+        (Code.NOT_A_DATE, "the zero date of MySQL", _matching(texts, unread | none, _ZERO)),
+        (Code.NOT_A_DATE, "a year of two digits", _matching(texts, unread, _SHORT_YEAR)),
+        (Code.NOT_A_DATE, "text in no known format of dates", pa.array(unread)),
+        (Code.NOT_A_DATE, "no such day or time", pa.array(none)),
         (Code.NOT_A_DATE, "unknown time zone", unknown_zone),
     ]
 
 
+def _matching(texts: Any, where: Any, pattern: str) -> Any:
+    """Those of the texts *where* it is true that match."""
+    found = where.copy()
+    found[where] = matches(texts.filter(pa.array(where)), pattern).to_numpy(zero_copy_only=False)
+    return pa.array(found)
+
+
 def _read(texts: pa.Array[Any], options: CleanOptions) -> _Read:
-    parts = pc.extract_regex(texts, _TIMESTAMP)
+    formed = list(_USUAL.found(texts))
+    parts = [*map(_of_form, formed), _by_pattern(texts, rest_of(len(texts), formed))]
+    days, micros = np.full(len(texts), 0), np.full(len(texts), 0)
+    exists, known = np.zeros(len(texts), np.bool_), np.zeros(len(texts), np.bool_)
+    for one in parts:
+        days[one.rows], there = _days(one, options.day_first)
+        micros[one.rows] = one.micros
+        exists[one.rows] = there & (one.micros >= 0)
+        known[one.rows] = True
+    return _Read(days, micros, exists, _zones(len(texts), parts), known)
+
+
+def _of_form(formed: Formed) -> _Parts:
+    numbers, year_first = formed.numbers, formed.form.startswith("0000")
+    year, first, second = numbers[:3] if year_first else (numbers[2], numbers[0], numbers[1])
+    clock = [*numbers[3:], *[np.zeros(len(year), np.int64)] * 3][:3]
+    zone = "Z" if formed.form.endswith("Z") else ""
+    return _Parts(formed.rows, year, first, second, year_first, _since_midnight(*clock), zone)
+
+
+def _by_pattern(texts: pa.Array[Any], rows: Integers) -> _Parts:
+    parts = pc.extract_regex(pc.take(texts, pa.array(rows)), _TIMESTAMP)
     same = pc.and_(*(pc.equal(_text(parts, f"{name}1"), _text(parts, f"{name}2")) for name in "ab"))
     known = pc.fill_null(pc.and_(pc.is_valid(parts), same), False)
-    return _Read(_days(parts, options.day_first), _micros(parts), pc.if_else(known, _text(parts, "zone"), ""), known)
+    parts = parts.filter(known)
+    year = _int(parts, "y1")
+    return _Parts(
+        rows[known.to_numpy(zero_copy_only=False)],
+        np.maximum(year, _int(parts, "y2")),
+        np.maximum(_int(parts, "m1"), _int(parts, "first")),
+        np.maximum(_int(parts, "d1"), _int(parts, "second")),
+        year >= 0,
+        _micros(parts),
+        _text(parts, "zone"),
+    )
 
 
-def _days(parts: Any, day_first: bool) -> Any:
-    """Days since 1970-01-01, NULL if there is no such day."""
-    first, second = _int(parts, "first"), _int(parts, "second")
-    by_day = pc.greater(first, 12) if not day_first else pc.less_equal(second, 12)
-    year = _either(parts, "y1", _int(parts, "y2"))
-    month = _either(parts, "m1", pc.if_else(by_day, second, first))
-    day = _either(parts, "d1", pc.if_else(by_day, first, second))
-    exists = pc.and_(_between(month, 1, 12), pc.and_(pc.greater_equal(year, 1), pc.greater_equal(day, 1)))
-    month = pc.if_else(exists, month, None)
-    leap = pc.and_(_divides(4, year), pc.or_(pc.invert(_divides(100, year)), _divides(400, year)))
-    extra = pc.if_else(leap, 1, 0)
-    length = pc.add(pc.take(_DAYS_OF_MONTH, month), pc.if_else(pc.equal(month, 2), extra, 0))
-    before = pc.add(pc.take(_BEFORE_MONTH, month), pc.if_else(pc.greater(month, 2), extra, 0))
-    number = pc.add(pc.add(_days_before(pc.subtract(year, 1)), before), pc.subtract(day, _EPOCH))
-    return pc.if_else(pc.less_equal(day, length), number, None)
+def _zones(size: int, parts: list[_Parts]) -> Any:
+    """The zone that each text names, as a dictionary; the same as if they were written beside each other."""
+    codes, names = np.zeros(size, np.int32), [""]
+    for one in parts:
+        if isinstance(one.zone, str):
+            codes[one.rows] = len(names) if one.zone else 0
+            names += [one.zone] if one.zone else []
+        else:
+            encoded = one.zone.dictionary_encode()
+            codes[one.rows] = encoded.indices.to_numpy() + len(names)
+            names += encoded.dictionary.to_pylist()
+    return pa.DictionaryArray.from_arrays(codes, pa.array(names, pa.string()))
 
 
-def _days_before(years: Any) -> Any:
-    """Days in that many years of the Gregorian calendar."""
-    leap_days = pc.add(pc.subtract(pc.divide(years, 4), pc.divide(years, 100)), pc.divide(years, 400))
-    return pc.add(pc.multiply(years, 365), leap_days)
+def _days(parts: _Parts, day_first: bool) -> tuple[Integers, Any]:
+    """Days since 1970-01-01, and whether there is such a day."""
+    by_day = parts.second <= 12 if day_first else parts.first > 12
+    by_day = by_day & ~np.asarray(parts.year_first)
+    month = np.where(by_day, parts.second, parts.first)
+    day = np.where(by_day, parts.first, parts.second)
+    exists = (month >= 1) & (month <= 12) & (parts.year >= 1) & (day >= 1)
+    months = np.where(exists, (parts.year - 1970) * 12 + month - 1, 0)
+    begins, ends = _first_day(months), _first_day(months + 1)
+    return begins + day - 1, exists & (day <= ends - begins)
 
 
-def _micros(parts: Any) -> Any:
-    """Since midnight, 0 without a time; NULL if there is no such time."""
-    hour = pc.coalesce(_int(parts, "hour"), 0)
-    minute, second = (pc.coalesce(_int(parts, name), 0) for name in ("minute", "s"))
+def _first_day(months: Integers) -> Integers:
+    """Days from 1970-01-01 to the first day of a month, which is counted from that one."""
+    return months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+
+
+def _since_midnight(hour: Integers, minute: Integers, second: Integers, fraction: Any = 0) -> Integers:
+    """Microseconds; -1 if there is no such time."""
+    exists = (hour <= 23) & (minute <= 59) & (second <= 59)
+    return np.where(exists, ((hour * 60 + minute) * 60 + second) * _SECOND + fraction, -1)
+
+
+def _micros(parts: Any) -> Integers:
+    """Since midnight, 0 without a time; -1 if there is no such time."""
+    hour, minute, second = (np.maximum(_int(parts, name), 0) for name in ("hour", "minute", "s"))
     half = pc.utf8_upper(_text(parts, "half"))
-    twelve = pc.if_else(pc.equal(hour, 12), 0, hour)
-    of_day = pc.if_else(pc.equal(half, ""), hour, pc.if_else(pc.equal(half, "P"), pc.add(twelve, 12), twelve))
-    exists = pc.if_else(pc.equal(half, ""), _between(hour, 0, 23), _between(hour, 1, 12))
-    exists = pc.and_(exists, pc.and_(_between(minute, 0, 59), _between(second, 0, 59)))
-    seconds = pc.add(pc.multiply(pc.add(pc.multiply(of_day, 60), minute), 60), second)
+    of_twelve, later = (
+        pc.fill_null(one, False).to_numpy(zero_copy_only=False) for one in (pc.not_equal(half, ""), pc.equal(half, "P"))
+    )
+    of_day = np.where(of_twelve, hour % 12 + 12 * later, hour)
+    of_day = np.where(of_twelve & ((hour < 1) | (hour > 12)), 24, of_day)
     fraction = pc.utf8_rpad(pc.utf8_slice_codeunits(_text(parts, "fraction"), 0, 6), 6, "0").cast(pa.int64())
-    return pc.if_else(exists, pc.add(pc.multiply(seconds, _SECOND), fraction), None)
+    return _since_midnight(of_day, minute, second, pc.fill_null(fraction, 0).to_numpy())
 
 
-def _either(parts: Any, name: str, other: Any) -> Any:
-    return pc.coalesce(_int(parts, name), other)
-
-
-def _int(parts: Any, name: str) -> Any:
-    """Of a group of digits; NULL where it is empty or nothing matched."""
+def _int(parts: Any, name: str) -> Integers:
+    """Of a group of digits; -1 where it is empty or nothing matched."""
     text = _text(parts, name)
-    return pc.if_else(pc.equal(text, ""), NULL_TEXT, text).cast(pa.int64())
+    numbers = pc.if_else(pc.equal(text, ""), NULL_TEXT, text).cast(pa.int64())
+    return pc.fill_null(numbers, -1).to_numpy()  # type: ignore[no-any-return]  # Any
 
 
 def _text(parts: Any, name: str) -> Any:
@@ -167,13 +246,5 @@ def _text(parts: Any, name: str) -> Any:
     return pc.if_else(pc.is_valid(parts), pc.struct_field(parts, name), NULL_TEXT)
 
 
-def _between(values: Any, low: int, high: int) -> Any:
-    return pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
-
-
-def _divides(divisor: int, values: Any) -> Any:
-    return pc.equal(pc.multiply(pc.divide(values, divisor), divisor), values)
-
-
-def _count(mask: Any) -> int:
-    return pc.sum(mask).as_py() or 0
+def _with_nulls(values: Integers, exists: Any) -> pa.Array[Any]:
+    return pa.array(values, mask=~exists)

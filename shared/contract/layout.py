@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from shared.arrow import pc
-from shared.contract.cast import Cast, cast
+from shared.contract.cast import Cast, Fault, cast
 from shared.contract.clean import CleanOptions, clean
+from shared.contract.codes import Code
 from shared.contract.distinct import trimmed
+from shared.contract.json_rows import quoted
 from shared.contract.mapping import EXTRA
 from shared.model import Column, Feed, Layout, LayoutColumn
-
-_CONTROL = "[\\x00-\\x1f]"
-_ESCAPES = (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
 
 
 class CleanedColumn(NamedTuple):
@@ -27,6 +26,8 @@ class CleanedColumn(NamedTuple):
     column: LayoutColumn
     layout: Layout
     timezone: str
+    stored: frozenset[str] = frozenset()
+    """Headers whose text is stored by a column of their own, even where it is a part of this one."""
 
     def text(self, batch: pa.RecordBatch, column: Column) -> pa.Array[Any]:
         """The text of the column, of all headers that *column* takes."""
@@ -49,6 +50,17 @@ class CleanedColumn(NamedTuple):
             true=self.column.true, false=self.column.false,
         )  # fmt: skip
         return clean(text, self.column.cleaner, column.type, options)
+
+    def unread(self, batch: pa.RecordBatch, column: Column) -> tuple[Fault, ...]:
+        """Rows that have text in a part, but none in the header that it completes: it would be stored nowhere."""
+        lost = [name for name in column.more if name not in self.stored] if self.column.parts else []
+        if not lost:
+            return ()
+        some = functools.reduce(pc.or_, (_has_text(batch.column(name)) for name in lost))
+        where = pc.and_not(some, _has_text(batch.column(column.source)))
+        reason = f"text in {' or '.join(map(repr, lost))}, but none in {column.source!r}"
+        escaped = reason.replace("{", "{{").replace("}", "}}")  # a reason is a format
+        return (Fault(Code.NOT_A_DATE, escaped, where),) if where.true_count else ()
 
 
 class ExtraColumn(NamedTuple):
@@ -76,12 +88,16 @@ class ExtraColumn(NamedTuple):
     def read(self, text: pa.Array[Any], column: Column) -> Cast:
         return Cast(text, ())
 
+    def unread(self, batch: pa.RecordBatch, column: Column) -> tuple[Fault, ...]:
+        return ()
+
 
 def cleaned_columns(feed: Feed, columns: Sequence[Column]) -> Mapping[str, CleanedColumn | ExtraColumn]:
     """What reads each of the *columns* of a feed with a layout, by name; empty for others."""
     if feed.layout is None:
         return {}
-    own = {column.name: CleanedColumn(column, feed.layout, feed.timezone) for column in feed.layout.columns}
+    stored = frozenset(column.source for column in columns)
+    own = {column.name: CleanedColumn(column, feed.layout, feed.timezone, stored) for column in feed.layout.columns}
     preferred = {
         header: (column.source, *column.more[:number])
         for column in columns
@@ -109,14 +125,4 @@ def _member(name: str, text: pa.Array[Any]) -> pa.Array[Any]:
     """One member of a JSON object for each text, NULL for a blank."""
     label = f"{json.dumps(name, ensure_ascii=False)}: "
     present = pc.if_else(pc.equal(pc.utf8_trim_whitespace(text), ""), pa.scalar(None, pa.string()), text)
-    return pc.binary_join_element_wise(label, _quoted(present), "")  # type: ignore[no-any-return]  # Any
-
-
-def _quoted(text: pa.Array[Any]) -> pa.Array[Any]:
-    """Each text as a string of JSON."""
-    escaped = text
-    for char, escape in _ESCAPES:
-        escaped = pc.replace_substring(escaped, char, escape)
-    if pc.any(pc.match_substring_regex(escaped, _CONTROL)).as_py():
-        return pa.array([None if one is None else json.dumps(one, ensure_ascii=False) for one in text.to_pylist()])
-    return pc.binary_join_element_wise('"', escaped, '"', "")  # type: ignore[no-any-return]  # Any
+    return pc.binary_join_element_wise(label, quoted(present), "")  # type: ignore[no-any-return]  # Any

@@ -12,7 +12,7 @@ import pyarrow as pa
 from shared.arrow import pc
 from shared.contract.cast import Cast
 from shared.contract.codes import Code
-from shared.contract.distinct import CleanOptions, checked, matches
+from shared.contract.distinct import NULL_TEXT, CleanOptions, checked, matches
 
 _USUAL = r"^[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+[a-z]{2,}$"
 """What nearly all addresses look like, which need no library."""
@@ -26,9 +26,9 @@ def email(texts: pa.Array[Any], _kind: str, _options: CleanOptions) -> Cast:
     lower = pc.ascii_lower(texts)
     usual = pc.and_not(matches(lower, _USUAL), matches(lower, _SPECIAL))
     usual = pc.and_(usual, pc.fill_null(pc.less_equal(pc.binary_length(lower), _SHORT), False))
-    other = pc.and_not(texts.is_valid(), usual)
-    if not other.true_count:
-        return Cast(lower, ())
+    marked = pc.fill_null(pc.match_substring(lower, "@"), False)
+    lower = pc.if_else(marked, lower, NULL_TEXT)  # the library takes nothing without one, but slowly
+    other = pc.and_not(marked, usual)
     read = pa.array([_normalised(text) for text in texts.filter(other).to_pylist()], pa.string())
     values = pc.replace_with_mask(lower, other, read)
     wrong = pc.and_(texts.is_valid(), values.is_null())

@@ -56,7 +56,7 @@ def map_headers(headers: Sequence[str], layout: Layout) -> HeaderMap:
     """Columns for *headers*, none of which is lost."""
     free = dict.fromkeys(headers)
     chosen = _chosen(layout, free)
-    taken_by = {one: _take(one, headers, free, chosen.get(one.name)) for one in layout.columns}
+    taken_by = {one: _take(one, headers, free, chosen) for one in layout.columns}
     columns = [column for column in taken_by.values() if column is not None]
     spare = [
         header for one, column in taken_by.items() if column and one.several == "coalesce" for header in column.more
@@ -129,9 +129,13 @@ def _chosen(layout: Layout, free: Mapping[str, None]) -> dict[str, str]:
     return found
 
 
-def _take(column: LayoutColumn, headers: Sequence[str], free: dict[str, None], chosen: str | None) -> Column | None:
-    """Take the headers of *column* out of the *free* ones. None if none is there."""
-    own = [chosen] if chosen in free else _found(column, free)
+def _take(
+    column: LayoutColumn, headers: Sequence[str], free: dict[str, None], chosen: Mapping[str, str]
+) -> Column | None:
+    """Take the headers of *column* out of the *free* ones. None if none is there. Those *chosen* go before all."""
+    others = {header for name, header in chosen.items() if name != column.name}
+    wanted = chosen.get(column.name)
+    own = [wanted] if wanted in free else _found(column, [header for header in free if header not in others])
     if not own:
         return None
     kept = own if column.several == "coalesce" else own[:1]
@@ -141,7 +145,7 @@ def _take(column: LayoutColumn, headers: Sequence[str], free: dict[str, None], c
     return Column(kept[0], column.name, column.type, more=(*kept[1:], *parts))
 
 
-def _found(column: LayoutColumn, free: Mapping[str, None]) -> list[str]:
+def _found(column: LayoutColumn, free: Collection[str]) -> list[str]:
     return list(dict.fromkeys(header for alias in accepted_headers(column) for header in _matching(alias, free)))
 
 

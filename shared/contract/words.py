@@ -10,6 +10,7 @@ from shared.arrow import pc
 from shared.contract.cast import Cast
 from shared.contract.codes import Code
 from shared.contract.distinct import CleanOptions, checked, matches
+from shared.contract.forms import Forms, mask_of, rest_of
 
 _TRUE = ("1", "true", "t", "yes", "y")
 _FALSE = ("0", "false", "f", "no", "n")
@@ -29,21 +30,20 @@ def boolean(texts: pa.Array[Any], _kind: str, options: CleanOptions) -> Cast:
     return checked(values, (Code.UNREADABLE, "value that is neither yes nor no", unknown))
 
 
+_FULL = Forms(["00000", "00000-0000"])
+
+
 def postal_code(texts: pa.Array[Any], _kind: str, options: CleanOptions) -> Cast:
     """In the US, digits are a ZIP code or ZIP+4 whose leading zeros may be lost. Other codes stay as they are."""
-    codes = texts
+    left = rest_of(len(texts), list(_FULL.found(texts)))  # the others stay, and are postal codes in any country
+    codes: Any = pc.take(texts, pa.array(left))
     if options.region.upper() in _ZIP_REGIONS:
-        codes = _as_zip(texts)
-    wrong = pc.and_(texts.is_valid(), pc.invert(pc.and_(matches(codes, _POSTAL_CODE), matches(codes, _DIGIT))))
-    return checked(codes, (Code.NOT_A_ZIP, "text that is no postal code", wrong))
-
-
-def _as_zip(texts: pa.Array[Any]) -> Any:
-    other = pc.invert(matches(texts, r"^\d{5}$"))  # the others are few, and the forms many
-    codes: Any = texts.filter(other)
-    for pattern, written in _ZIP_FORMS:
-        codes = pc.replace_substring_regex(codes, pattern, written)
-    return pc.replace_with_mask(texts, other, codes)
+        for pattern, form in _ZIP_FORMS:
+            codes = pc.replace_substring_regex(codes, pattern, form)
+    right = pc.and_(matches(codes, _POSTAL_CODE), matches(codes, _DIGIT))
+    where = mask_of(len(texts), left)
+    faulty = pc.replace_with_mask(where, where, pc.and_(codes.is_valid(), pc.invert(right)))
+    return checked(pc.replace_with_mask(texts, where, codes), (Code.NOT_A_ZIP, "text that is no postal code", faulty))
 
 
 _ZIP_FORMS = (

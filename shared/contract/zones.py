@@ -27,26 +27,22 @@ class Instants(NamedTuple):
     unknown: pa.BooleanArray
 
 
-def in_utc(local: pa.Array[Any], names: pa.Array[Any], timezone: str) -> Instants:
-    """*local* (naive, microseconds) in the zone named beside each, or in *timezone* where none is."""
-    encoded: Any = pc.fill_null(names, "").dictionary_encode()
-    zones = [_zone(name) if name else timezone for name in encoded.dictionary.to_pylist()]
-    offsets = pa.array([zone if isinstance(zone, int) else None for zone in zones], pa.int64())
-    shift = pc.take(offsets, encoded.indices)
-    values = pc.subtract(local.view(pa.int64()), shift).view(pa.timestamp("us"))
-    regions = pc.take(
-        pa.array([zone if isinstance(zone, str) else None for zone in zones], pa.string()), encoded.indices
-    )
-    for region in sorted({zone for zone in zones if isinstance(zone, str)}):
-        here = pc.fill_null(pc.equal(regions, region), False)
+def in_utc(local: pa.Array[Any], names: Any, timezone: str) -> Instants:
+    """*local* (naive, microseconds) in the zones of *names* (a dictionary), in *timezone* where they are empty."""
+    zones = [_zone(name) if name else timezone for name in names.dictionary.to_pylist()]
+    offsets = [0 if zone == "UTC" else zone if isinstance(zone, int) else None for zone in zones]
+    values: Any = local
+    if any(offsets) or None in offsets:
+        shift = pc.take(pa.array(offsets, pa.int64()), names.indices)
+        values = pc.subtract(local.view(pa.int64()), shift).view(pa.timestamp("us"))
+    for region in sorted({zone for zone in zones if isinstance(zone, str) and zone != "UTC"}):
+        here = pc.take(pa.array([zone == region for zone in zones]), names.indices)
         values = pc.replace_with_mask(values, here, _in_region(pc.filter(local, here), region))
     unknown = pa.array([zone is None for zone in zones], pa.bool_())
-    return Instants(values, pc.take(unknown, encoded.indices))
+    return Instants(values, pc.take(unknown, names.indices))
 
 
 def _in_region(local: Any, region: str) -> Any:
-    if region == "UTC":
-        return local
     # The same choice as in shared.contract.cast for an hour that a clock change repeats or skips.
     aware: Any = pc.assume_timezone(local, region, ambiguous="earliest", nonexistent="latest")
     return aware.view(pa.int64()).view(pa.timestamp("us"))

@@ -219,6 +219,16 @@ def latest_outcomes(documents: Documents, job: str) -> list[UnitOutcome]:
     return [state.outcome for state in states if state is not None and state.outcome is not None]
 
 
+def job_loading(documents: Documents, feed: str, since: float) -> str | None:
+    """A job that does a run of *feed*, and got the lease for that later than *since* (seconds since 1970)."""
+    for entry in documents.entries("leases/"):
+        holder = _read(documents, entry.name, Holder)
+        state = _read(documents, holder.document, UnitState) if holder and holder.since > since else None
+        if holder and state and state.plan and state.plan.feed.name == feed and state.outcome is None:
+            return holder.job
+    return None
+
+
 def remove(documents: Documents, request: JobRequest, *, only_unit: bool) -> None:
     """Remove the documents of a job; those of slices are gone already if its *only_unit* was done."""
     folder = _job_folder(request)

@@ -7,8 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from shared.documents import Documents
-from shared.jobs.documents import latest_outcomes
+from shared.jobs.documents import job_loading, latest_outcomes
 from shared.jobs.summary import read_record
+
+__all__ = ["job_loading", "view"]
 
 
 def view(documents: Documents, job: str, host: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -36,7 +36,7 @@ class Ledger(Protocol):
         ...
 
     def rewind(self, feed: str, mark: Watermark) -> None:
-        """Set the watermark, backwards too: the explicit backfill of a pull feed."""
+        """Set the watermark, backwards too: the explicit backfill of a pull feed. Its etag does not matter."""
         ...
 
 

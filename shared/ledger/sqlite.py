@@ -137,7 +137,11 @@ def _keep_fingerprints(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE watermark ADD COLUMN fingerprint TEXT")
 
 
-_MIGRATIONS = {1: _create, 2: _keep_runs, 3: _keep_fingerprints}
+def _keep_notes(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE watermark ADD COLUMN note TEXT")
+
+
+_MIGRATIONS = {1: _create, 2: _keep_runs, 3: _keep_fingerprints, 4: _keep_notes}
 """What brings a file to a layout from the one before."""
 LAYOUT = max(_MIGRATIONS)
 
@@ -153,8 +157,8 @@ def _translated(error: sqlite3.OperationalError, path: Path) -> ConfigError | Tr
 
 
 def _watermark(db: sqlite3.Connection, feed: str) -> Watermark:
-    row = db.execute("SELECT value, type, etag, fingerprint FROM watermark WHERE feed = ?", (feed,)).fetchone()
-    return Watermark(row[0], row[1], str(row[2]), row[3]) if row else Watermark()
+    row = db.execute("SELECT value, type, etag, fingerprint, note FROM watermark WHERE feed = ?", (feed,)).fetchone()
+    return Watermark(row[0], row[1], str(row[2]), *row[3:]) if row else Watermark()
 
 
 def _move(db: sqlite3.Connection, feed: str, mark: Watermark) -> None:
@@ -165,9 +169,10 @@ def _move(db: sqlite3.Connection, feed: str, mark: Watermark) -> None:
             fix="Nothing to do; the next run continues",
         )
     db.execute(
-        "INSERT INTO watermark (feed, value, type, etag, fingerprint) VALUES (?, ?, ?, 1, ?) ON CONFLICT (feed) DO"
-        " UPDATE SET value = excluded.value, type = excluded.type, etag = etag + 1, fingerprint = excluded.fingerprint",
-        (feed, mark.value, mark.type, mark.fingerprint),
+        "INSERT INTO watermark (feed, value, type, etag, fingerprint, note) VALUES (?, ?, ?, 1, ?, ?)"
+        " ON CONFLICT (feed) DO UPDATE SET value = excluded.value, type = excluded.type, etag = etag + 1,"
+        " fingerprint = excluded.fingerprint, note = excluded.note",
+        (feed, mark.value, mark.type, mark.fingerprint, mark.note),
     )
 
 

@@ -7,11 +7,11 @@ import itertools
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from shared.catalog import System
+from shared.catalog import System, aliases
 from shared.contract.conform import ROW, Contract, fit
 from shared.contract.mapping import map_headers, with_choices
 from shared.errors import ConfigError, DataError, IngestError
@@ -24,6 +24,8 @@ from shared.sources.csv.files import FileOptions, TextFile, text_files, text_uni
 from shared.sources.csv.source import CsvSource
 from shared.stores import Store, open_store
 from shared.stores.expiry import refuse_expired
+
+CatalogEdit: TypeAlias = aliases.Edit
 
 _SAMPLE = 3
 """Rows that a preview shows."""
@@ -67,7 +69,8 @@ class CsvResult(Result):
 
     preview: Preview | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """What the file has beside records, by kind: blank lines and rows, repeated header rows."""
+    """What the file has beside records, by kind: rows above the header, blank lines and rows, repeated header rows.
+    The note of the run says it, too."""
 
 
 def text_layout(systems: Mapping[str, System], feed: FeedName) -> Layout:
@@ -133,6 +136,15 @@ def _load(
         table=result.table, place=result.place, run=result.run, skipped=result.skipped, changes=result.changes,
         reasons=result.reasons, preview=preview, left_out=+source.left_out,
     )  # fmt: skip
+
+
+def saved_choices(systems: Mapping[str, System], feed: FeedName, choices: Mapping[str, str]) -> CatalogEdit | None:
+    """The catalog file in which the columns that an operator chose have their headers as aliases. None: they have.
+
+    ConfigError if it cannot say so. Nothing is written yet.
+    """
+    with_choices(text_layout(systems, feed), choices)
+    return aliases.with_aliases(systems[feed.system], feed.table, choices)
 
 
 def inferred(settings: Settings, location: str, *, system: str | None, table: str | None) -> str:

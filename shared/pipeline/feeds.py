@@ -1,16 +1,15 @@
-"""The feeds that are declared or have a history: what is known of them, and taking their work again."""
+"""The feeds that are declared or have a history, and what is known of them."""
 
 from __future__ import annotations
 
 import difflib
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from shared.catalog import System
 from shared.errors import ConfigError
 from shared.ledger import Ledger
-from shared.model import Feed, FeedName, Json, Record, Run
+from shared.model import Feed, Json, Run
 from shared.warehouses import History
 
 _MOST_NAMES = 5
@@ -38,33 +37,6 @@ def overview(systems: Mapping[str, System], history: History, ledger: Ledger) ->
     feeds = {feed.name: feed for feed in declared(systems)}
     names = dict.fromkeys((*feeds, *sorted(last)))
     return [_about(name, feeds.get(name), last.get(name), ledger.watermark(name).value) for name in names]
-
-
-def backfill(
-    feed: str, to: str, *, systems: Mapping[str, System], history: History, ledger: Ledger
-) -> list[Record]:  # fmt: skip
-    """Forget that work exported at or after *to* (text of records) is done, and return it: the next load takes it.
-
-    The watermark of a pull feed is set back to *to* if it is beyond, so that the next sync reads from there.
-    """
-    name = FeedName.parse(known_feed(feed, systems, history))
-    if name.system in systems and systems[name.system].is_pulled(name.table):
-        _rewind(feed, to, ledger)
-    return ledger.forget(feed, to)
-
-
-def _rewind(feed: str, to: str, ledger: Ledger) -> None:
-    mark = ledger.watermark(feed)
-    if mark.value is None or mark.type is None:
-        return
-    if mark.type not in ("timestamp", "date"):
-        raise ConfigError(
-            f"{feed} is read by a cursor of type {mark.type}, which cannot be set back to a time",
-            fix="Delete its watermark in the ledger to read everything again",
-        )
-    since = to if mark.type == "timestamp" else to[:10]
-    if since < mark.value:
-        ledger.rewind(feed, replace(mark, value=since))
 
 
 def _about(name: str, feed: Feed | None, last: Run | None, watermark: str | None) -> dict[str, Json]:

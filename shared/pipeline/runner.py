@@ -184,7 +184,7 @@ class Runner:
 
     def _with_orphans(self, run: Run, feed: Feed) -> Run:
         """*run*, with a note on rows that refer to keys that are not there, in history too."""
-        if feed.layout is None or not any(column.references for column in feed.layout.columns):
+        if not feed.references or not run.inserted + run.updated + run.undeleted:
             return run
         texts = [one.text for one in self.warehouse.orphans(feed, run.id)]
         new = [text for text in texts if text not in (run.note or "")]
@@ -233,7 +233,7 @@ class Runner:
         if run is None:
             return Result(table=table, place=place, skipped="already loaded (--again repeats it)")
         try:
-            with self.warehouse.owned(run.id, lambda: self._stop_if_loaded(feed, unit, options)):
+            with self.warehouse.owned(run, lambda: self._stop_if_loaded(feed, unit, options)):
                 return self._load(run, unit, source, options, place=place, progress=progress)
         except _LoadedMeanwhile:
             return Result(table=table, place=place, skipped="loaded meanwhile by another process")

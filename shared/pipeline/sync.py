@@ -7,7 +7,7 @@ import datetime as dt
 import threading
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -17,6 +17,7 @@ from shared.errors import ConfigError
 from shared.model import OUTCOMES, Feed, Run, Unit, from_text, to_text
 from shared.pipeline import verbs
 from shared.pipeline.folder import parse_time
+from shared.pipeline.relations import in_order
 from shared.pipeline.runner import Bug, Progress, Result, Runner, RunOptions, error_text
 from shared.settings import Settings
 from shared.sources import KINDS, PullSource, open_pull_source
@@ -79,17 +80,19 @@ def sync(
     runner: Runner,
     settings: Settings,
     system: str,
-    tables: Sequence[str],
+    names: Sequence[str],
     options: SyncOptions,
     progress: Progress | None = None,
     open_source: Open = open_pull_source,
 ) -> Iterator[TableSync]:
-    """Sync *tables* of *system*, all of them by default, a result as each is done. A table that fails stops no other.
+    """Sync the tables *names* of *system*, all by default, a result as each is done. One that fails stops no other.
+
+    Those that others refer to come first, so that their rows are there.
 
     ConfigError, before anything is read, for a system or a table that is not declared or is not pulled. If the
     iteration is abandoned, tables that have begun end at their next batch, and their next sync goes on from there.
     """
-    feeds = feeds_to_sync(runner.systems, system, tables)
+    feeds = feeds_to_sync(runner.systems, system, names)
     if options.batch_rows is not None:
         settings = replace(settings, batch_rows=options.batch_rows)
     if options.limit is not None:
@@ -97,13 +100,11 @@ def sync(
     stop = threading.Event()
     shown = progress or Progress()
     with ThreadPoolExecutor(settings.sync_tables, thread_name_prefix="sync") as pool:
-        begun: dict[str, Future[TableSync]] = {}
-        for feed in feeds:
-            table = _Table(runner, settings, feed, options, shown.table(), stop, open_source)
-            begun[feed.name] = pool.submit(table.sync)
         try:
-            for done in as_completed(begun.values()):
-                yield done.result()
+            for level in in_order(feeds):
+                tables = [_Table(runner, settings, feed, options, shown.table(), stop, open_source) for feed in level]
+                for done in as_completed([pool.submit(table.sync) for table in tables]):
+                    yield done.result()
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)

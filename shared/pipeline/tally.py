@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from shared.arrow import arange, pc
 from shared.contract import cursor
-from shared.contract.conform import ROW, Contract, Reject, raw_row
+from shared.contract.conform import ROW, Contract, Reject, folded, raw_row
 from shared.model import Feed, Slice
 from shared.sources import BadRecord
 from shared.warehouses import REJECT_COLUMNS, RefusedRow
@@ -84,10 +84,19 @@ class StageCounter:
         name = self._feed.cursor
         if name is None or name not in batch.schema.names or not batch.num_rows:
             return
-        top = pc.max(batch.column(batch.schema.get_field_index(name))).as_py()
+        top = pc.max(self._counted(batch, name)).as_py()
         if top is not None:
             kind = next(c for c in self._contract.columns if c.name == name).type
             self.high = cursor.later(kind, self.high, cursor.text(top))
+
+    def _counted(self, batch: pa.RecordBatch, name: str) -> pa.Array[Any]:
+        """The cursors of a batch, as windows count them: with the fallback's value where there is none."""
+        cursors = batch.column(name)
+        fallback = folded(self._feed.cursor_fallback or "")
+        for column in self._contract.columns:
+            if fallback and folded(column.name) == fallback:
+                return pc.coalesce(cursors, batch.column(column.name))  # type: ignore[no-any-return]
+        return cursors
 
 
 class Spool:

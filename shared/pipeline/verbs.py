@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -65,7 +66,7 @@ def window(
     name = f"{span.floor or 'the beginning'} to {span.ceiling}"
     return Unit(
         kind="window", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, window=span, seen=seen,
-        more=top.more,
+        more=top.more, note=seen.note,
     )  # fmt: skip
 
 
@@ -135,6 +136,7 @@ def run_for(
     known = ledger.known(feed, [work.id for work in unit.work_items])
     if not again and unit.window is None and recorded(unit.work_items, known).done:
         return None
+    forgotten = any(record.status == "forgotten" for record in known.values())
     return Run(
         id=run_id(feed, [(w.id, known[w.id].times if w.id in known else 0) for w in unit.work_items], dry=dry),
         feed=feed,
@@ -144,7 +146,7 @@ def run_for(
         client=unit.client,
         exported_at=unit.exported_at,
         complete=unit.complete,
-        note=unit.note,
+        note=with_note(unit.note, "loaded again after a backfill") if forgotten else unit.note,
     )
 
 
@@ -215,6 +217,7 @@ def stage(
         rejected=counter.rejected, values_rejected=counter.values_rejected,
         keyless=counter.rejected - counter.keys.rows, present=present, high=counter.high, inline=loaded.inline,
         reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if is_few else None,
+        left_out={kind: count for kind, count in getattr(source, "left_out", {}).items() if count},
     )  # fmt: skip
 
 
@@ -344,6 +347,9 @@ def _summed(plan: Plan, staged: Sequence[Staged], faulty: Mapping[str, str], fin
         note = with_note(note, f"merged as a delta: {keyless} rejected rows have no readable key")
     for problem in faulty.values():
         note = with_note(note, f"left out: {problem}")
+    left_out = sum((Counter(part.left_out) for part in staged), Counter[str]())
+    if left_out:
+        note = with_note(note, f"left out {', '.join(f'{count:,} {kind}' for kind, count in left_out.items())}")
     rejected = sum(part.rejected for part in staged)
     return replace(
         plan.run,

@@ -83,6 +83,25 @@ class Profile:
     highest: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backfill:
+    """One line of history: what an operator let be read or loaded again."""
+
+    id: str
+    feed: str
+    at: str
+    """Text of records."""
+    requested_by: str
+    type: str | None = None
+    """Of the cursor, where the watermark of a pull feed was set back."""
+    before: str | None = None
+    """The watermark until then, as cursor text."""
+    after: str | None = None
+    """The watermark since then, or for files the export time from which they are loaded again. None: the beginning."""
+    forgotten: int = 0
+    """Work items to be loaded again."""
+
+
 class Warehouse(Protocol):
     """Takes rows in two steps: staged slice by slice, then merged at once. Each call may be repeated.
 
@@ -90,7 +109,7 @@ class Warehouse(Protocol):
     Whoever does all of it does so within ``owned``.
     """
 
-    def owned(self, run: str, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+    def owned(self, run: Run, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         """Within it no other process works on the staging tables of *run*, from the first one on.
 
         *on_wait* is called, by the call that needed the lock, once another process has given it back: it may raise.
@@ -131,6 +150,10 @@ class Warehouse(Protocol):
         """Replace the note of a run that history has."""
         ...
 
+    def record_backfill(self, backfill: Backfill) -> None:
+        """Write *backfill* into history, over an earlier try of it."""
+        ...
+
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         """Drop all staging tables of the run, and what it rejected if asked (a dry run leaves nothing)."""
         ...
@@ -145,6 +168,14 @@ class History(Protocol):
 
     def run(self, id: str) -> Run | None:
         """One run as history has it."""
+        ...
+
+    def backfills(self, feed: str, limit: int = 20) -> list[Backfill]:
+        """The last backfills of a feed, newest first."""
+        ...
+
+    def is_loading(self, feed: str) -> bool:
+        """Whether a process stages or merges rows of *feed* just now. Few rows do not show: they take no time."""
         ...
 
     def rejects(self, feed: str, run: str | None = None) -> Iterable[Mapping[str, Json]]:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from shared.errors import ConfigError, RequestRefused
 from shared.jobs import triggers
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.request import Start
 from shared.jobs.triggers import Wanted
-from shared.jobs.view import view
+from shared.jobs.view import job_loading, view
 from shared.model import FeedName, to_text
+from shared.pipeline.backfill import BackfillRequest, backfill, under_way
 from shared.pipeline.checks import health as health_checks
-from shared.pipeline.feeds import backfill, declared, known_feed
+from shared.pipeline.feeds import declared, known_feed
 from shared.pipeline.sync import feeds_to_sync
 from shared.redaction import redact
 from shared.web.responses import Response
@@ -77,10 +77,6 @@ def run_system(app: App, system: str, tables: str | None, body: bytes) -> Start:
 # -- bodies of requests
 
 
-def _time(text: str) -> str:
-    return to_text(dt.datetime.fromisoformat(text))
-
-
 def _not_null(value: object) -> object:
     if value is None:
         raise ValueError("a field without a value is left out")
@@ -98,20 +94,25 @@ class RunBody(NoBody):
 
 
 class BackfillBody(NoBody):
-    """Since when to load everything again."""
+    """From where on to load or read again, and who wants it."""
 
-    to: Annotated[str, AfterValidator(_time)]
+    to: Annotated[str | None, BeforeValidator(_not_null)] = None
+    reset: bool = False
+    by: Annotated[str, Field(min_length=1, max_length=200)] = "the API"
 
 
-_EXPECTED = {"max_delete_share": "a number from 0 to 1", "to": "a time such as 2026-02-24T00:00:00Z"}
+_EXPECTED = {
+    "max_delete_share": "a number from 0 to 1",
+    "to": "a text: a time such as 2026-02-24T00:00:00Z, or a number if the feed is read by one",
+    "reset": "true or false",
+    "by": "a name of 1 to 200 characters",
+}
 
 
 def _parse(kind: type[T], body: bytes) -> T:
     """The body of a request; no body is an empty object. RequestRefused (400) names the field that is wrong."""
     try:
         return kind.model_validate_json(body if body.strip() else b"{}")
-    except OverflowError as error:  # a time before the year 1, in UTC
-        raise RequestRefused(400, f"to must be {_EXPECTED['to']}") from error
     except ValidationError as error:
         raise RequestRefused(400, _problem(error, kind)) from error
 
@@ -125,9 +126,7 @@ def _problem(error: ValidationError, kind: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
         known = ", ".join(kind.model_fields) or "no fields"
         return f"{name[:50]!r} is unknown; known are {known}"
-    return (
-        f"{name} is missing: {_EXPECTED[name]}" if first["type"] == "missing" else f"{name} must be {_EXPECTED[name]}"
-    )
+    return f"{name} must be {_EXPECTED[name]}"
 
 
 # -- actions
@@ -143,8 +142,13 @@ def _run(app: App, feed: str, body: RunBody) -> list[Start]:
 def _backfill(app: App, feed: str, body: BackfillBody) -> list[Start]:
     """Forget what was exported, or read, since ``to``, and load it again."""
     _known(app, feed)
+    if (body.to is None) != body.reset:
+        raise RequestRefused(400, f"write either reset, as true, or to, as {_EXPECTED['to']}")
+    if job_loading(app.documents, feed, app.now().timestamp() - app.settings.stuck_after):
+        raise under_way(feed)
+    request = BackfillRequest(feed=feed, to=body.to, requested_by=body.by, now=to_text(app.now()))
     try:
-        backfill(feed, body.to, systems=app.systems, history=app.warehouse, ledger=app.ledger)
+        backfill(request, systems=app.systems, warehouse=app.warehouse, ledger=app.ledger)
     except ConfigError as error:
         raise RequestRefused(400, str(error)) from error
     return _run(app, feed, RunBody())

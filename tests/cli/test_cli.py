@@ -129,7 +129,7 @@ def test_failed_table_ends_with_1_and_says_why(sluice, exports):
         (["load", "x", "--max-delete-share", "2"], 2, "from 0 to 1"),
         (["load", "no-such-folder"], 1, "does not exist. Give a folder or a file that exists."),
         (["load", "gopher://x/y"], 1, "there is no store for gopher://"),
-        (["backfill", "coolr.location"], 2, "Missing option '--to'"),
+        (["backfill", "coolr.location"], 2, "write either --to T or --reset"),
         (["backfill", "elsewhere.location", "--to", "20260224"], 1, "there is no feed 'elsewhere.location'"),
         (["rejects", "coolr.location", "--replay", "x", "--csv"], 2, "--replay cannot be combined"),
         (["rejects", "coolr.location", "--replay", "no-such.csv"], 1, "does not exist"),
@@ -163,10 +163,12 @@ def test_backfill_makes_the_next_load_take_it_again(sluice, exports):
     """What was exported before the time stays known."""
     sluice("load", exports)
 
-    forgotten = json.loads(sluice("backfill", "coolr.location", "--to", "20260224030000", "--json").stdout)
+    (backfill,) = json.loads(sluice("backfill", "coolr.location", "--to", "20260224030000", "--json").stdout)
     loaded = json.loads(sluice("load", exports, "--json").stdout)
 
-    assert 1 == len(forgotten)
+    assert "backfill from 2026-02-24T03:00:00.000000" in sluice("history", "coolr.location").stdout
+    assert (1, 1) == (len(backfill["forgotten"]), backfill["backfill"]["forgotten"])
+    assert "loaded again after a backfill" == loaded[1]["run"]["note"]
     assert [None, "done"] == [one["run"] and one["run"]["status"] for one in loaded]
 
 

@@ -39,7 +39,7 @@ def sluice(tmp_path, monkeypatch):
         (["load", "no-such-folder"], 1, "does not exist", "Give a folder or a file that exists"),
         (["history", "elsewhere.thing"], 1, "there is no feed", "Write <system>.<table>"),
         (["load", "x", "--type", "half"], 2, "Invalid value for '--type'", "See --help"),
-        (["backfill", "coolr.location"], 2, "Missing option '--to'", "See --help"),
+        (["backfill", "coolr.location"], 2, "write either --to T or --reset", "See --help"),
     ],
 )
 def test_a_failure_is_json_if_json_is_wanted(sluice, words, code, error, fix):

@@ -76,6 +76,15 @@ def test_a_choice_goes_before_every_alias() -> None:
     assert Column("second mail", "email", "text") in map_headers(["id", "email", "second mail"], chosen).columns
 
 
+def test_a_chosen_header_is_not_taken_by_a_column_that_accepts_it() -> None:
+    """Also by one that comes earlier in the layout."""
+    layout = Layout(columns=(LayoutColumn(name="phone", aliases=("mobile",)), LayoutColumn(name="other_phone")))
+
+    columns = map_headers(["phone", "mobile"], with_choices(layout, {"phone": "other_phone"})).columns
+
+    assert [("mobile", "phone"), ("phone", "other_phone")] == [(one.source, one.name) for one in columns[:-1]]
+
+
 def test_a_choice_of_an_unknown_column_or_header_is_refused_with_those_that_exist() -> None:
     with pytest.raises(ConfigError, match="Choose one of lead_id, phone, email"):
         with_choices(LAYOUT, {"x": "nothing"})
@@ -127,8 +136,39 @@ def test_texts_are_combined_trimmed_and_blank_becomes_null() -> None:
         }
     )  # fmt: skip
 
-    assert [] == rejects
+    assert [("start", "not_a_date")] == rejects
     assert [("a", "2", "1/2/2026 EST"), ("b", "1", None)] == [(r["lead_id"], r["phone"], r["start"]) for r in rows]
+
+
+def test_parts_without_the_date_that_they_complete_are_rejected() -> None:
+    """Whatever the header is called: a reason is a format for types."""
+    layout = Layout(columns=(LayoutColumn(name="id"), LayoutColumn(name="start", parts=("{time}", "zone"))))
+    feed = Feed(system="crm", table="visits", source="csv", keys=("id",), layout=layout)
+    batch = pa.record_batch(
+        {"id": ["a", "b", "c"], "start": ["1/2/2026", " ", None], "{time}": ["8:00", "9:00", " "], "zone": [""] * 3}
+    )
+
+    found = Contract(feed, fit({"f": batch.schema}, feed)).conform(batch, 0)
+
+    (reject,) = found.rejects
+    assert (1, "value", "start") == (reject.row, reject.scope, reject.column)
+    assert "text in '{time}' or 'zone', but none in 'start'" == reject.reason
+    assert json.loads(reject.raw)["{time}"] == "9:00"
+    assert ["1/2/2026 8:00", None, None] == found.accepted["start"].to_pylist()
+
+
+def test_a_part_that_has_a_column_of_its_own_is_not_lost_with_the_date() -> None:
+    """Every task has a zone, also one that has not begun."""
+    layout = Layout(
+        columns=(LayoutColumn(name="id"), LayoutColumn(name="zone"), LayoutColumn(name="start", parts=("zone",)))
+    )
+    feed = Feed(system="crm", table="visits", source="csv", keys=("id",), layout=layout)
+    batch = pa.record_batch({"id": ["a"], "start": [""], "zone": ["EST"]})
+
+    found = Contract(feed, fit({"f": batch.schema}, feed)).conform(batch, 0)
+
+    assert [] == found.rejects
+    assert [("EST", None)] == [(row["zone"], row["start"]) for row in found.accepted.to_pylist()]
 
 
 def test_of_headers_that_coalesce_extra_has_the_texts_that_are_not_stored() -> None:

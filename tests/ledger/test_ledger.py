@@ -53,7 +53,7 @@ FIRST_LAYOUT = """
 class StoredFile:
     """A ledger's file, looked into by SQLite itself."""
 
-    newest = 3
+    newest = 4
 
     def __init__(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._file, self._monkeypatch = file, monkeypatch
@@ -164,7 +164,7 @@ class TestSqliteLedger(StoredLedgerSuite):
         ledger.commit(FEED, [])
         holder = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         holder.execute("BEGIN IMMEDIATE")
-        holder.execute("INSERT INTO watermark VALUES ('coolr.location', '10', 'bigint', 1, NULL)")
+        holder.execute("INSERT INTO watermark (feed, value, type, etag) VALUES ('coolr.location', '10', 'bigint', 1)")
         release = _soon(lambda: holder.execute("COMMIT"))
 
         seen = ledger.watermark(FEED)

@@ -332,7 +332,19 @@ def test_progress_counts_the_bytes_of_the_file_and_tells_the_rows_and_how_fast_t
 
 def test_what_a_file_has_beside_records_is_counted(loader):
     """Blank lines and rows, and the header once more."""
-    (result,) = loader.load(loader.write("id,email\na,\n\n , \nid,email\nb,\n"))
+    text = "Leads of March\nid,email\na,\n\n , \nid,email\nb,\n"
+    counts = {"rows above the header": 1, "blank lines": 1, "blank rows": 1, "repeated header rows": 1}
 
-    assert {"blank lines": 1, "blank rows": 1, "repeated header rows": 1} == dict(result.left_out)
+    (preview,) = loader.load(loader.write(text), dry_run=True)
+    (result,) = loader.load(loader.write(text))
+
+    assert counts == dict(preview.left_out) == dict(result.left_out)
+    assert "left out 1 rows above the header, 1 blank lines, 1 blank rows, 1 repeated header rows" == result.run.note
+    assert result.run.note == loader.app.warehouse.runs()[0].note
     assert (2, 2) == (result.run.read, result.run.inserted)
+
+
+def test_a_file_of_nothing_but_records_leaves_nothing_to_note(loader):
+    (result,) = loader.load(loader.write("id,email\na,\n"))
+
+    assert ({}, None) == (dict(result.left_out), result.run.note)

@@ -19,7 +19,7 @@ from shared.model import OUTCOMES, Plan, Run, Staged, Unit, from_json, to_text
 from shared.pipeline import verbs
 from shared.warehouses import Limits
 from shared.warehouses.duckdb.engine import DuckDBWarehouse
-from tests.servers.source_table import SourceTable, at, item
+from tests.servers.source_table import MOMENT, SourceTable, at, item
 
 pytestmark = pytest.mark.usefixtures("in_a_hurry")
 
@@ -296,3 +296,23 @@ def test_rows_that_come_between_planning_and_reading_run_into_no_other_slice(sou
 
     assert {"inserted": 9} == counts(run)
     assert 9 == len(synced.stored())
+
+
+def test_the_watermark_counts_what_a_null_cursor_falls_back_to(source_table, tmp_path):
+    """Else the same window would come again and again; stored, the cursor stays NULL until the row changes."""
+    table = item(sa.Column("Added", MOMENT))
+    minutes = [(None, 1), (5, 2), (None, 3), (None, 8), (None, None)]
+    data = [
+        {"Id": n, "At": None if minute is None else at(minute), "Added": None if added is None else at(added)}
+        for n, (minute, added) in enumerate(minutes)
+    ]
+    source_table.create(table, *data)
+    synced = SyncedTable(tmp_path, source_table, {"cursor_fallback": "Added"}, sync_rows=2)
+    runs = synced.sync()
+    source_table.do(table.update().where(table.c.Id == 0).values(At=at(9)))
+    later = synced.sync()
+
+    assert [3, 3] == [run.read for run in runs]
+    assert dict.fromkeys(range(5), True) == synced.stored()
+    assert [{"unchanged": 1, "updated": 1}] == [counts(run) for run in later]
+    assert to_text(at(9)) == synced.mark

@@ -77,6 +77,44 @@ class SourceTable:
             for one in statements:
                 connection.execute(sa.text(one) if isinstance(one, str) else one)
 
+    def connections(self) -> int:
+        """How many sources are connected to the database."""
+        with self.engine.connect() as connection:
+            return len(connection.execute(sa.text(self._others)).all())
+
+    def is_left_alone(self) -> bool:
+        """Whether no source is connected, at the latest when a server has seen to those that were closed."""
+        return any(self.connections() == 0 for _ in range(200))
+
+    def disconnect_others(self) -> None:
+        """As a server that is restarted, or that has waited for long."""
+        with self.engine.connect() as connection:
+            for (other,) in connection.execute(sa.text(self._others)).all():
+                connection.execute(
+                    sa.text(f"KILL {other}" if self.is_mariadb else f"SELECT pg_terminate_backend({other})")
+                )
+
+    @property
+    def _others(self) -> str:
+        if self.is_mariadb:
+            return (
+                f"SELECT id FROM information_schema.processlist WHERE db = '{self.database}' AND id <> CONNECTION_ID()"
+            )
+        return f"SELECT pid FROM pg_stat_activity WHERE datname = '{self.database}' AND application_name = 'sluice'"
+
+    @contextlib.contextmanager
+    def statements(self, source: SqlSource) -> Iterator[list[str]]:
+        """The queries that *source*, and those that were opened with it, send."""
+        sent: list[str] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            sent.append(statement)
+
+        engine = source._database._engine
+        sa.event.listen(engine, "before_cursor_execute", note)
+        yield sent
+        sa.event.remove(engine, "before_cursor_execute", note)
+
     def source(
         self, table: str = "item", keys: Sequence[str] = ("Id",), cursor: str | None = "At", **reported: Any
     ) -> Any:

@@ -354,6 +354,18 @@ class LedgerSuite:
         with pytest.raises(ConflictError):
             ledger.commit(FEED, [done("w2", "r2")], before)
 
+    def test_note_of_a_watermark_stays_until_the_next_commit(self, ledger):
+        """Whatever it says."""
+        note = 'reread from 3 after a backfill by a person\'s "name" 🔑'
+        ledger.commit(FEED, [done()], Watermark("10", "bigint"))
+        ledger.rewind(FEED, Watermark("3", "bigint", note=note))
+        seen = ledger.watermark(FEED)
+        ledger.commit(FEED, [done("w2")])
+        kept = ledger.watermark(FEED)
+        ledger.commit(FEED, [done("w3")], Watermark("11", "bigint", kept.etag))
+
+        assert (note, note, None) == (seen.note, kept.note, ledger.watermark(FEED).note)
+
     def test_rewind_can_set_the_first_watermark(self, ledger):
         """A pull feed may begin later than at the beginning."""
         ledger.rewind(FEED, Watermark(FEBRUARY, "timestamp"))

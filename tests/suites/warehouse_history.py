@@ -11,6 +11,7 @@ from decimal import Decimal
 import pyarrow as pa
 
 from shared.pipeline.replay import replay, write_rejects
+from shared.warehouses import Backfill
 from tests.suites.warehouse_case import row, some
 
 
@@ -177,6 +178,39 @@ class History:
         assert [(2, {"2.50", "9.00"}), (1, {"9"})] == [(found[n][0], set(found[n][1])) for n in ("Price", "Parent")]
         assert found == {one.column: (one.rows, one.values) for one in case.app.warehouse.orphans(feed)}
         assert [] == case.app.warehouse.orphans(feed, "0123456789abcdef")
+
+    def test_backfills_are_listed_by_feed_newest_first(self, case):
+        """One that is written again replaces itself."""
+        warehouse = case.app.warehouse
+        first = Backfill(
+            id="a", feed="shop.item", at="2026-02-24T12:00:00.000001", requested_by="Ada's 🔑", forgotten=3
+        )
+        second = replace(
+            first, id="b", at="2026-02-24T13:00:00.000000", type="bigint", before="9", after="3", forgotten=0
+        )
+        nothing = warehouse.backfills("shop.item")
+        for one in (replace(first, forgotten=1), second, first, replace(second, id="c", feed="shop.order")):
+            warehouse.record_backfill(one)
+
+        assert [] == nothing
+        assert [second, first] == warehouse.backfills("shop.item")
+        assert [second] == warehouse.backfills("shop.item", 1)
+
+    def test_feed_is_being_loaded_from_its_first_staged_row_until_it_is_merged(self, case, monkeypatch):
+        """No other feed is, and it no longer is once the run has ended, well or not."""
+        seen = []
+        merge = type(case.app.warehouse).merge
+
+        def merged(warehouse, *arguments):
+            seen.append([warehouse.is_loading(feed) for feed in ("shop.item", "shop.order")])
+            return merge(warehouse, *arguments)
+
+        monkeypatch.setattr(type(case.app.warehouse), "merge", merged)
+        before = case.app.warehouse.is_loading("shop.item")
+        case.loaded("full", 5, *(row(n) for n in range(50)))
+
+        assert (False, [[True, False]]) == (before, seen)
+        assert not case.app.warehouse.is_loading("shop.item")
 
     def test_note_of_a_run_can_be_replaced(self, filled):
         (run,) = filled.app.warehouse.runs()

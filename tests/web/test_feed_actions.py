@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from shared.jobs.view import job_loading
 from shared.model import Watermark
+from shared.pipeline.runner import Runner
 from tests.web.site import FEED, PULLED, blob, day, outcomes, parquet
 
 # -- run
@@ -150,8 +152,8 @@ def test_paused_feed_of_a_system_is_skipped(pulled):
 @pytest.mark.parametrize(
     ("system", "reason"),
     [
-        ("shops", "there is no system 'shops'. Choose one of shop."),
-        ("coolr", "system 'coolr' has no table to sync. Choose one of shop."),
+        ("shops", "there is no system 'shops'. Choose one of genius, shop."),
+        ("coolr", "system 'coolr' has no table to sync. Choose one of genius, shop."),
         ("shop?feeds=items", "system 'shop' has no table 'items' to sync. Choose of item."),
         ("%00", "there is no system"),
     ],
@@ -200,6 +202,42 @@ def test_backfill_of_a_feed_that_was_never_read_reads_it(pulled):
     assert [("done", 3, None)] == outcomes(pulled.acts("backfill", PULLED, {"to": "2026-02-02"}))
 
 
+def test_reset_reads_everything_again_and_history_says_who_wanted_it(pulled):
+    """Whoever gives no name is the API."""
+    pulled.acts("run", PULLED)
+    pulled.acts("backfill", PULLED, {"reset": True, "by": "Ada of the night shift"})
+    (job,) = pulled.acts("backfill", PULLED, {"to": "2026-02-02"})
+
+    warehouse = pulled.app.warehouse
+    assert ["the API", "Ada of the night shift"] == [one.requested_by for one in warehouse.backfills(PULLED)]
+    notes = ["reread from 2026-02-02T00:00:00.000000 after a backfill by the API",
+             "reread from the beginning after a backfill by Ada of the night shift", None]  # fmt: skip
+    assert notes == [run.note for run in warehouse.runs(PULLED)]
+    assert 2 == job["summary"]["unchanged"]
+
+
+def test_backfill_is_refused_while_a_job_of_the_feed_is_under_way(pulled, monkeypatch):
+    """Between two of its steps, too, when no process works on it; a lease that has expired keeps nothing out."""
+    pulled.acts("run", PULLED)
+    refused = []
+    merge = Runner.merge
+
+    def merged(runner, *arguments):
+        for later in (0, pulled.app.settings.stuck_after + 1):
+            since = pulled.app.now().timestamp() + later - pulled.app.settings.stuck_after
+            refused.append(job_loading(pulled.app.documents, PULLED, since))
+        refused.append(pulled.sends("POST", f"feeds/{PULLED}/backfill", {"reset": True}))
+        return merge(runner, *arguments)
+
+    monkeypatch.setattr(Runner, "merge", merged)
+    pulled.acts("run", PULLED)
+
+    job, late, answer = refused
+    assert (f"sync:{PULLED}", None, 409) == (job, late, answer.status)
+    assert "a run of shop.item is under way" in answer.body["error"]
+    assert [] == pulled.app.warehouse.backfills(PULLED)
+
+
 def test_feed_that_is_read_by_a_number_cannot_be_set_back_to_a_time(pulled):
     """The answer says why, and nothing has changed."""
     pulled.app.ledger.rewind(PULLED, Watermark("17", "bigint"))
@@ -207,7 +245,7 @@ def test_feed_that_is_read_by_a_number_cannot_be_set_back_to_a_time(pulled):
     answer = pulled.sends("POST", f"feeds/{PULLED}/backfill", {"to": "2026-02-02"})
 
     assert (400, "17") == (answer.status, pulled.app.ledger.watermark(PULLED).value)
-    assert "shop.item is read by a cursor of type bigint, which cannot be set back" in answer.body["error"]
+    assert "shop.item cannot be set back to '2026-02-02': that is no number as its cursor is" in answer.body["error"]
 
 
 def test_backfill_of_a_paused_feed_says_that_nothing_was_taken(pushed, container):

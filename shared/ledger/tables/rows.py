@@ -79,12 +79,13 @@ def layout_row() -> Row:
 
 
 def mark_row(mark: Watermark) -> Row:
-    values = {"value": mark.value, "type": mark.type, "fingerprint": mark.fingerprint}
+    values = {"value": mark.value, "type": mark.type, "fingerprint": mark.fingerprint, "note": mark.note}
     return _spread(WATERMARK, {name: value for name, value in values.items() if value is not None})
 
 
 def as_mark(row: Row, etag: str) -> Watermark:
-    return Watermark(_gathered(row, "value"), _gathered(row, "type"), etag, _gathered(row, "fingerprint"))
+    value, kind, fingerprint, note = (_gathered(row, name) for name in ("value", "type", "fingerprint", "note"))
+    return Watermark(value, kind, etag, fingerprint, note)
 
 
 def journal_row(records: Sequence[Record]) -> Row:

@@ -73,6 +73,8 @@ class Dialect:
     """... and its physical line, from 1."""
     notes: tuple[str, ...]
     """What was found, guessed and skipped, in sentences for people."""
+    above: int = 0
+    """How many rows above the first record are neither the header nor blank: titles, a second header row."""
 
     @cached_property
     def grammar(self) -> Grammar:
@@ -171,6 +173,7 @@ def _dialect(encoding: Encoding, shape: Shape, head: Head, start: _Start) -> Dia
         data_offset=start.offset,
         data_line=start.line,
         notes=(f"The encoding is {encoding.note}.", *shape.notes, *head.notes),
+        above=head.records_before - bool(head.header),
     )
 
 

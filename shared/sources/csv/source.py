@@ -36,7 +36,8 @@ class CsvSource:
         self._on_bytes = on_bytes
         self._described: dict[str, Described] = {}
         self.left_out: Counter[str] = Counter()
-        """What the last file read had beside records, by kind: blank lines and rows, repeated header rows."""
+        """What the last file read had beside records, by kind: rows above the header, blank lines and rows, repeated
+        header rows."""
 
     def describe(self, unit: Unit) -> Described:
         """The columns of the file, all text. Reads it to its end if its dates leave day and month open."""
@@ -67,7 +68,7 @@ class CsvSource:
         fields = part.detail["file"]
         dialect = from_json(Dialect, part.detail["dialect"])
         with self._opened(fields) as opened:
-            counted, self.left_out = _Counted(opened, self._on_bytes), Counter()
+            counted, self.left_out = _Counted(opened, self._on_bytes), Counter({"rows above the header": dialect.above})
             for found in self._batches(counted, fields, dialect):
                 counted.report()
                 yield found if isinstance(found, pa.RecordBatch) else [_bad(part, one) for one in found]

@@ -1,30 +1,39 @@
 """Columns of a database: the types they are read as, how they are compared, and how values become Arrow arrays.
 
-| MariaDB, MySQL               | PostgreSQL                      | read as                                     |
-|------------------------------|---------------------------------|---------------------------------------------|
-| BIT(1)                       | boolean                         | bool                                        |
-| TINYINT to BIGINT, YEAR      | smallint, integer, bigint       | int8 to int64; unsigned ones uint8 to uint64|
-| BIT(n)                       |                                 | uint64                                      |
-| DECIMAL(p,s), p up to 38     | numeric(p,s), p up to 38        | decimal128(p,s)                             |
-| DECIMAL(p,s) beyond          | numeric without (p,s) or beyond | text: there is no decimal that holds it all |
-| FLOAT, DOUBLE                | real, double precision          | float32, float64                            |
-| DATE, DATETIME, TIME         | date, timestamp, time           | date32, timestamp[us], time64[us]           |
-| TIMESTAMP                    | timestamptz                     | timestamp[us] in UTC                        |
-| BINARY, VARBINARY, BLOB      | bytea                           | binary                                      |
-| CHAR, TEXT, ENUM, SET, JSON  | char, varchar, text, enum, json | text                                        |
-|                              | arrays, jsonb                   | JSON text                                   |
-| GEOMETRY                     |                                 | binary                                      |
-| all others                   | all others                      | text as the server writes it                |
+| MySQL, MariaDB           | PostgreSQL             | SQL Server, Azure SQL  | read as                           |
+|--------------------------|------------------------|------------------------|-----------------------------------|
+| BIT(1)                   | boolean                | bit                    | bool                              |
+| TINYINT, TINYINT(1) too  |                        |                        | int8; unsigned uint8              |
+|                          |                        | tinyint                | uint8                             |
+| SMALLINT to BIGINT, YEAR | smallint to bigint     | smallint to bigint     | int16 to int64; unsigned uint16.. |
+| BIT(n)                   |                        |                        | uint64                            |
+|                          |                        | rowversion (timestamp) | int64                             |
+| DECIMAL(p,s)             | numeric(p,s)           | decimal(p,s)           | decimal128(p,s); p above 38: text |
+|                          | numeric                |                        | text                              |
+|                          |                        | money, smallmoney      | decimal128(19,4), (10,4)          |
+| FLOAT, DOUBLE            | real, double precision | real, float            | float32, float64                  |
+| DATE, TIME               | date, time             | date, time             | date32, time64[us]                |
+| DATETIME                 | timestamp              | datetime, datetime2    | timestamp[us], finer cut off      |
+| TIMESTAMP                | timestamptz            | datetimeoffset         | timestamp[us] in UTC              |
+| BINARY, BLOB, VECTOR     | bytea                  | binary, image          | binary                            |
+| CHAR, TEXT, ENUM, SET    | char, text, enum       | char, nchar, text      | text                              |
+| JSON                     | json                   | json, xml              | text as the server writes it      |
+| UUID                     | uuid                   | uniqueidentifier       | text in lower case                |
+|                          | arrays, jsonb          |                        | JSON text                         |
+| GEOMETRY, POINT ...      |                        | geometry, geography    | WKT                               |
+|                          |                        | sql_variant            | text, with all digits             |
+| all others               | intervals, ranges ...  | hierarchyid ...        | text as the server writes it      |
 
-A numeric behind a domain counts as one without (p,s): SQLAlchemy does not find them there. Declare its type under
-``types`` in the catalog, such as decimal(38,9).
+Values that the type cannot hold make their page text, so that the contract rejects each of them and keeps its row:
+dates of zeros, days and times beyond those of a calendar, infinity, NaN in a numeric, text that is not UTF-8. A domain
+of PostgreSQL is its type; a domain over a domain is text.
 """
 
 from __future__ import annotations
 
 import re
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -32,29 +41,26 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import sqlalchemy as sa
 
-from sqlalchemy.dialects import mysql, postgresql
-from sqlalchemy.sql import sqltypes
-
 from shared.arrow import pc
 from shared.contract.cast import json_text
 
 Expression: TypeAlias = "sa.ColumnElement[Any]"
 
-_WIDTHS = {"TINYINT": 8, "SMALLINT": 16, "MEDIUMINT": 32, "INTEGER": 32, "BIGINT": 64}
-_MOST_DIGITS = 38
-_ANY_NUMBER = pa.decimal256(76, 0)
 INSTANT = pa.timestamp("us", "UTC")
-_BY_CLASS: tuple[tuple[type[Any], pa.DataType], ...] = (
-    (sa.Boolean, pa.bool_()),
-    (mysql.YEAR, pa.int16()),
-    (sa.Double, pa.float64()),
-    (sa.Float, pa.float32()),
-    (sa.Date, pa.date32()),
-    (sqltypes._Binary, pa.binary()),
-)
+NAIVE = pa.timestamp("us")
+ANY_NUMBER = pa.decimal256(76, 0)
+"""Compared with numbers that are read as text, because they are too long."""
+_MOST_DIGITS = 38
+_MICROSECONDS = len("2026-02-24 12:00:00.123456")
 
 
-@dataclass(frozen=True, slots=True)
+class AsItIs(sa.types.UserDefinedType[Any]):
+    """A type whose values go to the driver unchanged: the server takes the type of what they are compared with."""
+
+    cache_ok = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceColumn:
     """One column: its type, and the expressions that select and order it."""
 
@@ -66,98 +72,32 @@ class SourceColumn:
     """What rows are compared and ordered by."""
     compared: pa.DataType
     """The type of the values it is compared with: numbers, too, where ``type`` is text because they are too long."""
+    converted: Callable[[Expression], Expression] | None = None
+    """Makes of a parameter what ``ordered`` is compared with, where the server would not do so by itself."""
+    is_finer: bool = False
+    """Whether it has instants between two microseconds, which cursor text cuts off."""
+
+    def bound(self, value: Any) -> Expression:
+        """*value* as a parameter to compare ``ordered`` with."""
+        parameter = sa.bindparam(None, value, type_=AsItIs(), unique=True)
+        return self.converted(parameter) if self.converted else parameter
+
+
+def decimal(precision: int | None, scale: int | None) -> pa.DataType:
+    """The type of a number with so many digits: text where no decimal holds it."""
+    if precision is None or precision > _MOST_DIGITS or not 0 <= (scale or 0) <= precision:
+        return pa.string()
+    return pa.decimal128(precision, scale or 0)
 
 
 def quoted_table(table: str, schema: str | None, names: Sequence[str]) -> sa.TableClause:
-    """A table and its columns, always quoted."""
+    """A table and its columns, always quoted. They are always qualified by their table.
+
+    ORDER BY "At" would mean the selected expression "At".
+    """
     quoted = [sa.quoted_name(name, quote=True) for name in (table, schema) if name]
     columns: list[Any] = [sa.column(sa.quoted_name(name, quote=True)) for name in names]
     return sa.table(quoted[0], *columns, schema=quoted[1] if schema else None)
-
-
-def of_table(
-    clause: sa.TableClause, types: Mapping[str, Any], dialect: str, *, nullable: Collection[str], cursor: str | None
-) -> dict[str, SourceColumn]:
-    """The columns of *clause* by name; *types* are as SQLAlchemy reflected them. A text *cursor* is ordered by bytes.
-
-    They are always qualified by their table: ORDER BY "At" would mean the selected expression "At".
-    """
-    found = {}
-    for name, reflected in types.items():
-        kind, column = _base_type(reflected), clause.c[name]
-        arrow = _arrow(kind, dialect)
-        selected = _selected(column, kind, arrow, dialect)
-        compared = _ANY_NUMBER if isinstance(kind, sa.Numeric) and pa.types.is_string(arrow) else arrow
-        by_bytes = name == cursor and pa.types.is_string(compared)
-        ordered = _by_bytes(column, dialect) if by_bytes else _ordered(column, selected, kind, arrow)
-        found[name] = SourceColumn(name, arrow, name in nullable, selected, ordered, compared)
-    return found
-
-
-def _base_type(kind: Any) -> Any:
-    return _base_type(kind.data_type) if isinstance(kind, postgresql.DOMAIN) else kind
-
-
-def _arrow(kind: Any, dialect: str) -> pa.DataType:
-    if isinstance(kind, sa.Integer):
-        bits = _WIDTHS.get(type(kind).__name__, 64)
-        return getattr(pa, f"{'uint' if getattr(kind, 'unsigned', False) else 'int'}{bits}")()  # type: ignore[no-any-return]
-    if isinstance(kind, mysql.BIT):
-        return pa.bool_() if kind.length in (None, 1) else pa.uint64()
-    if isinstance(kind, sa.DateTime | sa.Time):
-        return _temporal(kind)
-    for known, arrow in _BY_CLASS:
-        if isinstance(kind, known):
-            return arrow
-    if isinstance(kind, sqltypes.NullType) and dialect == "mysql":
-        return pa.binary()  # geometry; PostgreSQL casts all its types to text
-    return _decimal(kind) if isinstance(kind, sa.Numeric) else pa.string()
-
-
-def _temporal(kind: sa.DateTime | sa.Time) -> pa.DataType:
-    if isinstance(kind, sa.Time):
-        return pa.string() if kind.timezone else pa.time64("us")
-    return INSTANT if isinstance(kind, mysql.TIMESTAMP) or kind.timezone else pa.timestamp("us")
-
-
-def _decimal(kind: Any) -> pa.DataType:
-    precision, scale = kind.precision, kind.scale or 0
-    if precision is None or precision > _MOST_DIGITS or not 0 <= scale <= precision:
-        return pa.string()
-    return pa.decimal128(precision, scale)
-
-
-def _selected(column: Expression, kind: Any, arrow: pa.DataType, dialect: str) -> Expression:
-    if pa.types.is_float32(arrow):
-        # As a double: MariaDB prints six digits of a float, and neither server finds it equal to what it printed.
-        return column * sa.literal_column("1e0")
-    if isinstance(kind, mysql.BIT):
-        return column + sa.literal_column("0")
-    if dialect == "mysql" or _is_plain(kind, arrow):
-        return column
-    return sa.cast(sa.func.to_jsonb(column) if isinstance(kind, postgresql.ARRAY) else column, sa.Text)
-
-
-def _is_plain(kind: Any, arrow: pa.DataType) -> bool:
-    """Whether psycopg returns its values as plain Python values, not as classes of its own."""
-    return not _is_temporal(arrow) and (not pa.types.is_string(arrow) or isinstance(kind, sa.String))
-
-
-def _ordered(column: Expression, selected: Expression, kind: Any, arrow: pa.DataType) -> Expression:
-    if isinstance(kind, mysql.ENUM | mysql.SET):
-        return sa.cast(column, mysql.CHAR)  # otherwise ordered by number, but compared as text
-    return selected if pa.types.is_float32(arrow) or isinstance(kind, mysql.BIT) else column
-
-
-def _by_bytes(column: Expression, dialect: str) -> Expression:
-    """In the order of code points, as watermarks are compared. No index serves it."""
-    if dialect == "mysql":
-        return sa.cast(sa.cast(column, mysql.CHAR(charset="utf8mb4")), sa.BINARY)
-    return sa.cast(column, sa.Text).collate("C")
-
-
-def _is_temporal(kind: pa.DataType) -> bool:
-    return pa.types.is_temporal(kind)
 
 
 # -- values
@@ -166,20 +106,27 @@ def _is_temporal(kind: pa.DataType) -> bool:
 def array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
     """*values* of a column of type *kind*; all as text if the type cannot hold one of them."""
     try:
-        return _temporal_array(values, kind) if _is_temporal(kind) else pa.array(_plain(values, kind), kind)
+        return _temporal_array(values, kind) if pa.types.is_temporal(kind) else pa.array(_plain(values, kind), kind)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         zoned = kind.equals(INSTANT)
-        return pa.array([None if value is None else _as_text(value, zoned=zoned) for value in values], pa.string())
+        return _texts([None if value is None else _as_text(value, zoned=zoned) for value in values])
 
 
 def _temporal_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
     texts: pa.Array[Any] = pa.array(values, pa.string())
     if pa.types.is_time(kind):
         return texts  # Arrow reads no times of day from text
-    if kind.equals(INSTANT):
-        plain = pc.replace_substring_regex(texts, r"\+00$", "")
-        return plain.cast(pa.timestamp("us")).view(pa.int64()).view(kind)  # type: ignore[no-any-return]
+    if pa.types.is_timestamp(kind):
+        plain = pc.replace_substring_regex(texts, r"\+00$", "") if kind.equals(INSTANT) else texts
+        cut = pc.utf8_slice_codeunits(plain, 0, _MICROSECONDS) if _are_finer(texts) else plain
+        return cut.cast(NAIVE).view(pa.int64()).view(kind)
     return texts.cast(kind)
+
+
+def _are_finer(texts: pa.Array[Any]) -> bool:
+    """Whether one of them has a seventh digit of its second, as SQL Server's have."""
+    found = pc.any(pc.match_substring_regex(texts, r"\.\d{7}"))
+    return bool(found.as_py())
 
 
 def _plain(values: Sequence[Any], kind: pa.DataType) -> Sequence[Any]:
@@ -195,6 +142,12 @@ def _as_text(value: Any, *, zoned: bool) -> str:
         return json_text(value, lenient=True)
     text = f"{value:f}" if isinstance(value, Decimal) else str(value)
     return f"{text.removesuffix('+00')}+00:00" if zoned else text
+
+
+def _texts(values: Sequence[str | None]) -> pa.Array[Any]:
+    """*values* as text, bytes that were no UTF-8 as they came: the contract finds them."""
+    raw = [None if value is None else value.encode(errors="surrogateescape") for value in values]
+    return pa.array(raw, pa.binary()).view(pa.string())
 
 
 def value_to_text(value: Any) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -47,7 +47,7 @@ class Order:
         """Conditions of the rows after *position* (before it unless *up*)."""
         first, value = self.columns[0], value_from_text(position[0], self.columns[0].compared)
         if value is not None and not first.nullable:  # redundant, but an index serves it
-            yield first.ordered >= bound(value) if up else first.ordered <= bound(value)
+            yield first.ordered >= first.bound(value) if up else first.ordered <= first.bound(value)
         yield sa.or_(
             *(
                 sa.and_(*self._equal(position, n), self._is_beyond(column, position[n], up=up))
@@ -61,13 +61,13 @@ class Order:
     def _equal(self, position: Position, count: int) -> Iterator[Expression]:
         for column, text in list(zip(self.columns, position, strict=True))[:count]:
             value = value_from_text(text, column.compared)
-            yield column.ordered.is_(None) if text is None else column.ordered == bound(value)
+            yield column.ordered.is_(None) if text is None else column.ordered == column.bound(value)
 
     def _is_beyond(self, column: SourceColumn, text: str | None, *, up: bool) -> Expression:
         values_after_null = up == self.nulls_first
         if text is None:
             return column.ordered.is_not(None) if values_after_null else sa.false()
-        value = bound(value_from_text(text, column.compared))
+        value = column.bound(value_from_text(text, column.compared))
         beyond = column.ordered > value if up else column.ordered < value
         return beyond if values_after_null or not column.nullable else sa.or_(beyond, column.ordered.is_(None))
 
@@ -80,15 +80,47 @@ class Table:
     columns: Mapping[str, SourceColumn]
     keys: tuple[SourceColumn, ...]
     cursor: SourceColumn | None
+    """What windows are of: the feed's cursor, or what COALESCE makes of it and the column that it falls back to."""
+    stand_ins: tuple[SourceColumn, ...]
+    """The cursor and the column that it falls back to; nothing if it has none."""
     nulls_first: bool
     exact: bool
     """Whether a constraint makes (cursor, keys) unique."""
+    settled: Expression | None = None
+    """What the cursor has to be below, so that no open transaction still writes under it."""
+
+    def selected(self, span: Span) -> Mapping[str, SourceColumn]:
+        """The columns to read of the rows of *span*: all, and the cursor if that is none of them."""
+        if self.cursor is None or not self.stand_ins:
+            return self.columns
+        return {**self.columns, self.cursor.name: self.cursor}
 
     def order(self, span: Span) -> Order:
         if self.cursor is None or span.ceiling is None:
             return Order(self.keys, self.nulls_first)
         cursor = replace(self.cursor, nullable=False)  # rows without one are not in the span
-        return Order((cursor, *(key for key in self.keys if key is not self.cursor)), self.nulls_first)
+        return Order((cursor, *(key for key in self.keys if key.name != cursor.name)), self.nulls_first)
+
+    def at_least(self, value: Any) -> Expression:
+        """The condition of a cursor from *value* on."""
+        return self._compared(lambda column: column.ordered >= column.bound(value))
+
+    def at_most(self, value: Any) -> Expression:
+        return self._compared(lambda column: column.ordered <= column.bound(value))
+
+    def below(self, value: Any) -> Expression:
+        return self._compared(lambda column: column.ordered < column.bound(value))
+
+    def above(self, value: Any) -> Expression:
+        return self._compared(lambda column: column.ordered > column.bound(value))
+
+    def _compared(self, condition: Callable[[SourceColumn], Expression]) -> Expression:
+        """*condition* of the cursor; without COALESCE, which no index serves."""
+        assert self.cursor is not None  # noqa: S101 - whoever compares it has looked
+        if not self.stand_ins:
+            return condition(self.cursor)
+        first, second = self.stand_ins
+        return sa.or_(condition(first), sa.and_(first.ordered.is_(None), condition(second)))
 
     def spans(self, unit: Unit) -> list[Span]:
         """The first window also has the rows without a cursor. A full has all rows, even newer ones than its window."""
@@ -96,13 +128,3 @@ class Table:
             return [Span()]
         window = Span(unit.window.floor, unit.window.ceiling)
         return [Span(nulls=True), window] if window.floor is None and self.cursor.nullable else [window]
-
-
-class _AsItIs(sa.types.UserDefinedType[Any]):
-    """A type whose values go to the driver unchanged: the server takes the type of what they are compared with."""
-
-    cache_ok = True
-
-
-def bound(value: Any) -> sa.BindParameter[Any]:
-    return sa.bindparam(None, value, type_=_AsItIs(), unique=True)

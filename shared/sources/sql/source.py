@@ -1,12 +1,15 @@
-"""Tables of MariaDB, MySQL and PostgreSQL, read page by page in the order of (cursor, keys).
+"""Tables of databases, read page by page in the order of (cursor, keys).
 
 What a feed has to know:
 
 * (cursor, keys) should be unique. Where no constraint of the table makes it so (a view has none), the rows at the
   position of a page's last row are selected once more, so that none of them is lost.
-* A row must get a higher cursor with every change. One that is committed late, with a cursor below what was read
-  already, is found only within the feed's ``overlap_seconds``.
-* A row without a cursor is read by the first window and never again: declare the column NOT NULL.
+* A row must get a higher cursor with every change. A cursor that is an instant is read up to ``SETTLE_SECONDS`` before
+  the database's own time, and a rowversion up to the first one of an open transaction: what commits within that is not
+  jumped over. A row that is committed later still, and any late one where the cursor is a number such as an
+  auto-increment key, is found only within the feed's ``overlap_seconds``, or by a full.
+* A row without a cursor is read by the first window and never again: declare the column NOT NULL, or give the feed a
+  ``cursor_fallback``, the column that counts where the cursor is NULL.
 * Keys are compared as the server does, by the collation of the column. A cursor that is text is compared by code
   points, which no index serves.
 * A cursor without zone is taken to be in the feed's ``timezone``. An hour that the clock repeats is read as if it
@@ -17,6 +20,7 @@ What a feed has to know:
 from __future__ import annotations
 
 import datetime as dt
+import logging
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -35,9 +39,12 @@ from shared.model import Feed, Slice, Unit
 from shared.settings import Settings
 from shared.sources import Ceiling, Described
 from shared.sources.sql import columns
-from shared.sources.sql.columns import INSTANT, Expression, SourceColumn, value_from_text, value_to_text
+from shared.sources.sql.columns import INSTANT, Expression, SourceColumn, value_from_text
 from shared.sources.sql.database import Database
-from shared.sources.sql.order import Position, Span, Table, bound
+from shared.sources.sql.dialect import Reflected
+from shared.sources.sql.order import Position, Span, Table
+
+_log = logging.getLogger("sluice")
 
 _BATCH_BYTES = 32 << 20
 _FIRST_PAGE = 1_000
@@ -47,6 +54,12 @@ _LARGEST_GROWTH = 8
 _ROW_NUMBER_BITS = 40
 """Room between the row numbers of slices: rows come and go between planning and reading."""
 
+SETTLE_SECONDS = 5.0
+"""How far windows of instants stay behind the database's time: transactions write their rows before they commit."""
+_AHEAD_SECONDS = 60.0
+"""How far a cursor may be ahead of it before that is worth a warning: clocks differ."""
+_MICROSECONDS = len("2026-02-24 12:00:00.123456")
+
 _EXACT = ("smallint", "integer", "bigint", "decimal")
 
 
@@ -55,9 +68,16 @@ def open_source(feed: Feed, settings: Settings) -> SqlSource:
 
     ConfigError if that is not the URL of a supported database. No connection is made yet.
     """
-    url = settings.system(feed.system).database_url
-    database = Database(f"{feed.system.upper()}_DATABASE_URL", url, schema=named_table(feed)[0])
-    return SqlSource(feed, database, settings)
+    return open_sources([feed], settings)[0]
+
+
+def open_sources(feeds: Sequence[Feed], settings: Settings) -> list[SqlSource]:
+    """The tables of several *feeds* of one system, which share its connections and are looked up together."""
+    system = feeds[0].system
+    setting, url = f"{system.upper()}_DATABASE_URL", settings.system(system).database_url
+    database = Database(setting, url, connections=settings.source_connections)
+    database.expect(named_table(feed) for feed in feeds)
+    return [SqlSource(feed, database, settings) for feed in feeds]
 
 
 def named_table(feed: Feed) -> tuple[str | None, str]:
@@ -78,34 +98,36 @@ class SqlSource:
 
     def __init__(self, feed: Feed, database: Database, settings: Settings) -> None:
         self._feed, self._database, self._settings = feed, database, settings
-        self._name = named_table(feed)[1]
-        self._origin = database.qualified(self._name)
+        self._schema, self._name = named_table(feed)
+        self._origin = database.qualified(self._name, self._schema)
+        self._no_news: str | None = None
+
+    def close(self) -> None:
+        """Close the connections to its database, those of other feeds that were opened together with it, too."""
+        self._database.close()
 
     def ceiling(self, after: str | None) -> Ceiling | None:
         """See PullSource. ConfigError if there is no such table, or if its cursor has no order."""
-        table, by = self._table, self._cursor
+        by = self._cursor
         seen = self._value(by, after)
-        above = by.ordered.is_not(None) if seen is None else by.ordered > bound(seen)
-        cursors = sa.select(by.selected).select_from(table.clause)
-        last = cursors.where(above).order_by(by.ordered).limit(1).offset(self._settings.sync_rows - 1)
-        if found := self._database.rows(last):
-            value = value_from_text(value_to_text(found[0][0]), by.compared)
-            beyond = cursors.where(by.ordered > bound(value)).limit(1)
-            return Ceiling(self._text(by, found[0][0]), more=bool(self._database.rows(beyond)))
-        top = self.newest()
-        return Ceiling(top, more=False) if top is not None else None
+        last, top = self._settled_ends(by, seen)
+        if top is None:
+            return None
+        found = self._text(by, top if last is None else last)
+        self._no_news = found if last is None and seen is not None and not self._is_later(by, found, after) else None
+        return Ceiling(found, more=last is not None and last != top)
 
     def newest(self) -> str | None:
         """See PullSource."""
         by = self._cursor
-        cursors = sa.select(by.selected).select_from(self._table.clause).where(by.ordered.is_not(None))
-        found = self._database.rows(cursors.order_by(by.ordered.desc()).limit(1))
-        return self._text(by, found[0][0]) if found else None
+        _, top = self._settled_ends(by, None)
+        return None if top is None else self._text(by, top)
 
     def describe(self, unit: Unit) -> Described:
         schema = pa.schema([(column.name, column.type) for column in self._table.columns.values()])
         spans = self._table.spans(unit)
-        parts = [part for span in spans for part in self._cut(span)] or [(spans[-1], 0)]
+        cut = [] if self._has_no_news(unit) else [part for span in spans for part in self._cut(span)]
+        parts = cut or [(spans[-1], 0)]
         slices: list[Slice] = []
         before = 0
         for number, (span, rows) in enumerate(parts):
@@ -127,8 +149,9 @@ class SqlSource:
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         table, span = self._table, Span.from_json(part.detail)
-        order, names, after = table.order(span), list(table.columns), span.after
-        selected = sa.select(*(column.selected for column in table.columns.values())).select_from(table.clause)
+        order, read, after = table.order(span), table.selected(span), span.after
+        names = list(read)
+        selected = sa.select(*(column.selected for column in read.values())).select_from(table.clause)
         size = min(self._settings.batch_rows, _FIRST_PAGE)
         while rows := self._database.rows(self._within(span, after, selected, in_order=True).limit(size)):
             last, full = order.position(rows[-1], names), len(rows) == size
@@ -143,6 +166,59 @@ class SqlSource:
             if not full:
                 return
             after, size = last, self._next_size(batch)
+
+    # -- where a window ends
+
+    def _settled_ends(self, by: SourceColumn, seen: Any) -> tuple[Any, Any]:
+        """See _ends; below what transactions may still write."""
+        last, top, now = self._ends(by, seen, None)
+        limit = self._limit(by, top, now)
+        return (last, top) if limit is None else self._ends(by, seen, self._value(by, limit))[:2]
+
+    def _ends(self, by: SourceColumn, seen: Any, limit: Any) -> tuple[Any, Any, str]:
+        """In one query: the cursor as many rows above *seen* as one run takes, the highest one, and the server's time.
+
+        Both at most *limit*, a value of the cursor, or below what open transactions write. None if there is none.
+        """
+        table = self._table
+        cursors = sa.select(by.selected).select_from(table.clause)
+        settled = [] if limit is None else [self._at_most(by, limit)]
+        if table.settled is not None:
+            settled.append(by.ordered < table.settled)
+        above = by.ordered.is_not(None) if seen is None else self._above(by, seen)
+        last = cursors.where(above, *settled).order_by(by.ordered).limit(1).offset(self._settings.sync_rows - 1)
+        top = cursors.where(by.ordered.is_not(None), *settled).order_by(by.ordered.desc()).limit(1)
+        ends = sa.select(last.scalar_subquery(), top.scalar_subquery(), self._database.dialect.clock)
+        found = self._database.rows(ends)[0]
+        return found[0], found[1], str(found[2])
+
+    def _limit(self, by: SourceColumn, top: Any, now: str) -> str | None:
+        """The instant that windows end at, as cursor text, if *top* is beyond it."""
+        if top is None or self._kind(by) != "timestamp":
+            return None
+        clock, highest = dt.datetime.fromisoformat(now[:_MICROSECONDS]), dt.datetime.fromisoformat(self._text(by, top))
+        if highest > clock + dt.timedelta(seconds=_AHEAD_SECONDS):
+            _log.warning(
+                "%s: %s goes up to %s, later than the database's time, %s: such rows are read when it gets there",
+                self._feed.name, self._feed.cursor, cursor.text(highest), cursor.text(clock),
+            )  # fmt: skip
+        limit = clock - dt.timedelta(seconds=SETTLE_SECONDS)
+        return cursor.text(limit) if highest > limit else None
+
+    def _is_later(self, by: SourceColumn, text: str, other: str | None) -> bool:
+        kind = self._kind(by)
+        return other is None or bool(cursor.typed(kind, text) > cursor.typed(kind, other))
+
+    def _has_no_news(self, unit: Unit) -> bool:
+        """Whether the window ends at a ceiling below which nothing is new: then its few rows are not counted."""
+        span = unit.window
+        return span is not None and span.floor is not None and span.ceiling == self._no_news
+
+    def _at_most(self, by: SourceColumn, value: Any) -> Expression:
+        return self._table.below(_next(value)) if by.is_finer else self._table.at_most(value)
+
+    def _above(self, by: SourceColumn, value: Any) -> Expression:
+        return self._table.at_least(_next(value)) if by.is_finer else self._table.above(value)
 
     # -- statements
 
@@ -182,9 +258,9 @@ class SqlSource:
             yield by.ordered.is_(None)
         floor, ceiling = self._value(by, span.floor), self._value(by, span.ceiling)
         if floor is not None:
-            yield by.ordered >= bound(floor)
+            yield self._table.at_least(floor)
         if ceiling is not None:
-            yield by.ordered <= bound(ceiling)
+            yield self._at_most(by, ceiling)
 
     def _next_size(self, batch: pa.RecordBatch) -> int:
         widest = _BATCH_BYTES * batch.num_rows // max(1, batch.nbytes)
@@ -195,23 +271,51 @@ class SqlSource:
     @cached_property
     def _table(self) -> Table:
         feed, database = self._feed, self._database
-        reflected, unique = database.reflected(self._name)
-        types = {str(one["name"]): one["type"] for one in reflected}
-        names = {folded(name): name for name in types}
-        declared = [name for name in (*feed.keys, feed.cursor, feed.deleted) if name]
+        reflection = database.table(self._name, self._schema)
+        names = {folded(one.name): one.name for one in reflection.columns}
+        declared = [name for name in (*feed.keys, feed.cursor, feed.cursor_fallback, feed.deleted) if name]
         if missing := [name for name in declared if folded(name) not in names]:
             raise database.missing(f"column {', '.join(map(repr, missing))} of {self._origin}")
-        nullable = {str(one["name"]) for one in reflected if one["nullable"]}
         keys = [names[folded(name)] for name in feed.keys]
-        by = names[folded(feed.cursor)] if feed.cursor else None
-        clause = columns.quoted_table(self._name, database.schema, list(types))
-        found = columns.of_table(clause, types, database.dialect, nullable=nullable, cursor=by)
-        if by is not None:
-            self._kind(found[by])
+        stand_ins = [names[folded(name)] for name in (feed.cursor, feed.cursor_fallback) if name]
+        schema = self._schema or database.schema
+        clause = columns.quoted_table(reflection.name, schema, [one.name for one in reflection.columns])
+        found = {one.name: self._column(clause, one, stand_ins) for one in reflection.columns}
+        by = stand_ins[0] if stand_ins else None
+        required = {name for name, column in found.items() if not column.nullable}
         return Table(
-            clause, found, tuple(found[key] for key in keys), found[by] if by else None,
-            nulls_first=database.dialect == "mysql",
-            exact=any(set(constraint) <= {*keys, by} - nullable for constraint in unique),
+            clause, found, tuple(found[key] for key in keys), self._counted([found[name] for name in stand_ins]),
+            tuple(found[name] for name in stand_ins) if len(stand_ins) > 1 else (),
+            nulls_first=database.dialect.nulls_first,
+            exact=any(one <= {*keys, by} & required for one in reflection.unique),
+            settled=next((database.dialect.settled(one) for one in reflection.columns if one.name == by), None),
+        )  # fmt: skip
+
+    def _column(self, clause: sa.TableClause, reflected: Reflected, cursors: Sequence[str]) -> SourceColumn:
+        column, dialect = clause.c[reflected.name], self._database.dialect
+        found = dialect.column(column, reflected)
+        if reflected.name in cursors and pa.types.is_string(found.compared):
+            return replace(found, ordered=dialect.by_bytes(column))
+        return found
+
+    def _counted(self, stand_ins: Sequence[SourceColumn]) -> SourceColumn | None:
+        """What windows are of: the cursor, or COALESCE of it and its fallback, as a column that no table can have."""
+        if not stand_ins:
+            return None
+        first, *others = stand_ins
+        self._kind(first)
+        if not others:
+            return first
+        (second,) = others
+        if (first.type, first.compared) != (second.type, second.compared):
+            raise ConfigError(
+                f"cursor {first.name!r} of {self._origin} is {first.type}, its fallback {second.name!r} {second.type}",
+                fix="Choose a cursor_fallback of the same type",
+            )
+        return replace(
+            first, name=f"{first.name}\0{second.name}", nullable=second.nullable,
+            selected=sa.func.coalesce(first.selected, second.selected),
+            ordered=sa.func.coalesce(first.ordered, second.ordered),
         )  # fmt: skip
 
     @property
@@ -223,14 +327,14 @@ class SqlSource:
 
     def _kind(self, by: SourceColumn) -> str:
         """The cursor's column type; ConfigError where the server's order is not the one that watermarks have."""
-        declared = {folded(name): kind for name, kind in self._feed.types.items()}.get(folded(by.name))
+        declared = {folded(name): kind for name, kind in self._feed.types.items()}.get(folded(self._feed.cursor or ""))
         found = types.of_arrow(by.compared)
         kind = declared or found or ""
         exact = all(one is None or one.partition("(")[0] in _EXACT for one in (found, kind))
         has_order = kind.partition("(")[0] in cursor.CURSOR_TYPES
         if not has_order or not (exact or (found and types.widened(found, kind) == kind)):
             raise ConfigError(
-                f"cursor {by.name!r} of {self._origin} is {found or 'an unbounded numeric'} there"
+                f"cursor {self._feed.cursor!r} of {self._origin} is {found or 'an unbounded numeric'} there"
                 + (f", but {declared} in the catalog" if declared else ", which cannot be ordered here"),
                 fix="Choose a cursor that is an instant, a date or a number, and do not change its type in the catalog",
             )
@@ -242,7 +346,7 @@ class SqlSource:
         converted = cast(columns.array([value], by.type), kind, self._feed.timezone).values[0].as_py()
         if converted is None:
             raise DataError(
-                f"cursor {by.name!r} of {self._origin} has value {value}, which is not a valid {kind}",
+                f"cursor {self._feed.cursor!r} of {self._origin} has value {value}, which is not a valid {kind}",
                 fix="Correct these rows at the source",
             )
         return cursor.text(converted)
@@ -262,7 +366,12 @@ class SqlSource:
         return local.isoformat(sep=" ", timespec="microseconds")
 
 
+def _next(value: str) -> str:
+    """The instant a microsecond later: a column that is finer may have values up to it."""
+    return (dt.datetime.fromisoformat(value) + dt.timedelta(microseconds=1)).isoformat(" ", "microseconds")
+
+
 def _batch(rows: Sequence[Sequence[Any]], found: Mapping[str, SourceColumn]) -> pa.RecordBatch:
-    values_of = zip(zip(*rows, strict=True), found.values(), strict=True)
+    values_of = zip(zip(*rows, strict=True), found.values(), strict=False)  # a cursor that is no column comes last
     arrays = [columns.array(values, column.type) for values, column in values_of]
     return pa.RecordBatch.from_arrays(arrays, names=list(found))

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from shared.errors import DataError
+from shared.mssql.odbc import LOGIN_TIMEOUT, Address, credential
 from shared.native import native_call
 from shared.redaction import redact
-from shared.warehouses.azure_sql.odbc import LOGIN_TIMEOUT, Address, credential
 
 _TIMEOUT = 3_600
 """Seconds for one chunk. The driver's default, 30, ends a load on a small tier."""

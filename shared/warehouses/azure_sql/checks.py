@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from shared.contract.conform import ROW
 from shared.errors import DataError, IngestError
 from shared.model import Finding
-from shared.warehouses.azure_sql import canary, direct, odbc, tsql
+from shared.mssql import odbc
+from shared.warehouses.azure_sql import canary, direct, tsql
 from shared.warehouses.azure_sql.container import StagingContainer
 from shared.warehouses.azure_sql.loader import LoadMethod
 from shared.warehouses.azure_sql.session import MSSQLSession

@@ -18,8 +18,9 @@ import sqlalchemy as sa
 from shared.contract import types
 from shared.errors import DataError
 from shared.model import Feed, Plan, Run, Staged
+from shared.mssql import errors
 from shared.warehouses import Merged
-from shared.warehouses.azure_sql import errors, tsql
+from shared.warehouses.azure_sql import tsql
 from shared.warehouses.azure_sql.session import MSSQLSession, column_types, describe, said
 from shared.warehouses.merge import history, ingest, shape
 from shared.warehouses.merge.changes import BY, equal

@@ -15,14 +15,8 @@ import sqlalchemy as sa
 
 from shared.errors import ConfigError, DataError, TransientError
 from shared.model import Feed, Finding, Plan, Run, Staged
-from shared.remote import RetryPolicy
-from shared.settings import Settings
-from shared.warehouses import Loaded, Merged
-from shared.warehouses.azure_sql import direct, odbc, tsql
-from shared.warehouses.azure_sql.arrays import insert_many
-from shared.warehouses.azure_sql.bulk_copy import BulkCopy
-from shared.warehouses.azure_sql.checks import examine
-from shared.warehouses.azure_sql.errors import (
+from shared.mssql import odbc
+from shared.mssql.errors import (
     Again,
     Unreachable,
     in_words,
@@ -31,6 +25,13 @@ from shared.warehouses.azure_sql.errors import (
     no_answer,
     translated,
 )
+from shared.remote import RetryPolicy
+from shared.settings import Settings
+from shared.warehouses import Loaded, Merged
+from shared.warehouses.azure_sql import direct, tsql
+from shared.warehouses.azure_sql.arrays import insert_many
+from shared.warehouses.azure_sql.bulk_copy import BulkCopy
+from shared.warehouses.azure_sql.checks import examine
 from shared.warehouses.azure_sql.loader import LoadLimits
 from shared.warehouses.azure_sql.session import MOST_COLUMNS, MSSQLSession
 from shared.warehouses.azure_sql.staged_form import as_merged
@@ -90,7 +91,7 @@ class AzureSQL:
                 raise
             self._unanswered += 1
             may_pass = self._has_connected or self._unanswered % 2 == 1
-            raise Unreachable(self._where.host, self._where.port, line, may_pass=may_pass) from error
+            raise Unreachable(self._where, line, may_pass=may_pass) from error
         self._has_connected = True
         return connection
 

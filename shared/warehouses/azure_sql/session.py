@@ -11,8 +11,8 @@ from sqlalchemy.dialects.mssql.base import MSDialect, MSIdentifierPreparer, MSSQ
 from sqlalchemy.engine import Dialect
 
 from shared.errors import DataError, TransientError
+from shared.mssql.errors import number
 from shared.warehouses.azure_sql import tsql
-from shared.warehouses.azure_sql.errors import number
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.names import MaskedNames, QuotedNames
 from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row

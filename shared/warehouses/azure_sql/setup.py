@@ -9,8 +9,8 @@ from functools import partial
 
 from shared.azure.urls import parse_url
 from shared.errors import ConfigError
+from shared.mssql import odbc
 from shared.settings import Settings
-from shared.warehouses.azure_sql import odbc
 from shared.warehouses.azure_sql.engine import AzureSQL
 from shared.warehouses.azure_sql.session import MSSQLSession
 from shared.warehouses.azure_sql.setup_script import Setup, Statement, statements

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import re
 import threading
 
 from collections import defaultdict
@@ -31,10 +30,11 @@ from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Orphans, PlainFile, Plan, Run, Staged
 from shared.remote import Busy, RetryPolicy
 from shared.settings import Settings
-from shared.warehouses import Limits, Loaded, LoadedFile, Merged, Profile
+from shared.warehouses import Backfill, Limits, Loaded, LoadedFile, Merged, Profile
 from shared.warehouses.duckdb import direct
+from shared.warehouses.duckdb.files import attached, file_literal, make_folder
 from shared.warehouses.duckdb.locks import StagingLocks
-from shared.warehouses.duckdb.session import ALIAS, DuckDBSession, drained, is_held, translated
+from shared.warehouses.duckdb.session import ALIAS, DuckDBSession, drained, translated
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
 from shared.warehouses.merge.orphans import orphans
@@ -42,7 +42,6 @@ from shared.warehouses.merge.profile import profile
 from shared.warehouses.merge.types import sql_type
 
 _log = logging.getLogger("sluice")
-_HELD = re.compile(r"Conflicting lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
 
 
 def open_warehouse(settings: Settings) -> DuckDBWarehouse:
@@ -70,13 +69,13 @@ class DuckDBWarehouse:
         self._merging: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._users = self._doubting = 0
 
-    def owned(self, _run: str, _on_wait: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+    def owned(self, _run: Run, _on_wait: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()  # its staging tables belong to this process anyway, see ``locks``
 
     def stage(
         self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], inline_limit: int = 0
     ) -> Loaded:
-        self._claims.take(name)
+        self._claims.take(name, feed.name)
         with self._session() as session:
             if not session.columns(feed.system, feed.table):
                 with self._creating:  # of two threads that do it at once DuckDB refuses one
@@ -95,7 +94,7 @@ class DuckDBWarehouse:
         self, feed: Feed, name: str, columns: Sequence[Column], file: PlainFile, checks: Sequence[Check]
     ) -> LoadedFile | None:
         """As ``stage``, but of *file*. None if its rows have to be staged: none is, or one does not pass *checks*."""
-        self._claims.take(name)
+        self._claims.take(name, feed.name)
         with self._session() as session:
             try:
                 return self._stage_file(session, feed, name, columns, file, checks)
@@ -155,6 +154,10 @@ class DuckDBWarehouse:
         with self._session() as session, session.transaction():
             ingest.annotate(session, run, note)
 
+    def record_backfill(self, backfill: Backfill) -> None:
+        with self._session() as session, session.transaction():
+            ingest.record_backfill(session, backfill)
+
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         with self._session() as session, session.transaction():
             dropped = self._claims.droppable(self._staging_of(session, plan))
@@ -187,6 +190,15 @@ class DuckDBWarehouse:
             return None
         with self._session() as session:
             return ingest.find(session, id)
+
+    def backfills(self, feed: str, limit: int = 20) -> list[Backfill]:
+        if not self._path.exists():
+            return []
+        with self._session() as session:
+            return ingest.backfills(session, feed, limit)
+
+    def is_loading(self, feed: str) -> bool:
+        return self._claims.is_loading(feed)
 
     def rejects(self, feed: str, run: str | None = None) -> Iterator[Mapping[str, Any]]:
         if self._path.exists():
@@ -243,9 +255,9 @@ class DuckDBWarehouse:
         return duckdb.connect(":memory:", config=self._config)
 
     def _attach(self) -> None:
-        _make_folder(self._path)
+        make_folder(self._path)
         with self._cursor() as connection:
-            self._wait_for(connection, self._path, f'ATTACH {_text(self._path)} AS "{ALIAS}"')
+            self._wait_for(connection, self._path, f'ATTACH {file_literal(self._path)} AS "{ALIAS}"')
         try:
             with self._cursor() as connection:
                 connection.execute(f'USE "{ALIAS}"')
@@ -264,7 +276,7 @@ class DuckDBWarehouse:
         """Attach as soon as no other process has the file, but not for ever."""
         retry = RetryPolicy(attempts=None, seconds=self._timeout, first_wait=0.05, longest_wait=1.0)
         try:
-            retry.call(lambda: _attach(connection, attach), on=Busy)
+            retry.call(lambda: attached(connection, attach), on=Busy)
         except Busy as error:
             raise TransientError(
                 f"waited {self._timeout:g} s for {error.problem}: {path}",
@@ -284,7 +296,7 @@ class DuckDBWarehouse:
         path.unlink(missing_ok=True)
         with translated(), self._cursor() as connection:
             session = DuckDBSession(connection)
-            self._wait_for(connection, path, f"ATTACH {_text(path)} AS {session.quoted(name)}")
+            self._wait_for(connection, path, f"ATTACH {file_literal(path)} AS {session.quoted(name)}")
             try:
                 yield session, session.quoted(name, "main", "rows")
             finally:
@@ -327,7 +339,8 @@ class DuckDBWarehouse:
             for name in beside:
                 path = self._side(name)
                 with self._cursor() as connection:
-                    self._wait_for(connection, path, f"ATTACH {_text(path)} AS {session.quoted(name)} (READ_ONLY)")
+                    attach = f"ATTACH {file_literal(path)} AS {session.quoted(name)} (READ_ONLY)"
+                    self._wait_for(connection, path, attach)
             yield set(beside)
         finally:
             for name in beside:
@@ -362,29 +375,3 @@ def _staging_tables(plan: Plan, staged: Sequence[Staged], beside: set[str]) -> d
         for part in staged
         for name, columns in shape.staged_columns(plan, part).items()
     }
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"the folder of the warehouse {path} cannot be made: {error.strerror}",
-            fix="Check WAREHOUSE_URL and the folder's rights",
-        ) from error
-
-
-def _attach(connection: duckdb.DuckDBPyConnection, attach: str) -> None:
-    """Run an ATTACH. Busy, with the holder, if another process has the file open."""
-    try:
-        connection.execute(attach)
-    except duckdb.Error as error:
-        if not is_held(error):
-            raise
-        found = _HELD.search(str(error))
-        holder = f"{found['program']} (process {found['pid']})" if found else "another process"
-        raise Busy(f"{holder}, which has the warehouse open", fix="Try again when it is done") from error
-
-
-def _text(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

@@ -7,6 +7,7 @@ finds the run done. What a dead process has staged is held by nobody, and may be
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import re
 
@@ -30,9 +31,14 @@ class StagingLocks:
     def __init__(self, folder: Path, timeout: float) -> None:
         self._folder, self._timeout = folder, timeout
         self._held: dict[str, filelock.BaseFileLock] = {}
+        self._loading: dict[str, filelock.BaseFileLock] = {}
+        """By slot: a second lock, whose file has the feed in its name."""
 
-    def take(self, table: str) -> None:
-        """Hold *table*, and the table of keys that belongs to it, until they are dropped. Waits if another holds it."""
+    def take(self, table: str, feed: str) -> None:
+        """Hold *table* of *feed*, and the table of keys that belongs to it, until they are dropped.
+
+        Waits if another process holds it.
+        """
         slot = _slot(table)
         if slot in self._held:
             return
@@ -48,6 +54,14 @@ class StagingLocks:
                 fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
             ) from error
         self._held[slot] = lock
+        self._loading[slot] = self._lock(f"{_loading(feed)}{slot}")
+        with contextlib.suppress(filelock.Timeout):  # others hold it only as long as it takes to look
+            self._loading[slot].acquire(timeout=1)
+
+    def is_loading(self, feed: str) -> bool:
+        """Whether any process holds a table of *feed*."""
+        locks = [self._lock(path.stem) for path in self._folder.glob(f"{_loading(feed)}*.lock")]
+        return any(lock.is_locked or not _is_free(lock) for lock in locks)
 
     @staticmethod
     def _acquired_at_once(lock: filelock.BaseFileLock) -> bool:
@@ -77,12 +91,30 @@ class StagingLocks:
         """Release *tables*, which have been dropped. Who waits for one sees that its lock's file is gone."""
         for slot in {_slot(table) for table in tables}:
             lock = self._held.pop(slot, None) or self._lock(slot)
-            Path(lock.lock_file).unlink(missing_ok=True)
+            for path in (Path(lock.lock_file), *self._folder.glob(f"loading_*_{slot}.lock")):
+                path.unlink(missing_ok=True)
             lock.release(force=True)
+            if slot in self._loading:
+                self._loading.pop(slot).release(force=True)
 
     def _lock(self, slot: str) -> filelock.BaseFileLock:
         # One lock for all warehouses of a process, as the threads of one process may stage slices of one run.
         return filelock.FileLock(self._folder / f"{slot}.lock", thread_local=False, is_singleton=True)
+
+
+def _is_free(lock: filelock.BaseFileLock) -> bool:
+    """Whether nobody holds *lock*, whose file a dead process has left then."""
+    try:
+        with lock.acquire(timeout=0):
+            Path(lock.lock_file).unlink(missing_ok=True)
+    except filelock.Timeout:
+        return False
+    return True
+
+
+def _loading(feed: str) -> str:
+    """The beginning of the names of locks of *feed*."""
+    return f"loading_{hashlib.sha256(feed.encode()).hexdigest()[:16]}_"
 
 
 def _slot(table: str) -> str:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from shared.errors import written_by_newer
 from shared.model import Column, Json, Plan, Run, from_text, to_text
+from shared.warehouses import Backfill
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.session import Session
 from shared.warehouses.merge.types import DATETIME, LONG_TEXT, TEXT, text
@@ -67,12 +68,25 @@ REJECTED = sa.Table(
     sa.Column("raw", LONG_TEXT, nullable=False),
 )
 
+BACKFILL = sa.Table(
+    "backfill",
+    _META,
+    sa.Column("id", RUN_ID, nullable=False),
+    sa.Column("feed", TEXT, nullable=False),
+    sa.Column("at", DATETIME, nullable=False),
+    sa.Column("requested_by", TEXT, nullable=False),
+    sa.Column("type", TEXT),
+    sa.Column("before", TEXT),
+    sa.Column("after", TEXT),
+    sa.Column("forgotten", sa.BigInteger, nullable=False),
+)
+
 _TIMES = ("started", "finished", "exported_at")
 
 
 def _create(session: Session) -> None:
     ddl.create_schema(session, SCHEMA)
-    for table in (VERSION, RUN, REJECTED):
+    for table in (VERSION, RUN, REJECTED, BACKFILL):
         ddl.create_table(session, table)
     if session.indexes:
         ddl.create_index(session, RUN, ["id"], kind="UNIQUE")
@@ -97,7 +111,11 @@ def _index_feeds(session: Session) -> None:
         ddl.create_index(session, RUN, columns, what="feed", covering=covering)
 
 
-_MIGRATIONS = {2: _add_note, 3: _add_speed, 4: _index_feeds}
+def _add_backfills(session: Session) -> None:
+    ddl.create_table(session, BACKFILL)
+
+
+_MIGRATIONS = {2: _add_note, 3: _add_speed, 4: _index_feeds, 5: _add_backfills}
 """What brings the tables to a version from the one before."""
 
 CURRENT = max(_MIGRATIONS)
@@ -149,6 +167,20 @@ def record(session: Session, run: Run) -> None:
 def annotate(session: Session, run: str, note: str) -> None:
     """Replace the note of a run."""
     session.change(sa.update(RUN).where(RUN.c.id == run).values(note=note))
+
+
+def record_backfill(session: Session, backfill: Backfill) -> None:
+    """Write *backfill*, over an earlier try of it."""
+    session.change(sa.delete(BACKFILL).where(BACKFILL.c.id == backfill.id))
+    session.change(sa.insert(BACKFILL).values({**asdict(backfill), "at": from_text(backfill.at)}))
+
+
+def backfills(session: Session, feed: str, limit: int) -> list[Backfill]:
+    """The last backfills of *feed*, newest first."""
+    chosen = sa.select(BACKFILL).where(BACKFILL.c.feed == feed).order_by(BACKFILL.c.at.desc(), BACKFILL.c.id)
+    names = [column.name for column in BACKFILL.c]
+    found = (dict(zip(names, row, strict=True)) for row in session.rows(chosen.limit(limit)))
+    return [Backfill(**{**row, "at": to_text(row["at"])}) for row in found]
 
 
 def writing(run: Run) -> tuple[sa.Delete, sa.Insert]:

@@ -28,21 +28,23 @@ class RunOwners:
         self._owned: dict[str, _Owned] = {}
 
     @contextmanager
-    def owned(self, run: str, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Within it, *run* belongs to this process from the first staging table on. Only one thread may do that.
+    def owned(self, run: str, feed: str, on_wait: Callable[[], None]) -> Iterator[None]:
+        """Within it, *run* of *feed* belongs to this process from the first staging table on.
 
-        *on_wait* is called once the lock has been granted after another process had it.
+        Only one thread may do that. *on_wait* is called once the lock has been granted after another process had it.
         """
         with ExitStack() as locks:
-            self._owned[run] = _Owned(locks, on_wait)
+            self._owned[run] = _Owned(locks, feed, on_wait)
             try:
                 yield
             finally:
                 del self._owned[run]
 
     @contextmanager
-    def working(self, run: str, table: str | None = None) -> Iterator[None]:
+    def working(self, run: str, feed: str, table: str | None = None) -> Iterator[None]:
         """Within it nobody else touches *table*, or where that is None any staging table of *run*.
+
+        The lock of *feed* is shared by all who load it: whoever wants to know whether any does tries to get it alone.
 
         Slices of one run may be staged by several processes at once. TransientError if another process has held the
         lock for too long.
@@ -51,18 +53,23 @@ class RunOwners:
         if owned is not None:
             if not owned.is_taken:
                 owned.is_taken = True
-                if owned.locks.enter_context(self._hold([_lock(run)])):
+                if owned.locks.enter_context(self._hold([_lock(run), loading(owned.feed)])):
                     owned.on_wait()
             yield
             return
         locks = [_lock(run)] if table is None else [_lock(run)._replace(shared=True), Lock(f"staging {table}", False)]
-        with self._hold(locks):
+        with self._hold([*locks, loading(feed)]):
             yield
 
 
 class _Owned:
-    def __init__(self, locks: ExitStack, on_wait: Callable[[], None]) -> None:
-        self.locks, self.on_wait, self.is_taken = locks, on_wait, False
+    def __init__(self, locks: ExitStack, feed: str, on_wait: Callable[[], None]) -> None:
+        self.locks, self.feed, self.on_wait, self.is_taken = locks, feed, on_wait, False
+
+
+def loading(feed: str) -> Lock:
+    """Held by all who load *feed*."""
+    return Lock(f"loading {feed}", shared=True)
 
 
 def _lock(run: str) -> Lock:

@@ -17,14 +17,14 @@ from shared.errors import DataError
 from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Orphans, Plan, Run, Staged
 from shared.text import SHOW_WAITING
-from shared.warehouses import Limits, Loaded, Merged, Profile
+from shared.warehouses import Backfill, Limits, Loaded, Merged, Profile
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
 from shared.warehouses.merge.orphans import orphans
 from shared.warehouses.merge.profile import profile
 from shared.warehouses.merge.session import STAGING, Session
 from shared.warehouses.server import inline
-from shared.warehouses.server.owners import Lock, RunOwners
+from shared.warehouses.server.owners import Lock, RunOwners, loading
 from shared.warehouses.server.unit import Rollback, UnitsOfWork
 
 _log = logging.getLogger("sluice")
@@ -110,15 +110,17 @@ class ServerWarehouse:
         self._prepared = False
         self._owners = RunOwners(self._hold)
 
-    def owned(self, run: str, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
-        return self._owners.owned(run, on_wait)
+    def owned(self, run: Run, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+        return self._owners.owned(run.id, run.feed, on_wait)
 
     def stage(
         self, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch], inline_limit: int = 0
     ) -> Loaded:
         self._prepare()
         table = shape.staging(feed, columns, name, STAGING)
-        return self._engine.load(feed, table, batches, lambda: self._owners.working(_run_of(name), name), inline_limit)
+        return self._engine.load(
+            feed, table, batches, lambda: self._owners.working(_run_of(name), feed.name, name), inline_limit
+        )
 
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
         earlier, known = ingest.deleting_rejects(plan, part), ingest.of_rejects(plan, part)
@@ -154,7 +156,7 @@ class ServerWarehouse:
             if merged is not None:
                 return merged
         limited = dataclasses.replace(run, log_rate=self._engine.log_rate())
-        with self._owners.working(run.id):
+        with self._owners.working(run.id, run.feed):
             self._spill(plan, staged)
             return self._engine.units.run(unit)
 
@@ -179,6 +181,11 @@ class ServerWarehouse:
     def annotate(self, run: str, note: str) -> None:
         self._engine.units.run(lambda session: ingest.annotate(session, run, note))
 
+    def record_backfill(self, backfill: Backfill) -> None:
+        self._prepare()
+        self._engine.units.run(lambda session: ingest.record_backfill(session, backfill))
+        self._engine.units.close_idle()
+
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         own = {staging_name(plan.run.id, part.number) for part in plan.slices}
         try:
@@ -187,7 +194,7 @@ class ServerWarehouse:
             }
             gone = sorted(name for name, is_over in there.items() if is_over and run_of_staging(name))
             if gone:
-                with self._owners.working(plan.run.id):
+                with self._owners.working(plan.run.id, plan.run.feed):
                     self._engine.drop(gone)
             if rejects and self._engine.units.run_alone(_has_history):
                 self._engine.units.run_single(ingest.deleting_rejects(plan))
@@ -208,6 +215,13 @@ class ServerWarehouse:
 
     def run(self, id: str) -> Run | None:
         return self._query(lambda session: ingest.find(session, id), None)
+
+    def backfills(self, feed: str, limit: int = 20) -> list[Backfill]:
+        return self._query(lambda session: ingest.backfills(session, feed, limit), [])
+
+    def is_loading(self, feed: str) -> bool:
+        lock = loading(feed)
+        return self._query(lambda session: not self._engine.try_lock(session, lock.name, shared=False), False)
 
     def rejects(self, feed: str, run: str | None = None) -> Iterator[Mapping[str, Any]]:
         if self._query(_has_history, False):

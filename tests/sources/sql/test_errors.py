@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import sqlalchemy as sa
 import stamina
@@ -9,8 +11,7 @@ import stamina
 from shared.errors import ConfigError, TransientError
 from shared.model import Feed, to_text
 from shared.sources import Ceiling
-from shared.sources.sql import database as session
-from shared.sources.sql import open_source
+from shared.sources.sql import mysql, open_source, open_sources, postgres
 from tests.servers.source_table import SourceTable, at, item, rows_of, window, with_database
 
 pytestmark = pytest.mark.usefixtures("in_a_hurry")
@@ -50,35 +51,54 @@ def test_a_connection_that_breaks_is_made_again(source_table, monkeypatch):
     """The retry is around each query."""
     source_table.create(item(), {"Id": 1, "At": at(1)})
     source = source_table.source()
-    prepare, broken = session._prepare, iter([True])
+    dialect = mysql if source_table.is_mariadb else postgres
+    prepare, broken = dialect.prepare, iter([True])
 
-    def breaking(raw, statements):
+    def breaking(raw):
         if next(broken, False):
             (raw._sock if source_table.is_mariadb else raw).close()
-        prepare(raw, statements)
+        prepare(raw)
 
-    monkeypatch.setattr(session, "_prepare", breaking)
+    monkeypatch.setattr(dialect, "prepare", breaking)
     with stamina.set_testing(True, attempts=2):
         assert Ceiling(to_text(at(1)), more=False) == source.ceiling(None)
 
 
-def test_no_connection_stays_open(source_table):
-    """Not even while pages are read."""
-    source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(4)))
-    source = source_table.source(batch_rows=1)
-    (part,) = source.describe(window(source)).slices
-    reading = source.read(part)
-    next(reading)
-    connections = (
-        "information_schema.processlist WHERE db = :name"
-        if source_table.is_mariadb
-        else "pg_stat_activity WHERE datname = :name AND application_name = 'sluice'"
-    )
-    with source_table.engine.connect() as connection:
-        counting = sa.text(f"SELECT count(*) FROM {connections}")
-        found = connection.execute(counting, {"name": source_table.database}).scalar_one()
+def test_a_kept_connection_that_broke_is_replaced(source_table):
+    """A server closes those that nobody used for long."""
+    source_table.create(item(), {"Id": 1, "At": at(1)})
+    source = source_table.source()
+    source.ceiling(None)
+    source_table.disconnect_others()
+    with stamina.set_testing(True, attempts=2):
+        assert Ceiling(to_text(at(1)), more=False) == source.ceiling(None)
 
-    assert (1 if source_table.is_mariadb else 0) == found  # the one that counts
+
+def test_feeds_of_a_system_share_few_connections_that_close_closes(source_table):
+    """However many read at once."""
+    source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(4)))
+    feed = Feed(system="shop", table="item", source="sql", keys=("Id",), cursor="At")
+    sources = open_sources([feed] * 5, with_database(source_table.url, source_connections=2))
+    with ThreadPoolExecutor(5) as threads:
+        tops = [*threads.map(lambda source: source.ceiling(None), sources)]
+    while_open = source_table.connections()
+    sources[0].close()
+
+    assert [Ceiling(to_text(at(3)), more=False)] * 5 == tops
+    assert 1 <= while_open <= 2
+    assert source_table.is_left_alone()
+
+
+def test_no_connection_stays_open_that_nobody_closed(source_table):
+    """It ends with the source."""
+    source_table.create(item())
+    source = source_table.source()
+    source.ceiling(None)
+    while_used = source_table.connections()
+    del source
+
+    assert 1 == while_used
+    assert source_table.is_left_alone()
 
 
 def test_nothing_can_be_written(source_table):

@@ -16,11 +16,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
-from shared.model import Slice, Unit, Window, from_json, to_text
+from shared.model import Feed, Slice, Unit, Window, from_json, to_text
 from shared.settings import Settings
 from shared.sources import Ceiling
+from shared.sources.sql import open_sources
 from shared.sources.sql.source import SqlSource
-from tests.servers.source_table import BOTH, SourceTable, at, item, rows, rows_of, window
+from tests.servers.source_table import BOTH, MOMENT, SourceTable, at, item, rows, rows_of, window, with_database
 
 pytestmark = pytest.mark.usefixtures("in_a_hurry")
 
@@ -135,17 +136,151 @@ def test_a_table_without_cursor_is_read_whole(source_table):
     assert [1, 2, 3, 4, 5] == ids(rows(source_table.source(cursor=None, batch_rows=2, slice_rows=2), Unit(kind="full")))
 
 
-def test_the_table_is_looked_up_once_for_a_window(source_table, monkeypatch):
-    """Its ceiling, its slices and its rows are of the same columns, and each look costs several queries."""
+def test_the_table_is_looked_up_once_for_a_window(source_table):
+    """Its ceiling, its slices and its rows are of the same columns, and a look is two queries."""
     source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(3)))
     source = source_table.source(slice_rows=1)
-    looks = []
-    look = source._database.reflected
-    monkeypatch.setattr(source._database, "reflected", lambda table: looks.append(table) or look(table))
+    with source_table.statements(source) as sent:
+        found = rows(source)
 
-    found = rows(source)
+    assert [0, 1, 2] == ids(found)
+    assert 2 == sum("information_schema" in one or "pg_catalog" in one for one in sent)
 
-    assert ([0, 1, 2], ["item"]) == (ids(found), looks)
+
+def test_tables_opened_together_are_looked_up_together(source_table):
+    """By the same two queries, however many they are."""
+    feeds = [Feed(system="shop", table=f"t{n}", source="sql", keys=("Id",), cursor="At") for n in range(9)]
+    for feed in feeds:
+        table = item().to_metadata(sa.MetaData(), name=feed.table)
+        source_table.create(table, {"Id": 1, "At": at(1)})
+    sources = open_sources(feeds, with_database(source_table.url))
+    with source_table.statements(sources[0]) as sent:
+        tops = [source.ceiling(None) for source in sources]
+
+    assert [Ceiling(to_text(at(1)), more=False)] * 9 == tops
+    assert 2 + 9 == len(sent)
+
+
+def test_two_queries_find_that_a_table_has_no_change(source_table):
+    """Where its window ends, and the rows of the overlap; more are counted before they are read."""
+    source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(9)))
+    source = source_table.source()
+    source.ceiling(None)
+    with source_table.statements(source) as sent:
+        found = ids(rows(source, window(source, to_text(at(8)))))
+
+    assert [8] == found
+    assert 2 == len(sent)
+
+
+# -- the end of a window, by the server's own time
+
+
+SERVER_TIME = {True: "UTC_TIMESTAMP(6)", False: "timezone('UTC', clock_timestamp())"}
+
+
+def written(source_table, *seconds):
+    """Rows whose cursors are so many seconds after the server's time."""
+    source_table.create(item())
+    now = SERVER_TIME[source_table.is_mariadb]
+    quote = "`" if source_table.is_mariadb else '"'
+    source_table.do(
+        *(
+            f"INSERT INTO item ({quote}Id{quote}, {quote}At{quote}) VALUES ({n}, {now} + INTERVAL '{s}' SECOND)"
+            for n, s in enumerate(seconds)
+        )
+    )
+
+
+def test_windows_end_before_the_time_of_the_server(source_table):
+    """Who writes now has perhaps not committed yet: the highest cursor of a few seconds ago is the end."""
+    written(source_table, -3600, -600, 0, 0.5)
+    source = source_table.source(batch_rows=1)
+
+    assert [0, 1] == ids(rows(source))
+    assert source.ceiling(None).value == source.newest()
+
+
+def test_a_cursor_without_zone_is_held_against_the_time_of_its_zone(source_table):
+    """New York is hours behind UTC: its present is no past there, and what it will be in hours is none either."""
+    written(source_table, -3600 * 6, 0)
+
+    assert [0, 1] == ids(rows(source_table.source(timezone="Pacific/Kiritimati")))
+    assert [0] == ids(rows(source_table.source(timezone="America/New_York")))
+
+
+def test_rows_of_the_future_wait_and_the_log_says_so(source_table, caplog):
+    """Clocks differ by seconds; by more, somebody writes wrong times."""
+    written(source_table, -60, 600)
+    source = source_table.source()
+
+    assert [0] == ids(rows(source))
+    assert "later than the database's time" in caplog.text
+
+
+def test_a_table_of_nothing_but_the_present_has_no_window_yet(source_table):
+    """The next sync takes it."""
+    written(source_table, 0)
+
+    assert source_table.source().ceiling(None) is None
+
+
+def test_a_row_of_a_transaction_that_commits_in_time_is_not_jumped_over(source_table, tmp_path):
+    """It was written before the last row that was there, and committed after it."""
+    written(source_table, -60)
+    now = SERVER_TIME[source_table.is_mariadb]
+    with source_table.engine.connect() as slow:
+        slow.execute(sa.text(f"INSERT INTO item VALUES (8, {now} - INTERVAL '1' SECOND)"))
+        source_table.do(f"INSERT INTO item VALUES (9, {now})")
+        top = source_table.source().ceiling(None)
+        slow.commit()
+
+    assert [0] == ids(rows(source_table.source(), Unit(kind="window", window=Window(None, top.value))))
+
+
+# -- cursors of other kinds
+
+
+def leads(source_table, *rows):
+    """Rows with the minute of their last change and that of their creation."""
+    table = item(sa.Column("Added", MOMENT))
+    found = [
+        {"Id": n, "At": None if minute is None else at(minute), "Added": None if added is None else at(added)}
+        for n, (minute, added) in enumerate(rows)
+    ]
+    return source_table.create(table, *found)
+
+
+def test_a_cursor_that_is_null_falls_back_to_another_column(source_table):
+    """Rows are in the order of what counts for each; the stored cursor keeps its NULL."""
+    leads(source_table, (5, 1), (None, 3), (4, 2), (None, 6), (None, None))
+    source = source_table.source(cursor_fallback="Added", batch_rows=1, slice_rows=2, sync_rows=2)
+
+    assert [Ceiling(to_text(at(4)), more=True), Ceiling(to_text(at(6)), more=False)] == list(_windows(source))
+    assert [4, 1, 2] == ids(rows(source, Unit(kind="window", window=Window(None, to_text(at(4))))))
+    second = rows(source, Unit(kind="window", window=Window(to_text(at(4)), to_text(at(6)))))
+    assert [(2, at(4)), (0, at(5)), (3, None)] == [(row["Id"], row["At"]) for row in second]
+    assert {"Id", "At", "Added"} == set(second[0])
+
+
+def test_a_fallback_of_another_type_is_refused(source_table):
+    """There would be no order."""
+    source_table.create(item(sa.Column("Added", sa.Date)))
+
+    with pytest.raises(ConfigError, match="its fallback 'Added' date32"):
+        source_table.source(cursor_fallback="Added").ceiling(None)
+    with pytest.raises(ConfigError, match="column 'Then' of"):
+        source_table.source(cursor_fallback="Then").ceiling(None)
+
+
+def test_an_auto_increment_key_is_a_cursor(source_table):
+    """It is key and cursor at once, and 9 is below 10."""
+    table = sa.Table("item", sa.MetaData(), sa.Column("Id", sa.Integer, primary_key=True), sa.Column("A", sa.Text))
+    source_table.create(table, *({"A": "x"} for n in range(11)))
+    source = source_table.source(cursor="Id", batch_rows=2, slice_rows=3, sync_rows=9)
+
+    assert [Ceiling("9", more=True), Ceiling("11", more=False)] == list(_windows(source))
+    assert [9, 10, 11] == ids(rows(source, window(source, "9")))
 
 
 # -- slices and pages

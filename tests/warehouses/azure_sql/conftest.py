@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import stamina
 
+from shared.mssql import odbc
 from shared.settings import Settings
-from shared.warehouses.azure_sql import odbc
 from shared.warehouses.azure_sql.engine import AzureSQL
 from tests.standins.tsql.engine import Server
 from tests.warehouses.azure_sql.samples import URL, ServerWithContainer, copy_through

@@ -12,8 +12,9 @@ from azure.core.exceptions import ResourceNotFoundError
 from shared.contract import types
 from shared.contract.conform import ROW
 from shared.model import Column, Feed
+from shared.mssql import odbc
 from shared.settings import Settings
-from shared.warehouses.azure_sql import arrays, odbc
+from shared.warehouses.azure_sql import arrays
 from shared.warehouses.azure_sql.engine import AzureSQL
 from shared.warehouses.azure_sql.session import MSSQLSession
 from shared.warehouses.azure_sql.staged_form import as_merged

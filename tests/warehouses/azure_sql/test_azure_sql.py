@@ -11,7 +11,7 @@ import os
 
 import pytest
 
-from shared.warehouses.azure_sql import odbc
+from shared.mssql import odbc
 from tests.standins.tsql.engine import Server
 from tests.suites.warehouse_suite import WarehouseSuite
 

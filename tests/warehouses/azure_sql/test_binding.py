@@ -11,7 +11,8 @@ from tests.servers import odbc, psqlodbc
 SENT = """
 import datetime as dt, pyarrow as pa, pyodbc
 from decimal import Decimal
-from shared.warehouses.azure_sql import arrays, errors
+from shared.mssql import errors
+from shared.warehouses.azure_sql import arrays
 connection = pyodbc.connect({connection!r}, autocommit=True)
 def sent(kind, values, stored):
     cursor = connection.cursor()

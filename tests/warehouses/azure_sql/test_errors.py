@@ -6,10 +6,11 @@ import pytest
 import stamina
 
 from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.mssql import odbc
+from shared.mssql.errors import in_words, is_data_fault, may_pass, number, translated
 from shared.settings import Settings
-from shared.warehouses.azure_sql import odbc, tsql
+from shared.warehouses.azure_sql import tsql
 from shared.warehouses.azure_sql.engine import AzureSQL
-from shared.warehouses.azure_sql.errors import in_words, is_data_fault, may_pass, number, translated
 from tests.standins.tsql import engine as stand_in
 from tests.standins.tsql import errors
 from tests.standins.tsql.engine import Server

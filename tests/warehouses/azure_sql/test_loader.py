@@ -475,7 +475,8 @@ def test_copy_that_failed_once_is_not_tried_again(engine, copy, caplog):
 
 REAL_COPY = """
 from shared.errors import DataError
-from shared.warehouses.azure_sql import bulk_copy, odbc
+from shared.mssql import odbc
+from shared.warehouses.azure_sql import bulk_copy
 bulk_copy.LOGIN_TIMEOUT = 1
 try:
     bulk_copy.BulkCopy(odbc.address({url!r})).open()

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from shared.warehouses.azure_sql import odbc
+from shared.mssql import odbc
 from tests.warehouses.azure_sql.samples import URL
 
 SAS = "sv=2024-11-04&se=2027-01-01&sr=c&sp=rwdl&sig=abc%2Bdef%3D"

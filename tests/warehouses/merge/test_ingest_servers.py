@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigError
-from shared.warehouses.azure_sql import odbc
+from shared.mssql import odbc
 from tests.servers.postgres import Postgres
 from tests.standins.tsql.engine import Server
 from tests.suites.warehouse_case import Query, WarehouseCase, row, some

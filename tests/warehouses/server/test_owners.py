@@ -16,15 +16,15 @@ import pytest
 
 from shared.errors import TransientError
 from shared.ids import staging_name
+from shared.mssql import odbc
 from shared.pipeline.folder import LoadOptions
-from shared.warehouses.azure_sql import odbc
 from shared.warehouses.server.warehouse import ServerWarehouse
 from tests.exports import load_exports
 from tests.standins.tsql.engine import Server
 from tests.suites.warehouse_case import WarehouseCase, row, some
 from tests.warehouses.server.server_samples import just_before_commit
 
-RUN = "0123456789abcdef"
+RUN, FEED = "0123456789abcdef", "shop.item"
 ROWS = [row(n, f"n{n}", 4) for n in range(60)]
 
 
@@ -156,7 +156,7 @@ def test_who_waits_too_long_for_an_owner_fails_with_the_reason(server):
     file = one.write("full", 6, ROWS)
     (result,) = load_exports(other.app, str(file.parent), LoadOptions(system="shop", kind="full", dry_run=True))
 
-    with one.app.warehouse._owners.working(result.run.id):
+    with one.app.warehouse._owners.working(result.run.id, "shop.item"):
         (failed,) = load_exports(other.app, str(file.parent), LoadOptions(system="shop", kind="full", dry_run=True))
 
     assert "for 0.2 s. Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT" in failed.run.error
@@ -169,23 +169,23 @@ def test_slices_of_a_run_are_staged_at_once_but_each_by_one_alone(server):
     other = server.case("other", WAREHOUSE_LOCK_TIMEOUT="0.2").app.warehouse._owners
     first, second = staging_name(RUN, 0), staging_name(RUN, 1)
 
-    with one.working(RUN, first):
-        with other.working(RUN, second):
+    with one.working(RUN, FEED, first):
+        with other.working(RUN, FEED, second):
             pass
-        with pytest.raises(TransientError), other.working(RUN, first):
+        with pytest.raises(TransientError), other.working(RUN, FEED, first):
             pass
-        with pytest.raises(TransientError), other.working(RUN):
+        with pytest.raises(TransientError), other.working(RUN, FEED):
             pass
-    with one.working(RUN), pytest.raises(TransientError), other.working(RUN, second):
+    with one.working(RUN, FEED), pytest.raises(TransientError), other.working(RUN, FEED, second):
         pass
 
 
 def test_lock_goes_with_the_connection_of_its_holder(server):
     """A process that is killed leaves nothing behind that others would wait for."""
     one, other = (server.case(name, WAREHOUSE_LOCK_TIMEOUT="5").app.warehouse._owners for name in ("one", "other"))
-    with pytest.raises(KeyboardInterrupt), one.working(RUN):
+    with pytest.raises(KeyboardInterrupt), one.working(RUN, FEED):
         raise KeyboardInterrupt
-    with other.working(RUN):
+    with other.working(RUN, FEED):
         pass
 
 

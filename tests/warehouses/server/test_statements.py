@@ -15,8 +15,8 @@ import pytest
 from shared.contract.conform import ROW
 from shared.ids import staging_name
 from shared.model import Column
+from shared.mssql import odbc
 from shared.pipeline.tally import REJECTS_SCHEMA
-from shared.warehouses.azure_sql import odbc
 from tests.servers.postgres import FAST, Postgres
 from tests.standins.tsql.engine import Server
 from tests.suites.warehouse_case import WarehouseCase, row, some

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import stamina
 
-from shared.warehouses.azure_sql import odbc
+from shared.mssql import odbc
 from tests.standins.tsql.engine import Server
 from tests.suites.warehouse_case import WarehouseCase, row
 from tests.warehouses.azure_sql.direct.samples import opened

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from shared.app import App
 from shared.model import OUTCOMES, Feed, Run, from_text
+from shared.mssql import odbc
 from shared.pipeline.folder import LoadOptions
-from shared.warehouses.azure_sql import odbc
 from shared.warehouses.merge import history
 from shared.warehouses.merge.changes import BY, Rules
 from shared.warehouses.merge.in_memory import ColumnNames, Stored, decide

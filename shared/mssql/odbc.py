@@ -45,6 +45,8 @@ class Address:
     """With ActiveDirectoryMsi: the client id of a user-assigned identity."""
     password: str | None = field(default=None, repr=False)
     sign_in: str
+    setting: str = "WAREHOUSE_URL"
+    """The setting that names it, for messages."""
     trust: bool = False
     """Take any certificate. For a test server; Azure's are known to every machine."""
     strict: bool = False
@@ -64,38 +66,37 @@ class Address:
         return ";".join(f"{name}={value}" for name, value in parts.items())
 
 
-def address(url: str) -> Address:
+def address(url: str, setting: str = "WAREHOUSE_URL") -> Address:
     """Read ``mssql://[user:password@]host[:port]/database[?authentication=..&TrustServerCertificate=yes]``.
 
-    ConfigError for what cannot be used; it never repeats the URL.
+    ConfigError for what cannot be used; it names the *setting* that the URL is from, and never repeats the URL.
     """
     try:
         parts = urlsplit(url)
         port = parts.port or 1433
     except ValueError:  # it repeats what it takes for the port, which may be half a password
-        raise ConfigError("WAREHOUSE_URL cannot be read", fix=f"{_FORM}, user and password percent-encoded") from None
+        raise ConfigError(f"{setting} cannot be read", fix=f"{_FORM}, user and password percent-encoded") from None
     database = unquote(parts.path.lstrip("/"))
     if not parts.hostname or not database:
-        raise ConfigError("WAREHOUSE_URL names no server or no database", fix=_FORM)
+        raise ConfigError(f"{setting} names no server or no database", fix=_FORM)
     options = {re.sub(r"[^a-z]", "", name.lower()): value for name, value in parse_qsl(parts.query)}
     options = {name: value for name, value in options.items() if name != "driver"}
     if unknown := sorted(set(options) - set(_OPTIONS)):
-        raise ConfigError(f"WAREHOUSE_URL has option {', '.join(unknown)}", fix=f"Known are {', '.join(_OPTIONS)}")
+        raise ConfigError(f"{setting} has option {', '.join(unknown)}", fix=f"Known are {', '.join(_OPTIONS)}")
     encrypt = options.get("encrypt", "yes").lower()
     if encrypt not in ("yes", "true", "mandatory", "strict"):
-        raise ConfigError(
-            "WAREHOUSE_URL turns encryption off", fix="Leave Encrypt out; TrustServerCertificate=yes helps"
-        )
+        raise ConfigError(f"{setting} turns encryption off", fix="Leave Encrypt out; TrustServerCertificate=yes helps")
     user, password = (unquote(part) if part else None for part in (parts.username, parts.password))
     authentication = options.get("authentication", "SqlPassword" if password else "ActiveDirectoryDefault")
     if authentication.lower() not in _SIGN_INS:
         known = ", ".join(dict.fromkeys(_SIGN_INS.values()))
-        raise ConfigError(f"WAREHOUSE_URL has unknown authentication {authentication}", fix=f"Choose one of {known}")
+        raise ConfigError(f"{setting} has unknown authentication {authentication}", fix=f"Choose one of {known}")
     sign_in = _SIGN_INS[authentication.lower()]
     if sign_in == "SqlPassword" and not (user and password):
-        raise ConfigError("WAREHOUSE_URL has no user or no password", fix=_FORM)
+        raise ConfigError(f"{setting} has no user or no password", fix=_FORM)
     return Address(
         host=parts.hostname, port=port, database=database, user=user, password=password, sign_in=sign_in,
+        setting=setting,
         trust=options.get("trustservercertificate", "no").lower() in ("yes", "true"), strict=encrypt == "strict",
     )  # fmt: skip
 
@@ -114,7 +115,7 @@ def token(where: Address) -> str | None:
         line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ConfigError(
             f"no token for the database with {where.sign_in}: {line[:300].rstrip('.')}",
-            fix="Check the identity of this app (or run az login), and the client id in WAREHOUSE_URL",
+            fix=f"Check the identity of this app (or run az login), and the client id in {where.setting}",
         ) from error
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.mssql.odbc import Address
 from shared.redaction import redact
 
 TRANSIENT = frozenset(
@@ -109,9 +110,9 @@ class Again(Exception):  # noqa: N818 - asks for another try
 class Unreachable(Exception):  # noqa: N818 - its name is what happened
     """No server answered at an address."""
 
-    def __init__(self, host: str, port: int, line: str, *, may_pass: bool) -> None:
-        super().__init__(f"no answer from {host}, port {port}: {line}")
-        self.may_pass = may_pass
+    def __init__(self, where: Address, line: str, *, may_pass: bool) -> None:
+        super().__init__(f"no answer from {where.host}, port {where.port}: {line}")
+        self.may_pass, self.setting = may_pass, where.setting
 
 
 _NO_ANSWER = frozenset((0, 53, 10060, 10061, 11001, 11002))
@@ -122,7 +123,7 @@ def no_answer(error: Exception) -> str | None:
     """What the driver says of a connection that it could not make as no server answered; None for other errors."""
     if not _is_odbc(error) or _UNTRUSTED in str(error) or number(error) not in _NO_ANSWER:
         return None
-    return _line(error) if state(error).startswith(_LOST) else None
+    return line(error) if state(error).startswith(_LOST) else None
 
 
 def is_data_fault(error: Exception) -> bool:
@@ -152,11 +153,12 @@ def translated(what: str) -> Iterator[None]:
 
 
 def in_words(error: Exception, what: str) -> IngestError:
-    code, line = number(error), _line(error)
-    problem = f"{what}: {line}"
+    code = number(error)
+    problem = f"{what}: {line(error)}"
     if isinstance(error, Unreachable):
         return TransientError(
-            problem, fix="Check host and port in WAREHOUSE_URL, the network and the server's firewall, then try again"
+            problem,
+            fix=f"Check host and port in {error.setting}, the network and the server's firewall, then try again",
         )
     if may_pass(error) and code not in _FIXES:
         return TransientError(problem, fix="Try again later")
@@ -181,7 +183,8 @@ def _general_fix(code: int) -> str:
     return "Run sluice doctor: it checks every step"
 
 
-def _line(error: Exception) -> str:
+def line(error: Exception) -> str:
+    """What the server or the driver says, in one line and without secrets."""
     text = _message(error)
     text = re.sub(r"\[(Microsoft|SQL Server|ODBC Driver \d+ for SQL Server|unixODBC|Driver Manager|\w{5})\]", "", text)
     return redact(" ".join(re.sub(r"\(SQL\w+\).*$", "", text).split()))[:400].rstrip(". ")

@@ -18,8 +18,8 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from shared.azure import identity
 from shared.errors import ConfigError
-from shared.warehouses.azure_sql import odbc as our_odbc
-from shared.warehouses.azure_sql.odbc import DRIVER, address, connect, credential, driver, load_pyodbc, packed, token
+from shared.mssql import odbc as our_odbc
+from shared.mssql.odbc import DRIVER, address, connect, credential, driver, load_pyodbc, packed, token
 from tests.servers import free_port, odbc
 
 SECRET = "hunter2;}{=&?#/:@%'é🔑"
@@ -411,7 +411,7 @@ import logging; logging.disable()
 import stamina
 from shared.settings import Settings
 from shared.errors import IngestError
-from shared.warehouses.azure_sql import odbc
+from shared.mssql import odbc
 from shared.warehouses.azure_sql.engine import AzureSQL
 odbc.LOGIN_TIMEOUT = 1
 opened, connect = [], odbc.connect
@@ -428,7 +428,7 @@ with stamina.set_testing(True, attempts={attempts}, cap=True):
 
 def test_packaged_driver_is_found_and_loads(libraries):
     """With real pyodbc, where the system has no driver of its own."""
-    code = "from shared.warehouses.azure_sql import odbc; p = odbc.load_pyodbc(); "
+    code = "from shared.mssql import odbc; p = odbc.load_pyodbc(); "
 
     system, found = odbc.run(libraries, code + "print(json.dumps([p.drivers(), odbc.driver(p)]))")
 

@@ -1,0 +1,43 @@
+"""Open a file of DuckDB that another process may have open."""
+
+from __future__ import annotations
+
+import re
+
+from pathlib import Path
+
+import duckdb
+
+from shared.errors import ConfigError
+from shared.remote import Busy
+from shared.warehouses.duckdb.session import is_held
+
+_HELD = re.compile(r"Conflicting lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
+
+
+def make_folder(path: Path) -> None:
+    """The folder of the warehouse. ConfigError if it cannot be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder of the warehouse {path} cannot be made: {error.strerror}",
+            fix="Check WAREHOUSE_URL and the folder's rights",
+        ) from error
+
+
+def attached(connection: duckdb.DuckDBPyConnection, attach: str) -> None:
+    """Run an ATTACH. Busy, with the holder, if another process has the file open."""
+    try:
+        connection.execute(attach)
+    except duckdb.Error as error:
+        if not is_held(error):
+            raise
+        found = _HELD.search(str(error))
+        holder = f"{found['program']} (process {found['pid']})" if found else "another process"
+        raise Busy(f"{holder}, which has the warehouse open", fix="Try again when it is done") from error
+
+
+def file_literal(path: Path) -> str:
+    """A path as a literal of SQL."""
+    return "'" + str(path).replace("'", "''") + "'"
