@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
 import threading
 import time
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,19 @@ from typing import Any
 from shared import catalog
 from shared.catalog import System
 from shared.documents import Documents, open_documents
+from shared.errors import IngestError
 from shared.ledger import Ledger, open_ledger
+from shared.pipeline.discovery import resolved
 from shared.pipeline.runner import Runner
 from shared.redaction import redact_logs
 from shared.remote import log_retries
 from shared.settings import Settings
+from shared.text import SHOW_WARNING
 from shared.warehouses import WarehouseWithHistory, open_warehouse
+
+_log = logging.getLogger("sluice")
+
+_LOOKUP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +42,8 @@ class App:
     ledger: Ledger
     documents: Documents
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+    lookups: dict[str, tuple[float, System]] = field(default_factory=dict, compare=False, repr=False)
+    """Systems whose tables this process has looked up, each with the time."""
 
     @property
     def runner(self) -> Runner:
@@ -42,6 +52,38 @@ class App:
             systems=self.systems, warehouse=self.warehouse, ledger=self.ledger,
             cursor_ahead=self.settings.cursor_ahead, now=self.now, timer=time.perf_counter,
         )  # fmt: skip
+
+    def resolved(self, system: str, *, fresh: bool = False) -> App:
+        """This app, where *system* has the tables too that its database, or its list of feeds, names.
+
+        They are looked up once a minute at most, unless they are to be *fresh*. ConfigError or TransientError if they
+        cannot be. A system that has declared tables only is not looked up.
+        """
+        known = self.systems.get(system)
+        if known is None or not known.looks_up:
+            return self
+        since, found = self.lookups.get(system, (None, known))
+        now = self.now().timestamp()
+        if fresh or since is None or not since <= now < since + _LOOKUP_SECONDS:
+            found = resolved(known, self.settings)
+            self.lookups[system] = (now, found)
+        return replace(self, systems={**self.systems, system: found})
+
+    def resolved_where_possible(self, systems: Iterable[str] | None = None) -> App:
+        """This app, with *systems*, by default all that are set up, resolved; those that cannot be stay as they are.
+
+        A warning in the log says why.
+        """
+        app = self
+        for name in [*self.systems] if systems is None else systems:
+            try:
+                app = app.resolved(name) if systems is not None or self._is_set_up(name) else app
+            except IngestError as error:
+                _log.warning("the tables of system %s cannot be looked up: %s", name, error, extra=SHOW_WARNING)
+        return app
+
+    def _is_set_up(self, system: str) -> bool:
+        return self.systems[system].is_set_up(self.settings)
 
 
 def open_app(env: Mapping[str, str], **instead: Any) -> App:

@@ -58,7 +58,7 @@ def _play(home: Path, url: str, cursor: genius.Cursor) -> None:
     )
     _title("3. The next sync reads what is new", "Each table goes on from its watermark, less the overlap.")
     _run(home, url, "sync", "genius", "prospect", "quote")
-    _title("4. Rows are deleted at the source", "No change stamp tells of them. Comparing the keys alone finds them.")
+    _title("4. Rows are deleted at the source", "No change stamp shows them. Comparing the keys alone finds them.")
     cursor.execute("DELETE FROM prospect WHERE id BETWEEN 10 AND 14")
     _run(home, url, "sync", "genius", "prospect", "--keys")
     _title("5. Backfill", "The watermark is set back, and the next sync reads again from there.")

@@ -408,8 +408,8 @@ def test_every_module_says_its_one_idea(path):
 
 @each(under=".sources.")
 def test_sources_do_not_know_each_other(path):
-    """``times`` and ``sheet`` are none; what else two of them need lies further down."""
-    assert [] == siblings(name_of(path), parsed(path), "shared.sources", ("sheet", "times"))
+    """``times``, ``sheet`` and ``tables`` are none; what else two of them need lies further down."""
+    assert [] == siblings(name_of(path), parsed(path), "shared.sources", ("sheet", "times", "tables"))
 
 
 @each(under=".warehouses.")

@@ -9,15 +9,17 @@ from __future__ import annotations
 import tomllib
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from shared.catalog import schema
+from shared.catalog.discovery import FeedList, read_discovery, read_feed_list
 from shared.errors import ConfigError
 from shared.model import Feed, Layout
-from shared.settings import zone
+from shared.settings import Settings, zone
 from shared.sources import KINDS
+from shared.sources.tables import Discovery, FoundTable
 
 PACKAGED = Path(__file__).with_name("systems")
 """The folder of catalog files that comes with the package."""
@@ -35,10 +37,30 @@ class System:
     """Options of each declared table, defaults included."""
     undeclared: Mapping[str, Any] | None
     file: Path
+    discovery: Discovery | None = None
+    """Which tables of its database are feeds without being declared."""
+    feed_list: FeedList | None = None
+    """A table that lists feeds."""
+    found_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the tables that these two find: the defaults."""
+    found: tuple[FoundTable, ...] = ()
+    """What they have found, once that was looked up (shared.pipeline.discovery)."""
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether it has feeds that are known only once its database, or a list, is read."""
+        return self.discovery is not None or self.feed_list is not None
 
     def is_pulled(self, table: str) -> bool:
         """Whether a table is read by windows of cursor values; otherwise it is loaded from files."""
         return KINDS[self.tables.get(table, {}).get("source", self.source)].pulled
+
+    def is_set_up(self, settings: Settings) -> bool:
+        """Whether the setting is there that names where its tables are looked up."""
+        return any(
+            kind.discovers and getattr(settings.system(self.name), str(kind.setting)) is not None
+            for kind in KINDS.values()
+        )
 
     @property
     def exporting(self) -> bool:
@@ -66,7 +88,22 @@ class System:
         """This system, with the values of its settings instead of its file's."""
         tables = {name: _in_zone(options, timezone) for name, options in self.tables.items()}
         rule = _in_zone(self.undeclared, timezone) if self.undeclared else None
-        return replace(self, client=client or self.client, tables=tables, undeclared=rule)
+        found = _in_zone(self.found_options, timezone)
+        return replace(self, client=client or self.client, tables=tables, undeclared=rule, found_options=found)
+
+    def with_found(self, found: Sequence[FoundTable]) -> System:
+        """This system, with the tables that were *found* and are not declared as feeds."""
+        before = {one.table for one in self.found if one.skipped is None}
+        declared = {table: options for table, options in self.tables.items() if table not in before}
+        new = {
+            one.table: {
+                **self.found_options, "keys": one.keys, "cursor": one.cursor, "source_table": one.at_source,
+                "references": {**one.references, **self.found_options.get("references", {})},
+            }
+            for one in found
+            if one.skipped is None and one.table not in declared
+        }  # fmt: skip
+        return replace(self, tables={**declared, **new}, found=tuple(found))
 
     def with_layout(self, table: str, layout: Layout) -> System:
         """This system, where the files of a declared *table* are understood as *layout* says."""
@@ -139,13 +176,16 @@ def _system(path: Path) -> System:
     }
     rule = schema.read_section("undeclared", file.get("undeclared", {}), schema.OPTIONS, problems)
     undeclared = defaults.under(rule) if rule else None
+    discovery = read_discovery(file.get("discover"), problems)
+    feed_list = read_feed_list(file.get("feed_list"), problems)
     if not problems:  # else an option that is wrong would be missed here
         problems = list(_problems_together(feeds, tables, undeclared, head["source"]))
     if problems:
         raise ConfigError(f"{path.name}, {'; '.join(problems)}", fix="Correct it there")
     return System(
         name=head["name"], source=head["source"], client=head.get("client"), tables=tables, undeclared=undeclared,
-        file=path,
+        file=path, discovery=discovery, feed_list=feed_list,
+        found_options=defaults.under({"source": "sql"}),
     )  # fmt: skip
 
 

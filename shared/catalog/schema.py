@@ -231,7 +231,7 @@ def _character(value: Any) -> str:
 
 FILE = {
     "system": Rule("a table", _section, required=True),
-    **{name: Rule("a table", _section) for name in ("defaults", "undeclared", "tables")},
+    **{name: Rule("a table", _section) for name in ("defaults", "undeclared", "tables", "discover")},
 }
 SYSTEM = {
     "name": Rule(

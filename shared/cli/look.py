@@ -23,7 +23,7 @@ def feeds(as_json: bool) -> None:
     from shared.app import current
     from shared.pipeline.feeds import overview
 
-    app = current()
+    app = current().resolved_where_possible()
     found = overview(app.systems, app.warehouse, app.ledger)
     if as_json:
         output.print_json(found)

@@ -10,6 +10,7 @@ import click
 from shared.cli import load, options, output, progress
 
 if TYPE_CHECKING:
+    from shared.app import App
     from shared.pipeline.sync import TableSync
 
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Read about N rows of each table, not more.")
 @click.option("--dry-run", is_flag=True, help="Merge the first window, show what it would change, and roll it back.")
 @click.option("--batch-size", "batch_rows", type=click.IntRange(1), metavar="N", help="Rows in memory at once.")
+@click.option("--discover", is_flag=True, help="Print what the catalog would say of tables that it does not have.")
 @options.limits
 @options.as_json
-def sync(system: str, tables: tuple[str, ...], as_json: bool, **chosen: Any) -> None:
+def sync(system: str, tables: tuple[str, ...], as_json: bool, discover: bool, **chosen: Any) -> None:
     """Read what is new in a database or an API.
 
     All tables of SYSTEM, or only those named, several at once. Each goes on from its watermark until it has caught up.
@@ -33,12 +35,28 @@ def sync(system: str, tables: tuple[str, ...], as_json: bool, **chosen: Any) -> 
 
     if chosen["full"] and (chosen["limit"] or chosen["since"]):
         raise click.UsageError("--full reads all rows: it cannot be combined with --limit or --since")
-    app = current()
+    if discover:
+        if tables or any(chosen.values()):
+            raise click.UsageError("--discover reads no rows: it takes no other options but --json")
+        _discover(current(), system.lower(), as_json=as_json)
+        return
+    app = current().resolved(system.lower(), fresh=True)
     sync_options = pipeline.SyncOptions(**chosen)
     with progress.shown(quiet=as_json) as shown:
         names = [table.lower() for table in tables]
         results = pipeline.sync(app.runner, app.settings, system.lower(), names, sync_options, shown)
         load.finish(results, _record, _print, as_json=as_json)
+
+
+def _discover(app: App, system: str, *, as_json: bool) -> None:
+    from shared.pipeline import discovery
+
+    found = discovery.proposed(system, app.systems, app.settings)
+    if as_json:
+        output.print_json(discovery.as_record(one, system) for one in found)
+        return
+    for line in discovery.as_toml(found, system, app.systems):
+        click.echo(line)
 
 
 def _record(table: TableSync) -> dict[str, Any]:

@@ -17,14 +17,7 @@ from shared import errors
 from shared.alerts.decide import alert_for_failure, alert_for_run
 from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.jobs import summary, tables
-from shared.jobs.documents import (
-    MAX_STARTS,
-    SliceResults,
-    SliceStart,
-    TableDocuments,
-    UnitDocuments,
-    UnitState,
-)
+from shared.jobs.documents import MAX_STARTS, SliceResults, SliceStart, UnitDocuments, UnitState
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.leases import Holder, Lease, plain_name
 from shared.jobs.reports import alerts_of, job_link
@@ -37,6 +30,7 @@ from shared.jobs.request import (
     JobRequest,
     NotifiedFiles,
     PullFeed,
+    PullSystem,
     SliceRequest,
     SliceResult,
     TakeTable,
@@ -46,7 +40,7 @@ from shared.jobs.request import (
     short,
 )
 from shared.jobs.work import FoundUnit, OpenWork, Skipped, Unreadable, WorkOpener
-from shared.model import Plan, Run, Staged, from_json
+from shared.model import FeedName, Plan, Run, Staged, from_json
 from shared.pipeline import verbs
 from shared.pipeline.runner import Bug, RunOptions, error_text, log_job
 from shared.redaction import redact
@@ -66,7 +60,15 @@ def run_activity(app: App, name: str, request: Mapping[str, Any]) -> ActivityRes
     """Do one of ``shared.jobs.orchestrations.ACTIVITIES``. What is logged meanwhile names the job."""
     activity = _ACTIVITIES[name]
     with log_job(request["job"]):
-        return activity.run(app, from_json(activity.takes, request))
+        known = from_json(activity.takes, request)
+        return activity.run(app.resolved_where_possible(_systems(known)), known)
+
+
+def _systems(request: JobRequest) -> list[str]:
+    """The system whose tables have to be known. Planning says why they are not, if they cannot be looked up."""
+    if isinstance(request.work, PullSystem):
+        return [request.work.system]
+    return [FeedName.parse(request.work.feed).system] if isinstance(request.work, PullFeed) else []
 
 
 def open_units(app: App, request: JobRequest) -> ActivityResult:
@@ -170,7 +172,7 @@ def tidy(app: App, request: UnitRequest) -> ActivityResult:
 
 def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState:
     if isinstance(request.work, PullFeed):
-        if _has_ended(app, request):  # a lease that is acquired now would never be released
+        if summary.has_ended(app, request):  # a lease that is acquired now would never be released
             return UnitState()
         FeedStates(app.documents).record_sync(request.work.feed, request.started)
     try:
@@ -197,14 +199,6 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
     if state.plan is None or state.outcome is not None or not lease.is_same(_lease(app, request, state.plan.run)):
         lease.release(holder)
     return state
-
-
-def _has_ended(app: App, request: UnitRequest) -> bool:
-    """Whether the step was delivered once more after the job of its feed, or system, had ended."""
-    if request.table is not None:
-        return not TableDocuments(app.documents, request).is_taken(request.table)
-    record = summary.read_record(app.documents, request.job)
-    return record is not None and record.started >= request.started
 
 
 def _run_for(app: App, request: UnitRequest, found: FoundUnit) -> Run:
@@ -346,7 +340,8 @@ def _open(app: App, request: JobRequest) -> OpenWork:
 
 def _opener(app: App) -> WorkOpener:
     return WorkOpener(
-        settings=app.settings, systems=app.systems, documents=app.documents, ledger=app.ledger, now=app.now
+        settings=app.settings, systems=app.systems, documents=app.documents, ledger=app.ledger, now=app.now,
+        resolve=lambda name: app.resolved(name).systems[name],
     )  # fmt: skip
 
 

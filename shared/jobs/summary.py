@@ -14,7 +14,7 @@ from shared.jobs import documents, followups
 from shared.jobs.documents import TableDocuments
 from shared.jobs.notifications import Notifications
 from shared.jobs.reports import alerts_of, job_link
-from shared.jobs.request import FinishRequest, NotifiedFiles, PullFeed, PullSystem, UnitOutcome
+from shared.jobs.request import FinishRequest, NotifiedFiles, PullFeed, PullSystem, UnitOutcome, UnitRequest
 from shared.model import from_json, from_text, to_text
 
 if TYPE_CHECKING:
@@ -54,6 +54,14 @@ def read_record(store: Documents, job: str) -> JobRecord | None:
     """How the job ended the last time; None if it never did."""
     content = store.get(_name(job))
     return None if content is None else from_json(JobRecord, _upgraded(json.loads(content)))
+
+
+def has_ended(app: App, request: UnitRequest) -> bool:
+    """Whether the step was delivered once more after the job of its feed, or system, had ended."""
+    if request.table is not None:
+        return not TableDocuments(app.documents, request).is_taken(request.table)
+    record = read_record(app.documents, request.job)
+    return record is not None and record.started >= request.started
 
 
 def _keep(store: Documents, request: FinishRequest, record: JobRecord) -> JobRecord:

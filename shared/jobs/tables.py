@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from shared.errors import ConfigError
 from shared.jobs.documents import TableDocuments, UnitDocuments, UnitState
 from shared.jobs.orchestrations import CHILDREN
 from shared.jobs.request import COUNTS, FinishRequest, JobRequest, PullFeed, PullSystem, TakeTable, UnitOutcome, short
 from shared.jobs.summary import seconds_behind, unit_outcomes
+from shared.model import FeedName
 from shared.pipeline.relations import in_order
 
 if TYPE_CHECKING:
@@ -23,15 +25,24 @@ def open_tables(app: App, request: JobRequest) -> dict[str, Any]:
     """Keep the list of tables, in the order of their relations: how many there are, and how many lanes read them."""
     work = request.work
     assert isinstance(work, PullSystem)  # noqa: S101 - no other work has this step
-    system = app.systems.get(work.system)
-    if system is None:
-        return {"error": f"the catalog has no system {work.system!r} any more"}
-    wanted = [
-        feed for feed in system.feeds() if (feed.table in work.feeds if work.feeds else system.is_pulled(feed.table))
-    ]
-    ordered = [feed.name for level in in_order(wanted) for feed in level]
-    feeds = TableDocuments(app.documents, request).add(ordered)
+    try:
+        names = _in_order(app, work)
+    except ConfigError as error:
+        return {"error": short(str(error))}
+    feeds = TableDocuments(app.documents, request).add(names)
     return {"units": len(feeds), "lanes": min(len(feeds), app.settings.sync_tables, CHILDREN)}
+
+
+def _in_order(app: App, work: PullSystem) -> list[str]:
+    """The feeds, those that others refer to first. One that is not found any more comes last: its planning says why."""
+    resolved = app if work.feeds else app.resolved(work.system)
+    system = resolved.systems.get(work.system)
+    if system is None:
+        raise ConfigError(f"the catalog has no system {work.system!r}", fix="Declare it, or pause its feeds")
+    known = {feed.table: feed for feed in system.feeds() if work.feeds or system.is_pulled(feed.table)}
+    wanted = [known[table] for table in work.feeds or known if table in known]
+    lost = [str(FeedName(work.system, table)) for table in work.feeds if table not in known]
+    return [*(feed.name for level in in_order(wanted) for feed in level), *lost]
 
 
 def take_table(app: App, request: TakeTable) -> dict[str, Any]:

@@ -305,7 +305,7 @@ def _has_table(kept: Notifications, id: str, table: str) -> bool:
 
 def due_syncs(app: App) -> Iterator[Start]:
     """A job for each system with feeds whose schedule has come since they were last synced, if it is set up."""
-    for system in app.systems.values():
+    for system in app.resolved_where_possible().systems.values():
         if tables := _due_tables(app, system):
             yield system_job(system.name, tables)
 

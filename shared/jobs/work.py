@@ -27,7 +27,7 @@ from shared.jobs.request import (
     Work,
 )
 from shared.ledger import Ledger
-from shared.model import FeedName, Unit, WorkItem
+from shared.model import Feed, FeedName, Unit, WorkItem
 from shared.pipeline import verbs
 from shared.pipeline.csv import text_layout
 from shared.pipeline.folder import exporting_system, exports_source
@@ -101,6 +101,8 @@ class WorkOpener:
     ledger: Ledger
     now: Callable[[], dt.datetime]
     """The time, aware."""
+    resolve: Callable[[str], System]
+    """A system by its name, with the tables that its database names."""
 
     def count(self, work: NotifiedFiles | ArchivedFiles) -> tuple[int, str]:
         """How many units there are, and what they are of, for people. ConfigError for a notification that is gone.
@@ -128,7 +130,7 @@ class WorkOpener:
             case NotifiedFiles():
                 return _Notified(work, Exports(self.settings, self.systems, self.now), Notifications(self.documents))
             case PullFeed():
-                return _Windows(work, self.settings, self.systems, self.ledger)
+                return _Windows(work, self.settings, self.resolve, self.ledger)
             case ArchivedFiles() | PullSystem() | MissedFiles():
                 raise TypeError(f"a {work.title} has no units")
 
@@ -293,21 +295,25 @@ def _names(named: Sequence[WorkItem | Link]) -> str:
 class _Windows(NamedTuple):
     work: PullFeed
     settings: Settings
-    systems: Mapping[str, System]
+    resolve: Callable[[str], System]
     ledger: Ledger
 
     def find(self, number: int, started: str) -> FoundUnit:
-        source, name = self.source(0), FeedName.parse(self.work.feed)
-        unit = verbs.window(self.systems[name.system].feed(name.table, ()), source, self.ledger, now=started)
+        feed = self.feed()
+        source = open_pull_source(feed, self.settings)
+        unit = verbs.window(feed, source, self.ledger, now=started)
         if unit is None:
             raise Skipped(self.work.feed, self.work.feed, "the source is empty", news=False)
-        if verbs.is_unchanged(self.systems[name.system].feed(name.table, ()), unit, source, self.ledger):
+        if verbs.is_unchanged(feed, unit, source, self.ledger):
             raise Skipped(self.work.feed, unit.work_items[0].name, "it has nothing new", news=False)
         return FoundUnit(self.work.feed, unit, source, unit.work_items[0].name)
 
     def source(self, number: int) -> PullSource:
+        return open_pull_source(self.feed(), self.settings)
+
+    def feed(self) -> Feed:
         name = FeedName.parse(self.work.feed)
-        return open_pull_source(self.systems[name.system].feed(name.table, ()), self.settings)
+        return self.resolve(name.system).feed(name.table, ())
 
     def describe(self, number: int) -> tuple[str | None, str]:
         return self.work.feed, self.work.feed

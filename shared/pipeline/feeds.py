@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from shared.catalog import System
 from shared.errors import ConfigError
 from shared.ledger import Ledger
-from shared.model import Feed, Json, Run
+from shared.model import Feed, FeedName, Json, Run
 from shared.warehouses import History
 
 _MOST_NAMES = 5
@@ -36,7 +36,16 @@ def overview(systems: Mapping[str, System], history: History, ledger: Ledger) ->
         last.setdefault(run.feed, run)
     feeds = {feed.name: feed for feed in declared(systems)}
     names = dict.fromkeys((*feeds, *sorted(last)))
-    return [_about(name, feeds.get(name), last.get(name), ledger.watermark(name).value) for name in names]
+    known = [_about(name, feeds.get(name), last.get(name), ledger.watermark(name).value) for name in names]
+    found = {
+        str(FeedName(system.name, one.table)): f"skipped: {one.skipped}. Declare: {one.entry}"
+        if one.skipped
+        else one.reason
+        for system in systems.values()
+        for one in system.found
+    }
+    more = [{"feed": name} for name in found if name not in names]
+    return [{**one, "found": found.get(one["feed"])} for one in (*known, *more)]
 
 
 def _about(name: str, feed: Feed | None, last: Run | None, watermark: str | None) -> dict[str, Json]:

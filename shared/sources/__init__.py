@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from shared.contract.codes import Code
 from shared.errors import ConfigError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from shared.settings import Settings
+    from shared.sources.tables import DatabaseTable
 
 
 class SourceKind(NamedTuple):
@@ -27,6 +28,9 @@ class SourceKind(NamedTuple):
     setting: str | None = None
     """The field of ``SystemSettings`` without which a system of this kind cannot be read."""
 
+    discovers: bool = False
+    """Whether it can list its tables: then ``database_tables`` and ``table_rows`` are in the module."""
+
     @property
     def pulled(self) -> bool:
         """Whether it is read by windows of cursor values. The others deliver files."""
@@ -36,7 +40,7 @@ class SourceKind(NamedTuple):
 KINDS: dict[str, SourceKind] = {
     "exports": SourceKind("shared.sources.exports", delivers="exports"),
     "csv": SourceKind("shared.sources.csv", delivers="text"),
-    "sql": SourceKind("shared.sources.sql", delivers="windows", setting="database_url"),
+    "sql": SourceKind("shared.sources.sql", delivers="windows", setting="database_url", discovers=True),
 }
 
 
@@ -58,7 +62,26 @@ def open_pull_source(feed: Feed, settings: Settings) -> PullSource:
             f"feed {feed.name} has source {feed.source!r}, which delivers files and cannot be synced",
             fix=f"Load its files, or choose one of {pulled} as the source of system {feed.system!r} in the catalog",
         )
-    return cast("PullSource", importlib.import_module(kind.module).open_source(feed, settings))
+    return cast("PullSource", _module(feed.source).open_source(feed, settings))
+
+
+def database_tables(system: str, kind: str, settings: Settings, patterns: Sequence[str]) -> list[DatabaseTable]:
+    """The tables of the schemas that *patterns* (see ``Discovery``) name, in the source of *system*.
+
+    ConfigError or TransientError if it cannot be reached, or must not be read.
+    """
+    found: list[DatabaseTable] = _module(kind).database_tables(system, settings, patterns)
+    return found
+
+
+def table_rows(system: str, kind: str, settings: Settings, table: str) -> tuple[list[str], list[Sequence[Any]]]:
+    """The columns and all rows of a small *table* in the source of *system*. ConfigError if it is not there."""
+    found: tuple[list[str], list[Sequence[Any]]] = _module(kind).table_rows(system, settings, table)
+    return found
+
+
+def _module(kind: str) -> Any:
+    return importlib.import_module(KINDS[kind].module)
 
 
 class Described(NamedTuple):

@@ -66,8 +66,9 @@ def run_system(app: App, system: str, tables: str | None, body: bytes) -> Start:
     """The job that syncs pull feeds of a system now: those named in *tables*, with commas, or all of them."""
     _parse(NoBody, body)
     named = [name.strip().removeprefix(f"{system}.") for name in (tables or "").split(",") if name.strip()]
+    systems = app.resolved(system).systems
     try:
-        feeds = feeds_to_sync(app.systems, system, named)
+        feeds = feeds_to_sync(systems, system, named)
     except ConfigError as error:
         raise RequestRefused(404, str(error)) from error
     chosen = [feed.table for feed in feeds] if named else []

@@ -53,7 +53,7 @@ WRONG = {
     "not TOML": ("[system", "crm.toml is not TOML: "),
     "unknown section": (
         HEAD + "[table]\n",
-        "crm.toml, file: 'table' is unknown; known are defaults, system, tab",
+        "crm.toml, file: 'table' is unknown; known are defaults, discover, system, tab",
     ),
     "no system": ("[tables]\n", "crm.toml, file: system must be a table, not None"),
     "system no table": ("system = 1", "crm.toml, file: system must be a table, not 1"),
@@ -150,6 +150,15 @@ WRONG = {
     "age zero": (
         HEAD + '[tables]\na = { keys = ["Id"], max_age_hours = 0 }',
         "hours above 0, or false for none, not 0",
+    ),
+    "discover no list": (
+        HEAD + '[discover]\ninclude = "dbo.*"',
+        "discover: include must be a list of patterns, such as",
+    ),
+    "discover nothing": (HEAD + "[discover]\ninclude = []", "discover: include must be a list of patterns, such as"),
+    "discover unknown": (
+        HEAD + "[discover]\ntables = []",
+        "crm.toml, discover: 'tables' is unknown; known are cursors,",
     ),
     "wrong default of a source": (HEAD + "[defaults.sql]\nkeys = 1", f"crm.toml, defaults.sql: {KEYS}1"),
     "source_table": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.sources.sql.discover import database_tables, table_rows
 from shared.sources.sql.source import open_source, open_sources
 
-__all__ = ["open_source", "open_sources"]
+__all__ = ["database_tables", "open_source", "open_sources", "table_rows"]

@@ -1,0 +1,80 @@
+"""Tables that no catalog declares, in the whole app: timers find them in a real database and start their syncs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.arrivals import jobs
+from tests.exports import START, Clock, open_test_app
+from tests.standins.functions_host import functions_host
+
+pytestmark = pytest.mark.usefixtures("in_a_hurry")
+
+CATALOG = """
+[system]
+name = "shop"
+source = "sql"
+
+[defaults]
+schedule = "*/15 * * * *"
+
+[discover]
+"""
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def app(source_table, tmp_path, clock):
+    (tmp_path / "catalog").mkdir()
+    (tmp_path / "catalog" / "shop.toml").write_text(CATALOG)
+    return open_test_app(
+        tmp_path, clock, STATE_URL=str(tmp_path / "state"), CATALOG_PATH=str(tmp_path / "catalog"),
+        SHOP_DATABASE_URL=source_table.url,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def host(app, monkeypatch):
+    with functions_host(app, monkeypatch, start=START) as found:
+        yield found
+
+
+def synced(app, host):
+    """The feeds that the timer has synced by now, each with its rows."""
+    host.timer("sync_due")
+    for job in jobs(host):
+        host.finished(job)
+    return {run.feed: run.inserted for run in app.warehouse.runs(limit=None) if run.status == "done"}
+
+
+def test_a_table_is_added_without_a_deployment(app, host, source_table, clock):
+    """The timer looks every time; what is not there any more is not synced."""
+    source_table.do("CREATE TABLE item (id INT PRIMARY KEY)", "INSERT INTO item VALUES (1)")
+
+    first = synced(app, host)
+    source_table.do(
+        "CREATE TABLE more (id INT PRIMARY KEY)", "INSERT INTO more VALUES (1)", "INSERT INTO more VALUES (2)"
+    )
+    clock.forward(minutes=15)
+    second = synced(app, host)
+
+    assert ({"shop.item": 1}, {"shop.item", "shop.more"}) == (first, second.keys())
+    assert 2 == second["shop.more"]
+
+
+def test_the_timer_goes_on_while_the_database_is_away(app, host, source_table, monkeypatch, caplog):
+    """The tables of other systems are due all the same."""
+    monkeypatch.setattr("shared.app.resolved", _away)
+
+    assert {} == synced(app, host)
+    assert "the tables of system shop cannot be looked up: it is away" in caplog.text
+
+
+def _away(system, settings):
+    from shared.errors import TransientError
+
+    raise TransientError("it is away", fix="Try again later")
