@@ -20,9 +20,9 @@ from shared.pipeline.folder import parse_time
 from shared.pipeline.relations import in_order
 from shared.pipeline.runner import Bug, Progress, Result, Runner, RunOptions, error_text
 from shared.settings import Settings
-from shared.sources import KINDS, PullSource, open_pull_source
+from shared.sources import KINDS, PullSource, open_pull_sources
 
-Open: TypeAlias = "Callable[[Feed, Settings], PullSource]"
+Open: TypeAlias = "Callable[[Sequence[Feed], Settings], list[PullSource]]"
 SyncOutcome: TypeAlias = Literal["done", "no news", "failed", "skipped"]
 
 _COUNTS = ("read", *OUTCOMES, "absent", "values_rejected")
@@ -83,7 +83,7 @@ def sync(
     names: Sequence[str],
     options: SyncOptions,
     progress: Progress | None = None,
-    open_source: Open = open_pull_source,
+    open_sources: Open = open_pull_sources,
 ) -> Iterator[TableSync]:
     """Sync the tables *names* of *system*, all by default, a result as each is done. One that fails stops no other.
 
@@ -97,17 +97,20 @@ def sync(
         settings = replace(settings, batch_rows=options.batch_rows)
     if options.limit is not None:
         settings = replace(settings, sync_rows=options.limit)
+    opened = {feed.name: source for feed, source in zip(feeds, open_sources(feeds, settings), strict=True)}
     stop = threading.Event()
     shown = progress or Progress()
     with ThreadPoolExecutor(settings.sync_tables, thread_name_prefix="sync") as pool:
         try:
             for level in in_order(feeds):
-                tables = [_Table(runner, settings, feed, options, shown.table(), stop, open_source) for feed in level]
+                tables = [_Table(runner, feed, opened[feed.name], options, shown.table(), stop) for feed in level]
                 for done in as_completed([pool.submit(table.sync) for table in tables]):
                     yield done.result()
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
+            for source in opened.values():
+                source.close()
 
 
 def feeds_to_sync(systems: Mapping[str, System], system: str, tables: Sequence[str]) -> list[Feed]:
@@ -141,12 +144,11 @@ class _Table:
     """The sync of one table, in a thread of its own."""
 
     runner: Runner
-    settings: Settings
     feed: Feed
+    source: PullSource
     options: SyncOptions
     shown: Progress
     stop: threading.Event
-    open_source: Open
 
     def sync(self) -> TableSync:
         since = self.runner.timer()
@@ -165,22 +167,24 @@ class _Table:
 
     def _windows(self, windows: list[Result]) -> bool:
         """Sync window by window, collecting the results; whether that has caught up with the source."""
-        source, after, more = self._source(), self._since(), True
+        if self.feed.cursor is None and (self.options.limit is not None or self.options.since is not None):
+            raise _Skipped("it has no cursor, so only all of it can be read")
+        after, more = self._since(), True
         while more:
             self._check()
-            unit = self._unit(source, after)
-            if unit is None or self._is_unchanged(unit, source):
+            unit = self._unit(after)
+            if unit is None or self._is_unchanged(unit):
                 break
-            windows.append(self._window(source, unit))
+            windows.append(self._window(unit))
             more = unit.more and not self.options.dry_run and self.options.limit is None
             after = unit.window.ceiling if unit.window else None
         return not (windows and unit and unit.more)
 
-    def _window(self, source: PullSource, unit: Unit) -> Result:
+    def _window(self, unit: Unit) -> Result:
         progress = _Watched(self.shown, self.runner.timer, self._check)
         name, place = self.feed.name, unit.work_items[0].name
         try:
-            result = self.runner.run_unit(name, unit, source, self.options, place=place, progress=progress)
+            result = self.runner.run_unit(name, unit, self.source, self.options, place=place, progress=progress)
         except Exception as error:  # it was logged and recorded where it was raised
             raise Bug(f"{type(error).__name__}: {error}") from error
         self.shown.end(result)
@@ -190,21 +194,16 @@ class _Table:
             raise _Skipped("another process is syncing it")
         raise Bug(result.run.error)
 
-    def _unit(self, source: PullSource, after: str | None) -> Unit | None:
+    def _unit(self, after: str | None) -> Unit | None:
         now = to_text(self.runner.now())
         if self.options.full:
-            return verbs.whole(self.feed, source, now=now)
-        return verbs.window(self.feed, source, self.runner.ledger, now=now, after=after)
+            return verbs.whole(self.feed, self.source, now=now)
+        return verbs.window(self.feed, self.source, self.runner.ledger, now=now, after=after)
 
-    def _is_unchanged(self, unit: Unit, source: PullSource) -> bool:
+    def _is_unchanged(self, unit: Unit) -> bool:
         if self.options.full or self.options.since is not None:
             return False
-        return verbs.is_unchanged(self.feed, unit, source, self.runner.ledger)
-
-    def _source(self) -> PullSource:
-        if self.feed.cursor is None and (self.options.limit is not None or self.options.since is not None):
-            raise _Skipped("it has no cursor, so only all of it can be read")
-        return self.open_source(self.feed, self.settings)
+        return verbs.is_unchanged(self.feed, unit, self.source, self.runner.ledger)
 
     def _since(self) -> str | None:
         """``since`` as cursor text of the feed. ConfigError if the cursor is of another type."""

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from shared.catalog import System
 from shared.contract import cursor, direct
@@ -106,7 +107,18 @@ def _floor(feed: Feed, seen: Watermark) -> str | None:
         return seen.value
     since = from_text(seen.value)
     assert since is not None  # noqa: S101 - there is a value
-    return cursor.text(since - dt.timedelta(seconds=feed.overlap_seconds))
+    return cursor.text(since - dt.timedelta(seconds=feed.overlap_seconds) - _repeated(since, feed.timezone))
+
+
+def _repeated(moment: dt.datetime, timezone: str) -> dt.timedelta:
+    """How far clocks in *timezone* are set back at *moment* (UTC): a column without zone has those times twice.
+
+    >>> _repeated(dt.datetime(2026, 11, 1, 5, 30), "America/New_York"), _repeated(dt.datetime(2026, 11, 1, 5), "UTC")
+    (datetime.timedelta(seconds=3600), datetime.timedelta(0))
+    """
+    local = moment.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(timezone))
+    first, second = (local.replace(fold=fold).utcoffset() or dt.timedelta() for fold in (0, 1))
+    return max(first - second, dt.timedelta())
 
 
 class Recorded(NamedTuple):

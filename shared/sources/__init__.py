@@ -65,6 +65,17 @@ def open_pull_source(feed: Feed, settings: Settings) -> PullSource:
     return cast("PullSource", _module(feed.source).open_source(feed, settings))
 
 
+def open_pull_sources(feeds: Sequence[Feed], settings: Settings) -> list[PullSource]:
+    """The sources of several *feeds* of one system; those of one kind share connections, if their kind does that."""
+    opened: dict[str, PullSource] = {}
+    for kind in dict.fromkeys(feed.source for feed in feeds):
+        alike = [feed for feed in feeds if feed.source == kind]
+        together = getattr(_module(kind), "open_sources", None)
+        sources = together(alike, settings) if together else [open_pull_source(feed, settings) for feed in alike]
+        opened |= {feed.name: source for feed, source in zip(alike, sources, strict=True)}
+    return [opened[feed.name] for feed in feeds]
+
+
 def database_tables(system: str, kind: str, settings: Settings, patterns: Sequence[str]) -> list[DatabaseTable]:
     """The tables of the schemas that *patterns* (see ``Discovery``) name, in the source of *system*.
 
@@ -150,4 +161,8 @@ class PullSource(Source, Protocol):
 
     def peek(self, unit: Unit, most: int) -> Sequence[pa.RecordBatch] | None:
         """The rows of *unit* as ``read`` gives them, by one query; None if there are more than *most*."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it has open, and what sources share that were opened together with it."""
         ...

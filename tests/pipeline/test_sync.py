@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 import sqlalchemy as sa
 
@@ -286,6 +288,22 @@ def test_a_row_committed_late_is_seen_though_nothing_is_newer(app, source_table)
     source_table.do(table.insert().values(Id=500, At=at(23.5)))
 
     assert (1, "done") == ((found := sync(app, "item")["item"]).counts["inserted"], found.outcome)
+
+
+def test_rows_of_the_hour_that_clocks_repeat_are_read(source_table, tmp_path):
+    """On 1 November, 01:00 to 02:00 in New York comes twice: what is stamped the second time looks older."""
+    (tmp_path / "catalog").mkdir()
+    (tmp_path / "catalog" / "shop.toml").write_text(CATALOG.replace("= 60", '= 60\ntimezone = "America/New_York"'))
+    clock = Clock(dt.datetime(2026, 11, 2, tzinfo=dt.UTC))
+    found = open_test_app(
+        tmp_path, clock, CATALOG_PATH=str(tmp_path / "catalog"), SHOP_DATABASE_URL=source_table.url
+    )  # fmt: skip
+    night = dt.datetime(2026, 11, 1, 1, 50)  # noqa: DTZ001 - local time, as the database writes it
+    table = source_table.create(item(), {"Id": 1, "At": night})
+    sync(found, "item")
+    source_table.do(table.insert().values(Id=2, At=night - dt.timedelta(minutes=40)))
+
+    assert ("done", [1, 2]) == (sync(found, "item")["item"].outcome, alive(found))
 
 
 def test_rows_that_went_back_to_what_they_were_are_read_again(app, source_table):

@@ -23,7 +23,7 @@ from shared.errors import TransientError
 from shared.pipeline import sync as syncing
 from shared.pipeline.runner import Progress
 from shared.pipeline.sync import SyncOptions
-from shared.sources import open_pull_source
+from shared.sources import open_pull_sources
 from tests.exports import Clock, open_test_app
 from tests.servers.source_table import at, item
 
@@ -52,6 +52,7 @@ STEPS = st.lists(
         st.tuples(st.just("interrupt"), st.integers(1, 3)),
         st.tuples(st.just("fail"), st.integers(1, 6)),
         st.tuples(st.just("change while read"), KEYS),
+        st.tuples(st.just("add a column"), st.just(0)),
     ),
     max_size=14,
 )  # fmt: skip
@@ -125,10 +126,10 @@ class Changing:
         if self.slow and self.minute - min(begun for begun, _ in self.slow) >= OVERLAP:
             self.commit()
 
-    def sync(self, *, progress: Progress | None = None, open_source: Any = open_pull_source, **options: Any) -> Any:
+    def sync(self, *, progress: Progress | None = None, open_sources: Any = open_pull_sources, **options: Any) -> Any:
         self.clock.forward(seconds=1)
         found = syncing.sync(
-            self.app.runner, self.app.settings, "shop", [], SyncOptions(**options), progress, open_source
+            self.app.runner, self.app.settings, "shop", [], SyncOptions(**options), progress, open_sources
         )  # fmt: skip
         return next(iter(list(found)))
 
@@ -140,8 +141,8 @@ class Changing:
         """The server goes away at some query of a sync."""
         left = iter(range(query))
 
-        def opened(feed: Any, known: Any) -> Any:
-            source = open_pull_source(feed, known)
+        def opened(feeds: Any, known: Any) -> Any:
+            (source,) = open_pull_sources(feeds, known)
             rows = source._database.rows
 
             def or_not(statement: Any) -> Any:
@@ -150,15 +151,15 @@ class Changing:
                 return rows(statement)
 
             source._database.rows = or_not
-            return source
+            return [source]
 
-        self.sync(open_source=opened)
+        self.sync(open_sources=opened)
 
     def change_while_read(self, key: int) -> None:
         """Between every two queries of a sync, a row is written and another deleted."""
 
-        def opened(feed: Any, known: Any) -> Any:
-            source = open_pull_source(feed, known)
+        def opened(feeds: Any, known: Any) -> Any:
+            (source,) = open_pull_sources(feeds, known)
             rows, keys = source._database.rows, iter(range(key, key + 4))
 
             def and_change(statement: Any) -> Any:
@@ -169,16 +170,21 @@ class Changing:
                 return found
 
             source._database.rows = and_change
-            return source
+            return [source]
 
-        self.sync(open_source=opened)
+        self.sync(open_sources=opened)
+
+    def add_column(self, _: int) -> None:
+        self.commit()  # it would wait for them
+        self.writes += 1
+        self.source_table.do(f"ALTER TABLE item ADD COLUMN more_{self.writes} integer")
 
     def do(self, step: str, argument: int) -> None:
         steps = {
             "write": self.write, "write all": self.write_all, "delete": self.delete, "begin": self.begin,
             "commit": self.commit, "clock": self.move_clock, "sync": lambda _: self.sync(),
             "full": lambda _: self.sync(full=True), "interrupt": self.interrupt, "fail": self.fail,
-            "change while read": self.change_while_read,
+            "change while read": self.change_while_read, "add a column": self.add_column,
         }  # fmt: skip
         steps[step](argument)
 

@@ -101,6 +101,9 @@ class MemoryPullSource:
         ]
         return Described({"memory": self._schema}, slices, {})
 
+    def close(self) -> None:
+        pass
+
     def peek(self, unit: Unit, most: int) -> list[pa.RecordBatch] | None:
         slices = self.describe(unit).slices
         return None if sum(part.rows for part in slices) > most else [one for part in slices for one in self.read(part)]
