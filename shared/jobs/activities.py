@@ -174,7 +174,7 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
     if isinstance(request.work, PullFeed):
         if summary.has_ended(app, request):  # a lease that is acquired now would never be released
             return UnitState()
-        FeedStates(app.documents).record_sync(request.work.feed, request.started)
+        _begin_sync(app, request, request.work.feed)
     try:
         found = _open(app, request).find(request.unit, request.started)
         run = _run_for(app, request, found)
@@ -199,6 +199,13 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
     if state.plan is None or state.outcome is not None or not lease.is_same(_lease(app, request, state.plan.run)):
         lease.release(holder)
     return state
+
+
+def _begin_sync(app: App, request: UnitRequest, feed: str) -> None:
+    FeedStates(app.documents).record_sync(feed, request.started)
+    if request.unit == 0:
+        name = FeedName.parse(feed)
+        app.apply_last_values(name.system, [name.table])
 
 
 def _run_for(app: App, request: UnitRequest, found: FoundUnit) -> Run:
