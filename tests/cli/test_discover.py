@@ -95,6 +95,20 @@ def test_entries_are_json_for_machines(sluice, shop):
     )  # fmt: skip
 
 
+def test_tables_that_were_found_are_set_back_and_audited(sluice, shop, source_table):
+    """As declared ones are."""
+    shop.write_text(DISCOVER)
+    sluice("sync", "shop")
+    source_table.do("ALTER TABLE item DROP CONSTRAINT is_kind", "UPDATE item SET kind = 7 WHERE id = 2")
+
+    done = json.loads(sluice("backfill", "shop.item", "--to", "2026-02-24T12:00:00", "--json").stdout)
+    synced = json.loads(sluice("sync", "shop", "item", "--json").stdout)
+
+    assert "2026-02-24T12:00:00.000000" == done[0]["backfill"]["after"]
+    assert 2 == synced[0]["read"]
+    assert [] == json.loads(sluice("audit", "shop.item", "--json").stdout)  # the database has no foreign key any more
+
+
 def test_discovering_takes_no_tables(sluice, shop):
     shop.write_text(DISCOVER)
 
