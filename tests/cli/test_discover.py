@@ -109,6 +109,18 @@ def test_tables_that_were_found_are_set_back_and_audited(sluice, shop, source_ta
     assert [] == json.loads(sluice("audit", "shop.item", "--json").stdout)  # the database has no foreign key any more
 
 
+def test_a_flag_of_all_tables_is_that_of_those_that_have_it(sluice, shop, source_table):
+    """A table without the column of [defaults] is read all the same."""
+    source_table.do("ALTER TABLE item ADD gone INT DEFAULT 0 NOT NULL")
+    shop.write_text(HEAD + '[defaults]\ndeleted = "gone"\n[discover]\n')
+
+    synced = json.loads(sluice("sync", "shop", "--json").stdout)
+    feeds = {one["feed"]: one["deleted"] for one in json.loads(sluice("feeds", "--json").stdout) if "keys" in one}
+
+    assert {"done", "no news"} >= {one["outcome"] for one in synced}
+    assert {"shop.item": "gone", "shop.kind": None, "shop.secrets": None} == feeds
+
+
 def test_discovering_takes_no_tables(sluice, shop):
     shop.write_text(DISCOVER)
 

@@ -68,6 +68,24 @@ def test_a_table_is_added_without_a_deployment(app, host, source_table, clock):
     assert 2 == second["shop.more"]
 
 
+def test_a_process_looks_once_a_minute(app, source_table, clock):
+    """Unless it must be sure."""
+    source_table.do("CREATE TABLE item (id INT PRIMARY KEY)")
+    first = tables(app.resolved("shop"))
+    source_table.do("CREATE TABLE more (id INT PRIMARY KEY)")
+    second = tables(app.resolved("shop"))
+    clock.forward(minutes=1)
+
+    assert ([], ["item"], ["item"]) == (tables(app), first, second)
+    assert ["item", "more"] == tables(app.resolved("shop"))
+    source_table.do("DROP TABLE more")
+    assert ["item"] == tables(app.resolved("shop", fresh=True))
+
+
+def tables(app):
+    return list(app.systems["shop"].tables)
+
+
 def test_a_table_that_was_found_can_be_run_by_hand(app, source_table):
     """Before its first sync, too. One that is not there cannot."""
     source_table.do("CREATE TABLE item (id INT PRIMARY KEY)")
