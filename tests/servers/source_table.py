@@ -18,7 +18,7 @@ from sqlalchemy.dialects import mysql
 
 from shared.model import Feed, Slice, Unit, Window
 from shared.settings import Settings, SystemSettings
-from shared.sources.sql import open_source
+from shared.sources.sql import open_source, pages
 from shared.sources.sql.source import SqlSource
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
@@ -110,9 +110,17 @@ class SourceTable:
         def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
             sent.append(statement)
 
+        def noted(read: pages.Reader) -> pages.Reader:
+            def reader(connection: Any, statement: Any, kinds: Any) -> Any:
+                sent.append(str(statement))
+                return read(connection, statement, kinds)
+
+            return reader
+
         engine = source._database._engine
         sa.event.listen(engine, "before_cursor_execute", note)
-        yield sent
+        with mock.patch.object(pages, "READERS", {name: noted(read) for name, read in pages.READERS.items()}):
+            yield sent
         sa.event.remove(engine, "before_cursor_execute", note)
 
     def source(

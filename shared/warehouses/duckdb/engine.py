@@ -38,7 +38,7 @@ from shared.warehouses.duckdb.session import ALIAS, DuckDBSession, drained, tran
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
 from shared.warehouses.merge.orphans import orphans
-from shared.warehouses.merge.profile import profile
+from shared.warehouses.merge.profile import profile, table_rows
 from shared.warehouses.merge.types import sql_type
 
 _log = logging.getLogger("sluice")
@@ -216,6 +216,12 @@ class DuckDBWarehouse:
             return []
         with self._session() as session:
             return list(orphans(session, feed, run))
+
+    def table_rows(self, schema: str, table: str) -> tuple[list[str], list[Sequence[Any]]]:
+        if not self._path.exists():
+            return [], []
+        with self._session() as session:
+            return table_rows(session, schema, table)
 
     def examine(self) -> Iterator[Finding]:
         if not self._path.exists():
