@@ -131,11 +131,6 @@ def feeds_to_sync(systems: Mapping[str, System], system: str, tables: Sequence[s
     return [by_table[table] for table in dict.fromkeys(tables)] if tables else list(by_table.values())
 
 
-def has_news(run: Run) -> bool:
-    """Whether a run of a pull feed changed or rejected anything. What is read again for the overlap is no news."""
-    return any(getattr(run, name) for name in ("inserted", "updated", "deleted", "undeleted", "absent", "rejected"))
-
-
 class _Stopped(KeyboardInterrupt):
     """The sync was abandoned. No error: whatever was merged stays, and the rest is read by the next sync."""
 
@@ -162,7 +157,7 @@ class _Table:
         reason, caught_up = None, False
         try:
             caught_up = self._windows(windows)
-            if not any(has_news(result.run) for result in windows if result.run):
+            if not any(verbs.has_news(result.run) for result in windows if result.run):
                 outcome = "no news"
         except _Skipped as skipped:
             outcome, reason = "skipped", str(skipped)

@@ -302,7 +302,8 @@ def commit(
 ) -> None:  # fmt: skip
     """Record the works of *run* and raise the watermark, in one transaction of the ledger.
 
-    The watermark of a pull feed must be as it was when the run was planned. That of a push feed is only ever raised.
+    The watermark of a pull feed must be as it was when the run was planned, and stays untouched if no row is
+    beyond it and none of the last is another. That of a push feed is only ever raised.
     """
     records = [
         Record(
@@ -312,7 +313,8 @@ def commit(
         for work in plan.unit.work_items
     ]  # fmt: skip
     if plan.unit.seen is not None:
-        ledger.commit(run.feed, records, replace(_raised(plan, run, plan.unit.seen), fingerprint=fingerprint))
+        mark = replace(_raised(plan, run, plan.unit.seen), fingerprint=fingerprint)
+        ledger.commit(run.feed, records, None if mark == plan.unit.seen else mark)
         return
     while True:  # ends: each conflict means that another run got its commit through
         try:
@@ -321,6 +323,11 @@ def commit(
         except ConflictError:
             continue
         return
+
+
+def has_news(run: Run) -> bool:
+    """Whether a run of a pull feed changed or rejected anything. What is read again for the overlap is no news."""
+    return any(getattr(run, name) for name in ("inserted", "updated", "deleted", "undeleted", "absent", "rejected"))
 
 
 def fail(run: Run, unit: Unit, error: IngestError | str, warehouse: Warehouse, ledger: Ledger, finished: str) -> Run:
