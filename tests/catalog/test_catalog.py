@@ -53,7 +53,7 @@ WRONG = {
     "not TOML": ("[system", "crm.toml is not TOML: "),
     "unknown section": (
         HEAD + "[table]\n",
-        "crm.toml, file: 'table' is unknown; known are defaults, discover, system, tab",
+        "crm.toml, file: 'table' is unknown; known are defaults, discover, feed_list, system, tab",
     ),
     "no system": ("[tables]\n", "crm.toml, file: system must be a table, not None"),
     "system no table": ("system = 1", "crm.toml, file: system must be a table, not 1"),
@@ -147,6 +147,7 @@ WRONG = {
         "whole number of seconds, not -1",
     ),
     "schedule": (HEAD + '[tables]\na = { keys = ["Id"], schedule = "daily" }', "such as '*/15 * * * *', not 'daily'"),
+    "reconcile": (HEAD + '[tables]\na = { keys = ["Id"], reconcile = "weekly" }', "such as '0 3 * * 0', not 'weekly'"),
     "age zero": (
         HEAD + '[tables]\na = { keys = ["Id"], max_age_hours = 0 }',
         "hours above 0, or false for none, not 0",
@@ -159,6 +160,22 @@ WRONG = {
     "discover unknown": (
         HEAD + "[discover]\ntables = []",
         "crm.toml, discover: 'tables' is unknown; known are cursors,",
+    ),
+    "list from nowhere": (
+        HEAD + '[feed_list]\ntable = "a.b"',
+        "feed_list: from must be 'source' or 'warehouse', not None",
+    ),
+    "list without table": (
+        HEAD + '[feed_list]\nfrom = "source"',
+        "feed_list: table must be the name of a table, as <table>",
+    ),
+    "list without schema": (
+        HEAD + '[feed_list]\nfrom = "warehouse"\ntable = "a"',
+        "feed_list: table must be <schema>.<table> in the warehouse, not 'a'",
+    ),
+    "list of other columns": (
+        HEAD + '[feed_list]\nfrom = "source"\ntable = "a"\ncolumns = { watermark = "W" }',
+        "feed_list: columns must be a table with the columns of schema, table, keys, cursor, last_value, enabled, not",
     ),
     "wrong default of a source": (HEAD + "[defaults.sql]\nkeys = 1", f"crm.toml, defaults.sql: {KEYS}1"),
     "source_table": (

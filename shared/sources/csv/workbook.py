@@ -99,6 +99,9 @@ class _Sheet:
         return tuple(notes)
 
 
+_SAVE_AGAIN = "Export the sheet as CSV"
+
+
 @contextlib.contextmanager
 def _seekable(opened: BinaryIO) -> Iterator[BinaryIO]:
     """*opened*, or a copy of it: the library goes back and forth in the file."""
@@ -127,7 +130,7 @@ def _refuse(opened: BinaryIO) -> None:
         if info.filename.endswith("sharedStrings.xml") and info.file_size > MAX_STRINGS:
             raise DataError(
                 f"the spreadsheet has {info.file_size:,} bytes of text, more than {MAX_STRINGS:,}",
-                fix="Export the sheet as CSV",
+                fix=_SAVE_AGAIN,
             )
 
 
@@ -144,9 +147,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise DataError(
-            f"the spreadsheet cannot be read: {error}", fix="Save it as .xlsx again, or export the sheet as CSV"
-        ) from error
+        raise DataError(f"the spreadsheet cannot be read: {error}", fix=_SAVE_AGAIN) from error
 
 
 class _Found(NamedTuple):
@@ -190,7 +191,7 @@ def _lines(sheet: Any) -> Iterator[bytes]:
         warnings.simplefilter("ignore")  # of dates that Excel shows as an error, as their text then says
         for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
             if number > _MAX_ROWS:
-                raise DataError(f"the spreadsheet has more than {_MAX_ROWS:,} rows", fix="Save it as .xlsx again")
+                raise DataError(f"the spreadsheet has more than {_MAX_ROWS:,} rows", fix=_SAVE_AGAIN)
             values = _filled(row)
             writer.writerow([*map(_text, values), *[""] * (width - len(values))] if values else [])
             if part.tell() > _PART:

@@ -15,6 +15,7 @@ What a feed has to know:
 * A cursor without zone is taken to be in the feed's ``timezone``. An hour that the clock repeats is read as if it
   came once: in a zone with summer time, let the overlap be an hour or more.
 * A table without cursor is read whole each time, as a complete full.
+* When keys alone are read, to find what is gone, rows without a key are left out: no run loads them.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ from shared.sources.sql import columns
 from shared.sources.sql.columns import INSTANT, Expression, SourceColumn, value_from_text
 from shared.sources.sql.database import Database
 from shared.sources.sql.dialect import Reflected
-from shared.sources.sql.order import Position, Span, Table
+from shared.sources.sql.order import Order, Position, Span, Table
+from shared.sources.sql.pages import Page, page
 
 _log = logging.getLogger("sluice")
 
@@ -73,11 +75,17 @@ def open_source(feed: Feed, settings: Settings) -> SqlSource:
 
 def open_sources(feeds: Sequence[Feed], settings: Settings) -> list[SqlSource]:
     """The tables of several *feeds* of one system, which share its connections and are looked up together."""
+    database = database_of(feeds, settings)
+    return [SqlSource(feed, database, settings) for feed in feeds]
+
+
+def database_of(feeds: Sequence[Feed], settings: Settings) -> Database:
+    """The database of several *feeds* of one system. ConfigError if its setting is missing or wrong."""
     system = feeds[0].system
     setting, url = f"{system.upper()}_DATABASE_URL", settings.system(system).database_url
     database = Database(setting, url, connections=settings.source_connections)
     database.expect(named_table(feed) for feed in feeds)
-    return [SqlSource(feed, database, settings) for feed in feeds]
+    return database
 
 
 def named_table(feed: Feed) -> tuple[str | None, str]:
@@ -124,8 +132,9 @@ class SqlSource:
         return None if top is None else self._text(by, top)
 
     def describe(self, unit: Unit) -> Described:
-        schema = pa.schema([(column.name, column.type) for column in self._table.columns.values()])
         spans = self._table.spans(unit)
+        delivered = self._table.delivered(spans[0])
+        schema = pa.schema([(column.name, column.type) for column in delivered.values()])
         cut = [] if self._has_no_news(unit) else [part for span in spans for part in self._cut(span)]
         parts = cut or [(spans[-1], 0)]
         slices: list[Slice] = []
@@ -137,35 +146,40 @@ class SqlSource:
 
     def peek(self, unit: Unit, most: int) -> list[pa.RecordBatch] | None:
         """See PullSource. Two queries for the first window of a table whose cursor may be NULL."""
-        found = []
-        selected = sa.select(*(column.selected for column in self._table.columns.values()))
+        found, read = [], self._table.columns
+        selected = sa.select(*(column.selected for column in read.values())).select_from(self._table.clause)
         for span in self._table.spans(unit):
-            statement = self._within(span, span.after, selected.select_from(self._table.clause), in_order=True)
-            rows = self._database.rows(statement.limit(most + 1))
+            statement = self._within(span, span.after, selected, in_order=True).limit(most + 1)
+            rows = self._page(statement, read, self._table.order(span))
             if len(rows) > most:
                 return None
-            found += [_batch(rows, self._table.columns)] if rows else []
+            found += [rows.batch] if rows else []
         return found
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         table, span = self._table, Span.from_json(part.detail)
         order, read, after = table.order(span), table.selected(span), span.after
-        names = list(read)
         selected = sa.select(*(column.selected for column in read.values())).select_from(table.clause)
         size = min(self._settings.batch_rows, _FIRST_PAGE)
-        while rows := self._database.rows(self._within(span, after, selected, in_order=True).limit(size)):
-            last, full = order.position(rows[-1], names), len(rows) == size
+        while found := self._page(self._within(span, after, selected, in_order=True).limit(size), read, order):
+            last, batch, full = found.last, found.batch, len(found) == size
             if last == after:
                 raise DataError(f"{self._origin} cannot be read past {last}", fix="Choose keys that are not fractions")
-            if full and not table.exact:
-                ties = self._database.rows(self._within(span, span.after, selected).where(order.at(last)))
-                tied = {last, *(order.position(row, names) for row in ties)}
-                rows = [*(row for row in rows if order.position(row, names) not in tied), *ties]
-            batch = _batch(rows, table.columns)
-            yield batch
+            if not full or table.is_exact(span):
+                yield batch
+            else:
+                ties = self._page(self._within(span, span.after, selected).where(order.at(last)), read, order)
+                tied = {last, *ties.positions()}
+                batch = batch.filter(pa.array([position not in tied for position in found.positions()]))
+                yield from (some for some in (batch, ties.batch) if some.num_rows)
             if not full:
                 return
-            after, size = last, self._next_size(batch)
+            after, size = last, self._next_size(found.batch)
+
+    def _page(self, statement: sa.Select[Any], read: Mapping[str, SourceColumn], order: Order) -> Page:
+        found = self._database.do(lambda connection: page(connection, statement, read, order))
+        columns = [name for name in read if name in self._table.columns]  # not a cursor that is no column
+        return replace(found, batch=found.batch.select(columns))
 
     # -- where a window ends
 
@@ -252,6 +266,9 @@ class SqlSource:
 
     def _window(self, span: Span) -> Iterator[Expression]:
         by = self._table.cursor
+        if span.keys:
+            yield from (key.ordered.is_not(None) for key in self._table.keys if key.nullable)
+            return
         if by is None:
             return
         if span.nulls:
@@ -288,6 +305,7 @@ class SqlSource:
             tuple(found[name] for name in stand_ins) if len(stand_ins) > 1 else (),
             nulls_first=database.dialect.nulls_first,
             exact=any(one <= {*keys, by} & required for one in reflection.unique),
+            exact_keys=any(one <= set(keys) for one in reflection.unique),
             settled=next((database.dialect.settled(one) for one in reflection.columns if one.name == by), None),
         )  # fmt: skip
 
@@ -322,7 +340,7 @@ class SqlSource:
     def _cursor(self) -> SourceColumn:
         by = self._table.cursor
         if by is None:
-            raise ConfigError(f"feed {self._feed.name} has no cursor, so it has no windows", fix="Read its whole table")
+            raise ConfigError(f"feed {self._feed.name} has no cursor, so it has no windows", fix="Sync it with --full")
         return by
 
     def _kind(self, by: SourceColumn) -> str:
@@ -369,9 +387,3 @@ class SqlSource:
 def _next(value: str) -> str:
     """The instant a microsecond later: a column that is finer may have values up to it."""
     return (dt.datetime.fromisoformat(value) + dt.timedelta(microseconds=1)).isoformat(" ", "microseconds")
-
-
-def _batch(rows: Sequence[Sequence[Any]], found: Mapping[str, SourceColumn]) -> pa.RecordBatch:
-    values_of = zip(zip(*rows, strict=True), found.values(), strict=False)  # a cursor that is no column comes last
-    arrays = [columns.array(values, column.type) for values, column in values_of]
-    return pa.RecordBatch.from_arrays(arrays, names=list(found))
