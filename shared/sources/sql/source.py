@@ -15,6 +15,7 @@ What a feed has to know:
 * A cursor without zone is taken to be in the feed's ``timezone``. An hour that the clock repeats is read as if it
   came once: in a zone with summer time, let the overlap be an hour or more.
 * A table without cursor is read whole each time, as a complete full.
+* When keys alone are read, to find what is gone, rows without a key are left out: no run loads them.
 """
 
 from __future__ import annotations
@@ -74,11 +75,17 @@ def open_source(feed: Feed, settings: Settings) -> SqlSource:
 
 def open_sources(feeds: Sequence[Feed], settings: Settings) -> list[SqlSource]:
     """The tables of several *feeds* of one system, which share its connections and are looked up together."""
+    database = database_of(feeds, settings)
+    return [SqlSource(feed, database, settings) for feed in feeds]
+
+
+def database_of(feeds: Sequence[Feed], settings: Settings) -> Database:
+    """The database of several *feeds* of one system. ConfigError if its setting is missing or wrong."""
     system = feeds[0].system
     setting, url = f"{system.upper()}_DATABASE_URL", settings.system(system).database_url
     database = Database(setting, url, connections=settings.source_connections)
     database.expect(named_table(feed) for feed in feeds)
-    return [SqlSource(feed, database, settings) for feed in feeds]
+    return database
 
 
 def named_table(feed: Feed) -> tuple[str | None, str]:
@@ -121,12 +128,13 @@ class SqlSource:
     def newest(self) -> str | None:
         """See PullSource."""
         by = self._cursor
-        _, top = self._settled_ends(by, None)
+        _, top = self._settled_ends(by, None, counted=False)
         return None if top is None else self._text(by, top)
 
     def describe(self, unit: Unit) -> Described:
-        schema = pa.schema([(column.name, column.type) for column in self._table.columns.values()])
         spans = self._table.spans(unit)
+        delivered = self._table.delivered(spans[0])
+        schema = pa.schema([(column.name, column.type) for column in delivered.values()])
         cut = [] if self._has_no_news(unit) else [part for span in spans for part in self._cut(span)]
         parts = cut or [(spans[-1], 0)]
         slices: list[Slice] = []
@@ -158,7 +166,7 @@ class SqlSource:
             if last == after:
                 raise DataError(f"{self._origin} cannot be read past {last}", fix="Choose keys that are not fractions")
             after, size = last, self._next_size(batch)
-            if full and not table.exact:
+            if full and not table.is_exact(span):
                 ties = self._page(self._within(span, span.after, selected).where(order.at(last)), read, order)
                 tied = {last, *ties.positions()}
                 yield from (some for some in (_without(tied, found), ties.batch) if some.num_rows)
@@ -170,20 +178,24 @@ class SqlSource:
 
     def _page(self, statement: sa.Select[Any], read: Mapping[str, SourceColumn], order: Order) -> Page:
         found = self._database.do(lambda connection: page(connection, statement, read, order))
-        return replace(found, batch=found.batch.select(list(self._table.columns)))  # not a cursor that is no column
+        columns = [name for name in read if name in self._table.columns]  # not a cursor that is no column
+        return replace(found, batch=found.batch.select(columns))
 
     # -- where a window ends
 
-    def _settled_ends(self, by: SourceColumn, seen: Any) -> tuple[Any, Any]:
+    def _settled_ends(self, by: SourceColumn, seen: Any, *, counted: bool = True) -> tuple[Any, Any]:
         """See _ends; below what transactions may still write."""
-        last, top, now = self._ends(by, seen, None)
+        last, top, now = self._ends(by, seen, None, counted=counted)
         limit = self._limit(by, top, now)
-        return (last, top) if limit is None else self._ends(by, seen, self._value(by, limit))[:2]
+        if limit is None:
+            return last, top
+        return self._ends(by, seen, self._value(by, limit), counted=counted)[:2]
 
-    def _ends(self, by: SourceColumn, seen: Any, limit: Any) -> tuple[Any, Any, str]:
+    def _ends(self, by: SourceColumn, seen: Any, limit: Any, *, counted: bool) -> tuple[Any, Any, str]:
         """In one query: the cursor as many rows above *seen* as one run takes, the highest one, and the server's time.
 
-        Both at most *limit*, a value of the cursor, or below what open transactions write. None if there is none.
+        The first only if rows are *counted*. Both at most *limit*, a value of the cursor, or below what open
+        transactions write. None if there is none.
         """
         table = self._table
         cursors = sa.select(by.selected).select_from(table.clause)
@@ -193,8 +205,8 @@ class SqlSource:
         above = by.ordered.is_not(None) if seen is None else self._above(by, seen)
         last = cursors.where(above, *settled).order_by(by.ordered).limit(1).offset(self._settings.sync_rows - 1)
         top = cursors.where(by.ordered.is_not(None), *settled).order_by(by.ordered.desc()).limit(1)
-        ends = sa.select(last.scalar_subquery(), top.scalar_subquery(), self._database.dialect.clock)
-        found = self._database.rows(ends)[0]
+        first = last.scalar_subquery() if counted else sa.null()
+        found = self._database.rows(sa.select(first, top.scalar_subquery(), self._database.dialect.clock))[0]
         return found[0], found[1], str(found[2])
 
     def _limit(self, by: SourceColumn, top: Any, now: str) -> str | None:
@@ -257,6 +269,9 @@ class SqlSource:
 
     def _window(self, span: Span) -> Iterator[Expression]:
         by = self._table.cursor
+        if span.keys:
+            yield from (key.ordered.is_not(None) for key in self._table.keys if key.nullable)
+            return
         if by is None:
             return
         if span.nulls:
@@ -293,6 +308,7 @@ class SqlSource:
             tuple(found[name] for name in stand_ins) if len(stand_ins) > 1 else (),
             nulls_first=database.dialect.nulls_first,
             exact=any(one <= {*keys, by} & required for one in reflection.unique),
+            exact_keys=any(one <= set(keys) for one in reflection.unique),
             settled=next((database.dialect.settled(one) for one in reflection.columns if one.name == by), None),
         )  # fmt: skip
 
