@@ -8,7 +8,7 @@ import os
 import threading
 import time
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,9 @@ from shared.catalog import System
 from shared.documents import Documents, open_documents
 from shared.errors import IngestError
 from shared.ledger import Ledger, open_ledger
+from shared.model import to_text
 from shared.pipeline.discovery import resolved
+from shared.pipeline.feed_list import LastValues
 from shared.pipeline.runner import Runner
 from shared.redaction import redact_logs
 from shared.remote import log_retries
@@ -65,7 +67,7 @@ class App:
         since, found = self.lookups.get(system, (None, known))
         now = self.now().timestamp()
         if fresh or since is None or not since <= now < since + _LOOKUP_SECONDS:
-            found = resolved(known, self.settings)
+            found = resolved(known, self.settings, self.warehouse)
             self.lookups[system] = (now, found)
         return replace(self, systems={**self.systems, system: found})
 
@@ -81,6 +83,14 @@ class App:
             except IngestError as error:
                 _log.warning("the tables of system %s cannot be looked up: %s", name, error, extra=SHOW_WARNING)
         return app
+
+    def apply_last_values(self, system: str, tables: Collection[str] = ()) -> None:
+        """Set watermarks back as the list of feeds of a *system* says that is resolved; those of *tables* if given."""
+        if system in self.systems:
+            LastValues(
+                systems=self.systems, warehouse=self.warehouse, ledger=self.ledger, documents=self.documents,
+                now=to_text(self.now()),
+            ).apply(system, tables)  # fmt: skip
 
     def _is_set_up(self, system: str) -> bool:
         return self.systems[system].is_set_up(self.settings)

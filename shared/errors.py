@@ -40,6 +40,32 @@ class TransientError(IngestError):
     """A remote system is busy or away; the same call may succeed later."""
 
 
+NEW_FILE = "Ask for the file again"
+ENCRYPTED = "Start it with https://"
+NEW_LINK = "Ask for a new link"
+CORRECT_PATH = "Correct the path; it is case-sensitive"
+CORRECT_VALUE = "Correct that value in the export, or declare the column as text under types in the catalog"
+LOAD_AGAIN = "Load it again"
+
+
+def held(problem: str) -> TransientError:
+    """What a call needs was not let go of within the time that WAREHOUSE_LOCK_TIMEOUT allows."""
+    return TransientError(problem, fix="Load again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT")
+
+
+def overtaken(feed: str) -> ConflictError:
+    return ConflictError(
+        f"feed {feed} was advanced by another run since this one began", fix="Nothing to do: the next run continues"
+    )
+
+
+def no_folder(what: object, setting: str, error: OSError) -> ConfigError:
+    """*what*, in the folder that *setting* names, cannot be written."""
+    return ConfigError(
+        f"{what} cannot be written: {error.strerror}", fix=f"Name a folder in {setting} that can be written to"
+    )
+
+
 def written_by_newer(what: str, found: int, known: int) -> ConfigError:
     """*what*, such as a file, has layout *found*, of which this version, which knows *known*, understands nothing."""
     return ConfigError(

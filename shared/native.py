@@ -27,5 +27,5 @@ def native_call(library: str, file: str | None = None) -> Iterator[None]:
         line = redact(" ".join(str(error).split()))[:300].rstrip(". ")
         raise DataError(
             f"{library} crashed{f' over {file}' if file else ''}: {type(error).__name__}: {line}",
-            fix=f"Try another version of {library}, and report the crash to its makers",
+            fix=f"Have the file written anew, or install another version of {library}",
         ) from error

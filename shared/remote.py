@@ -30,12 +30,17 @@ READ_SECONDS = 60.0
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that may pass."""
 _LONGEST_WAIT = 120.0
+_SHORTEST = 0.001
+"""Seconds; stamina warns of 0."""
+
+
+LATER = "Several tries have failed: load again later, and if it lasts, ask whoever runs that server"
 
 
 class RetryLater(TransientError):  # noqa: N818 - it is one by its base
     """A failure that may pass; ``after`` is how many seconds the other side wants to be left alone."""
 
-    def __init__(self, problem: str, *, fix: str = "Try again later", after: float | None = None) -> None:
+    def __init__(self, problem: str, *, fix: str = LATER, after: float | None = None) -> None:
         super().__init__(problem, fix=fix)
         self.after = after
 
@@ -70,7 +75,7 @@ class RetryPolicy:
         *on* may also say how many seconds to wait. The last error comes out as it is.
         """
         caller = stamina.RetryingCaller(
-            attempts=self.attempts, timeout=self.seconds,
+            attempts=self.attempts, timeout=None if self.seconds is None else max(self.seconds, _SHORTEST),
             wait_initial=self.first_wait, wait_max=self.longest_wait, wait_jitter=self.jitter,
         )  # fmt: skip
         return caller(on, call)
@@ -151,20 +156,21 @@ def unreachable(error: BaseException, host: str) -> IngestError:
     for reason in reasons:
         # EAI_AGAIN and the like are a resolver's trouble, which passes; these say that there is no such name.
         if isinstance(reason, socket.gaierror) and reason.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
-            return ConfigError(f"there is no host {host}", fix="Check its name in the URL, and this machine's DNS")
+            return ConfigError(f"there is no host {host}", fix="Correct its name, or this machine's DNS")
         if isinstance(reason, ssl.SSLCertVerificationError):
             return ConfigError(
                 f"the certificate of {host} is not trusted here: {reason.verify_message}",
-                fix="Check the host, and this machine's clock and certificates",
+                fix="Correct the host, set this machine's clock, or name its authority's file in SSL_CERT_FILE",
             )
     if any(isinstance(reason, ConnectionRefusedError) for reason in reasons):
-        return RetryLater(
-            f"{host} refuses connections", fix="Check that it runs and that the port is right, then try again"
-        )
+        return RetryLater(f"{host} refuses connections", fix="Start it, or correct the port, and load again")
     if any(isinstance(reason, TimeoutError) or "timed out" in str(reason).lower() for reason in reasons):
-        return RetryLater(f"{host} did not respond in time", fix="Check the network and firewalls, then try again")
+        return RetryLater(
+            f"{host} did not respond in time",
+            fix="Correct the host and port, or let this machine through firewalls on the way, and load again",
+        )
     return RetryLater(
-        f"the connection to {host} was lost", fix="Try again; if it fails again, check the network and proxies"
+        f"the connection to {host} was lost", fix="Load again; if it lasts, check the network and proxies on the way"
     )
 
 

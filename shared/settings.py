@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,31 +13,33 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.errors import ConfigError
 
-_UNITS = "Give a number, and memory with its unit, such as 250MB"
-
 
 def _setting(default: Any, *, secret: bool = False, read: Callable[[str], Any] = str) -> Any:
     return field(default=default, repr=not secret, metadata={"read": read})
 
 
+class _Unfit(Exception):  # noqa: N818 - its text is what a value must be
+    """A value that a setting does not take."""
+
+
 def _positive(text: str) -> int:
-    number = int(text)
-    if number <= 0:
-        raise ValueError
-    return number
+    if not re.fullmatch(r" *0*[1-9][0-9_]{0,15} *", text):
+        raise _Unfit("a whole number above 0, such as 4")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise ValueError
-    return number
+    with contextlib.suppress(ValueError):
+        number = float(text)
+        if 0 <= number < float("inf"):
+            return number
+    raise _Unfit("seconds from 0 up, such as 60")
 
 
 def _one_of(*known: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in known:
-            raise ValueError
+            raise _Unfit(" or ".join(known))
         return text
 
     return read
@@ -44,7 +47,7 @@ def _one_of(*known: str) -> Callable[[str], str]:
 
 def _memory(text: str) -> str:
     if not re.fullmatch(r"\d+(\.\d+)? *([KMGT]i?)?B|\d+%", text, re.IGNORECASE):
-        raise ValueError
+        raise _Unfit("memory with its unit, such as 250MB")
     return text
 
 
@@ -140,13 +143,10 @@ class Settings:
             if text and "read" in known.metadata:
                 try:
                     values[known.name] = known.metadata["read"](text)
-                except ValueError:
-                    wrong.append(f"{known.name.upper()}={text!r}")
+                except _Unfit as allowed:
+                    wrong.append(f"{known.name.upper()} must be {allowed}, not {text!r}")
         if wrong:
-            raise ConfigError(
-                f"cannot read {', '.join(wrong)}",
-                fix="Give a number above 0, memory with its unit (250MB), or a word that docs/settings.md lists",
-            )
+            raise ConfigError("; ".join(wrong), fix="Correct it, or remove it for its default")
         return cls(**values, systems=_systems(env))
 
     def system(self, name: str) -> SystemSettings:

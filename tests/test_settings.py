@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigError
-from shared.settings import Settings, SystemSettings, trigger_source, zone
+from shared.settings import CONNECTION_STRING, Settings, SystemSettings, trigger_source, url_kind, zone
+from tests.advice import advised, follows
 
 SAMPLE = Path(__file__).parents[1] / "local.settings.sample.json"
 
@@ -36,8 +37,49 @@ def test_unreadable_values_are_named(name, value):
     with pytest.raises(ConfigError) as caught:
         Settings.from_env({name: value, "WAREHOUSE_LOCK_TIMEOUT": "soon"})
 
-    assert f"{name}='{value}'" in caught.value.problem
-    assert "WAREHOUSE_LOCK_TIMEOUT='soon'" in caught.value.problem
+    assert f"{name} must be " in caught.value.problem
+    assert f", not '{value}'" in caught.value.problem
+    assert "WAREHOUSE_LOCK_TIMEOUT must be seconds from 0 up, such as 60, not 'soon'" in caught.value.problem
+
+
+@pytest.mark.parametrize("wrong", ["SLICE_ROWS=0", "SETTLE=nan", "WAREHOUSE_MEMORY=1", "ALERT_ON=never"])
+def test_a_value_is_corrected_as_the_error_shows_or_removed(wrong):
+    name, _, value = wrong.partition("=")
+
+    with advised("Correct it, or remove it for its default") as advice:
+        Settings.from_env({name: value})
+
+    allowed = advice.error.problem.partition(" must be ")[2].rpartition(", not ")[0]
+    example = allowed.rpartition("such as ")[2].partition(" or ")[0]
+    for env in ({name: example}, {}):
+        Settings.from_env(env)
+
+
+def test_a_secret_is_put_into_the_key_vault():
+    """Azure then puts it in place of its reference when the app starts."""
+    reference = "@Microsoft.KeyVault(VaultName=kv;SecretName=coolr)"
+
+    with advised("Put the secret there, give the app's identity the role Key Vault Secrets User, and restart the app"):
+        Settings.from_env({"COOLR_WEBHOOK_SECRET": reference})
+
+    assert "s3cret" == Settings.from_env({"COOLR_WEBHOOK_SECRET": "s3cret"}).system("coolr").webhook_secret
+
+
+@pytest.mark.parametrize(
+    ("advice", "url", "known"),
+    [
+        follows("Start it with {}", "mysql:///x", ("duckdb", "postgresql")),
+        follows("Start it with {}, or give a connection string", "file.db", ("sqlite", CONNECTION_STRING)),
+    ],
+)
+def test_a_url_starts_as_the_error_shows(advice, url, known):
+    with advised(advice) as given:
+        url_kind("WAREHOUSE_URL", url, known)
+
+    for start in given.values[0].split(" or "):
+        assert (start.removesuffix("://"), "x") == url_kind("WAREHOUSE_URL", f"{start}x", known)
+    if CONNECTION_STRING in known:
+        assert CONNECTION_STRING == url_kind("WAREHOUSE_URL", "AccountName=x", known)[0]
 
 
 def test_each_system_has_settings_of_its_own():
@@ -104,7 +146,9 @@ def test_an_unknown_trigger_source_becomes_the_default():
     assert "EventGrid" == trigger_source({})
     assert "LogsAndContainerScan" == trigger_source({"BLOB_TRIGGER_SOURCE": "LogsAndContainerScan"})
     assert "EventGrid" == trigger_source({"BLOB_TRIGGER_SOURCE": "Poling"})
-    with pytest.raises(ConfigError, match="BLOB_TRIGGER_SOURCE='Poling'"):
+    with pytest.raises(
+        ConfigError, match="BLOB_TRIGGER_SOURCE must be EventGrid or LogsAndContainerScan, not 'Poling'"
+    ):
         Settings.from_env({"BLOB_TRIGGER_SOURCE": "Poling"})
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from shared import remote
 from shared.azure.sas import sas_expiry, sas_field, sas_time
 from shared.azure.urls import StorageUrl
-from shared.errors import ConfigError, IngestError, TransientError
+from shared.errors import CORRECT_PATH, ENCRYPTED, NEW_LINK, ConfigError, IngestError, TransientError
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError
@@ -52,10 +52,11 @@ def explained(error: Exception, refusal: Refusal, *, identity: Callable[[], str]
         return _forbidden(refusal, identity)
     if refusal.code in ("ContainerNotFound", "ContainerBeingDeleted"):
         return ConfigError(
-            f"there is no container {refusal.place.container!r} on {host}", fix="Check the container in the URL"
+            f"there is no container {refusal.place.container!r} on {host}",
+            fix="Correct the container in the URL, or create it",
         )
     if refusal.status == 404:
-        return ConfigError(f"{refusal.place.url} does not exist", fix="Check the path; it is case-sensitive")
+        return ConfigError(f"{refusal.place.url} does not exist", fix=CORRECT_PATH)
     return _other(refusal)
 
 
@@ -70,7 +71,6 @@ def _unanswered(error: Exception, host: str) -> IngestError:
 _SIGN_IN = (
     "Give a URL with a SAS, set STORAGE_CONNECTION_STRING, give the app a managed identity, or sign in with az login"
 )
-_NEW_LINK = "Ask for a new link"
 
 
 def _forbidden(refusal: Refusal, identity: Callable[[], str]) -> IngestError:
@@ -106,13 +106,13 @@ _PLAIN = {
     ),
     "BlobArchived": ("it is in the archive tier", "Rehydrate it to the hot or cool tier first"),
     "AuthorizationSourceIPMismatch": ("its SAS is for other IP addresses", "Ask for a link for this machine's address"),
-    "AuthorizationProtocolMismatch": ("its SAS is for https only", "Start the URL with https://"),
+    "AuthorizationProtocolMismatch": ("its SAS is for https only", ENCRYPTED),
     "AuthorizationServiceMismatch": ("its SAS is not for blobs (ss)", "Ask for a link whose ss has b"),
     "AuthorizationResourceTypeMismatch": (
         "its SAS is not for containers and blobs (srt)",
         "Ask for a link whose srt has c and o",
     ),
-    "AccountIsDisabled": ("the account is disabled", "Ask its owner"),
+    "AccountIsDisabled": ("the account is disabled", "Ask its owner to enable it"),
 }
 
 
@@ -121,7 +121,7 @@ def _sas_refused(refusal: Refusal, sas: str) -> IngestError:
     url, now = refusal.place.url, _date(refusal.headers)
     start, end = sas_time(sas, "st"), sas_expiry(sas)
     if now and end and now >= end:
-        return ConfigError(f"{url}: the SAS expired at {utc(end)}", fix=_NEW_LINK)
+        return ConfigError(f"{url}: the SAS expired at {utc(end)}", fix=NEW_LINK)
     if now and start and now < start:
         return ConfigError(
             f"{url}: the SAS is not valid before {utc(start)}", fix="Wait, or ask for a link that starts earlier"
@@ -155,7 +155,7 @@ def _firewall(place: StorageUrl) -> IngestError:
 def _other(refusal: Refusal) -> IngestError:
     host = urlsplit(refusal.place.account_url).netloc
     what = f"{refusal.status} {refusal.code}".strip()
-    return ConfigError(f"{host} answers {what} for {refusal.place.url}", fix="Check the URL and its rights")
+    return ConfigError(f"{host} answers {what} for {refusal.place.url}", fix=_LOOK_UP)
 
 
 def container_refused(error: AzureError, where: str) -> IngestError:
@@ -163,7 +163,7 @@ def container_refused(error: AzureError, where: str) -> IngestError:
     status = getattr(error, "status_code", None)
     code = getattr(error, "error_code", None)
     if code == "ContainerNotFound":
-        return ConfigError(f"there is no {where}", fix="Create it, or correct STAGING_URL")
+        return ConfigError(f"there is no {where}", fix="Correct the container in STAGING_URL, or create it")
     if code == "AuthenticationFailed":
         return ConfigError(
             f"{where} refuses the SAS or key of STAGING_URL: it has expired, or is wrong",
@@ -177,8 +177,8 @@ def container_refused(error: AzureError, where: str) -> IngestError:
         )
     reason = str(code or status or type(error).__name__)
     if status is None or status in _RETRYABLE or code in _OVERTAKEN or status >= 500:
-        return TransientError(f"{where} cannot be written to or read now ({reason})", fix="Try again")
-    return ConfigError(f"{where} refuses ({reason})", fix="Look up the code in the error codes of Blob Storage")
+        return TransientError(f"{where} cannot be written to or read now ({reason})", fix=remote.LATER)
+    return ConfigError(f"{where} refuses ({reason})", fix=_LOOK_UP)
 
 
 class TableSignIn(NamedTuple):
@@ -201,12 +201,12 @@ def table_refused(error: Exception, place: TableSignIn, *, identity: Callable[[]
     if status is None:
         return remote.unreachable(error, host)
     if status in remote.BUSY or status >= 500 or code == "TableBeingDeleted":
-        return TransientError(f"{host} is busy ({status} {code})", fix="Try again later")
+        return TransientError(f"{host} is busy ({status} {code})", fix=remote.LATER)
     if status in (401, 403):
         return _table_forbidden(place, code or str(status), identity)
     return ConfigError(
         f"{place.endpoint} does not respond like Table Storage ({status} {code})".replace(" )", ")"),
-        fix="Check LEDGER_URL",
+        fix="Set LEDGER_URL to https://<account>.table.core.windows.net/<table>",
     )
 
 
@@ -221,7 +221,7 @@ def _no_table_sign_in(place: TableSignIn, host: str) -> IngestError:
         return ConfigError(f"the account key in {place.by} is no key", fix=_TABLE_KEY)
     return ConfigError(
         f"{host} needs a sign-in, and this process has none",
-        fix="Give the app a managed identity, sign in with az login, or give a URL with a SAS",
+        fix="Give a URL with a SAS or a connection string, give the app a managed identity, or sign in with az login",
     )
 
 
@@ -252,6 +252,9 @@ _TABLE_SIGN_IN = {
     "SAS": "Check that the SAS has not expired and is complete, or ask for a new one",
 }
 _LET_IN = "Ask the account's owner to allow this machine's address or network in its firewall"
+
+
+_LOOK_UP = "Look it up at https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes"
 
 
 _RETRYABLE = (408, 409, 429)

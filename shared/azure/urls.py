@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from shared.azure.sas import sas_field
-from shared.errors import ConfigError
+from shared.errors import ENCRYPTED, ConfigError
 
 # Only Microsoft's own domains: a token for storage is sent to whatever host this lets through.
 _HOST = re.compile(
@@ -165,7 +165,7 @@ def _account_url(parts: SplitResult) -> str:
     assert found is not None  # noqa: S101 - is_blob has looked
     account = found["account"].removesuffix(".privatelink").removesuffix("-secondary")
     if parts.scheme != "https":
-        raise ConfigError(f"{_printable(parts)} is not encrypted", fix="Start it with https://")
+        raise ConfigError(f"{_printable(parts)} is not encrypted", fix=ENCRYPTED)
     return f"https://{account}.blob.{found['cloud']}"
 
 

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from shared.catalog import schema
-from shared.catalog.discovery import FeedList, read_discovery, read_feed_list
+from shared.catalog.discovery import LISTED, FeedList, read_discovery, read_feed_list
 from shared.errors import ConfigError
 from shared.model import Feed, Layout
 from shared.settings import Settings, zone
 from shared.sources import KINDS
 from shared.sources.tables import Discovery, FoundTable
+
+__all__ = ["LISTED", "PACKAGED", "FeedList", "System", "read"]
 
 PACKAGED = Path(__file__).with_name("systems")
 """The folder of catalog files that comes with the package."""
@@ -97,7 +99,8 @@ class System:
         declared = {table: options for table, options in self.tables.items() if table not in before}
         new = {
             one.table: {
-                **self.found_options, "keys": one.keys, "cursor": one.cursor, "source_table": one.at_source,
+                **_without_absent(self.found_options, one.columns), "keys": one.keys, "cursor": one.cursor,
+                "source_table": one.at_source,
                 "references": {**one.references, **self.found_options.get("references", {})},
             }
             for one in found
@@ -164,7 +167,7 @@ def _system(path: Path) -> System:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name} is not TOML: {error}", fix="Correct it there") from error
+        raise ConfigError(f"{path.name} is not TOML: {error}", fix=f"Correct {path}") from error
     problems: list[str] = []
     file = schema.read_section("file", content, schema.FILE, problems)
     head = schema.read_section("system", file.get("system", {}), schema.SYSTEM, problems)
@@ -181,7 +184,7 @@ def _system(path: Path) -> System:
     if not problems:  # else an option that is wrong would be missed here
         problems = list(_problems_together(feeds, tables, undeclared, head["source"]))
     if problems:
-        raise ConfigError(f"{path.name}, {'; '.join(problems)}", fix="Correct it there")
+        raise ConfigError(f"{path.name}, {'; '.join(problems)}", fix=f"Correct {path}")
     return System(
         name=head["name"], source=head["source"], client=head.get("client"), tables=tables, undeclared=undeclared,
         file=path, discovery=discovery, feed_list=feed_list,
@@ -249,6 +252,13 @@ def _with_layout(options: dict[str, Any]) -> dict[str, Any]:
     if "columns" in parts:
         options["layout"] = Layout(**parts.pop("csv", {}), **parts)
     return options
+
+
+def _without_absent(options: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """*options*, without those that name a column which is none of *columns*."""
+    there = {column.casefold() for column in columns}
+    by_column = ("deleted", "cursor_fallback")
+    return {name: value for name, value in options.items() if name not in by_column or str(value).casefold() in there}
 
 
 def _in_zone(options: Mapping[str, Any], timezone: str | None) -> Mapping[str, Any]:

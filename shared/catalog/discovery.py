@@ -38,6 +38,8 @@ def read_feed_list(section: Mapping[str, Any] | None, problems: list[str]) -> Fe
     found = read_section("feed_list", section, _FEED_LIST, problems)
     if not found.keys() >= {"from", "table"}:
         return None
+    if found["from"] == "warehouse" and "." not in found["table"]:
+        problems.append(f"feed_list: table must be <schema>.<table> in the warehouse, not {found['table']!r}")
     return FeedList(where=found["from"], table=found["table"], columns=found.get("columns", {}))
 
 

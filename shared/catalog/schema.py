@@ -231,7 +231,7 @@ def _character(value: Any) -> str:
 
 FILE = {
     "system": Rule("a table", _section, required=True),
-    **{name: Rule("a table", _section) for name in ("defaults", "undeclared", "tables", "discover")},
+    **{name: Rule("a table", _section) for name in ("defaults", "undeclared", "tables", "discover", "feed_list")},
 }
 SYSTEM = {
     "name": Rule(

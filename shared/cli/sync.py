@@ -41,6 +41,8 @@ def sync(system: str, tables: tuple[str, ...], as_json: bool, discover: bool, **
         _discover(current(), system.lower(), as_json=as_json)
         return
     app = current().resolved(system.lower(), fresh=True)
+    if not chosen["dry_run"]:
+        app.apply_last_values(system.lower(), [table.lower() for table in tables])
     sync_options = pipeline.SyncOptions(**chosen)
     with progress.shown(quiet=as_json) as shown:
         names = [table.lower() for table in tables]

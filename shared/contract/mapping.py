@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from shared.errors import ConfigError, DataError
+from shared.errors import NEW_FILE, ConfigError, DataError
 from shared.model import Column, Feed, Layout, LayoutColumn
 
 EXTRA = "Extra"
@@ -98,7 +98,7 @@ def require_columns(file: str, headers: Sequence[str], columns: Collection[Colum
     if not missing:
         return
     if not headers:
-        raise DataError(f"{file} is empty", fix="Export it again")
+        raise DataError(f"{file} is empty", fix=NEW_FILE)
     accepted = {column.name: ", ".join(accepted_headers(column)) for column in feed.layout.columns}
     shown = ", ".join(map(_readable, headers[:_SHOWN])) + (
         f" and {len(headers) - _SHOWN} more" if len(headers) > _SHOWN else ""

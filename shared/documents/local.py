@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from shared.documents import DocumentEntry, quoted
-from shared.errors import ConfigError
+from shared.errors import no_folder
 from shared.settings import Settings
 
 _UNFINISHED = ".unfinished-"
@@ -71,10 +71,7 @@ class LocalDocuments:
             path.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         except OSError as error:
-            raise ConfigError(
-                f"{self._root} cannot be written to: {error.strerror}",
-                fix="Set STATE_URL to a folder that can be written",
-            ) from error
+            raise no_folder(self._root, "STATE_URL", error) from error
         try:
             yield file
         finally:

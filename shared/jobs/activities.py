@@ -167,6 +167,9 @@ def tidy(app: App, request: UnitRequest) -> ActivityResult:
 def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState:
     if isinstance(request.work, PullFeed):
         FeedStates(app.documents).record_sync(request.work.feed, request.started)
+        if request.unit == 0:
+            name = FeedName.parse(request.work.feed)
+            app.apply_last_values(name.system, [name.table])
     try:
         found = _open(app, request).find(request.unit, request.started)
         run = _run_for(app, request, found)

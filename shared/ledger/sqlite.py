@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shared.errors import ConfigError, ConflictError, TransientError, written_by_newer
+from shared.errors import ConfigError, TransientError, held, no_folder, overtaken, written_by_newer
 from shared.ledger.records import Kept, after, is_recorded, known_done_by
 from shared.model import Record, Watermark
 
@@ -95,19 +95,17 @@ class SqliteLedger:
         except sqlite3.OperationalError as error:
             raise _translated(error, self._path) from error
         except sqlite3.DatabaseError as error:
-            raise ConfigError(
-                f"{self._path} is not a ledger: {error}", fix="Name another file in LEDGER_URL"
-            ) from error
+            raise ConfigError(f"{self._path} is not a ledger: {error}", fix=_ANOTHER) from error
+
+
+_ANOTHER = "Name another file in LEDGER_URL"
 
 
 def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"the folder of the ledger {path} cannot be made: {error.strerror}",
-            fix="Check LEDGER_URL and the folder's rights",
-        ) from error
+        raise no_folder(f"the ledger {path}", "LEDGER_URL", error) from error
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
@@ -148,12 +146,12 @@ LAYOUT = max(_MIGRATIONS)
 
 def _translated(error: sqlite3.OperationalError, path: Path) -> ConfigError | TransientError:
     if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return TransientError(f"another process has the ledger open: {path}", fix="Try again when it is done")
+        return held(f"another process has the ledger open: {path}")
     if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return TransientError(
-            f"the ledger {path} cannot be written: {error}", fix="Free some disk space, then try again"
+            f"the ledger {path} cannot be written: {error}", fix="Free some disk space there, and load again"
         )
-    return ConfigError(f"the ledger {path} cannot be opened: {error}", fix="Check LEDGER_URL and the folder's rights")
+    return ConfigError(f"the ledger {path} cannot be opened: {error}", fix=_ANOTHER)
 
 
 def _watermark(db: sqlite3.Connection, feed: str) -> Watermark:
@@ -164,10 +162,7 @@ def _watermark(db: sqlite3.Connection, feed: str) -> Watermark:
 def _move(db: sqlite3.Connection, feed: str, mark: Watermark) -> None:
     seen = _watermark(db, feed)
     if seen.etag != mark.etag:
-        raise ConflictError(
-            f"feed {feed} was advanced by another run since this one began",
-            fix="Nothing to do; the next run continues",
-        )
+        raise overtaken(feed)
     db.execute(
         "INSERT INTO watermark (feed, value, type, etag, fingerprint, note) VALUES (?, ?, ?, 1, ?, ?)"
         " ON CONFLICT (feed) DO UPDATE SET value = excluded.value, type = excluded.type, etag = etag + 1,"

@@ -10,7 +10,7 @@ import re
 
 from collections.abc import Iterator, Mapping
 
-from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.errors import CORRECT_VALUE, ConfigError, DataError, IngestError, TransientError
 from shared.mssql.odbc import Address
 from shared.redaction import redact
 
@@ -54,6 +54,10 @@ _FIXES: Mapping[int, str] = {
 }
 
 
+_LATER = (
+    "Several tries have failed: load again later, and if it lasts, see whether the database is online and within its"
+    " limits (Azure portal)"
+)
 _NUMBER = re.compile(r"\((\d+)\)(?: \(SQL\w+\))?(?=\s*$|; \[)")
 """At the end of a record of an error: what stands before may repeat a value of a row, parentheses and all."""
 
@@ -157,13 +161,12 @@ def in_words(error: Exception, what: str) -> IngestError:
     problem = f"{what}: {line(error)}"
     if isinstance(error, Unreachable):
         return TransientError(
-            problem,
-            fix=f"Check host and port in {error.setting}, the network and the server's firewall, then try again",
+            problem, fix=f"Correct host and port in {error.setting}, or let this machine through the server's firewall"
         )
     if may_pass(error) and code not in _FIXES:
-        return TransientError(problem, fix="Try again later")
+        return TransientError(problem, fix=_LATER)
     if is_data_fault(error):
-        return DataError(problem, fix="Look at the values of that column")
+        return DataError(problem, fix=CORRECT_VALUE)
     if state(error) in _NO_DRIVER:
         return ConfigError(
             problem, fix="Install ODBC Driver 18 (package msodbcsql18), or what its wheel needs: libltdl7, libkrb5-3"
@@ -180,7 +183,7 @@ def _general_fix(code: int) -> str:
         return "Scale the database up, or export in smaller files, and load again"
     if code in _RIGHTS:
         return "Give the app's user its rights (sluice sql setup)"
-    return "Run sluice doctor: it checks every step"
+    return f"Look up error {code} at https://learn.microsoft.com/sql/relational-databases/errors-events/"
 
 
 def line(error: Exception) -> str:

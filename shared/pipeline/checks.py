@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from shared.catalog import System
 from shared.documents import Documents
-from shared.errors import IngestError
+from shared.errors import CORRECT_PATH, NEW_LINK, IngestError
 from shared.ledger import Ledger
 from shared.model import Finding
 from shared.pipeline.feeds import declared
@@ -57,7 +57,7 @@ def _reachable(name: str, call: Callable[[], object]) -> Iterator[Finding]:
         except IngestError:
             raise
         except Exception as error:  # noqa: BLE001 - it must be known which part fails
-            yield Finding(name, "failed", f"failed: {type(error).__name__}", "See the log")
+            yield Finding(name, "failed", f"failed: {type(error).__name__}", f'Look for "{name} fails" in the log')
             _log.exception("%s fails", name)
             return
         yield Finding(name, "ok", "it answers")
@@ -70,11 +70,7 @@ def run_check(name: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Fin
     try:
         yield from check()
     except IngestError as error:
-        yield Finding(name, "failed", error.problem, _READ_MESSAGE if "sluice doctor" in error.fix else error.fix)
-
-
-_READ_MESSAGE = "Search for the message, and ask whoever runs the server; with -v the log has more"
-"""In place of a fix that says to run the doctor."""
+        yield Finding(name, "failed", error.problem, error.fix)
 
 
 def _storage(location: str, settings: Settings, now: dt.datetime) -> Iterator[Finding]:
@@ -83,7 +79,7 @@ def _storage(location: str, settings: Settings, now: dt.datetime) -> Iterator[Fi
     files = store.list()
     first = next(files, None)
     if first is None:
-        yield Finding("storage", "warning", "there is no file", "Check the path")
+        yield Finding("storage", "warning", "there is no file", CORRECT_PATH)
         return
     yield Finding("storage: list", "ok", f"{1 + sum(1 for _ in files):,} files, the first is {first.name}")
     with store.open(first) as opened:
@@ -95,9 +91,9 @@ def _expiry(ends: dt.datetime | None, now: dt.datetime) -> Iterator[Finding]:
         return
     text = f"the SAS ends {ends:%Y-%m-%d %H:%M} UTC, {_duration(ends - now)}"
     if ends <= now:
-        yield Finding("storage: SAS", "failed", text, "Ask for a new link")
+        yield Finding("storage: SAS", "failed", text, NEW_LINK)
     elif ends - now < _SOON:
-        yield Finding("storage: SAS", "warning", text, "Ask for a new link before then")
+        yield Finding("storage: SAS", "warning", text, f"{NEW_LINK} before then")
     else:
         yield Finding("storage: SAS", "ok", text)
 

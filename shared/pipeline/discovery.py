@@ -8,32 +8,42 @@ from pathlib import Path
 
 from shared.catalog import System
 from shared.model import FeedName, Json
+from shared.pipeline.feed_list import listed_tables
 from shared.settings import Settings
 from shared.sources import KINDS, database_tables
 from shared.sources.tables import Discovery, FoundTable, found_tables
+from shared.warehouses import WarehouseWithHistory
 
 _KIND = next(name for name, kind in KINDS.items() if kind.discovers)
 """The source of tables that are found."""
 
 
-def resolved(system: System, settings: Settings) -> System:
-    """*system* with the tables, beside the declared ones, that its database has and ``[discover]`` takes.
+def resolved(system: System, settings: Settings, warehouse: WarehouseWithHistory) -> System:
+    """*system* with the tables, beside the declared ones, that ``[feed_list]`` names and that ``[discover]`` takes.
 
-    Reads the database's catalog, if there is such a section. ConfigError or TransientError if that is not possible.
+    Reads the database's catalog, and the list, if there are such sections. ConfigError or TransientError if that is not
+    possible.
     """
-    if system.discovery is None:
-        return system
-    return system.with_found(discovered(system, settings, system.discovery))
+    found: list[FoundTable] = []
+    declared = declared_tables(system)
+    if system.feed_list is not None:
+        found = listed_tables(system, _KIND, settings, warehouse, declared)
+        declared |= {one.source_table: one.table for one in found}
+    if system.discovery is not None:
+        found += discovered(system, settings, system.discovery, declared)
+    return system.with_found(found)
 
 
-def discovered(system: System, settings: Settings, rules: Discovery | None = None) -> list[FoundTable]:
+def discovered(
+    system: System, settings: Settings, rules: Discovery | None = None, declared: Mapping[str, str] | None = None
+) -> list[FoundTable]:
     """The tables of the system's database that *rules* take, by default those of the catalog, or else all of them."""
     chosen = rules or system.discovery or Discovery()
     options = system.found_options
     preferred = [options["cursor"]] if options.get("cursor") else []
     wished = replace(chosen, cursors=(*preferred, *chosen.cursors))
     tables = database_tables(system.name, _KIND, settings, chosen.include)
-    found = found_tables(tables, wished, system.name, declared_tables(system))
+    found = found_tables(tables, wished, system.name, declared_tables(system) if declared is None else declared)
     return [_without_cursor(one) for one in found] if "cursor" in options and not preferred else found
 
 

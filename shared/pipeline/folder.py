@@ -115,6 +115,10 @@ def exporting_system(systems: Mapping[str, System], name: str | None, client: st
     exporting = _exporting(systems)
     of_client = [system for system in exporting if client and system.client == client]
     chosen = of_client or exporting
+    if not chosen:
+        raise ConfigError(
+            "no system of the catalog has exports", fix='Declare one with source = "exports", or set CATALOG_PATH'
+        )
     if len(chosen) != 1:
         raise ConfigError(f"{len(chosen)} systems of the catalog have exports", fix="Choose one with --system")
     return chosen[0]

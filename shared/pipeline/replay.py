@@ -38,7 +38,10 @@ def replay(runner: Runner, feed: str, file: Path, progress: Progress | None = No
     corrections = CorrectedRows(file, ())
     for rejected_by, unit in corrections.units().items():
         if rejected_by not in runs:
-            raise ConfigError(f"{file} has rows of run {rejected_by}, which {feed} does not have", fix="Check the feed")
+            raise ConfigError(
+                f"{file} has rows of run {rejected_by}, which {feed} does not have",
+                fix="Give the feed that the file was written for",
+            )
         run = runs[rejected_by]
         dated = replace(unit, exported_at=unit.exported_at or run.exported_at, client=run.client)
         typed = _as_rejected(system, name.table, run, corrections)

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from shared.catalog import System
 from shared.contract import cursor, direct
 from shared.contract.conform import Contract, fit
-from shared.errors import ConflictError, DataError, IngestError
+from shared.errors import ConflictError, DataError, IngestError, overtaken
 from shared.ids import run_id, staging_name, work_id
 from shared.ledger import Ledger
 from shared.model import (
@@ -376,10 +376,7 @@ def _recognise(run: Run, plan: Plan, ledger: Ledger) -> None:
     """The watermark of a pull feed has moved. ConflictError unless this very run moved it, at an earlier try."""
     known = ledger.known(run.feed, [work.id for work in plan.unit.work_items])
     if not all(work.id in known and known[work.id].run == run.id for work in plan.unit.work_items):
-        raise ConflictError(
-            f"feed {run.feed} was advanced by another run since this one began",
-            fix="Nothing to do: the next run continues from there",
-        )
+        raise overtaken(run.feed)
 
 
 def _check_reject_share(run: Run, limits: Limits) -> None:

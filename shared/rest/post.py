@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from shared import remote
 from shared.azure import urls
-from shared.errors import ConfigError, IngestError
+from shared.errors import ENCRYPTED, ConfigError, IngestError
 from shared.model import Json
 from shared.text import one_line
 
@@ -68,6 +68,9 @@ def post_json(
             return busy.result
 
 
+_COPY_AGAIN = "Copy the complete link again"
+
+
 class _Busy(remote.RetryLater):
     def __init__(self, host: str, result: PostResult) -> None:
         super().__init__(f"{host} is busy ({result.status})", after=result.after)
@@ -81,9 +84,9 @@ def _host(url: str, setting: str) -> str:
     except ValueError:
         parts, host = urlsplit(""), ""
     if not host or parts.scheme not in ("https", "http"):
-        raise ConfigError(f"{setting} is no https link", fix="Copy the complete link again")
+        raise ConfigError(f"{setting} is no https link", fix=_COPY_AGAIN)
     if parts.scheme == "http" and not urls.is_loopback(host):
-        raise ConfigError(f"{setting} is not encrypted", fix="Use the https link")
+        raise ConfigError(f"{setting} is not encrypted", fix=ENCRYPTED)
     return host
 
 
@@ -169,7 +172,7 @@ def _unanswered(error: Exception, host: str) -> IngestError:
     import requests
 
     if isinstance(error, ValueError):  # InvalidURL, InvalidHeader and their like
-        return ConfigError(f"{host} cannot be reached: {type(error).__name__}", fix="Copy the complete link again")
+        return ConfigError(f"{host} cannot be reached: {type(error).__name__}", fix=_COPY_AGAIN)
     if isinstance(error, requests.exceptions.ReadTimeout):
         return remote.RetryLater(f"{host} did not respond in time")
     return remote.unreachable(error, host)

@@ -77,7 +77,7 @@ def open_pull_sources(feeds: Sequence[Feed], settings: Settings) -> list[PullSou
 
 
 def database_tables(system: str, kind: str, settings: Settings, patterns: Sequence[str]) -> list[DatabaseTable]:
-    """The tables of the schemas that *patterns* (see ``Discovery``) name, in the source of *system*.
+    """The tables that *patterns* (see ``Discovery``) name, in the source of *system*.
 
     ConfigError or TransientError if it cannot be reached, or must not be read.
     """

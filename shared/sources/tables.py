@@ -27,6 +27,8 @@ class DatabaseColumn:
     nullable: bool
     instant: bool = False
     """Whether it holds a date with its time."""
+    number: bool = False
+    """Whether it holds whole numbers."""
     rowversion: bool = False
     """Whether the server counts it up with every change of a row."""
     stamped: bool = False
@@ -66,7 +68,14 @@ class Discovery:
     """Names of cursors that go before the well-known ones."""
 
     def takes(self, table: DatabaseTable) -> bool:
-        return _matches(table, self.include) and not _matches(table, self.exclude)
+        return self.takes_name(table.schema, table.name, is_default=table.is_default)
+
+    def takes_name(self, schema: str, name: str, *, is_default: bool) -> bool:
+        """Whether it takes the table of that name; *is_default* says whether its schema is the default one."""
+        include, exclude = (
+            _matches(schema, name, patterns, is_default=is_default) for patterns in (self.include, self.exclude)
+        )
+        return include and not exclude
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +91,20 @@ class FoundTable:
     keys: tuple[str, ...] = ()
     cursor: str | None = None
     references: Mapping[str, str] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    """All of them."""
     reason: str = ""
     """Where key and cursor are from."""
     skipped: str | None = None
     """Why it is not read."""
+    listed: bool = False
+    """Whether it is in a list of feeds."""
+    has_last_value: bool = False
+    """Whether that says from where on it is read."""
+    last_value: str | None = None
+    """The value of the cursor from which on; None for all of it."""
+    cursor_type: str | None = None
+    """The column type of the cursor, as far as it is known."""
 
     @property
     def entry(self) -> str:
@@ -159,7 +178,8 @@ def _found(table: DatabaseTable, names: Mapping[str, str], rules: Discovery, sys
     elif key is None:
         skipped = "it has no primary key and no unique constraint of columns that are not NULL"
     return FoundTable(
-        table=name, source_table=table.qualified, at_source=at_source, keys=key.columns if key else (),
+        table=name, source_table=table.qualified, at_source=at_source,
+        columns=tuple(column.name for column in table.columns), keys=key.columns if key else (),
         cursor=cursor.columns[0] if cursor.columns else None, skipped=skipped,
         reason=f"key from {key.reason if key else 'nowhere'}, {cursor.reason}",
     )  # fmt: skip
@@ -205,12 +225,12 @@ def _references(
             yield column, f"{system}.{names[target]}.{key}"
 
 
-def _matches(table: DatabaseTable, patterns: Iterable[str]) -> bool:
-    whole, plain = table.qualified.casefold(), table.name.casefold()
+def _matches(schema: str, name: str, patterns: Iterable[str], *, is_default: bool) -> bool:
+    whole, plain = f"{schema}.{name}".casefold(), name.casefold()
     return any(
         fnmatch.fnmatchcase(whole, pattern.casefold())
         if "." in pattern
-        else table.is_default and fnmatch.fnmatchcase(plain, pattern.casefold())
+        else is_default and fnmatch.fnmatchcase(plain, pattern.casefold())
         for pattern in patterns
     )
 

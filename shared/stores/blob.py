@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from shared import remote
 from shared.azure import clients, identity, sas, urls
 from shared.azure.errors import Refusal, explained
-from shared.errors import ConfigError, IngestError
+from shared.errors import CORRECT_PATH, NEW_LINK, ConfigError, IngestError
 from shared.settings import Settings
 from shared.stores import File, changed
 from shared.stores.ranged import Opens
@@ -51,13 +51,13 @@ class BlobStore:
             if not _is_folder(blob):
                 yield self._file(blob)
         if folder and not found:
-            raise ConfigError(f"{self._place.url} does not exist", fix="Check the path; it is case-sensitive")
+            raise ConfigError(f"{self._place.url} does not exist", fix=CORRECT_PATH)
 
     def file(self) -> File:
         """The blob at the store's location; ConfigError if there is none, whatever a listing might find below."""
         one = self._one(self._place.path)
         if one is None:
-            raise ConfigError(f"{self._place.url} does not exist", fix="Check the link, or ask for a new one")
+            raise ConfigError(f"{self._place.url} does not exist", fix=NEW_LINK)
         return self._file(one)
 
     def etag(self, file: File) -> str:
@@ -119,7 +119,7 @@ class BlobStore:
             if 300 <= (refusal.status or 0) < 400:
                 return ConfigError(
                     f"{refusal.place.url} answers with a redirect ({refusal.status}), which Blob Storage never does",
-                    fix="Check the host, and the proxies on the way to it",
+                    fix="Correct the host, or the proxy on the way to it",
                 )
             return explained(error, refusal, identity=identity.identity_name)
 

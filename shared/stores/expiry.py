@@ -6,7 +6,7 @@ import datetime as dt
 
 from collections.abc import Iterable, Mapping
 
-from shared.errors import ConfigError
+from shared.errors import NEW_LINK, ConfigError
 from shared.model import Run, from_text
 
 CAUTIOUS = 2e6
@@ -16,7 +16,7 @@ CAUTIOUS = 2e6
 def refuse_expired(expires: dt.datetime | None, now: dt.datetime) -> None:
     """ConfigError if the right to read has ended at *now* (both aware)."""
     if expires is not None and expires <= now:
-        raise ConfigError(f"the SAS of the URL expired at {_utc(expires)}", fix="Ask for a new link")
+        raise ConfigError(f"the SAS of the URL expired at {_utc(expires)}", fix=NEW_LINK)
 
 
 def expiry_warning(expires: dt.datetime | None, now: dt.datetime, seconds: float) -> str | None:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from shared import remote
 from shared.azure import sas, urls
-from shared.errors import ConfigError, IngestError
+from shared.errors import ENCRYPTED, NEW_LINK, ConfigError, IngestError
 from shared.settings import Settings
 from shared.stores import File, changed
 from shared.stores.ranged import Opens
@@ -31,7 +31,7 @@ def open_store(location: str, _settings: Settings, *, redirects: bool = True) ->
     if not host:
         raise ConfigError("the link has no host", fix="Write https://<host>/<path>")
     if parts.scheme == "http" and not urls.is_loopback(host):
-        raise ConfigError(f"http://{host} is not encrypted", fix="Use the https link")
+        raise ConfigError(f"http://{host} is not encrypted", fix=ENCRYPTED)
     return HttpsStore(location, redirects=redirects)
 
 
@@ -105,9 +105,7 @@ class HttpsStore:
         )
         if not self._redirects and 300 <= response.status_code < 400:
             response.close()
-            raise ConfigError(
-                f"{self._name} answers with a redirect ({response.status_code})", fix="Ask for a direct link"
-            )
+            raise ConfigError(f"{self._name} answers with a redirect ({response.status_code})", fix=_DIRECT)
         return response
 
     def _file(self, response: requests.Response) -> File:
@@ -146,25 +144,26 @@ class HttpsStore:
         if status in (401, 403):
             return ConfigError(f"{self._name} is refused ({status})", fix=self._why_refused(response))
         if status in (404, 410):
-            return ConfigError(f"{self._name} does not exist ({status})", fix="Check the link, or ask for a new one")
-        return ConfigError(f"{self._host} answers {status} for {self._name}", fix="Check the link")
+            return ConfigError(f"{self._name} does not exist ({status})", fix=NEW_LINK)
+        return ConfigError(f"{self._host} answers {status} for {self._name}", fix=NEW_LINK)
 
     def _unanswered(self, error: Exception) -> IngestError:
         import requests
 
         if isinstance(error, (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)):
-            return ConfigError(
-                f"{self._name} redirects to something that is not an https link", fix="Ask for a direct https link"
-            )
+            return ConfigError(f"{self._name} redirects to something that is not an https link", fix=_DIRECT)
         if isinstance(error, requests.exceptions.TooManyRedirects):
-            return ConfigError(f"{self._name} redirects too many times", fix="Ask for a direct link")
+            return ConfigError(f"{self._name} redirects too many times", fix=_DIRECT)
         return remote.unreachable(error, self._host)
 
     def _why_refused(self, response: requests.Response) -> str:
         now, end = _seconds(response.headers.get("Date")), self.expires
         if now and end and now >= end.timestamp():
-            return f"The SAS expired at {end:%Y-%m-%d %H:%M:%S} UTC: ask for a new link"
-        return "Ask for a new link: this one has expired, is truncated (put it in quotes), or is for another client"
+            return f"{NEW_LINK}: its SAS expired at {end:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{NEW_LINK}: this one has expired, is truncated (put it in quotes), or is for another client"
+
+
+_DIRECT = "Ask for a direct https link"
 
 
 def name(link: str) -> str:

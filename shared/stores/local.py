@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-from shared.errors import ConfigError, ConflictError, DataError
+from shared.errors import CORRECT_PATH, ConfigError, ConflictError, DataError
 from shared.ids import file_version
 from shared.settings import Settings
 from shared.stores import File, changed
@@ -38,7 +38,7 @@ class LocalStore:
             yield _file(self._root)
             return
         if not self._root.is_dir():
-            raise ConfigError(f"{self._root} does not exist", fix="Give a folder or a file that exists")
+            raise ConfigError(f"{self._root} does not exist", fix=CORRECT_PATH)
         for path in sorted(self._root.rglob("*")):
             with contextlib.suppress(FileNotFoundError):  # gone since the folder was read
                 if path.is_file():

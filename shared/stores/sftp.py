@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from shared import remote
-from shared.errors import ConfigError, IngestError
+from shared.errors import CORRECT_PATH, ConfigError, IngestError
 from shared.settings import Settings
 from shared.stores import File, changed
 from shared.stores.ranged import Opens
@@ -135,14 +135,17 @@ class SftpStore:
 
     def _explained(self, error: Exception, path: str) -> IngestError:
         if isinstance(error, FileNotFoundError):
-            return _Gone(f"{self._base}{path} does not exist", fix="Check the path; it is case-sensitive")
+            return _Gone(f"{self._base}{path} does not exist", fix=CORRECT_PATH)
         if isinstance(error, PermissionError):
             return ConfigError(
                 f"{self._login.user} may not read {self._base}{path}",
                 fix="Ask for the right to list and read it, or give a path further down",
             )
         if type(error) is OSError and error.errno is None:  # the server's own word for what failed
-            return ConfigError(f"{self._login.address} cannot read {path}: {error}", fix="Check the path")
+            return ConfigError(
+                f"{self._login.address} cannot read {path}: {error}",
+                fix="List it with the program sftp, and correct the path",
+            )
         with self._lock:
             self._client = None  # what is left of the connection is closed as nobody holds it any more
         return remote.unreachable(error, self._login.address)

@@ -96,7 +96,7 @@ def _key(login: Login) -> PKey | None:
             raise ConfigError(f"the key in {path} has a passphrase", fix="Set SFTP_KEY_PASSPHRASE") from None
         except OSError as error:
             raise ConfigError(
-                f"SFTP_KEY_FILE {path} cannot be read: {error.strerror}", fix="Check its path and rights"
+                f"SFTP_KEY_FILE {path} cannot be read: {error.strerror}", fix="Correct its path or rights"
             ) from error
         except (paramiko.SSHException, ValueError, TypeError):
             continue  # of another kind, or with another passphrase; their words may hold parts of the key
@@ -113,7 +113,7 @@ def _load_known(client: SSHClient, login: Login) -> None:
             client.load_host_keys(str(login.known_hosts))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"the known hosts in {login.known_hosts} cannot be read", fix="Check SFTP_KNOWN_HOSTS and its rights"
+                f"the known hosts in {login.known_hosts} cannot be read", fix="Correct SFTP_KNOWN_HOSTS, or its rights"
             ) from error
 
 

@@ -190,6 +190,10 @@ class History(Protocol):
         """Rows that refer to keys that are not there, by column; of those that *run* wrote, if it is given."""
         ...
 
+    def table_rows(self, schema: str, table: str) -> tuple[list[str], list[Sequence[Any]]]:
+        """The columns and all rows of a small table that need not be a feed's; no columns if there is none."""
+        ...
+
     def examine(self) -> Iterator[Finding]:
         """Whether it can be reached and used, step by step. Errors come out as they are."""
         ...

@@ -180,7 +180,7 @@ def test_nothing_raises_even_if_everything_is_broken(caplog):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("http://hooks.example.test/canary", "ALERT_URL is not encrypted. Use the https link."),
+        ("http://hooks.example.test/canary", "ALERT_URL is not encrypted. Start it with https://."),
         ("hooks.example.test/canary", "ALERT_URL is no https link. Copy the complete link again."),
         ("https://[half/canary", "ALERT_URL is no https link. Copy the complete link again."),
         ("https://", "ALERT_URL is no https link. Copy the complete link again."),

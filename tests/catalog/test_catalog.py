@@ -53,7 +53,7 @@ WRONG = {
     "not TOML": ("[system", "crm.toml is not TOML: "),
     "unknown section": (
         HEAD + "[table]\n",
-        "crm.toml, file: 'table' is unknown; known are defaults, discover, system, tab",
+        "crm.toml, file: 'table' is unknown; known are defaults, discover, feed_list, system, tab",
     ),
     "no system": ("[tables]\n", "crm.toml, file: system must be a table, not None"),
     "system no table": ("system = 1", "crm.toml, file: system must be a table, not 1"),
@@ -159,6 +159,22 @@ WRONG = {
     "discover unknown": (
         HEAD + "[discover]\ntables = []",
         "crm.toml, discover: 'tables' is unknown; known are cursors,",
+    ),
+    "list from nowhere": (
+        HEAD + '[feed_list]\ntable = "a.b"',
+        "feed_list: from must be 'source' or 'warehouse', not None",
+    ),
+    "list without table": (
+        HEAD + '[feed_list]\nfrom = "source"',
+        "feed_list: table must be the name of a table, as <table>",
+    ),
+    "list without schema": (
+        HEAD + '[feed_list]\nfrom = "warehouse"\ntable = "a"',
+        "feed_list: table must be <schema>.<table> in the warehouse, not 'a'",
+    ),
+    "list of other columns": (
+        HEAD + '[feed_list]\nfrom = "source"\ntable = "a"\ncolumns = { watermark = "W" }',
+        "feed_list: columns must be a table with the columns of schema, table, keys, cursor, last_value, enabled, not",
     ),
     "wrong default of a source": (HEAD + "[defaults.sql]\nkeys = 1", f"crm.toml, defaults.sql: {KEYS}1"),
     "source_table": (

@@ -127,7 +127,7 @@ def test_failed_table_ends_with_1_and_says_why(sluice, exports):
         (["load", "x", "--type", "half"], 2, "Invalid value for '--type'"),
         (["load", "x", "--exported-at", "yesterday"], 2, "is not a time"),
         (["load", "x", "--max-delete-share", "2"], 2, "from 0 to 1"),
-        (["load", "no-such-folder"], 1, "does not exist. Give a folder or a file that exists."),
+        (["load", "no-such-folder"], 1, "does not exist. Correct the path; it is case-sensitive."),
         (["load", "gopher://x/y"], 1, "there is no store for gopher://"),
         (["backfill", "coolr.location"], 2, "write either --to T or --reset"),
         (["backfill", "elsewhere.location", "--to", "20260224"], 1, "there is no feed 'elsewhere.location'"),

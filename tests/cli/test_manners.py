@@ -36,7 +36,7 @@ def sluice(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "code", "error", "fix"),
     [
-        (["load", "no-such-folder"], 1, "does not exist", "Give a folder or a file that exists"),
+        (["load", "no-such-folder"], 1, "does not exist", "Correct the path; it is case-sensitive"),
         (["history", "elsewhere.thing"], 1, "there is no feed", "Write <system>.<table>"),
         (["load", "x", "--type", "half"], 2, "Invalid value for '--type'", "See --help"),
         (["backfill", "coolr.location"], 2, "write either --to T or --reset", "See --help"),

@@ -113,4 +113,4 @@ def test_a_repeated_call_is_logged_with_its_reason(caplog):
 
     (record,) = caplog.records
     assert (logging.INFO, "sluice") == (record.levelno, record.name)
-    assert "https://host/x is busy. Try again later." in record.getMessage()
+    assert "https://host/x is busy. Several tries have failed" in record.getMessage()

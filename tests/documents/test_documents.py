@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shared.documents import open_documents, read_json, to_json
-from shared.errors import ConfigError, TransientError
+from shared.errors import TransientError
 from shared.settings import Settings
+from tests.advice import advised
 from tests.suites.documents_suite import DocumentsSuite
 
 
@@ -40,11 +41,14 @@ class TestLocalState(DocumentsSuite):
         assert ["jobs/a"] == [entry.name for entry in state.entries("jobs/")]
 
     def test_a_place_that_cannot_be_written_to_is_named(self, tmp_path):
-        """With the setting to change."""
+        """With the setting to change, which helps."""
         (tmp_path / "file").write_text("in the way")
 
-        with pytest.raises(ConfigError, match="Set STATE_URL to a folder that can be written"):
+        with advised("Name a folder in {} that can be written to") as advice:
             open_documents(Settings(state_url=str(tmp_path / "file"))).put("a", b"x")
+
+        assert ("STATE_URL",) == advice.values
+        open_documents(Settings(state_url=str(tmp_path / "folder"))).put("a", b"x")
 
 
 class TestBlobState(DocumentsSuite):

@@ -79,7 +79,7 @@ def test_any_job_makes_a_header():
         (
             fails(requests.ConnectionError("https://flow.example.test/canary7890?sig=canary")),
             "Downstream: the connection to flow.example.test was lost. "
-            "Try again; if it fails again, check the network and proxies.",
+            "Load again; if it lasts, check the network and proxies on the way.",
         ),
         (fails(AssertionError("canary")), "Downstream: failed (AssertionError)"),
     ],

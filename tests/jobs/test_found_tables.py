@@ -28,9 +28,9 @@ def clock():
 
 
 @pytest.fixture
-def app(source_table, tmp_path, clock):
+def app(source_table, tmp_path, clock, request):
     (tmp_path / "catalog").mkdir()
-    (tmp_path / "catalog" / "shop.toml").write_text(CATALOG)
+    (tmp_path / "catalog" / "shop.toml").write_text(LISTED if "list" in request.node.name else CATALOG)
     return open_test_app(
         tmp_path, clock, STATE_URL=str(tmp_path / "state"), CATALOG_PATH=str(tmp_path / "catalog"),
         SHOP_DATABASE_URL=source_table.url,
@@ -74,7 +74,41 @@ def test_the_timer_goes_on_while_the_database_is_away(app, host, source_table, m
     assert "the tables of system shop cannot be looked up: it is away" in caplog.text
 
 
-def _away(system, settings):
+LISTED = """
+[system]
+name = "shop"
+source = "sql"
+
+[defaults]
+schedule = "*/15 * * * *"
+
+[feed_list]
+from = "source"
+table = "feeds"
+columns = { table = "name", cursor = "cdc" }
+"""
+
+
+def test_a_feed_list_is_read_by_every_run(app, host, source_table, clock, tmp_path):
+    """A watermark is set back by it, once."""
+    source_table.do(
+        "CREATE TABLE feeds (name VARCHAR(20), cdc VARCHAR(20), last_value VARCHAR(40))",
+        "CREATE TABLE item (id INT PRIMARY KEY, at TIMESTAMP NOT NULL)",
+        *(f"INSERT INTO item VALUES ({n}, '2026-02-24 12:0{n}:00')" for n in range(5)),
+        "INSERT INTO feeds VALUES ('item', 'at', NULL)",
+    )
+    first = synced(app, host)
+    source_table.do("UPDATE feeds SET last_value = '2026-02-24 12:02:00'")
+    for _ in range(2):
+        clock.forward(minutes=15)
+        synced(app, host)
+
+    assert {"shop.item": 5} == first
+    assert [3] == [run.read for run in app.warehouse.runs("shop.item") if "reread" in (run.note or "")]
+    assert ["feed list feeds"] == [one.requested_by for one in app.warehouse.backfills("shop.item")]
+
+
+def _away(system, settings, warehouse):
     from shared.errors import TransientError
 
     raise TransientError("it is away", fix="Try again later")

@@ -46,7 +46,7 @@ def test_busy_service_is_called_again_for_a_bounded_time(url, wire, status):
         (403, "AuthorizationFailure", "identity", "refuses this network .*firewall"),
         (403, "AuthorizationPermissionMismatch", "SAS", "may not be used with our SAS .*sp=raudc"),
         (403, "KeyBasedAuthenticationNotPermitted", "LEDGER_URL", "accepts no keys.*Storage Table Data Contributor"),
-        (404, "", "identity", r"does not respond like Table Storage \(404\).*Check LEDGER_URL"),
+        (404, "", "identity", r"does not respond like Table Storage \(404\).*Set LEDGER_URL"),
         (400, "InvalidInput", "identity", r"does not respond like Table Storage \(400 InvalidInput\)"),
     ],
 )

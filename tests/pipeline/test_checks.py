@@ -10,8 +10,6 @@ import stamina
 
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
-from shared.errors import ConfigError
-from shared.pipeline.checks import run_check
 from tests.exports import Clock, doctor_findings, export_path, open_test_app, write_parquet
 from tests.servers import free_port
 
@@ -113,7 +111,7 @@ def test_folder_without_files_is_a_warning(app, tmp_path):
     """It may be the wrong one, or too early."""
     (tmp_path / "empty").mkdir()
 
-    assert [("warning", "Check the path")] == [
+    assert [("warning", "Correct the path; it is case-sensitive")] == [
         (one.status, one.fix) for one in of(doctor_findings(app, str(tmp_path / "empty")), "storage")
     ]
 
@@ -183,15 +181,3 @@ def test_link_without_the_right_to_list_is_reported(app, signed):
     assert "failed" == storage.status
     assert "list" in f"{storage.message} {storage.fix}"
     assert "sig=" not in f"{storage}"
-
-
-def test_doctor_does_not_propose_the_doctor():
-    """It is what has just been run."""
-
-    def check():
-        raise ConfigError("odd", fix="Run sluice doctor: it checks every step")
-
-    (found,) = run_check("warehouse", check)
-
-    assert ("failed", "odd") == (found.status, found.message)
-    assert "doctor" not in found.fix

@@ -178,7 +178,7 @@ def test_values_of_a_sample_are_stored_as_the_layout_says(app, tmp_path, feed: s
 
 def test_rows_of_samples_that_refer_to_nothing_are_listed(app) -> None:
     """A manager who is among the users, in the same table, is found."""
-    feeds = {feed.name: feed for feed in read(PACKAGED)["genius"].feeds()}
+    feeds = {feed.name: feed for feed in read(PACKAGED)["genius"].feeds() if feed.layout}
     for feed in feeds:
         load_sample(app, feed)
 

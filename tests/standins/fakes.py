@@ -62,7 +62,7 @@ class MemoryLedger:
     def _move(self, feed: str, mark: Watermark) -> None:
         seen = self.watermark(feed).etag
         if seen != mark.etag:
-            raise ConflictError(f"feed {feed} was advanced by another run", fix="Nothing to do; the next run continues")
+            raise ConflictError(f"feed {feed} was advanced by another run", fix="Nothing to do: the next run continues")
         self._marks[feed] = replace(mark, etag=str(int(seen or 0) + 1))
 
 

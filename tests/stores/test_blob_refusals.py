@@ -101,7 +101,7 @@ def test_folder_that_is_not_there_is_named(container, put, sas):
 
     said = _refused(f"{_url(container, 'nowhere')}?{sas()}")
 
-    assert f"{container.url}/nowhere does not exist. Check the path; it is case-sensitive." == said
+    assert f"{container.url}/nowhere does not exist. Correct the path; it is case-sensitive." == said
 
 
 def test_redirect_is_not_followed(azurite, container, put, sas):

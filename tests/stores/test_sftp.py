@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -19,6 +20,7 @@ from shared.errors import ConfigError, ConflictError, TransientError
 from shared.settings import Settings
 from shared.sources.exports.listing import FindOptions, find_exports
 from shared.stores import expect, open_store
+from tests.advice import advised, advises, follows
 from tests.exports import START
 from tests.servers import free_port
 from tests.servers.sshd import KINDS, running_sshd
@@ -120,14 +122,17 @@ class TestSftpStore(StoreSuite):
 
         assert ["b"] == [tail(file.name, 1) for file in store.list()]
 
-    def test_folder_that_may_not_be_listed_is_named(self, store, put, root, sshd):
+    def test_folder_that_may_not_be_listed_is_named(self, store, put, root, sshd, url, settings):
         """An export that cannot be seen must not be passed over in silence."""
         put("a/b", b"1")
         (root / "closed").mkdir(mode=0o700)
         os.chown(root / "closed", 12345, -1) if os.getuid() == 0 else (root / "closed").chmod(0)
 
-        with pytest.raises(ConfigError, match=f"'?{sshd.user}'? may not read .*/closed"):
+        with advised("Ask for the right to list and read it, or give a path further down") as advice:
             list(store.list())
+        assert re.search(f"'?{sshd.user}'? may not read .*/closed", advice.error.problem)
+
+        assert 1 == len(list(open_store(f"{url}/a", settings).list()))
 
     def test_hidden_folder_that_may_not_be_listed_is_passed_over(self, store, put, root):
         """It holds a home folder's keys, not exports."""
@@ -137,10 +142,15 @@ class TestSftpStore(StoreSuite):
 
         assert ["b"] == [tail(file.name, 1) for file in store.list()]
 
-    def test_missing_path_is_refused(self, url, settings):
+    def test_missing_path_is_refused(self, url, settings, put):
         """With its name."""
-        with pytest.raises(ConfigError, match=r"/nowhere does not exist"):
-            list(open_store(f"{url}/nowhere", settings).list())
+        put("Full/a", b"1")
+
+        with advised("Correct the path; it is case-sensitive") as advice:
+            list(open_store(f"{url}/full", settings).list())
+        assert "/full does not exist" in advice.error.problem
+
+        assert 1 == len(list(open_store(f"{url}/Full", settings).list()))
 
     def test_file_that_shrank_has_changed(self, store, put):
         """Reading beyond its end is not a broken connection."""
@@ -207,8 +217,11 @@ def test_key_with_a_passphrase_is_unlocked(sshd, url, settings, put, tmp_path):
     locked_settings = _with(settings, sftp_key_file=str(locked))
 
     assert 1 == len(list(open_store(url, _with(locked_settings, sftp_key_passphrase="canary")).list()))
-    assert "has a passphrase. Set SFTP_KEY_PASSPHRASE." in _refused(url, locked_settings)
-    assert "cannot be read" in _refused(url, _with(locked_settings, sftp_key_passphrase="other canary"))
+    advises("Set SFTP_KEY_PASSPHRASE", _refused(url, locked_settings))
+    advises(
+        "Use an ed25519, ecdsa or rsa key that is not encrypted, or set SFTP_KEY_PASSPHRASE",
+        _refused(url, _with(locked_settings, sftp_key_passphrase="other canary")),
+    )
 
 
 def test_unknown_host_is_refused_with_the_line_to_add(sshd, url, settings, put, tmp_path):
@@ -218,13 +231,14 @@ def test_unknown_host_is_refused_with_the_line_to_add(sshd, url, settings, put, 
     unknown = _with(settings, sftp_known_hosts=str(empty))
 
     said = _refused(url, unknown)
-    empty.write_text(said.rpartition("add this line: ")[2].rstrip("."))
+    _, *line = advises("If its owner confirms {}, add this line: {} {} {}", said)
+    empty.write_text(" ".join(line))
 
     assert sshd.known_hosts().strip() in said
     assert 1 == len(list(open_store(url, unknown).list()))
 
 
-def test_changed_host_key_is_refused_loudly(sshd, url, settings, tmp_path):
+def test_changed_host_key_is_refused_loudly(sshd, url, settings, put, tmp_path):
     """Somebody may be listening in: nothing is sent, not even the user's name."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "k"], check=True)
     other = (tmp_path / "k.pub").read_text().split()[1]
@@ -234,6 +248,10 @@ def test_changed_host_key_is_refused_loudly(sshd, url, settings, tmp_path):
 
     assert f"THE HOST KEY OF 127.0.0.1:{sshd.port} HAS CHANGED" in said
     assert "somebody may intercept the connection" in said
+    put("a", b"1")
+    (file,) = advises("Nothing was sent. Ask its owner; only if the change was meant, replace its line in {}", said)
+    Path(file).write_text(sshd.known_hosts())
+    assert 1 == len(list(open_store(url, settings).list()))
 
 
 def test_hashed_known_hosts_are_known(sshd, url, settings, put):
@@ -245,7 +263,7 @@ def test_hashed_known_hosts_are_known(sshd, url, settings, put):
     assert 1 == len(list(open_store(url, settings).list()))
 
 
-def test_key_that_the_server_does_not_know_is_refused(url, settings, tmp_path):
+def test_key_that_the_server_does_not_know_is_refused(url, settings, put, tmp_path):
     """At once, with what was tried."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "k"], check=True)
 
@@ -253,21 +271,45 @@ def test_key_that_the_server_does_not_know_is_refused(url, settings, tmp_path):
 
     assert "does not let" in said
     assert "in with SFTP_KEY_FILE" in said
+    advises("Check the user, SFTP_KEY_FILE and SFTP_PASSWORD, and that the server has the public key", said)
+    put("a", b"1")
+    assert 1 == len(list(open_store(url, settings).list()))
 
 
 @pytest.mark.parametrize(
-    ("location", "said"),
+    ("advice", "location", "said"),
     [
-        ("sftp://127.0.0.1/x", "has no user or no host. Write sftp://user@host"),
-        ("sftp:///x", "has no user or no host"),
-        ("sftp://me@host:port/x", "is no number"),
-        ("sftp://me@host/x?y", "has a ? or #"),
-        ("sftp://me@127.0.0.1/x", "no credentials for 127.0.0.1. Set SFTP_KEY_FILE, or SFTP_PASSWORD"),
+        follows("Write sftp://user@host[:port]/path", "sftp://127.0.0.1/x", "has no user or no host"),
+        follows("Write sftp://user@host[:port]/path", "sftp:///x", "has no user or no host", id="no host"),
+        follows("Write sftp://user@host[:port]/path", "sftp://me@host:port/x", "is no number", id="port"),
+        follows("Write them as %3F and %23", "{url}?y", "has a ? or #"),
     ],
 )
-def test_urls_that_lack_something_are_refused(location, said):
-    """Before anything is asked of a server."""
-    assert said in _refused(location, Settings())
+def test_urls_that_lack_something_are_refused(advice, location, said, url, settings, put):
+    """Before anything is asked of a server. As advised, they are read."""
+    error = _refused(location.format(url=url), Settings())
+    assert said in error
+    advises(advice, error)
+
+    put("a?y", b"1")
+    assert 1 == len(list(open_store(url if said != "has a ? or #" else f"{url}/a%3Fy", settings).list()))
+
+
+def test_credentials_are_set(url, settings, put):
+    put("a", b"1")
+
+    advises("Set SFTP_KEY_FILE, or SFTP_PASSWORD", _refused(url, _with(settings, sftp_key_file=None)))
+
+    assert 1 == len(list(open_store(url, settings).list()))
+
+
+def test_known_hosts_that_cannot_be_read_are_named(sshd, url, settings, put, tmp_path):
+    put("a", b"1")
+    folder = _with(settings, sftp_known_hosts=str(tmp_path))
+
+    advises("Correct SFTP_KNOWN_HOSTS, or its rights", _refused(url, folder))
+
+    assert 1 == len(list(open_store(url, settings).list()))
 
 
 @pytest.mark.parametrize("content", ["", "no key\n", "-----BEGIN OPENSSH PRIVATE KEY-----\ncanary\n-----END\n"])
@@ -278,9 +320,13 @@ def test_file_that_is_no_key_is_refused_without_repeating_it(tmp_path, content):
     assert "cannot be read" in _refused("sftp://me@127.0.0.1/x", Settings(sftp_key_file=str(tmp_path / "key")))
 
 
-def test_missing_key_file_is_named(tmp_path):
+def test_missing_key_file_is_named(url, settings, put, tmp_path):
     """With what the system says of it."""
-    said = _refused("sftp://me@127.0.0.1/x", Settings(sftp_key_file=str(tmp_path / "nokey")))
+    put("a", b"1")
+    said = _refused(url, _with(settings, sftp_key_file=str(tmp_path / "nokey")))
+
+    advises("Correct its path or rights", said)
+    assert 1 == len(list(open_store(url, settings).list()))
 
     assert "nokey cannot be read: No such file or directory" in said
 

@@ -146,6 +146,17 @@ class History:
         assert {"updated": 3_300, "unchanged": 6_600, "absent": 100, "read": 9_900} == some(second)
         assert [f"x{n}" if n % 3 == 0 else f"n{n}" for n in range(9_900)] == [n for (n,) in case.rows("Name")[:9_900]]
 
+    def test_a_small_table_can_be_read_whole(self, case):
+        """One that is there; of one that is not there are no columns."""
+        assert ([], []) == case.app.warehouse.table_rows("shop", "item")
+        case.loaded("full", 5, row(1), row(2))
+
+        columns, rows = case.app.warehouse.table_rows("shop", "item")
+
+        assert {"ItemId", "Name", "FirstSyncAt"} <= set(columns)
+        assert {1, 2} == {found[columns.index("ItemId")] for found in rows}
+        assert ([], []) == case.app.warehouse.table_rows("shop", "nothing")
+
     def test_rows_that_refer_to_missing_keys_are_counted_by_column(self, case):
         """A key that is there, one that was deleted, and one that never was; NULL refers to nothing."""
         case.loaded("full", 5, row(1), row(2), row(3, "Cy", 2, True))

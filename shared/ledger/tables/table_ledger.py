@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from shared.azure import clients
 from shared.azure.errors import service_code
 from shared.azure.urls import parse_table_url
-from shared.errors import ConflictError, TransientError, written_by_newer
+from shared.errors import TransientError, overtaken, written_by_newer
 from shared.ledger.records import Kept, after, forgotten
 from shared.ledger.tables import rows
 from shared.model import Record, Watermark
@@ -59,7 +59,7 @@ class TablesLedger:
 
     def __init__(self, url: str, lock_timeout: float, storage_connection_string: str | None = None) -> None:
         self._url, self._connection_string = url, storage_connection_string
-        self._timeout = max(lock_timeout, 0.001)  # stamina takes 0 for a mistake
+        self._timeout = lock_timeout
         self._retry = RetryPolicy(attempts=None, seconds=self._timeout, first_wait=0.05, longest_wait=2.0, jitter=0.2)
         self._layout: int | None = None
         """Of the table, once it is known; 0 if it does not say."""
@@ -214,7 +214,8 @@ class TablesLedger:
             if error.status_code not in (404, 409, 412) or service_code(error) == "TableNotFound":
                 raise
             raise TransientError(
-                f"other processes keep changing the same rows of feed {feed} in the ledger", fix="Try again later"
+                f"other processes keep changing the same rows of feed {feed} in the ledger",
+                fix="Load it again when the other runs of that feed are done",
             ) from error
 
     # -- the client
@@ -281,10 +282,7 @@ def _as_mark(row: TableEntity | None) -> Watermark:
 
 def _moved(feed: str, mark: Watermark, seen: TableEntity | None) -> Operation:
     if _as_mark(seen).etag != mark.etag:
-        raise ConflictError(
-            f"feed {feed} was advanced by another run since this one began",
-            fix="Nothing to do; the next run continues",
-        )
+        raise overtaken(feed)
     return _put(rows.mark_row(mark), seen)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 from shared.contract.codes import Code
@@ -52,6 +52,21 @@ class Block(NamedTuple):
     offset: int
     stream: Utf8Stream
 
+    @property
+    def size(self) -> int:
+        """Bytes of the buffer that are its own."""
+        return int(self.split.lines.starts[self.split.used])
+
+    @property
+    def records(self) -> int:
+        """How many begin in it, whatever their width is."""
+        return int(self.split.heads[: self.split.used].sum())
+
+    @property
+    def blank(self) -> int:
+        """Lines without anything."""
+        return int(self.split.lines.blank[: self.split.used].sum())
+
     def flawed(self) -> list[Bad]:
         """All records that were found to be malformed when the block was split."""
         starts = self.split.lines.starts.tolist() if self.split.flaws else []
@@ -70,30 +85,65 @@ class Block(NamedTuple):
         return records
 
 
-Piece: TypeAlias = Block | BadRecord
+class Cut(NamedTuple):
+    """Where a block ended in which every record was good, so that it need not be split again to be read again."""
+
+    size: int
+    """Bytes of UTF-8."""
+    lines: int
+    blank: int
+    """Lines without anything."""
+
+
+class Known(NamedTuple):
+    """A block whose records are known to be good."""
+
+    text: bytes
+    cut: Cut
+
+
+Piece: TypeAlias = Block | Known | BadRecord
 
 
 class Blocks:
-    """Reads *opened*, which stands at its beginning, from the first record of *dialect* on."""
+    """Reads *opened*, which stands at its beginning, from the first record of *dialect* on.
 
-    def __init__(self, opened: BinaryIO, dialect: Dialect) -> None:
+    *cuts* are of an earlier reading of the same bytes, one for each piece that it gave; None for one to be split.
+    """
+
+    def __init__(self, opened: BinaryIO, dialect: Dialect, cuts: Sequence[Cut | None] = ()) -> None:
         _skip(opened, dialect.data_offset)
         self._dialect = dialect
         self._stream = Utf8Stream(opened, dialect.encoding)
         self._line, self._offset = dialect.data_line, dialect.data_offset
         self._buffer, self._following = self._stream.read(BLOCK), self._stream.read(BLOCK)
+        self._cuts = iter(cuts)
 
     def __iter__(self) -> Iterator[Piece]:
+        cut = next(self._cuts, None)
         while self._buffer:
-            found = self._split()
-            used = int(found.lines.starts[found.used])
-            if used:
-                yield Block(self._buffer, found, self._line, self._offset, self._stream)
-                self._drop(used, found.used)
-            elif len(self._buffer) >= MAX_RECORD:
-                yield self._endless_line()
+            piece = self._piece() if cut is None else self._known(cut)
+            if piece is not None:
+                yield piece
+                cut = next(self._cuts, None)
             self._buffer += self._following
             self._following = self._stream.read(max(BLOCK, len(self._buffer)))
+
+    def _piece(self) -> Piece | None:
+        """None if it does not end in the buffer."""
+        found, buffer, line, offset = self._split(), self._buffer, self._line, self._offset
+        used = int(found.lines.starts[found.used])
+        if used:
+            self._drop(used, found.used)
+            return Block(buffer, found, line, offset, self._stream)
+        return self._endless_line() if len(buffer) >= MAX_RECORD else None
+
+    def _known(self, cut: Cut) -> Known | None:
+        if len(self._buffer) < cut.size:
+            return None
+        text = self._buffer[: cut.size]
+        self._drop(cut.size, cut.lines)
+        return Known(text, cut)
 
     def _split(self) -> Split:
         grammar, width, spare = self._dialect.grammar, len(self._dialect.names), self._dialect.spare

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
-from shared.errors import DataError
+from shared.errors import NEW_FILE, DataError
 
 MAX_RATIO = 100
 MAX_FREE = 64 * 2**20
@@ -56,7 +56,7 @@ def unpacked(opened: BinaryIO, name: str, member: str | None) -> Iterator[Binary
         return
     archive = _archive(opened, name)
     if member not in archive.NameToInfo:
-        raise DataError(f"{name} has no file {member!r}", fix="List the archive again")
+        raise DataError(f"{name} has no file {member!r}", fix="Load the archive again")
     info = archive.getinfo(member)
     _check(info, name)
     shown = f"{name}/{member}"
@@ -114,7 +114,7 @@ def _translated(name: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise DataError(f"{name} is damaged: {error}", fix="Copy or export it again") from error
+        raise DataError(f"{name} is damaged: {error}", fix=NEW_FILE) from error
 
 
 class _Limited(io.RawIOBase):

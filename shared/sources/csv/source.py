@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
@@ -18,8 +18,9 @@ from shared.contract.mapping import known_headers, map_headers
 from shared.model import Json, Layout, Slice, Unit, from_json
 from shared.sources import RAW, BadRecord, Described
 from shared.sources.csv import packed, workbook
+from shared.sources.csv.blocks import Cut
 from shared.sources.csv.dialect import Dialect, Given, detect
-from shared.sources.csv.reader import read
+from shared.sources.csv.reader import read, survey
 from shared.stores import File, Store
 
 _DATED = ("date", "timestamp")
@@ -35,6 +36,7 @@ class CsvSource:
         self._store, self._layout, self._batch_rows = store, layout, batch_rows
         self._on_bytes = on_bytes
         self._described: dict[str, Described] = {}
+        self._cuts: dict[str, list[Cut | None]] = {}
         self.left_out: Counter[str] = Counter()
         """What the last file read had beside records, by kind: rows above the header, blank lines and rows, repeated
         header rows."""
@@ -42,7 +44,7 @@ class CsvSource:
     def describe(self, unit: Unit) -> Described:
         """The columns of the file, all text. Reads it to its end if its dates leave day and month open."""
         (fields,) = unit.files
-        key = json.dumps(fields, sort_keys=True)
+        key = _key(fields)
         if key not in self._described:
             self._described[key] = self._describe(unit.work_items[0].name if unit.work_items else "", fields)
         return self._described[key]
@@ -52,7 +54,7 @@ class CsvSource:
             dialect = self._dialect(opened, fields)
         detail = {"file": dict(fields), "dialect": asdict(dialect)}
         part = Slice(0, 0, 0, name or _file(fields).name, 0, detail)
-        order = self._day_first(part, dialect)
+        order = self._day_first(fields, dialect)
         schema = pa.schema(
             [
                 pa.field(
@@ -67,11 +69,13 @@ class CsvSource:
         """The rows as text, and the records that are no rows."""
         fields = part.detail["file"]
         dialect = from_json(Dialect, part.detail["dialect"])
+        cuts = self._cuts.get(_key(fields), ())
         with self._opened(fields) as opened:
             counted, self.left_out = _Counted(opened, self._on_bytes), Counter({"rows above the header": dialect.above})
-            for found in self._batches(counted, fields, dialect):
-                counted.report()
-                yield found if isinstance(found, pa.RecordBatch) else [_bad(part, one) for one in found]
+            with _as_text(cast("BinaryIO", counted), fields) as text:
+                for found in read(text, dialect, self._batch_rows, skipped=self.left_out, cuts=cuts):
+                    counted.report()
+                    yield found if isinstance(found, pa.RecordBatch) else [_bad(part, one) for one in found]
 
     def _dialect(self, opened: BinaryIO, fields: Mapping[str, Json]) -> Dialect:
         layout = self._layout
@@ -85,26 +89,17 @@ class CsvSource:
             return workbook.detect(opened, given, known=known)
         return detect(opened, given, known=known)
 
-    def _batches(self, opened: Any, fields: Mapping[str, Json], dialect: Dialect) -> Iterator[Any]:
-        if _is_workbook(fields):
-            return workbook.read(opened, dialect, self._batch_rows, skipped=self.left_out)
-        return read(opened, dialect, self._batch_rows, skipped=self.left_out)
-
-    def _day_first(self, part: Slice, dialect: Dialect) -> dict[str, bool]:
+    def _day_first(self, fields: Mapping[str, Json], dialect: Dialect) -> dict[str, bool]:
         """By header of a date: whether all of the file's dates that show an order have the day first, or the month."""
         cleaned = {column.name: column.cleaner for column in self._layout.columns}
         mapped = map_headers(dialect.names, self._layout).columns
-        headers = [column.source for column in mapped if cleaned.get(column.name) in _DATED]
-        counts = dict.fromkeys(headers, DayMonth(0, 0, 0))
-        for batch in self.read(part) if headers else ():
-            if isinstance(batch, pa.RecordBatch):
-                for header in headers:
-                    counts[header] = DayMonth(*map(sum, zip(counts[header], day_month(batch[header]), strict=True)))
-                if not any(map(any, counts.values())):
-                    break  # no date in the first batch leaves anything open: those are ISO dates
+        orders = _Orders([column.source for column in mapped if cleaned.get(column.name) in _DATED], self._batch_rows)
+        if orders.counts:
+            with self._opened(fields) as opened, _as_text(opened, fields) as text:
+                self._cuts[_key(fields)] = survey(text, dialect, list(orders.counts), orders.look)
         return {
             header: bool(found.day_first)
-            for header, found in counts.items()
+            for header, found in orders.counts.items()
             if bool(found.day_first) != bool(found.month_first)
         }
 
@@ -113,6 +108,22 @@ class CsvSource:
         file = _file(fields)
         with self._store.open(file) as opened, packed.unpacked(opened, file.name, fields["member"]) as text:
             yield text
+
+
+class _Orders:
+    """Counts what the dates under some headers say of the order of day and month."""
+
+    def __init__(self, headers: Sequence[str], enough: int) -> None:
+        self.counts = dict.fromkeys(headers, DayMonth(0, 0, 0))
+        self._enough, self._rows = enough, 0
+
+    def look(self, table: pa.Table) -> bool:
+        """False if *enough* rows have no date that leaves anything open: those are ISO dates."""
+        for header, before in self.counts.items():
+            found = day_month(table[header].combine_chunks())
+            self.counts[header] = DayMonth(*map(sum, zip(before, found, strict=True)))
+        self._rows += table.num_rows
+        return self._rows < self._enough or any(map(any, self.counts.values()))
 
 
 class _Counted:
@@ -132,6 +143,19 @@ class _Counted:
 
 def _file(fields: Mapping[str, Json]) -> File:
     return File(**{name: value for name, value in fields.items() if name != "member"})
+
+
+def _key(fields: Mapping[str, Json]) -> str:
+    return json.dumps(fields, sort_keys=True)
+
+
+@contextlib.contextmanager
+def _as_text(opened: BinaryIO, fields: Mapping[str, Json]) -> Iterator[BinaryIO]:
+    if not _is_workbook(fields):
+        yield opened
+        return
+    with workbook.as_text(opened) as text:
+        yield text
 
 
 def _is_workbook(fields: Mapping[str, Json]) -> bool:

@@ -14,18 +14,13 @@ import warnings
 import zipfile
 import zlib
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO, NamedTuple, cast
 from xml.etree.ElementTree import ParseError
 
-import pyarrow as pa
-
 from shared.errors import DataError
 from shared.sources.csv import dialect as text
-from shared.sources.csv import reader
-from shared.sources.csv.blocks import BadRecord
 from shared.sources.csv.dialect import Dialect, Given
 
 MAX_STRINGS = 128 * 2**20
@@ -57,15 +52,14 @@ def detect(opened: BinaryIO, given: Given, *, known: Collection[str] = ()) -> Di
     return replace(found, notes=(*notes, *(note for note in found.notes if not note.startswith(of_text))))
 
 
-def read(
-    opened: BinaryIO, dialect: Dialect, batch_rows: int, *, skipped: Counter[str] | None = None
-) -> Iterator[pa.RecordBatch | list[BadRecord]]:
-    """The rows of the sheet as text: dates as ISO 8601, formulas as their last results, errors as ``#DIV/0!``.
+@contextlib.contextmanager
+def as_text(opened: BinaryIO) -> Iterator[BinaryIO]:
+    """The rows of the sheet as CSV: dates as ISO 8601, formulas as their last results, errors as ``#DIV/0!``.
 
-    Only the first of merged cells has a value. Lines of bad records are rows of the sheet if no cell has line breaks.
+    Only the first of merged cells has a value. Lines are rows of the sheet if no cell has line breaks.
     """
     with _seekable(opened) as book:
-        yield from reader.read(_Sheet(book, opened.tell).csv(), dialect, batch_rows, skipped=skipped)
+        yield _Sheet(book, opened.tell).csv()
 
 
 class _Sheet:
@@ -105,6 +99,9 @@ class _Sheet:
         return tuple(notes)
 
 
+_SAVE_AGAIN = "Export the sheet as CSV"
+
+
 @contextlib.contextmanager
 def _seekable(opened: BinaryIO) -> Iterator[BinaryIO]:
     """*opened*, or a copy of it: the library goes back and forth in the file."""
@@ -133,7 +130,7 @@ def _refuse(opened: BinaryIO) -> None:
         if info.filename.endswith("sharedStrings.xml") and info.file_size > MAX_STRINGS:
             raise DataError(
                 f"the spreadsheet has {info.file_size:,} bytes of text, more than {MAX_STRINGS:,}",
-                fix="Export the sheet as CSV",
+                fix=_SAVE_AGAIN,
             )
 
 
@@ -150,9 +147,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise DataError(
-            f"the spreadsheet cannot be read: {error}", fix="Save it as .xlsx again, or export the sheet as CSV"
-        ) from error
+        raise DataError(f"the spreadsheet cannot be read: {error}", fix=_SAVE_AGAIN) from error
 
 
 class _Found(NamedTuple):
@@ -196,7 +191,7 @@ def _lines(sheet: Any) -> Iterator[bytes]:
         warnings.simplefilter("ignore")  # of dates that Excel shows as an error, as their text then says
         for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
             if number > _MAX_ROWS:
-                raise DataError(f"the spreadsheet has more than {_MAX_ROWS:,} rows", fix="Save it as .xlsx again")
+                raise DataError(f"the spreadsheet has more than {_MAX_ROWS:,} rows", fix=_SAVE_AGAIN)
             values = _filled(row)
             writer.writerow([*map(_text, values), *[""] * (width - len(values))] if values else [])
             if part.tell() > _PART:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
-from shared.errors import DataError
+from shared.errors import NEW_FILE, DataError
 
 _AT_ONCE = 64 << 10
 _SIZES = {1: 0, 2: 0, 3: 1, 7: 8}
@@ -43,14 +43,11 @@ def refuse_fatal(name: str, footer: bytes, schema: pq.ParquetSchema) -> None:
     try:
         _Footer(name, footer[:-8], schema).check()
     except (IndexError, RecursionError) as error:
-        raise DataError(f"{name} is damaged or not Parquet: its footer is cut off", fix=_AGAIN) from error
+        raise DataError(f"{name} is damaged or not Parquet: its footer is cut off", fix=NEW_FILE) from error
 
 
 def encrypted(name: str) -> DataError:
     return DataError(f"{name} is encrypted", fix="Export it without Parquet encryption; there is no key for it here")
-
-
-_AGAIN = "Ask for the file again"
 
 
 class Thrift:
@@ -179,4 +176,4 @@ class _Footer(Thrift):
                 self.skip(kind)
 
     def _damaged(self, reason: str) -> DataError:
-        return DataError(f"{self._name} is damaged or not Parquet: {reason}", fix=_AGAIN)
+        return DataError(f"{self._name} is damaged or not Parquet: {reason}", fix=NEW_FILE)

@@ -93,7 +93,7 @@ def _refuse_unless_found(groups: Collection[tuple[str, str]], options: FindOptio
     missing = sorted(set(options.tables) - {table for _, table in groups})
     if missing or not groups:
         wanted = f" for {', '.join(missing)}" if missing else ""
-        raise ConfigError(f"there is no Parquet file{wanted} in that folder", fix="Check the path and --tables")
+        raise ConfigError(f"there is no Parquet file{wanted} in that folder", fix="Correct the path or --tables")
 
 
 def _has_kind(group: _Files, options: FindOptions) -> bool:

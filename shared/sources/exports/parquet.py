@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shared.errors import DataError
+from shared.errors import NEW_FILE, DataError
 from shared.model import PlainFile, Slice, Unit
 from shared.native import native_call
 from shared.sources import Described
@@ -74,7 +74,7 @@ class ExportsSource:
         if rows != part.rows:
             raise DataError(
                 f"{file.name} has {rows} rows, but its footer says {part.rows}",
-                fix="Ask for the file again; it is damaged",
+                fix=NEW_FILE,
             )
 
     def plain_file(self, part: Slice) -> tuple[PlainFile, pa.Schema] | None:
@@ -146,7 +146,7 @@ class ExportsSource:
 
 def _refuse_unless_parquet(file: File, head: bytes) -> None:
     if file.size == 0:
-        raise DataError(f"{file.name} is empty (0 bytes)", fix="Ask for the file again")
+        raise DataError(f"{file.name} is empty (0 bytes)", fix=NEW_FILE)
     if head == _ENCRYPTED:
         raise encrypted(file.name)
     if head != _MAGIC:
@@ -196,9 +196,7 @@ def _faults_of(file: File) -> Iterator[None]:
         with native_call("pyarrow", file.name):
             yield
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
-        raise DataError(
-            f"{file.name} is damaged or not Parquet: {_first_line(error)}", fix="Ask for the file again"
-        ) from error
+        raise DataError(f"{file.name} is damaged or not Parquet: {_first_line(error)}", fix=NEW_FILE) from error
 
 
 def _first_line(error: BaseException) -> str:

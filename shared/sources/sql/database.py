@@ -118,7 +118,7 @@ class Database:
     def _explained(self, error: Exception) -> IngestError:
         cause = getattr(error, "orig", None) or error
         if isinstance(cause, sa.exc.TimeoutError):
-            return RetryLater(f"no connection to the database on {self._host} became free", fix="Try again later")
+            return RetryLater(f"no connection to the database on {self._host} became free")
         kind = "retryable" if isinstance(cause, OSError) else self.dialect.error_kind(cause)
         message = flat(str(cause)) if isinstance(cause, OSError) else self.dialect.error_line(cause)
         if kind is None:
@@ -147,7 +147,10 @@ class Database:
             return ConfigError(f"there is no host {self._host}", fix=f"Check {self._setting}, and this machine's DNS")
         if isinstance(error, OSError) or "connect" in message.lower():
             return unreachable(error, self._host)
-        return RetryLater(f"the database on {self._host} is unavailable or busy: {message}", fix="Try again later")
+        return RetryLater(
+            f"the database on {self._host} is unavailable or busy: {message}",
+            fix=f"Sync again later; if it lasts, check that the server of {self._setting} runs",
+        )
 
 
 def _table(name: str, found: Catalogued) -> Reflection | None:

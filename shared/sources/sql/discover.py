@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import warnings
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from sqlalchemy.dialects import mssql
 from shared.settings import Settings
 from shared.sources.sql.columns import quoted_table
 from shared.sources.sql.database import Database
-from shared.sources.tables import DatabaseColumn, DatabaseTable
+from shared.sources.tables import DatabaseColumn, DatabaseTable, Discovery
 
 Facts: TypeAlias = "Mapping[tuple[str | None, str], Any]"
 """What SQLAlchemy reflected, by schema and table."""
@@ -29,11 +30,11 @@ _PARTITIONS = sa.text(
 
 
 def database_tables(system: str, settings: Settings, patterns: Iterable[str]) -> list[DatabaseTable]:
-    """The tables of the schemas that *patterns* name, in the database of *system*. A view is no table.
+    """The tables that *patterns* name, in the database of *system*. A view is no table.
 
     A pattern is ``schema.table``, or the name of a table of the default schema.
     """
-    wanted = {pattern.partition(".")[0] if "." in pattern else None for pattern in patterns}
+    wanted = Discovery(include=tuple(patterns))
     database = _database(system, settings)
     return database.do(lambda connection: list(_tables(connection, database.schema, wanted)))
 
@@ -59,21 +60,22 @@ def _database(system: str, settings: Settings, schema: str | None = None) -> Dat
     return Database(f"{system.upper()}_DATABASE_URL", settings.system(system).database_url, schema=schema)
 
 
-def _tables(connection: sa.Connection, schema: str | None, wanted: Iterable[str | None]) -> Iterator[DatabaseTable]:
+def _tables(connection: sa.Connection, schema: str | None, wanted: Discovery) -> Iterator[DatabaseTable]:
     inspector = sa.inspect(connection)
     default = schema or str(inspector.default_schema_name)
-    patterns = [(default if one is None else one).casefold() for one in wanted]
+    patterns = [(one.partition(".")[0] if "." in one else glob.escape(default)).casefold() for one in wanted.include]
     for name in sorted({default, *inspector.get_schema_names()}):
         is_internal = any(fnmatch.fnmatchcase(name.casefold(), one) for one in _INTERNAL) and name != default
         if not is_internal and any(fnmatch.fnmatchcase(name.casefold(), one) for one in patterns):
-            yield from _tables_of(connection, inspector, name, is_default=name == default)
+            yield from _tables_of(connection, inspector, name, wanted, is_default=name == default)
 
 
 def _tables_of(
-    connection: sa.Connection, inspector: sa.Inspector, schema: str, *, is_default: bool
+    connection: sa.Connection, inspector: sa.Inspector, schema: str, wanted: Discovery, *, is_default: bool
 ) -> Iterator[DatabaseTable]:
     parts = _partitions(connection)
-    names = [name for name in inspector.get_table_names(schema) if (schema, name) not in parts]
+    named = [name for name in inspector.get_table_names(schema) if (schema, name) not in parts]
+    names = [name for name in named if wanted.takes_name(schema, name, is_default=is_default)]
     if not names:
         return
     columns: Facts = _quietly(inspector.get_multi_columns, schema, filter_names=names)
@@ -103,6 +105,7 @@ def _column(reflected: Mapping[str, Any]) -> DatabaseColumn:
     kind = getattr(kind, "data_type", kind)  # of a domain
     return DatabaseColumn(
         name=_spelled(reflected["name"]), nullable=bool(reflected["nullable"]), instant=isinstance(kind, sa.DateTime),
+        number=isinstance(kind, sa.Integer),
         rowversion=isinstance(kind, mssql.TIMESTAMP), stamped="on update" in str(reflected.get("default")).lower(),
     )  # fmt: skip
 

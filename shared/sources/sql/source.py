@@ -322,7 +322,7 @@ class SqlSource:
     def _cursor(self) -> SourceColumn:
         by = self._table.cursor
         if by is None:
-            raise ConfigError(f"feed {self._feed.name} has no cursor, so it has no windows", fix="Read its whole table")
+            raise ConfigError(f"feed {self._feed.name} has no cursor, so it has no windows", fix="Sync it with --full")
         return by
 
     def _kind(self, by: SourceColumn) -> str:

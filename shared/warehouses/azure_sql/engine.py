@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from shared.errors import ConfigError, DataError, TransientError
+from shared.errors import ConfigError, DataError, held
 from shared.model import Feed, Finding, Plan, Run, Staged
 from shared.mssql import odbc
 from shared.mssql.errors import (
@@ -136,10 +136,7 @@ class AzureSQL:
         if taken in (0, 1):
             return
         if taken == _NOT_IN_TIME:
-            raise TransientError(
-                f"another session has held {name} for {self._timeout:g} s",
-                fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
-            )
+            raise held(f"another session has held {name} for {self._timeout:g} s")
         if taken in (-2, -3):  # cancelled, or the victim of a deadlock
             raise Again(f"the lock on {name} was not granted ({taken})")
         raise ConfigError(

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from shared.arrow import pc
 from shared.contract.codes import Code
 from shared.contract.conform import ROW
-from shared.errors import DataError, TransientError
+from shared.errors import CORRECT_VALUE, LOAD_AGAIN, DataError, TransientError
 from shared.text import SHOW_WARNING
 from shared.warehouses import Loaded, RefusedRow
 from shared.warehouses.azure_sql import tsql
@@ -162,7 +162,7 @@ class StagingLoader:
         if len(self.refused) > self.limits.refused_rows:
             raise DataError(
                 f"the server refuses more than {self.limits.refused_rows} rows; the last reason was: {one.reason}",
-                fix="Correct the export, or the type of that column in the catalog",
+                fix=CORRECT_VALUE,
             )
 
     # -- array: parameters in bulk
@@ -250,7 +250,7 @@ class StagingLoader:
                 session.change(sa.delete(self.table).where(*within))
             done = session.execute(container.bulk_insert(self.table, part.name)).rowcount
             if done not in (part.rows, -1):
-                raise TransientError(f"{part.rows} rows were sent, but {done} arrived", fix="Load it again")
+                raise TransientError(f"{part.rows} rows were sent, but {done} arrived", fix=LOAD_AGAIN)
 
         try:
             self.units.run(unit)
@@ -279,7 +279,7 @@ class StagingLoader:
                 self._send_in_arrays(rows)
                 continue
             if arrived != rows.num_rows:
-                raise TransientError(f"{rows.num_rows} rows were copied, but {arrived} arrived", fix="Load it again")
+                raise TransientError(f"{rows.num_rows} rows were copied, but {arrived} arrived", fix=LOAD_AGAIN)
             self.rows += arrived
             self.size += rows.nbytes
 

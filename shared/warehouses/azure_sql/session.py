@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.mssql.base import MSDialect, MSIdentifierPreparer, MSSQLCompiler
 from sqlalchemy.engine import Dialect
 
-from shared.errors import DataError, TransientError
+from shared.errors import LOAD_AGAIN, TransientError
 from shared.mssql.errors import number
 from shared.warehouses.azure_sql import tsql
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.names import MaskedNames, QuotedNames
-from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row
+from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, foreign
 from shared.warehouses.merge.types import EXACT, column_type, text
 
 _KINDS = {
@@ -165,7 +165,7 @@ class MSSQLSession:
         except Exception as error:
             if number(error) != _NO_SUCH_TABLE:
                 raise
-            raise TransientError(GONE, fix="Load it again") from error
+            raise TransientError(GONE, fix=LOAD_AGAIN) from error
 
     def adopt(self, _staged: sa.FromClause, _schema: str, _table: str) -> bool:
         return False
@@ -209,7 +209,7 @@ def said(statement: sa.ClauseElement) -> tuple[str, list[Any]]:
 def column_types(schema: str, table: str, described: Iterable[Row]) -> dict[str, str]:
     """Column types (shared.contract.types) by name, from what ``describe`` found of a table."""
     return {
-        name: _kind(kind, precision, scale) or _foreign(schema, table, name, kind)
+        name: _kind(kind, precision, scale) or foreign(schema, table, name, kind)
         for name, kind, precision, scale, _ in described
     }
 
@@ -219,13 +219,6 @@ def _kind(name: str, precision: int | None, scale: int | None) -> str | None:
         return f"decimal({precision},{scale})"
     known = _KINDS.get(name)
     return known or (column_type(name) if name not in _KINDS.values() and name not in ("text", "timestamp") else None)
-
-
-def _foreign(schema: str, table: str, name: str, kind: str) -> str:
-    raise DataError(
-        f"column {name!r} of {schema}.{table} has type {kind}, which Sluice does not write",
-        fix="Change its type, or load into another table",
-    )
 
 
 def _all_of(cursor: Any) -> list[Row]:

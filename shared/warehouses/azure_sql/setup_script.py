@@ -56,7 +56,7 @@ def _refuse_lines(setup: Setup) -> None:
     """A name of two lines would end a comment of the printed script, and a GO in it a batch."""
     values = (setup.location, setup.data_source, setup.sas, setup.user, *setup.schemas)
     if any(one and not one.isprintable() for one in values):
-        raise ConfigError("a name for the setup script has a line break or a control character", fix="Take it out")
+        raise ConfigError("a name for the setup script has a line break or a control character", fix="Leave it out")
 
 
 def _schema(schema: str) -> Statement:

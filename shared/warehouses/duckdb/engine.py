@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from shared.contract import types
 from shared.contract.conform import ROW
 from shared.contract.direct import Check
-from shared.errors import ConfigError, TransientError
+from shared.errors import ConfigError, held
 from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Orphans, PlainFile, Plan, Run, Staged
 from shared.remote import Busy, RetryPolicy
@@ -38,7 +38,7 @@ from shared.warehouses.duckdb.session import ALIAS, DuckDBSession, drained, tran
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
 from shared.warehouses.merge.orphans import orphans
-from shared.warehouses.merge.profile import profile
+from shared.warehouses.merge.profile import profile, table_rows
 from shared.warehouses.merge.types import sql_type
 
 _log = logging.getLogger("sluice")
@@ -217,6 +217,12 @@ class DuckDBWarehouse:
         with self._session() as session:
             return list(orphans(session, feed, run))
 
+    def table_rows(self, schema: str, table: str) -> tuple[list[str], list[Sequence[Any]]]:
+        if not self._path.exists():
+            return [], []
+        with self._session() as session:
+            return table_rows(session, schema, table)
+
     def examine(self) -> Iterator[Finding]:
         if not self._path.exists():
             yield Finding("warehouse", "ok", f"{self._path} will be created by the first load")
@@ -278,10 +284,7 @@ class DuckDBWarehouse:
         try:
             retry.call(lambda: attached(connection, attach), on=Busy)
         except Busy as error:
-            raise TransientError(
-                f"waited {self._timeout:g} s for {error.problem}: {path}",
-                fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
-            ) from error
+            raise held(f"waited {self._timeout:g} s for {error.problem}: {path}") from error
 
     # -- staging beside the warehouse
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from shared.errors import ConfigError
+from shared.errors import held, no_folder
 from shared.remote import Busy
 from shared.warehouses.duckdb.session import is_held
 
@@ -20,10 +20,7 @@ def make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"the folder of the warehouse {path} cannot be made: {error.strerror}",
-            fix="Check WAREHOUSE_URL and the folder's rights",
-        ) from error
+        raise no_folder(f"the warehouse {path}", "WAREHOUSE_URL", error) from error
 
 
 def attached(connection: duckdb.DuckDBPyConnection, attach: str) -> None:
@@ -35,7 +32,7 @@ def attached(connection: duckdb.DuckDBPyConnection, attach: str) -> None:
             raise
         found = _HELD.search(str(error))
         holder = f"{found['program']} (process {found['pid']})" if found else "another process"
-        raise Busy(f"{holder}, which has the warehouse open", fix="Try again when it is done") from error
+        raise Busy(f"{holder}, which has the warehouse open", fix=held("").fix) from error
 
 
 def file_literal(path: Path) -> str:

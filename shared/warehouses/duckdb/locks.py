@@ -16,7 +16,7 @@ from pathlib import Path
 
 import filelock
 
-from shared.errors import TransientError
+from shared.errors import held
 from shared.text import SHOW_WAITING
 
 _log = logging.getLogger("sluice")
@@ -49,10 +49,7 @@ class StagingLocks:
                 _log.info("waiting for another process, which loads the same work item", extra=SHOW_WAITING)
                 lock.acquire(timeout=self._timeout)
         except filelock.Timeout as error:
-            raise TransientError(
-                f"another process has been loading the same work item for {self._timeout:g} s",
-                fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
-            ) from error
+            raise held(f"another process has been loading the same work item for {self._timeout:g} s") from error
         self._held[slot] = lock
         self._loading[slot] = self._lock(f"{_loading(feed)}{slot}")
         with contextlib.suppress(filelock.Timeout):  # others hold it only as long as it takes to look

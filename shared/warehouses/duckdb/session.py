@@ -13,10 +13,10 @@ import sqlalchemy as sa
 
 from sqlalchemy.engine import Dialect
 
-from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.errors import CORRECT_VALUE, LOAD_AGAIN, ConfigError, DataError, IngestError, TransientError
 from shared.native import native_call
 from shared.warehouses.merge import ddl, numbered
-from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row
+from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row, foreign
 from shared.warehouses.merge.types import column_type
 
 ALIAS = "_sluice"
@@ -73,7 +73,7 @@ class DuckDBSession:
             " AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) ORDER BY column_index",
             [ALIAS, schema, table],
         ).fetchall()
-        return {name: column_type(kind) or _foreign(schema, table, name, kind) for name, kind in found}
+        return {name: column_type(kind) or foreign(schema, table, name, kind) for name, kind in found}
 
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
         table = sa.Table(name, sa.MetaData(), *columns, schema="temp", prefixes=["TEMPORARY"])
@@ -132,13 +132,6 @@ def drained(connection: duckdb.DuckDBPyConnection, statement: str, batches: pa.R
     return int(made[0][0])
 
 
-def _foreign(schema: str, table: str, name: str, kind: str) -> str:
-    raise DataError(
-        f"column {name!r} of {schema}.{table} has type {kind}, which Sluice does not write",
-        fix="Change its type, or load into another table",
-    )
-
-
 def is_held(error: Exception) -> bool:
     """Whether a file could not be attached because another process, or another warehouse of this one, has it."""
     locked = isinstance(error, duckdb.IOException) and "Could not set lock" in str(error)
@@ -159,21 +152,20 @@ def translated() -> Iterator[None]:
         raise KeyboardInterrupt from error  # what a signal handler raised is lost within a query
     except duckdb.OutOfMemoryException as error:
         raise ConfigError(
-            f"the merge needs more memory than WAREHOUSE_MEMORY allows: {_line(error)}", fix="Raise WAREHOUSE_MEMORY"
+            f"the merge needs more memory than WAREHOUSE_MEMORY allows: {_line(error)}",
+            fix="Raise WAREHOUSE_MEMORY, such as to 1GB",
         ) from error
     except duckdb.TransactionException as error:
-        raise TransientError(f"another merge interfered: {_line(error)}", fix="Try again") from error
+        raise TransientError(f"another merge interfered: {_line(error)}", fix=LOAD_AGAIN) from error
     except duckdb.IOException as error:
         if "not a valid DuckDB database" in str(error):
             raise ConfigError(_line(error).rstrip("!"), fix="Name another file in WAREHOUSE_URL") from error
         raise TransientError(
             f"the warehouse cannot be read or written: {_line(error)}",
-            fix="Check disk space and rights, then try again",
+            fix="Free some disk space, or correct the rights of its folder, and load again",
         ) from error
     except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
-        raise DataError(
-            f"the warehouse refused a value: {_line(error)}", fix="Check the column types of the file"
-        ) from error
+        raise DataError(f"the warehouse refused a value: {_line(error)}", fix=CORRECT_VALUE) from error
 
 
 def _line(error: Exception) -> str:

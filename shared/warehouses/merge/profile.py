@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 
 from shared.contract import cursor
@@ -26,3 +29,12 @@ def profile(session: Session, feed: Feed) -> Profile:
     rows, alive, low, high = session.rows(sa.select(*[sa.func.count(), active, *span]).select_from(table))[0]
     bounds = [None if value is None else cursor.text(value) for value in (low, high)]
     return Profile(columns=columns, rows=rows, active=alive, deleted=rows - alive, lowest=bounds[0], highest=bounds[1])
+
+
+def table_rows(session: Session, schema: str, table: str) -> tuple[list[str], list[Sequence[Any]]]:
+    """The columns and all rows of a small table, whoever made it; no columns if there is none."""
+    columns = session.columns(schema, table)
+    if not columns:
+        return [], []
+    found = shape.target(Feed(system=schema, table=table, source="", keys=()), columns)
+    return list(columns), [tuple(row) for row in session.rows(sa.select(found))]

@@ -9,8 +9,20 @@ import sqlalchemy as sa
 
 from sqlalchemy.engine import Dialect
 
+from shared.errors import DataError
+
 STAGING = "staging"
 """Schema of the staging tables behind a database server."""
+
+
+def foreign(schema: str, table: str, name: str, kind: str) -> str:
+    """DataError: a table has a column of a type of the engine's that no column type is stored as."""
+    raise DataError(
+        f"column {name!r} of {schema}.{table} has type {kind}, which Sluice does not write",
+        fix="Give the column another type, or drop it",
+    )
+
+
 GONE = "a staging table of the run is gone: another process has loaded the same work, or cleaned up"
 """The problem when that happens, which loading again solves."""
 Row: TypeAlias = "tuple[Any, ...]"

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
-from shared.errors import ConfigError, TransientError
+from shared.errors import ConfigError, held
 from shared.model import Feed, Finding, Plan, Run, Staged
 from shared.remote import RetryPolicy
 from shared.settings import Settings
@@ -112,10 +112,7 @@ class Postgres:
         try:
             yield
         except errors.LockNotAvailable as error:
-            raise TransientError(
-                f"another session has held {name} for {self._timeout:g} s",
-                fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
-            ) from error
+            raise held(f"another session has held {name} for {self._timeout:g} s") from error
 
     def try_lock(self, session: PostgresSession, name: str, *, shared: bool) -> bool:
         return bool(session.execute(f"SELECT pg_try_advisory_xact_lock{_SHARED[shared]}($1)", _lock_number(name))[0][0])

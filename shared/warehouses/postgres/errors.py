@@ -11,7 +11,7 @@ import psycopg
 
 from psycopg import errors
 
-from shared.errors import ConfigError, DataError, IngestError, TransientError
+from shared.errors import CORRECT_VALUE, LOAD_AGAIN, ConfigError, DataError, IngestError, TransientError, held
 from shared.warehouses.merge.history import TWICE
 
 _RETRYABLE = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03", "57P05"})
@@ -22,7 +22,9 @@ _REFUSED = re.compile(
     r"|no password supplied|invalid \w+ value|certificate|authentication method",
     re.IGNORECASE | re.DOTALL,
 )
-_LATER = "Try again; if it fails again, check that the server runs and that WAREHOUSE_URL names its host and port"
+_LATER = "Load again; if it lasts, check that the server runs and that WAREHOUSE_URL names its host and port"
+_CANCELLED = "Load it again; if it is cancelled again, raise statement_timeout for the user of WAREHOUSE_URL"
+_SPACE = "Free some disk space on the server, then load again"
 _MORE = "Check user, password, host and database in WAREHOUSE_URL, and that the server allows this machine"
 _VIEWS = "Drop what depends on that column, load, and create it again"
 _REFUSALS: tuple[tuple[str, type[IngestError], str, str], ...] = (
@@ -30,14 +32,14 @@ _REFUSALS: tuple[tuple[str, type[IngestError], str, str], ...] = (
     ("3D", ConfigError, "the warehouse cannot be opened", _MORE),
     ("42501", ConfigError, "the user of WAREHOUSE_URL lacks a right", "Grant it CREATE on the database and schemas"),
     ("25006", ConfigError, "the server is read-only", "Name the primary server in WAREHOUSE_URL"),
-    ("57014", TransientError, "the statement was cancelled", "Try again"),
-    ("53", TransientError, "the server has no disk space left", "Free some disk space there, then try again"),
+    ("57014", TransientError, "the statement was cancelled", _CANCELLED),
+    ("53", TransientError, "the server has no disk space left", _SPACE),
     ("0A000", DataError, "the table cannot hold the incoming rows", _VIEWS),
     ("2BP01", DataError, "the table cannot hold the incoming rows", _VIEWS),
     ("21", DataError, "the warehouse refused the rows", TWICE),
     ("23", DataError, "the warehouse refused the rows", TWICE),
-    ("22", DataError, "the warehouse refused a value", "Check the column types of the file"),
-    ("54", DataError, "the warehouse refused a value", "Check the column types of the file"),
+    ("22", DataError, "the warehouse refused a value", CORRECT_VALUE),
+    ("54", DataError, "the warehouse refused a value", CORRECT_VALUE),
 )
 """By the beginning of SQLSTATE."""
 
@@ -77,15 +79,9 @@ def _in_words(error: psycopg.Error, lock_timeout: float) -> IngestError | None:
         refused = isinstance(error, psycopg.OperationalError)
         return ConfigError(f"the warehouse cannot be opened: {said}", fix=_MORE) if refused else None
     if isinstance(error, errors.LockNotAvailable):
-        return TransientError(
-            f"another session has held a lock that this one needs for {lock_timeout:g} s",
-            fix="Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT",
-        )
+        return held(f"another session has held a lock that this one needs for {lock_timeout:g} s")
     if isinstance(error, errors.UndefinedTable) and '"staging.' in said:
-        return TransientError(
-            f"the staged rows no longer exist: {said}",
-            fix="Another process that loads the same work item has dropped it; load it again",
-        )
+        return TransientError(f"the staged rows no longer exist: {said}", fix=LOAD_AGAIN)
     return _refusal(state, said)
 
 

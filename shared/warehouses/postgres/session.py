@@ -13,9 +13,9 @@ from psycopg.raw_cursor import RawServerCursor
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Dialect
 
-from shared.errors import DataError, TransientError
+from shared.errors import LOAD_AGAIN, TransientError
 from shared.warehouses.merge import ddl, numbered
-from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row
+from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, foreign
 from shared.warehouses.merge.shape import DELETED
 from shared.warehouses.merge.types import column_type
 
@@ -107,7 +107,7 @@ class PostgresSession:
         try:
             self.ddl(f"LOCK TABLE {names} IN SHARE MODE")
         except errors.UndefinedTable as error:
-            raise TransientError(GONE, fix="Load it again") from error
+            raise TransientError(GONE, fix=LOAD_AGAIN) from error
 
     def adopt(self, staged: sa.FromClause, schema: str, table: str) -> bool:
         if not isinstance(staged, sa.Table) or not self._is_logged(str(staged.schema), staged.name):
@@ -157,11 +157,4 @@ def describing(schema: str, table: str) -> sa.Select[Any]:
 
 def column_types(schema: str, table: str, described: Iterable[Sequence[str]]) -> dict[str, str]:
     """Column types (shared.contract.types) by name, from what ``describing`` found."""
-    return {name: column_type(kind) or _foreign(schema, table, name, kind) for name, kind in described}
-
-
-def _foreign(schema: str, table: str, name: str, kind: str) -> str:
-    raise DataError(
-        f"column {name!r} of {schema}.{table} has type {kind}, which Sluice does not write",
-        fix="Give the column another type, or drop it",
-    )
+    return {name: column_type(kind) or foreign(schema, table, name, kind) for name, kind in described}

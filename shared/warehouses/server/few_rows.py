@@ -11,7 +11,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from shared.contract import types
-from shared.errors import DataError
+from shared.errors import LOAD_AGAIN, DataError
 from shared.model import SYSTEM_COLUMNS, Feed, Plan, Run, Staged
 from shared.warehouses import Merged
 from shared.warehouses.merge import history, shape
@@ -66,9 +66,7 @@ def incoming_rows(feed: Feed, staged: Sequence[Staged]) -> list[Values]:
     rows: list[Values] = [row for batch in batches for row in batch.to_pylist()]
     promised = sum(part.rows for part in staged)
     if len(rows) != promised:
-        raise DataError(
-            f"{promised} rows of {feed.name} were passed on, but {len(rows)} are there", fix="Load it again"
-        )
+        raise DataError(f"{promised} rows of {feed.name} were passed on, but {len(rows)} are there", fix=LOAD_AGAIN)
     return rows
 
 

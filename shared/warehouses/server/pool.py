@@ -39,7 +39,7 @@ class ConnectionPool(Generic[C]):
         except exc.TimeoutError as error:
             raise TransientError(
                 f"no connection became free within {self._wait_seconds:g} s",
-                fix="Try again, or raise WAREHOUSE_CONNECTIONS",
+                fix="Raise WAREHOUSE_CONNECTIONS, or load again when others are done",
             ) from error
         connection: C = lent.dbapi_connection
         try:

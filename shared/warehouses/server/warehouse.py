@@ -21,7 +21,7 @@ from shared.warehouses import Backfill, Limits, Loaded, Merged, Profile
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
 from shared.warehouses.merge.orphans import orphans
-from shared.warehouses.merge.profile import profile
+from shared.warehouses.merge.profile import profile, table_rows
 from shared.warehouses.merge.session import STAGING, Session
 from shared.warehouses.server import inline
 from shared.warehouses.server.owners import Lock, RunOwners, loading
@@ -243,6 +243,10 @@ class ServerWarehouse:
             return len(taken) < len(locks)
 
         return self._engine.units.lasting(take)
+
+    def table_rows(self, schema: str, table: str) -> tuple[list[str], list[Sequence[Any]]]:
+        nothing: tuple[list[str], list[Sequence[Any]]] = ([], [])
+        return self._query(lambda session: table_rows(session, schema, table), nothing)
 
     def orphans(self, feed: Feed, run: str | None = None) -> list[Orphans]:
         return self._query(lambda session: list(orphans(session, feed, run)), [])

@@ -39,8 +39,9 @@ def _signer(systems: Mapping[str, System], settings: Settings, body: bytes, sign
     secrets = {system.name: _secrets(settings, system.name) for system in exporting}
     ready = [system for system in exporting if secrets[system.name]]
     if not ready:
-        names = " or ".join(system.name.upper() for system in exporting)
-        raise ConfigError("notifications are not set up", fix=f"Set {names}_WEBHOOK_SECRET and {names}_WEBHOOK_HOSTS")
+        names = (system.name.upper() for system in exporting)
+        needed = " or ".join(f"{name}_WEBHOOK_SECRET and {name}_WEBHOOK_HOSTS" for name in names)
+        raise ConfigError("notifications are not set up", fix=f"Set {needed}")
     for system in ready[:-1]:
         try:
             coolr.verify(body, signature, secrets[system.name])

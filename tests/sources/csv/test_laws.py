@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from shared.sources.csv import blocks
 from shared.sources.csv.dialect import Dialect
-from shared.sources.csv.reader import read
+from shared.sources.csv.reader import read, survey
 
 CELLS = st.text(alphabet='ab1,"\n\r é日;\\', max_size=6)
 TABLES = st.integers(2, 4).flatmap(
@@ -25,7 +25,7 @@ TABLES = st.integers(2, 4).flatmap(
 SCRAPS = st.lists(
     st.sampled_from(
         ["a,b,c\n", 'x,"y\n', '"a","b",c\r', '"q\nr",s,t\n', "a,b\n", "\n", "  \n", '"a"b,c,d\n', 'é,",",\n',
-         'a""b,c,d\n', ",,\n", '","\n', 'x,y,"z"', "a,b,c,d\n", "Total,,3\n"]
+         'a""b,c,d\n', ",,\n", "a,b,c,\n", '"b",a,"c",\n', '","\n', 'x,y,"z"', "a,b,c,d\n", "Total,,3\n"]
     ),
     max_size=12,
 )  # fmt: skip
@@ -60,6 +60,26 @@ def test_what_is_found_does_not_depend_on_blocks(scraps):
 
 
 @settings(deadline=None)
+@given(SCRAPS, st.sampled_from(SIZES), st.booleans(), st.integers(0, 5))
+def test_what_was_surveyed_is_read_as_if_it_were_not(scraps, size, spare, parts):
+    """Wherever the survey ended. It shows all that is a row, and more rows at most."""
+    content = "".join(scraps).encode()
+    left, shown = iter(range(parts)), []
+
+    def look(table):
+        shown.extend(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        return next(left, None) is not None
+
+    blocks.BLOCK = size
+    cuts = survey(io.BytesIO(content), _dialect(3, spare), ["c2", "c0"], look)
+
+    plain, known = (_read(content, 3, size, spare, found) for found in ((), cuts))
+    assert plain == known
+    if next(left, None) is not None:
+        assert not Counter((row[2], row[0]) for row in plain[0]) - Counter(shown)
+
+
+@settings(deadline=None)
 @given(SCRAPS, st.sampled_from([b"", b"\xff", b"\xe9"]))
 def test_every_line_is_in_a_row_a_reject_or_a_count(scraps, odd):
     """And a reject has the text that stands at its place."""
@@ -82,15 +102,19 @@ def _usual_blocks(monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK", blocks.BLOCK)
 
 
-def _read(content, width, size):
-    blocks.BLOCK = size
+def _dialect(width, spare=False):
     names = tuple(f"c{place}" for place in range(width))
-    dialect = Dialect(
+    return Dialect(
         encoding="utf-8", delimiter=",", quote='"', escape=None, names=names, header=(), data_offset=0, data_line=1,
-        notes=(),
+        notes=(), spare=spare,
     )  # fmt: skip
+
+
+def _read(content, width, size, spare=False, cuts=()):
+    blocks.BLOCK = size
+    dialect = _dialect(width, spare)
     rows, bad, skipped = [], [], Counter()
-    for found in read(io.BytesIO(content), dialect, 3, skipped=skipped):
+    for found in read(io.BytesIO(content), dialect, 3, skipped=skipped, cuts=cuts):
         if isinstance(found, pa.RecordBatch):
             rows += zip(*(column.to_pylist() for column in found.columns), strict=True)
         else:

@@ -13,7 +13,8 @@ import pytest
 from shared.errors import DataError
 from shared.sources.csv import workbook
 from shared.sources.csv.dialect import Given
-from shared.sources.csv.workbook import detect, read
+from shared.sources.csv.reader import read
+from shared.sources.csv.workbook import as_text, detect
 
 HEADER = ["id", "name", "when", "amount"]
 
@@ -173,11 +174,12 @@ class _read:  # noqa: N801 - read as a function
         self.dialect = detect(book, Given())
         book.seek(0)
         self.rows, self.bad = [], []
-        for found in read(book, self.dialect, 100):
-            if isinstance(found, pa.RecordBatch):
-                self.rows += zip(*(column.to_pylist() for column in found.columns), strict=True)
-            else:
-                self.bad += found
+        with as_text(book) as text:
+            for found in read(text, self.dialect, 100):
+                if isinstance(found, pa.RecordBatch):
+                    self.rows += zip(*(column.to_pylist() for column in found.columns), strict=True)
+                else:
+                    self.bad += found
 
 
 def _saved(rows):

@@ -257,7 +257,7 @@ def test_expired_sas_is_a_setting_to_correct(container, azurite):
         (403, "AuthenticationFailed", ConfigError, "it has expired, or is wrong"),
         (403, "AuthorizationFailure", ConfigError, "Storage Blob Data Contributor"),
         (401, "NoAuthenticationInformation", ConfigError, "Storage Blob Data Contributor"),
-        (409, "ContainerBeingDeleted", TransientError, "Try again"),
+        (409, "ContainerBeingDeleted", TransientError, "Several tries have failed"),
         (429, None, TransientError, "429"),
         (503, "ServerBusy", TransientError, "ServerBusy"),
         (400, "InvalidResourceName", ConfigError, "InvalidResourceName"),
@@ -295,7 +295,7 @@ def test_refused_connection_is_passing_and_tells_no_secret(private_azurite):
     client, secret = with_sas(container, server, 1, read=True, write=True, list=True)
     server.stop()
 
-    with client, pytest.raises(TransientError, match="Try again") as caught:
+    with client, pytest.raises(TransientError, match="Several tries have failed") as caught:
         upload(batches(2), client, "run/0", part_bytes=KIB)
 
     assert secret not in reported(caught.value)

@@ -159,7 +159,7 @@ def test_who_waits_too_long_for_an_owner_fails_with_the_reason(server):
     with one.app.warehouse._owners.working(result.run.id, "shop.item"):
         (failed,) = load_exports(other.app, str(file.parent), LoadOptions(system="shop", kind="full", dry_run=True))
 
-    assert "for 0.2 s. Try again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT" in failed.run.error
+    assert "for 0.2 s. Load again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT" in failed.run.error
     assert not other.load(file).failed
 
 

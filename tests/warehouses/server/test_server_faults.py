@@ -106,7 +106,7 @@ def test_server_that_stops_in_mid_merge_leaves_all_as_it_was(private, private_po
 
     again = private.load(file)
 
-    assert "Try again; if it fails again, check that the server runs" in failed.run.error
+    assert "Load again; if it lasts, check that the server runs" in failed.run.error
     assert [(1, "Ada", None), (2, "Bob", None), (3, "Cy", day(3))] == unharmed
     assert OUTCOMES_OF_DELTA == some(again.run)
     assert AFTER_DELTA == stored(private)

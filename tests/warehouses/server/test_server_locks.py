@@ -42,7 +42,7 @@ def test_error_of_who_waits_too_long_says_for_what(postgres, database, query, tm
         holder.execute("SELECT pg_advisory_lock(%s)", [engine._lock_number("shop.item")])
         failed = case.load(file)
 
-    assert failed.run.error.startswith("another session has held shop.item for 0.2 s. Try again when it is")
+    assert failed.run.error.startswith("another session has held shop.item for 0.2 s. Load again when it is")
     assert OUTCOMES_OF_DELTA == some(case.load(file).run)
 
 
