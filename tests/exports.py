@@ -75,5 +75,5 @@ def doctor_findings(app: App, location: Path | str | None = None) -> Iterator[Fi
     """What `sluice doctor` does, over the ports of *app*."""
     return checks.doctor(
         None if location is None else str(location), settings=app.settings, systems=app.systems,
-        warehouse=app.warehouse, ledger=app.ledger, now=app.now(),
+        warehouse=app.warehouse, ledger=app.ledger, now=app.now,
     )  # fmt: skip

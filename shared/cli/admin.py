@@ -41,9 +41,9 @@ def _findings(location: str | None) -> Iterator[Finding]:
     from shared.app import current
     from shared.pipeline import checks
 
-    app = current()
+    app = current().resolved_where_possible()
     return checks.doctor(
-        location, settings=app.settings, systems=app.systems, warehouse=app.warehouse, ledger=app.ledger, now=app.now()
+        location, settings=app.settings, systems=app.systems, warehouse=app.warehouse, ledger=app.ledger, now=app.now
     )
 
 

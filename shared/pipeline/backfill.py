@@ -57,7 +57,8 @@ def backfill(
     pulled = name.system in systems and systems[name.system].is_pulled(name.table)
     mark = ledger.watermark(request.feed)
     to = _parsed(request, mark.type if pulled else "timestamp")
-    if pulled and systems[name.system].tables.get(name.table, {}).get("cursor") is None:
+    declared = systems[name.system].tables.get(name.table) if pulled else None
+    if declared is not None and declared.get("cursor") is None:
         return BackfillResult(None, (), "it has no cursor: each run reads all of it anyway")
     if warehouse.is_loading(request.feed):
         raise under_way(request.feed)

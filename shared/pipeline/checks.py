@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 from shared.catalog import System
 from shared.documents import Documents
 from shared.errors import CORRECT_PATH, NEW_LINK, IngestError
 from shared.ledger import Ledger
-from shared.model import Finding
+from shared.model import Feed, Finding, Run, from_text
 from shared.pipeline.feeds import declared
 from shared.settings import Settings
+from shared.sources import KINDS, examine_source
 from shared.stores import open_store
 from shared.warehouses import History
 
 _log = logging.getLogger("sluice")
 _SOON = dt.timedelta(days=2)
+_TELLING = 1_000
+"""Rows of a run that tells how fast a table is read."""
 
 
 def doctor(
@@ -28,17 +33,46 @@ def doctor(
     systems: Mapping[str, System],
     warehouse: History,
     ledger: Ledger,
-    now: dt.datetime,
+    now: Callable[[], dt.datetime],
 ) -> Iterator[Finding]:
-    """Settings, the exports at *location* if one is given, ledger, warehouse: a finding as each check is done.
+    """Settings, the exports at *location* if one is given, sources, ledger, warehouse: a finding as each check is done.
 
     Each check stands alone: a failure does not keep the others from being made. *now* is aware.
     """
     yield Finding("settings", "ok", f"{len(systems)} systems with {len(declared(systems))} feeds in the catalog")
     if location is not None:
-        yield from run_check("storage", lambda: _storage(location, settings, now))
+        yield from run_check("storage", lambda: _storage(location, settings, now()))
+    for system in systems.values():
+        yield from run_check(f"source {system.name}", partial(_sources, system, settings, warehouse, now))
     yield from run_check("ledger", lambda: _ledger(ledger))
     yield from run_check("warehouse", warehouse.examine)
+
+
+def _sources(
+    system: System, settings: Settings, warehouse: History, now: Callable[[], dt.datetime]
+) -> Iterator[Finding]:
+    """What the pull feeds of *system* are read from."""
+
+    def rate(feed: str) -> float | None:
+        with contextlib.suppress(IngestError):  # which has a finding of its own
+            return read_rate(warehouse.runs(feed, limit=5))
+        return None
+
+    by_kind: dict[str, list[Feed]] = {}
+    for feed in system.feeds():
+        if KINDS[feed.source].pulled:
+            by_kind.setdefault(feed.source, []).append(feed)
+    for feeds in by_kind.values():
+        yield from examine_source(feeds, settings, now, rate)
+
+
+def read_rate(runs: Iterable[Run]) -> float | None:
+    """Rows a second, from beginning to end, of the largest of *runs*; None if all of them were too small to tell."""
+    done = [run for run in runs if run.status == "done" and run.read >= _TELLING]
+    largest = max(done, key=lambda run: run.read, default=None)
+    since, until = (from_text(largest.started), from_text(largest.finished)) if largest else (None, None)
+    seconds = (until - since).total_seconds() if since and until else 0.0
+    return largest.read / seconds if largest and seconds > 0 else None
 
 
 def health(*, settings: Settings, documents: Documents, ledger: Ledger, warehouse: History) -> Iterator[Finding]:

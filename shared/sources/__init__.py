@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from shared.contract.codes import Code
 from shared.errors import ConfigError
-from shared.model import Feed, Slice, Unit
+from shared.model import Feed, Finding, Slice, Unit
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     import pyarrow as pa
 
     from shared.settings import Settings
@@ -48,6 +50,24 @@ def is_set_up(feed: Feed, settings: Settings) -> bool:
     """Whether the setting is there that names where *feed* is read. The catalog has systems that not everyone uses."""
     setting = KINDS[feed.source].setting
     return setting is None or getattr(settings.system(feed.system), setting) is not None
+
+
+def examine_source(
+    feeds: Sequence[Feed], settings: Settings, now: Callable[[], dt.datetime], rate: Callable[[str], float | None]
+) -> Iterator[Finding]:
+    """Whether what *feeds* are read from fits them; they are of one system and of one kind, which is pulled.
+
+    *now* is the time, aware; *rate* says how many rows a second the runs of a feed read so far, if it is known.
+    """
+    first = feeds[0]
+    kind, check = KINDS[first.source], f"source {first.system}"
+    if not is_set_up(first, settings):
+        setting = f"{first.system.upper()}_{str(kind.setting).upper()}"
+        yield Finding(check, "skipped", f"{setting} is not set", f"Set it to sync {len(feeds)} tables")
+        return
+    examine = getattr(importlib.import_module(kind.module), "examine", None)
+    if examine is not None:
+        yield from examine(feeds, settings, now, rate)
 
 
 def open_pull_source(feed: Feed, settings: Settings) -> PullSource:

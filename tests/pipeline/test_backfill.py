@@ -146,6 +146,17 @@ def test_table_that_was_never_read_or_has_no_cursor_has_nothing_to_set_back(sour
     assert [] == synced.warehouse.backfills("shop.item")
 
 
+def test_table_that_the_catalog_does_not_name_is_set_back_by_its_watermark(source_table, tmp_path):
+    """It was found in the database by an earlier run."""
+    source_table.create(item(), *times(1, 2, 3))
+    synced = SyncedTable(tmp_path, source_table)
+    synced.sync()
+    del synced.system.tables["item"]  # type: ignore[attr-defined]
+
+    assert set_back(synced, to_text(at(2))).recorded is not None
+    assert to_text(at(2)) == synced.mark
+
+
 def test_backfill_is_refused_while_a_run_is_under_way(source_table, tmp_path):
     """From the first staged row until its staging tables are dropped. A run that it overtakes otherwise gives up."""
     source_table.create(item(), *times(1, 2, 3))

@@ -14,17 +14,18 @@ import pymysql
 import sqlalchemy as sa
 import stamina
 
-from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import mssql, mysql
 
 from shared.model import Feed, Slice, Unit, Window
 from shared.settings import Settings, SystemSettings
-from shared.sources.sql import open_source
+from shared.sources.sql import open_source, pages
 from shared.sources.sql.source import SqlSource
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
+from tests.servers.sqlserver import SQLServer
 
 START = dt.datetime(2026, 2, 24, 12)  # noqa: DTZ001 - naive UTC, as the columns are
-MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
+MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql").with_variant(mssql.DATETIME2(), "mssql")
 BOTH = ("mariadb", "postgres")
 
 
@@ -51,8 +52,11 @@ def item(*more: sa.Column[Any], exact: bool = True, cursor: Any = MOMENT) -> sa.
 class SourceTable:
     """A database of its own on one server."""
 
-    def __init__(self, server: MariaDB | Postgres, database: str) -> None:
+    def __init__(self, server: MariaDB | Postgres | SQLServer, database: str) -> None:
         self.server, self.database = server, database
+        if isinstance(server, SQLServer):
+            self.engine = server.engine(database)
+            return
         scheme = "mysql+pymysql" if isinstance(server, MariaDB) else "postgresql+psycopg"
         place = sa.make_url(server.url(database)).set(drivername=scheme)
         self.engine = sa.create_engine(place, poolclass=sa.NullPool)
@@ -65,6 +69,10 @@ class SourceTable:
     def is_mariadb(self) -> bool:
         return isinstance(self.server, MariaDB)
 
+    @property
+    def is_sqlserver(self) -> bool:
+        return isinstance(self.server, SQLServer)
+
     def create(self, table: sa.Table, *rows: dict[str, Any]) -> sa.Table:
         with self.engine.begin() as connection:
             table.create(connection)
@@ -76,6 +84,16 @@ class SourceTable:
         with self.engine.begin() as connection:
             for one in statements:
                 connection.execute(sa.text(one) if isinstance(one, str) else one)
+
+    def insert_at(self, key: int, seconds: float) -> str:
+        """A statement that writes a row of ``item`` with a cursor so many seconds after the server's time."""
+        if self.is_sqlserver:
+            moment = f"DATEADD(millisecond, {int(seconds * 1000)}, SYSUTCDATETIME())"
+        else:
+            now = "UTC_TIMESTAMP(6)" if self.is_mariadb else "timezone('UTC', clock_timestamp())"
+            moment = f"{now} + INTERVAL '{seconds}' SECOND"
+        quote = "`{}`" if self.is_mariadb else "[{}]" if self.is_sqlserver else '"{}"'
+        return f"INSERT INTO item ({quote.format('Id')}, {quote.format('At')}) VALUES ({key}, {moment})"
 
     def connections(self) -> int:
         """How many sources are connected to the database."""
@@ -110,9 +128,17 @@ class SourceTable:
         def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
             sent.append(statement)
 
+        def noted(read: pages.Reader) -> pages.Reader:
+            def reader(connection: Any, statement: Any, kinds: Any) -> Any:
+                sent.append(str(statement))
+                return read(connection, statement, kinds)
+
+            return reader
+
         engine = source._database._engine
         sa.event.listen(engine, "before_cursor_execute", note)
-        yield sent
+        with mock.patch.object(pages, "READERS", {name: noted(read) for name, read in pages.READERS.items()}):
+            yield sent
         sa.event.remove(engine, "before_cursor_execute", note)
 
     def source(

@@ -106,14 +106,16 @@ def quoted_table(table: str, schema: str | None, names: Sequence[str]) -> sa.Tab
 def array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
     """*values* of a column of type *kind*; all as text if the type cannot hold one of them."""
     try:
-        return _temporal_array(values, kind) if pa.types.is_temporal(kind) else pa.array(_plain(values, kind), kind)
+        if not pa.types.is_temporal(kind):
+            return pa.array(_plain(values, kind), kind)
+        return temporal_array(pa.array(values, pa.string()), kind)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         zoned = kind.equals(INSTANT)
         return _texts([None if value is None else _as_text(value, zoned=zoned) for value in values])
 
 
-def _temporal_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
-    texts: pa.Array[Any] = pa.array(values, pa.string())
+def temporal_array(texts: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:
+    """*texts* as the server writes dates and times; ArrowException if the type cannot hold one of them."""
     if pa.types.is_time(kind):
         return texts  # Arrow reads no times of day from text
     if pa.types.is_timestamp(kind):
@@ -125,6 +127,8 @@ def _temporal_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
 
 def _are_finer(texts: pa.Array[Any]) -> bool:
     """Whether one of them has a seventh digit of its second, as SQL Server's have."""
+    if (pc.max(pc.binary_length(texts)).as_py() or 0) <= _MICROSECONDS:
+        return False
     found = pc.any(pc.match_substring_regex(texts, r"\.\d{7}"))
     return bool(found.as_py())
 

@@ -42,7 +42,8 @@ from shared.sources.sql import columns
 from shared.sources.sql.columns import INSTANT, Expression, SourceColumn, value_from_text
 from shared.sources.sql.database import Database
 from shared.sources.sql.dialect import Reflected
-from shared.sources.sql.order import Position, Span, Table
+from shared.sources.sql.order import Order, Position, Span, Table
+from shared.sources.sql.pages import Page, page
 
 _log = logging.getLogger("sluice")
 
@@ -73,11 +74,17 @@ def open_source(feed: Feed, settings: Settings) -> SqlSource:
 
 def open_sources(feeds: Sequence[Feed], settings: Settings) -> list[SqlSource]:
     """The tables of several *feeds* of one system, which share its connections and are looked up together."""
+    database = database_of(feeds, settings)
+    return [SqlSource(feed, database, settings) for feed in feeds]
+
+
+def database_of(feeds: Sequence[Feed], settings: Settings) -> Database:
+    """The database of several *feeds* of one system. ConfigError if its setting is missing or wrong."""
     system = feeds[0].system
     setting, url = f"{system.upper()}_DATABASE_URL", settings.system(system).database_url
     database = Database(setting, url, connections=settings.source_connections)
     database.expect(named_table(feed) for feed in feeds)
-    return [SqlSource(feed, database, settings) for feed in feeds]
+    return database
 
 
 def named_table(feed: Feed) -> tuple[str | None, str]:
@@ -137,35 +144,39 @@ class SqlSource:
 
     def peek(self, unit: Unit, most: int) -> list[pa.RecordBatch] | None:
         """See PullSource. Two queries for the first window of a table whose cursor may be NULL."""
-        found = []
-        selected = sa.select(*(column.selected for column in self._table.columns.values()))
+        found, read = [], self._table.columns
+        selected = sa.select(*(column.selected for column in read.values())).select_from(self._table.clause)
         for span in self._table.spans(unit):
-            statement = self._within(span, span.after, selected.select_from(self._table.clause), in_order=True)
-            rows = self._database.rows(statement.limit(most + 1))
+            statement = self._within(span, span.after, selected, in_order=True).limit(most + 1)
+            rows = self._page(statement, read, self._table.order(span))
             if len(rows) > most:
                 return None
-            found += [_batch(rows, self._table.columns)] if rows else []
+            found += [rows.batch] if rows else []
         return found
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         table, span = self._table, Span.from_json(part.detail)
         order, read, after = table.order(span), table.selected(span), span.after
-        names = list(read)
         selected = sa.select(*(column.selected for column in read.values())).select_from(table.clause)
         size = min(self._settings.batch_rows, _FIRST_PAGE)
-        while rows := self._database.rows(self._within(span, after, selected, in_order=True).limit(size)):
-            last, full = order.position(rows[-1], names), len(rows) == size
+        while found := self._page(self._within(span, after, selected, in_order=True).limit(size), read, order):
+            last, batch, full = found.last, found.batch, len(found) == size
             if last == after:
                 raise DataError(f"{self._origin} cannot be read past {last}", fix="Choose keys that are not fractions")
-            if full and not table.exact:
-                ties = self._database.rows(self._within(span, span.after, selected).where(order.at(last)))
-                tied = {last, *(order.position(row, names) for row in ties)}
-                rows = [*(row for row in rows if order.position(row, names) not in tied), *ties]
-            batch = _batch(rows, table.columns)
-            yield batch
+            if not full or table.exact:
+                yield batch
+            else:
+                ties = self._page(self._within(span, span.after, selected).where(order.at(last)), read, order)
+                tied = {last, *ties.positions()}
+                batch = batch.filter(pa.array([position not in tied for position in found.positions()]))
+                yield from (some for some in (batch, ties.batch) if some.num_rows)
             if not full:
                 return
-            after, size = last, self._next_size(batch)
+            after, size = last, self._next_size(found.batch)
+
+    def _page(self, statement: sa.Select[Any], read: Mapping[str, SourceColumn], order: Order) -> Page:
+        found = self._database.do(lambda connection: page(connection, statement, read, order))
+        return replace(found, batch=found.batch.select(list(self._table.columns)))  # not a cursor that is no column
 
     # -- where a window ends
 
@@ -369,9 +380,3 @@ class SqlSource:
 def _next(value: str) -> str:
     """The instant a microsecond later: a column that is finer may have values up to it."""
     return (dt.datetime.fromisoformat(value) + dt.timedelta(microseconds=1)).isoformat(" ", "microseconds")
-
-
-def _batch(rows: Sequence[Sequence[Any]], found: Mapping[str, SourceColumn]) -> pa.RecordBatch:
-    values_of = zip(zip(*rows, strict=True), found.values(), strict=False)  # a cursor that is no column comes last
-    arrays = [columns.array(values, column.type) for values, column in values_of]
-    return pa.RecordBatch.from_arrays(arrays, names=list(found))

@@ -43,14 +43,13 @@ _COLUMNS = sa.text(
     " ORDER BY TABLE_NAME, ORDINAL_POSITION"
 ).bindparams(sa.bindparam("tables", expanding=True))
 _UNIQUE = sa.text(
-    "SELECT t.TABLE_NAME, t.CONSTRAINT_NAME, k.COLUMN_NAME FROM INFORMATION_SCHEMA.TABLE_CONSTRAINTS t"
-    " JOIN INFORMATION_SCHEMA.KEY_COLUMN_USAGE k"
-    " ON k.CONSTRAINT_SCHEMA = t.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = t.CONSTRAINT_NAME"
-    " WHERE t.TABLE_SCHEMA = COALESCE(:schema, SCHEMA_NAME()) AND t.TABLE_NAME IN :tables"
-    " AND t.CONSTRAINT_TYPE IN ('PRIMARY KEY', 'UNIQUE') ORDER BY t.TABLE_NAME, t.CONSTRAINT_NAME"
+    "SELECT o.name, i.name, c.name FROM sys.indexes AS i JOIN sys.objects AS o ON o.object_id = i.object_id"
+    " JOIN sys.schemas AS s ON s.schema_id = o.schema_id"
+    " JOIN sys.index_columns AS k ON k.object_id = i.object_id AND k.index_id = i.index_id"
+    " JOIN sys.columns AS c ON c.object_id = k.object_id AND c.column_id = k.column_id"
+    " WHERE s.name = COALESCE(:schema, SCHEMA_NAME()) AND o.name IN :tables AND i.is_unique = 1 AND i.has_filter = 0"
+    " AND i.is_disabled = 0 AND k.is_included_column = 0 ORDER BY o.name, i.name"
 ).bindparams(sa.bindparam("tables", expanding=True))
-
-
 _COMPARED_AS: Mapping[str, str] = {
     **dict.fromkeys(("datetime", "smalldatetime", "datetime2"), "datetime2(7)"),
     "datetimeoffset": "datetimeoffset(7)", "date": "date", "time": "time(7)", "uniqueidentifier": "uniqueidentifier",
@@ -76,7 +75,8 @@ class SQLServer:
         where = odbc.address(url.render_as_string(hide_password=False), setting)
         driver = odbc.load_pyodbc()
         engine = sa.create_engine(
-            "mssql+pyodbc://", module=driver, creator=lambda: odbc.connect(driver, where), **pool
+            "mssql+pyodbc://", module=driver, creator=lambda: odbc.connect(driver, where), supports_comments=False,
+            use_setinputsizes=False, **pool,
         )  # fmt: skip
         sa.event.listen(engine, "connect", lambda raw, _: prepare(raw, driver))
         return engine

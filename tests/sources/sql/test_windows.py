@@ -39,88 +39,89 @@ def ids(found):
 # -- windows
 
 
-def test_the_ceiling_is_the_highest_cursor(source_table):
+def test_the_ceiling_is_the_highest_cursor(any_table):
     """As cursor text; and there is nothing more."""
-    source_table.create(item(), {"Id": 1, "At": at(1)}, {"Id": 2, "At": at(3)}, {"Id": 3, "At": at(2)})
+    any_table.create(item(), {"Id": 1, "At": at(1)}, {"Id": 2, "At": at(3)}, {"Id": 3, "At": at(2)})
 
-    assert Ceiling(to_text(at(3)), more=False) == source_table.source().ceiling(None)
-    assert Ceiling(to_text(at(3)), more=False) == source_table.source().ceiling(to_text(at(1)))
+    assert Ceiling(to_text(at(3)), more=False) == any_table.source().ceiling(None)
+    assert Ceiling(to_text(at(3)), more=False) == any_table.source().ceiling(to_text(at(1)))
 
 
-def test_an_empty_table_has_no_ceiling(source_table):
+def test_an_empty_table_has_no_ceiling(any_table):
     """Nor has one in which no row has a cursor."""
-    table = source_table.create(item())
-    empty = source_table.source().ceiling(None)
-    source_table.do(table.insert().values(Id=1, At=None))
+    table = any_table.create(item())
+    empty = any_table.source().ceiling(None)
+    any_table.do(table.insert().values(Id=1, At=None))
 
-    assert (None, None) == (empty, source_table.source().ceiling(None))
+    assert (None, None) == (empty, any_table.source().ceiling(None))
 
 
-def test_the_ceiling_leaves_rows_for_the_next_window(source_table):
+def test_the_ceiling_leaves_rows_for_the_next_window(any_table):
     """It is the cursor of the last row that one run takes, counted from the watermark; equal cursors go together."""
-    source_table.create(item(), *({"Id": n, "At": at(n // 2)} for n in range(10)))
-    source = source_table.source(sync_rows=3)
+    any_table.create(item(), *({"Id": n, "At": at(n // 2)} for n in range(10)))
+    source = any_table.source(sync_rows=3)
 
     assert Ceiling(to_text(at(1)), more=True) == source.ceiling(None)
     assert Ceiling(to_text(at(3)), more=True) == source.ceiling(to_text(at(1)))
     assert Ceiling(to_text(at(4)), more=False) == source.ceiling(to_text(at(3)))
 
 
-def test_the_ceiling_remains_when_nothing_is_above_the_watermark(source_table):
+def test_the_ceiling_remains_when_nothing_is_above_the_watermark(any_table):
     """So that the overlap is read again."""
-    source_table.create(item(), {"Id": 1, "At": at(1)})
+    any_table.create(item(), {"Id": 1, "At": at(1)})
 
-    assert Ceiling(to_text(at(1)), more=False) == source_table.source().ceiling(to_text(at(1)))
-    assert Ceiling(to_text(at(1)), more=False) == source_table.source().ceiling(to_text(at(9)))
+    assert Ceiling(to_text(at(1)), more=False) == any_table.source().ceiling(to_text(at(1)))
+    assert Ceiling(to_text(at(1)), more=False) == any_table.source().ceiling(to_text(at(9)))
 
 
-def test_a_window_has_both_its_ends(source_table):
+def test_a_window_has_both_its_ends(any_table):
     """The floor and the ceiling are in it, what is below and above is not."""
-    source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(5)))
+    any_table.create(item(), *({"Id": n, "At": at(n)} for n in range(5)))
     unit = Unit(kind="window", window=Window(to_text(at(1)), to_text(at(3))))
 
-    assert [1, 2, 3] == ids(rows(source_table.source(), unit))
+    assert [1, 2, 3] == ids(rows(any_table.source(), unit))
 
 
-def test_only_the_first_window_has_the_rows_without_cursor(source_table):
+def test_only_the_first_window_has_the_rows_without_cursor(any_table):
     """They are below every cursor."""
-    source_table.create(item(), *({"Id": n, "At": None if n % 2 else at(n)} for n in range(6)))
-    source = source_table.source(batch_rows=1, slice_rows=2)
+    any_table.create(item(), *({"Id": n, "At": None if n % 2 else at(n)} for n in range(6)))
+    source = any_table.source(batch_rows=1, slice_rows=2)
 
     assert [1, 3, 5, 0, 2, 4] == ids(rows(source))
     assert [0, 2, 4] == ids(rows(source, window(source, to_text(at(0)))))
 
 
-def test_a_row_that_changes_while_it_is_read_is_in_the_next_window(source_table):
+def test_a_row_that_changes_while_it_is_read_is_in_the_next_window(any_table):
     """The ceiling was fixed when the read was planned."""
-    table = source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(4)))
-    source = source_table.source(batch_rows=1)
+    table = any_table.create(item(), *({"Id": n, "At": at(n)} for n in range(4)))
+    source = any_table.source(batch_rows=1)
     (part,) = source.describe(window(source)).slices
     reading = rows_of(source, part)
     first = [next(reading)["Id"], next(reading)["Id"]]
-    source_table.do(table.update().where(table.c.Id == 3).values(At=at(9)))
+    any_table.do(table.update().where(table.c.Id == 3).values(At=at(9)))
 
     assert [0, 1, 2] == first + ids(reading)
     assert [3] == ids(rows(source, window(source, to_text(at(5)))))
 
 
-def test_a_table_has_another_name_in_its_database(source_table):
+def test_a_table_has_another_name_in_its_database(any_table):
     """In capitals, and in another schema: the feed's name is ours."""
-    schema = None if source_table.is_mariadb else "Sales"
+    schema = None if any_table.is_mariadb else "Sales"
     name = "Order" if schema is None else "Sales.Order"
     if schema:
-        source_table.do('CREATE SCHEMA "Sales"')
-    order = sa.Table("Order", sa.MetaData(), sa.Column("Id", sa.Integer, primary_key=True), schema=schema)
-    source_table.create(order, {"Id": 1}, {"Id": 2})
-    source = source_table.source("orders", cursor=None, source_table=name)
+        any_table.do("CREATE SCHEMA [Sales]" if any_table.is_sqlserver else 'CREATE SCHEMA "Sales"')
+    key = sa.Column("Id", sa.Integer, primary_key=True, autoincrement=False)
+    order = sa.Table("Order", sa.MetaData(), key, schema=schema)
+    any_table.create(order, {"Id": 1}, {"Id": 2})
+    source = any_table.source("orders", cursor=None, source_table=name)
 
     assert [1, 2] == ids(rows(source, Unit(kind="full", complete=True)))
 
 
-def test_nothing_in_a_window_is_one_empty_slice(source_table):
+def test_nothing_in_a_window_is_one_empty_slice(any_table):
     """As of a file without rows: columns are known all the same."""
-    source_table.create(item(), {"Id": 1, "At": at(1)})
-    source = source_table.source()
+    any_table.create(item(), {"Id": 1, "At": at(1)})
+    source = any_table.source()
     described = source.describe(Unit(kind="window", window=Window(to_text(at(5)), to_text(at(6)))))
 
     assert [0] == [part.rows for part in described.slices]
@@ -128,45 +129,45 @@ def test_nothing_in_a_window_is_one_empty_slice(source_table):
     assert ["Id", "At"] == next(iter(described.schemas.values())).names
 
 
-def test_a_table_without_cursor_is_read_whole(source_table):
+def test_a_table_without_cursor_is_read_whole(any_table):
     """In the order of its keys."""
-    table = sa.Table("item", sa.MetaData(), sa.Column("Id", sa.Integer, primary_key=True), sa.Column("A", sa.Text))
-    source_table.create(table, *({"Id": n, "A": f"{n}"} for n in (3, 1, 2, 5, 4)))
+    columns = [sa.Column("Id", sa.Integer, primary_key=True, autoincrement=False), sa.Column("A", sa.Text)]
+    any_table.create(sa.Table("item", sa.MetaData(), *columns), *({"Id": n, "A": f"{n}"} for n in (3, 1, 2, 5, 4)))
 
-    assert [1, 2, 3, 4, 5] == ids(rows(source_table.source(cursor=None, batch_rows=2, slice_rows=2), Unit(kind="full")))
+    assert [1, 2, 3, 4, 5] == ids(rows(any_table.source(cursor=None, batch_rows=2, slice_rows=2), Unit(kind="full")))
 
 
-def test_the_table_is_looked_up_once_for_a_window(source_table):
+def test_the_table_is_looked_up_once_for_a_window(any_table):
     """Its ceiling, its slices and its rows are of the same columns, and a look is two queries."""
-    source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(3)))
-    source = source_table.source(slice_rows=1)
-    with source_table.statements(source) as sent:
+    any_table.create(item(), *({"Id": n, "At": at(n)} for n in range(3)))
+    source = any_table.source(slice_rows=1)
+    with any_table.statements(source) as sent:
         found = rows(source)
 
     assert [0, 1, 2] == ids(found)
-    assert 2 == sum("information_schema" in one or "pg_catalog" in one for one in sent)
+    assert 2 == sum(any(word in one.lower() for word in ("information_schema", "pg_class", "sys.")) for one in sent)
 
 
-def test_tables_opened_together_are_looked_up_together(source_table):
+def test_tables_opened_together_are_looked_up_together(any_table):
     """By the same two queries, however many they are."""
     feeds = [Feed(system="shop", table=f"t{n}", source="sql", keys=("Id",), cursor="At") for n in range(9)]
     for feed in feeds:
         table = item().to_metadata(sa.MetaData(), name=feed.table)
-        source_table.create(table, {"Id": 1, "At": at(1)})
-    sources = open_sources(feeds, with_database(source_table.url))
-    with source_table.statements(sources[0]) as sent:
+        any_table.create(table, {"Id": 1, "At": at(1)})
+    sources = open_sources(feeds, with_database(any_table.url))
+    with any_table.statements(sources[0]) as sent:
         tops = [source.ceiling(None) for source in sources]
 
     assert [Ceiling(to_text(at(1)), more=False)] * 9 == tops
     assert 2 + 9 == len(sent)
 
 
-def test_two_queries_find_that_a_table_has_no_change(source_table):
+def test_two_queries_find_that_a_table_has_no_change(any_table):
     """Where its window ends, and the rows of the overlap; more are counted before they are read."""
-    source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(9)))
-    source = source_table.source()
+    any_table.create(item(), *({"Id": n, "At": at(n)} for n in range(9)))
+    source = any_table.source()
     source.ceiling(None)
-    with source_table.statements(source) as sent:
+    with any_table.statements(source) as sent:
         found = ids(rows(source, window(source, to_text(at(8)))))
 
     assert [8] == found
@@ -176,62 +177,51 @@ def test_two_queries_find_that_a_table_has_no_change(source_table):
 # -- the end of a window, by the server's own time
 
 
-SERVER_TIME = {True: "UTC_TIMESTAMP(6)", False: "timezone('UTC', clock_timestamp())"}
-
-
-def written(source_table, *seconds):
+def written(any_table, *seconds):
     """Rows whose cursors are so many seconds after the server's time."""
-    source_table.create(item())
-    now = SERVER_TIME[source_table.is_mariadb]
-    quote = "`" if source_table.is_mariadb else '"'
-    source_table.do(
-        *(
-            f"INSERT INTO item ({quote}Id{quote}, {quote}At{quote}) VALUES ({n}, {now} + INTERVAL '{s}' SECOND)"
-            for n, s in enumerate(seconds)
-        )
-    )
+    any_table.create(item())
+    any_table.do(*(any_table.insert_at(n, later) for n, later in enumerate(seconds)))
 
 
-def test_windows_end_before_the_time_of_the_server(source_table):
+def test_windows_end_before_the_time_of_the_server(any_table):
     """Who writes now has perhaps not committed yet: the highest cursor of a few seconds ago is the end."""
-    written(source_table, -3600, -600, 0, 0.5)
-    source = source_table.source(batch_rows=1)
+    written(any_table, -3600, -600, 0, 0.5)
+    source = any_table.source(batch_rows=1)
 
     assert [0, 1] == ids(rows(source))
     assert source.ceiling(None).value == source.newest()
 
 
-def test_a_cursor_without_zone_is_held_against_the_time_of_its_zone(source_table):
+def test_a_cursor_without_zone_is_held_against_the_time_of_its_zone(any_table):
     """New York is hours behind UTC: its present is no past there, and what it will be in hours is none either."""
-    written(source_table, -3600 * 6, 0)
+    written(any_table, -3600 * 6, 0)
 
-    assert [0, 1] == ids(rows(source_table.source(timezone="Pacific/Kiritimati")))
-    assert [0] == ids(rows(source_table.source(timezone="America/New_York")))
+    assert [0, 1] == ids(rows(any_table.source(timezone="Pacific/Kiritimati")))
+    assert [0] == ids(rows(any_table.source(timezone="America/New_York")))
 
 
-def test_rows_of_the_future_wait_and_the_log_says_so(source_table, caplog):
+def test_rows_of_the_future_wait_and_the_log_says_so(any_table, caplog):
     """Clocks differ by seconds; by more, somebody writes wrong times."""
-    written(source_table, -60, 600)
-    source = source_table.source()
+    written(any_table, -60, 600)
+    source = any_table.source()
 
     assert [0] == ids(rows(source))
     assert "later than the database's time" in caplog.text
 
 
-def test_a_table_of_nothing_but_the_present_has_no_window_yet(source_table):
+def test_a_table_of_nothing_but_the_present_has_no_window_yet(any_table):
     """The next sync takes it."""
-    written(source_table, 0)
+    written(any_table, 0)
 
-    assert source_table.source().ceiling(None) is None
+    assert any_table.source().ceiling(None) is None
 
 
-def test_a_row_of_a_transaction_that_commits_in_time_is_not_jumped_over(source_table, tmp_path):
+def test_a_row_of_a_transaction_that_commits_in_time_is_not_jumped_over(source_table):
     """It was written before the last row that was there, and committed after it."""
     written(source_table, -60)
-    now = SERVER_TIME[source_table.is_mariadb]
     with source_table.engine.connect() as slow:
-        slow.execute(sa.text(f"INSERT INTO item VALUES (8, {now} - INTERVAL '1' SECOND)"))
-        source_table.do(f"INSERT INTO item VALUES (9, {now})")
+        slow.execute(sa.text(source_table.insert_at(8, -1)))
+        source_table.do(source_table.insert_at(9, 0))
         top = source_table.source().ceiling(None)
         slow.commit()
 
@@ -241,20 +231,20 @@ def test_a_row_of_a_transaction_that_commits_in_time_is_not_jumped_over(source_t
 # -- cursors of other kinds
 
 
-def leads(source_table, *rows):
+def leads(any_table, *rows):
     """Rows with the minute of their last change and that of their creation."""
     table = item(sa.Column("Added", MOMENT))
     found = [
         {"Id": n, "At": None if minute is None else at(minute), "Added": None if added is None else at(added)}
         for n, (minute, added) in enumerate(rows)
     ]
-    return source_table.create(table, *found)
+    return any_table.create(table, *found)
 
 
-def test_a_cursor_that_is_null_falls_back_to_another_column(source_table):
+def test_a_cursor_that_is_null_falls_back_to_another_column(any_table):
     """Rows are in the order of what counts for each; the stored cursor keeps its NULL."""
-    leads(source_table, (5, 1), (None, 3), (4, 2), (None, 6), (None, None))
-    source = source_table.source(cursor_fallback="Added", batch_rows=1, slice_rows=2, sync_rows=2)
+    leads(any_table, (5, 1), (None, 3), (4, 2), (None, 6), (None, None))
+    source = any_table.source(cursor_fallback="Added", batch_rows=1, slice_rows=2, sync_rows=2)
 
     assert [Ceiling(to_text(at(4)), more=True), Ceiling(to_text(at(6)), more=False)] == list(_windows(source))
     assert [4, 1, 2] == ids(rows(source, Unit(kind="window", window=Window(None, to_text(at(4))))))
@@ -263,21 +253,21 @@ def test_a_cursor_that_is_null_falls_back_to_another_column(source_table):
     assert {"Id", "At", "Added"} == set(second[0])
 
 
-def test_a_fallback_of_another_type_is_refused(source_table):
+def test_a_fallback_of_another_type_is_refused(any_table):
     """There would be no order."""
-    source_table.create(item(sa.Column("Added", sa.Date)))
+    any_table.create(item(sa.Column("Added", sa.Date)))
 
     with pytest.raises(ConfigError, match="its fallback 'Added' date32"):
-        source_table.source(cursor_fallback="Added").ceiling(None)
+        any_table.source(cursor_fallback="Added").ceiling(None)
     with pytest.raises(ConfigError, match="column 'Then' of"):
-        source_table.source(cursor_fallback="Then").ceiling(None)
+        any_table.source(cursor_fallback="Then").ceiling(None)
 
 
-def test_an_auto_increment_key_is_a_cursor(source_table):
+def test_an_auto_increment_key_is_a_cursor(any_table):
     """It is key and cursor at once, and 9 is below 10."""
-    table = sa.Table("item", sa.MetaData(), sa.Column("Id", sa.Integer, primary_key=True), sa.Column("A", sa.Text))
-    source_table.create(table, *({"A": "x"} for n in range(11)))
-    source = source_table.source(cursor="Id", batch_rows=2, slice_rows=3, sync_rows=9)
+    columns = [sa.Column("Id", sa.Integer, primary_key=True, autoincrement=False), sa.Column("A", sa.Text)]
+    any_table.create(sa.Table("item", sa.MetaData(), *columns), *({"Id": n, "A": "x"} for n in range(1, 12)))
+    source = any_table.source(cursor="Id", batch_rows=2, slice_rows=3, sync_rows=9)
 
     assert [Ceiling("9", more=True), Ceiling("11", more=False)] == list(_windows(source))
     assert [9, 10, 11] == ids(rows(source, window(source, "9")))
@@ -286,10 +276,10 @@ def test_an_auto_increment_key_is_a_cursor(source_table):
 # -- slices and pages
 
 
-def test_slices_are_cut_at_rows_and_numbered_far_apart(source_table):
+def test_slices_are_cut_at_rows_and_numbered_far_apart(any_table):
     """Their rows are counted, and one that gets rows meanwhile does not run into the numbers of the next."""
-    source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(5)))
-    source = source_table.source(slice_rows=2)
+    any_table.create(item(), *({"Id": n, "At": at(n)} for n in range(5)))
+    source = any_table.source(slice_rows=2)
     slices = source.describe(window(source)).slices
 
     assert [2, 2, 1] == [part.rows for part in slices]
@@ -298,29 +288,29 @@ def test_slices_are_cut_at_rows_and_numbered_far_apart(source_table):
     assert [[0, 1], [2, 3], [4]] == [ids(rows_of(source, part)) for part in slices]
 
 
-def test_a_slice_travels_as_json(source_table):
+def test_a_slice_travels_as_json(any_table):
     """Another process with its own source reads the same rows."""
     key = sa.Column("Key", sa.LargeBinary(8).with_variant(sa.VARBINARY(8), "mysql"), nullable=False)
     price = sa.Column("Price", sa.Numeric(12, 3), nullable=False)
-    source_table.create(
+    any_table.create(
         item(key, price, exact=False, cursor=sa.Float(53)),
         *({"Id": n, "At": n / 3, "Key": bytes([n, 255]), "Price": Decimal(n) / 8} for n in range(5)),
     )
     keys = ("Key", "Price")
-    source = source_table.source(keys=keys, slice_rows=2)
+    source = any_table.source(keys=keys, slice_rows=2)
     slices = source.describe(window(source)).slices
     travelled = [from_json(Slice, json.loads(json.dumps(asdict(part)))) for part in slices]
-    elsewhere = source_table.source(keys=keys, batch_rows=1)
+    elsewhere = any_table.source(keys=keys, batch_rows=1)
 
     assert [[0, 1], [2, 3], [4]] == [ids(rows_of(elsewhere, part)) for part in travelled]
 
 
-def test_pages_grow_to_the_size_of_a_batch_but_wide_rows_keep_them_small(source_table, monkeypatch):
+def test_pages_grow_to_the_size_of_a_batch_but_wide_rows_keep_them_small(any_table, monkeypatch):
     """The last page shows how wide rows are."""
     monkeypatch.setattr("shared.sources.sql.source._FIRST_PAGE", 2)
     monkeypatch.setattr("shared.sources.sql.source._BATCH_BYTES", 10_000)
-    source_table.create(item(sa.Column("A", sa.Text)), *({"Id": n, "At": at(n), "A": "x" * 1_000} for n in range(30)))
-    source = source_table.source(batch_rows=20)
+    any_table.create(item(sa.Column("A", sa.Text)), *({"Id": n, "At": at(n), "A": "x" * 1_000} for n in range(30)))
+    source = any_table.source(batch_rows=20)
     (part,) = source.describe(window(source)).slices
     sizes = [batch.num_rows for batch in source.read(part)]
 
@@ -339,7 +329,7 @@ _ROWS = st.lists(
 )
 
 
-@pytest.mark.parametrize("which", BOTH)
+@pytest.mark.parametrize("which", [*BOTH, pytest.param("sqlserver", marks=pytest.mark.slow)])
 def test_windows_slices_and_pages_have_every_row_whatever_is_equal(which, request):
     """Each row is in some window and in exactly one slice of it, though cursors and keys are equal or missing."""
     server = request.getfixturevalue(which)
@@ -387,38 +377,38 @@ def _windows(source):
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3])
-def test_a_key_of_several_columns_is_one_position(source_table, batch_rows):
+def test_a_key_of_several_columns_is_one_position(any_table, batch_rows):
     """Numbers and text together; the server's own order of text decides, whatever that is."""
     more = [sa.Column("Code", sa.String(9), nullable=False), sa.Column("Line", sa.SmallInteger, nullable=False)]
-    source_table.create(
+    any_table.create(
         item(*more, exact=False),
         *(
             {"Id": n, "At": at(n % 2), "Code": code, "Line": line}
             for n, (code, line) in enumerate(product(("Zoë", "zebra", "éa", "%s", "a'\"\\", ""), (-1, 7)))
         ),
     )
-    source = source_table.source(keys=("Code", "Line"), batch_rows=batch_rows, slice_rows=5)
+    source = any_table.source(keys=("Code", "Line"), batch_rows=batch_rows, slice_rows=5)
 
     assert list(range(12)) == sorted(ids(rows(source)))
 
 
-def test_fractions_as_cursor_are_exact(source_table):
+def test_fractions_as_cursor_are_exact(any_table):
     """Also those of single precision, which do not equal what servers print for them."""
     single = sa.REAL().with_variant(sa.Float(24), "mysql")
-    source_table.create(item(cursor=single), *({"Id": n, "At": n / 10} for n in range(9)))
-    source = source_table.source(batch_rows=1, slice_rows=2)
+    any_table.create(item(cursor=single), *({"Id": n, "At": n / 10} for n in range(9)))
+    source = any_table.source(batch_rows=1, slice_rows=2)
 
     assert list(range(9)) == ids(rows(source))
     assert [8] == ids(rows(source, window(source, source.ceiling(None).value)))
 
 
-def test_a_text_as_cursor_goes_by_code_points(source_table):
+def test_a_text_as_cursor_goes_by_code_points(any_table):
     """As watermarks do: in the server's own order, b might be below A."""
-    source_table.create(item(cursor=sa.String(9)), *({"Id": n, "At": text} for n, text in enumerate("AZabé")))
-    source = source_table.source(batch_rows=1, slice_rows=2, sync_rows=2)
+    any_table.create(item(cursor=sa.String(9)), *({"Id": n, "At": text} for n, text in enumerate("AZabé")))
+    source = any_table.source(batch_rows=1, slice_rows=2, sync_rows=2)
 
     assert [Ceiling("Z", more=True), Ceiling("b", more=True), Ceiling("é", more=False)] == list(_windows(source))
-    assert [0, 1, 2, 3, 4] == ids(rows(source_table.source(batch_rows=1)))
+    assert [0, 1, 2, 3, 4] == ids(rows(any_table.source(batch_rows=1)))
 
 
 def test_an_unbounded_numeric_as_cursor_needs_a_declared_type(postgresql):
@@ -432,12 +422,12 @@ def test_an_unbounded_numeric_as_cursor_needs_a_declared_type(postgresql):
     assert [9, 10, 100] == ids(rows(postgresql.source(types=types, batch_rows=1)))
 
 
-def test_a_cursor_whose_declared_type_differs_is_refused(source_table):
+def test_a_cursor_whose_declared_type_differs_is_refused(any_table):
     """Text would be compared with instants."""
-    source_table.create(item(cursor=sa.String(30)))
+    any_table.create(item(cursor=sa.String(30)))
 
     with pytest.raises(ConfigError, match=r"'At' of .*item is text there, but timestamp in the catalog"):
-        source_table.source(types={"At": "timestamp"}).ceiling(None)
+        any_table.source(types={"At": "timestamp"}).ceiling(None)
 
 
 def test_a_cursor_value_that_has_no_order_is_refused(postgresql):
@@ -449,19 +439,19 @@ def test_a_cursor_value_that_has_no_order_is_refused(postgresql):
         postgresql.source().ceiling(None)
 
 
-def test_a_cursor_without_zone_is_in_the_zone_of_the_feed(source_table):
+def test_a_cursor_without_zone_is_in_the_zone_of_the_feed(any_table):
     """The watermark is in UTC, the column is not."""
-    source_table.create(item(), *({"Id": n, "At": at(60 * n)} for n in range(4)))
-    source = source_table.source(timezone="Europe/Amsterdam", batch_rows=1)
+    any_table.create(item(), *({"Id": n, "At": at(60 * n)} for n in range(4)))
+    source = any_table.source(timezone="Europe/Amsterdam", batch_rows=1)
 
     assert to_text(at(120)) == source.ceiling(None).value
     assert [2, 3] == ids(rows(source, window(source, to_text(at(60)))))
 
 
-def test_the_watermark_of_another_column_is_ignored(source_table):
+def test_the_watermark_of_another_column_is_ignored(any_table):
     """Everything is read again, which is harmless."""
-    source_table.create(item(cursor=sa.Integer), {"Id": 1, "At": 5})
-    source = source_table.source()
+    any_table.create(item(cursor=sa.Integer), {"Id": 1, "At": 5})
+    source = any_table.source()
 
     assert Ceiling("5", more=False) == source.ceiling(to_text(at(1)))
     assert [1] == ids(rows(source, Unit(kind="window", window=Window(to_text(at(1)), "5"))))

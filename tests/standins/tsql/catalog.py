@@ -273,6 +273,7 @@ CREATE MACRO _datalength(x VARCHAR) AS 2 * _units(x), (x BLOB) AS octet_length(x
 CREATE MACRO _sha256(x VARCHAR) AS unhex(sha256(x)), (x BLOB) AS unhex(sha256(x));
 CREATE MACRO _md5(x VARCHAR) AS unhex(md5(x)), (x BLOB) AS unhex(md5(x));
 
+CREATE MACRO switchoffset(x, zone) AS CASE WHEN zone = '+00:00' THEN timezone('UTC', x) ELSE error('only to UTC') END;
 CREATE SCHEMA info;
 CREATE SCHEMA sys;
 CREATE MACRO _part(told, n) AS nullif(split_part(told, '|', n), '');
@@ -329,6 +330,12 @@ CREATE VIEW sys.indexes AS
         kept ->> 'name' AS name, CAST(kept ->> 'unique' AS BOOLEAN) AS is_unique,
         CAST(kept ->> 'constraint' AS BOOLEAN) AS is_primary_key, kept ->> 'where' AS filter_definition,
         (kept ->> 'where') IS NOT NULL AS has_filter,
-        CASE WHEN CAST(kept ->> 'clustered' AS BOOLEAN) THEN 'CLUSTERED' ELSE 'NONCLUSTERED' END AS type_desc
+        CASE WHEN CAST(kept ->> 'clustered' AS BOOLEAN) THEN 'CLUSTERED' ELSE 'NONCLUSTERED' END AS type_desc,
+        FALSE AS is_disabled, CAST(kept -> 'keys' AS VARCHAR[]) AS _keys
     FROM (SELECT object_id, unnest(CAST(_kept -> 'indexes' AS JSON[])) AS kept FROM sys.tables WHERE _kept IS NOT NULL);
+CREATE VIEW sys.index_columns AS
+    SELECT k.object_id, k.index_id, c.column_id, k.key_ordinal, FALSE AS is_included_column
+    FROM (SELECT object_id, index_id, unnest(_keys) AS name, generate_subscripts(_keys, 1) AS key_ordinal
+          FROM sys.indexes) AS k
+    JOIN sys.columns AS c ON c.object_id = k.object_id AND lower(c.name) = lower(k.name);
 """

@@ -94,6 +94,9 @@ class Connection:
     def set_attr(self, *_: Any) -> None:
         """Connection attributes mean nothing here."""
 
+    def setdecoding(self, *_: Any, **__: Any) -> None:
+        """Text comes out as it should."""
+
     def add_output_converter(self, *_: Any) -> None:
         """Types come out as they should."""
 
