@@ -150,6 +150,22 @@ async def feed(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> 
     return await _http(respond)
 
 
+@app.route(route="systems/{system}/run", methods=["POST"])
+@app.durable_client_input(client_name="client")
+async def system(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """Sync the pull feeds of a system, all of them or those in ``?feeds=``."""
+
+    async def respond() -> Response:
+        from shared.web import api, responses
+
+        name, feeds = req.route_params["system"], req.params.get("feeds")
+        start = await asyncio.to_thread(lambda: api.run_system(_app(), name, feeds, req.get_body()))
+        await _start(client, start)
+        return responses.system_response(name, start, _app().settings)
+
+    return await _http(respond)
+
+
 @app.route(route="health", methods=["GET"])
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     """Whether the app is up; with ``?deep=true`` whether all it needs answers."""

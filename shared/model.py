@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Json: TypeAlias = Any
 """Anything the json module writes and reads back unchanged."""
 
-Kind: TypeAlias = Literal["full", "delta", "window"]
-"""What a unit of work claims to be: all rows of the source, some changes, or a span of cursor values."""
+Kind: TypeAlias = Literal["full", "delta", "window", "keys"]
+"""What a unit of work claims to be: all rows of the source, changes, a span of cursor values, or all keys alone."""
 
 Outcome: TypeAlias = Literal[
     "rejected", "superseded", "stale", "unchanged", "inserted", "deleted", "undeleted", "updated"
@@ -133,6 +133,8 @@ class Feed:
     """How far below the watermark a pull feed reads again."""
     schedule: str | None = None
     """When a pull feed is read: a cron expression of five fields, in UTC."""
+    reconcile: str | None = None
+    """When the keys of a pull feed are compared, to find deleted rows: as ``schedule``."""
     source_table: str | None = None
     """The table of the database that is read, if it has another name there: ``<table>`` or ``<schema>.<table>``."""
     max_age_hours: float | None = None

@@ -52,14 +52,31 @@ EXPECTED = {
     "watchdog": [timer("WATCHDOG_SCHEDULE"), CLIENT],
     "job": [*http("GET", "jobs/{id}"), CLIENT],
     "feed": [*http("POST", "feeds/{feed}/{action:regex(^(run|backfill|pause|resume)$)}"), CLIENT],
+    "system": [*http("POST", "systems/{system}/run"), CLIENT],
     "health": http("GET", "health"),
     "openapi": http("GET", "openapi.json"),
     "start_found": [ACTIVITY, CLIENT],
-    **{name: [ORCHESTRATION] for name in ("file_job", "export_job", "search_job", "batch", "unit", "stage_slice")},
+    **{
+        name: [ORCHESTRATION]
+        for name in (
+            "file_job",
+            "export_job",
+            "search_job",
+            "system_job",
+            "lane",
+            "table",
+            "batch",
+            "unit",
+            "stage_slice",
+        )
+    },
     **{
         name: [ACTIVITY]
         for name in (
             "open_units",
+            "open_tables",
+            "take_table",
+            "finish_table",
             "plan",
             "stage",
             "record_failure",

@@ -32,7 +32,8 @@ class Summary:
     """For people, such as ``export Full of Acme, 2026-02-24 12:00``; times are UTC."""
     status: Literal["done", "partly", "failed"]
     files: int
-    """Parts of the job: tables of an export, or feeds of a sync. Each is done, skipped or failed."""
+    """Parts of the job: tables of an export, feeds of a system, or windows of one feed. Each is done, without news,
+    skipped or failed."""
     done: int
     skipped: int
     failed: int
@@ -49,6 +50,12 @@ class Summary:
     """Older than what was stored."""
     superseded: int = 0
     """Replaced by another row of the same run."""
+    no_news: int = 0
+    """Parts that were read and had nothing new."""
+    behind: float | None = None
+    """Seconds of the source's time that the feed furthest behind has not read: 0 if all have caught up."""
+    furthest: str | None = None
+    """That feed."""
     seconds: float
     failures: tuple[str, ...] = ()
     """One line each, the first ten."""
@@ -96,11 +103,12 @@ def summarize(
 ) -> Summary:
     """The outcomes of a job's parts, as JSON made them, in one summary. Counts that are missing are 0."""
     by_status = [outcome.get("status") for outcome in outcomes]
-    done, failed = by_status.count("done"), by_status.count("failed")
+    done, no_news, failed = (by_status.count(status) for status in ("done", "no news", "failed"))
+    behind, furthest = _furthest_behind(outcomes)
     return Summary(
         job=job,
         what=one_line(what),
-        status="done" if not failed else "partly" if done else "failed",
+        status="done" if not failed else "partly" if done or no_news else "failed",
         files=len(outcomes),
         done=done,
         skipped=by_status.count("skipped"),
@@ -114,6 +122,9 @@ def summarize(
         rejected=_total(outcomes, "rejected"),
         stale=_total(outcomes, "stale"),
         superseded=_total(outcomes, "superseded"),
+        no_news=no_news,
+        behind=behind,
+        furthest=furthest,
         seconds=seconds,
         failures=tuple(map(_failure, [o for o in outcomes if o.get("status") == "failed"][:_MOST_FAILURES])),
         link=link,
@@ -187,6 +198,14 @@ def _total(outcomes: Iterable[Mapping[str, Any]], name: str) -> int:
     return sum(outcome.get(name) or 0 for outcome in outcomes)
 
 
+def _furthest_behind(outcomes: Iterable[Mapping[str, Any]]) -> tuple[float | None, str | None]:
+    known = [one for one in outcomes if one.get("behind") is not None and one.get("status") != "skipped"]
+    if not known:
+        return None, None
+    furthest = max(known, key=lambda outcome: float(outcome["behind"]))
+    return float(furthest["behind"]), furthest.get("feed") if furthest["behind"] else None
+
+
 def _failure(outcome: Mapping[str, Any]) -> str:
     subject = outcome.get("feed") or outcome.get("place") or "a file without a feed"
     return one_line(f"{subject} failed: {outcome.get('error') or 'no error was recorded'}")
@@ -194,13 +213,15 @@ def _failure(outcome: Mapping[str, Any]) -> str:
 
 def _ending(summary: Summary) -> str:
     if summary.status == "done":
-        return "Done, with rejected rows" if summary.rejected else "Done"
+        if summary.rejected:
+            return "Done, with rejected rows"
+        return "No news" if summary.no_news and not summary.done else "Done"
     return "Partly done" if summary.status == "partly" else "Failed"
 
 
 def _story(summary: Summary) -> Iterable[str]:
     """How it went in one line, then one for each failure."""
-    rest = ((summary.skipped, "skipped"), (summary.failed, "failed"))
+    rest = ((summary.no_news, "without news"), (summary.skipped, "skipped"), (summary.failed, "failed"))
     parts = [f"{summary.done:,} of {summary.files:,} done", *(f"{count:,} {word}" for count, word in rest if count)]
     yield f"{', '.join(parts)}; {counted(summary.read, 'row')} read in {duration(summary.seconds)}."
     yield from summary.failures
@@ -221,5 +242,7 @@ def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
         "Rejected": summary.rejected,
     }
     yield from ((name, f"{count:,}") for name, count in counts.items() if count)
+    if summary.behind:
+        yield "Behind", f"{duration(summary.behind)} ({summary.furthest})"
     yield "Took", duration(summary.seconds)
     yield "Job", summary.job

@@ -102,6 +102,7 @@ def record_of(summary: Summary) -> dict[str, Json]:
         "job": _cut(one_line(summary.job), _VALUE),
         "what": _cut(one_line(summary.what), _TITLE),
         "seconds": round(summary.seconds, 3),
+        "furthest": _cut(one_line(summary.furthest), _VALUE) if summary.furthest else None,
         "failures": [_cut(one_line(failure), _LINE) for failure in summary.failures[:10]],
         "link": _link(summary.link),
     }

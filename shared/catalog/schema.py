@@ -291,6 +291,7 @@ OPTIONS = {
     "max_delete_share": Rule("a number from 0 to 1", _share),
     "overlap_seconds": Rule("a whole number of seconds", _seconds),
     "schedule": Rule("a cron expression of five fields, such as '*/15 * * * *'", _schedule),
+    "reconcile": Rule("a cron expression of five fields, such as '0 3 * * 0'", _schedule),
     "source_table": Rule("the name of a table, as <table> or <schema>.<table>", _source_table),
     "max_age_hours": Rule("a number of hours above 0, or false for none", _hours),
     **LAYOUT,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.argument("system")
 @click.argument("tables", nargs=-1, metavar="[ENTITY]...")
 @click.option("--full", is_flag=True, help="Read all rows: those that are gone from the source are deleted.")
+@click.option("--keys", is_flag=True, help="Read only the keys: rows that are gone from the source are deleted.")
 @click.option("--since", metavar="T", help="Read again what changed since a time (or a number, as the cursor is).")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Read about N rows of each table, not more.")
 @click.option("--dry-run", is_flag=True, help="Merge the first window, show what it would change, and roll it back.")
@@ -33,8 +34,9 @@ def sync(system: str, tables: tuple[str, ...], as_json: bool, discover: bool, **
     from shared.app import current
     from shared.pipeline import sync as pipeline
 
-    if chosen["full"] and (chosen["limit"] or chosen["since"]):
-        raise click.UsageError("--full reads all rows: it cannot be combined with --limit or --since")
+    whole = [name for name in ("full", "keys") if chosen[name]]
+    if len(whole) > 1 or (whole and (chosen["limit"] or chosen["since"])):
+        raise click.UsageError("--full and --keys read the whole table: give one of them, and no --limit or --since")
     if discover:
         if tables or any(chosen.values()):
             raise click.UsageError("--discover reads no rows: it takes no other options but --json")

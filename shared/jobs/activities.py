@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from shared import errors
 from shared.alerts.decide import alert_for_failure, alert_for_run
 from shared.errors import ConfigError, DataError, IngestError, TransientError
-from shared.jobs import summary
+from shared.jobs import summary, tables
 from shared.jobs.documents import MAX_STARTS, SliceResults, SliceStart, UnitDocuments, UnitState
 from shared.jobs.feed_state import FeedStates
-from shared.jobs.leases import Holder, Lease
+from shared.jobs.leases import Holder, Lease, plain_name
 from shared.jobs.reports import alerts_of, job_link
 from shared.jobs.request import (
     ArchivedFiles,
@@ -30,8 +30,10 @@ from shared.jobs.request import (
     JobRequest,
     NotifiedFiles,
     PullFeed,
+    PullSystem,
     SliceRequest,
     SliceResult,
+    TakeTable,
     UnitOutcome,
     UnitRequest,
     files_of,
@@ -39,6 +41,7 @@ from shared.jobs.request import (
 )
 from shared.jobs.work import FoundUnit, OpenWork, Skipped, Unreadable, WorkOpener
 from shared.model import FeedName, Plan, Run, Staged, from_json
+from shared.pipeline import verbs
 from shared.pipeline.runner import Bug, RunOptions, error_text, log_job
 from shared.redaction import redact
 
@@ -63,6 +66,8 @@ def run_activity(app: App, name: str, request: Mapping[str, Any]) -> ActivityRes
 
 def _systems(request: JobRequest) -> list[str]:
     """The system whose tables have to be known. Planning says why they are not, if they cannot be looked up."""
+    if isinstance(request.work, PullSystem):
+        return [request.work.system]
     return [FeedName.parse(request.work.feed).system] if isinstance(request.work, PullFeed) else []
 
 
@@ -83,7 +88,7 @@ def plan(app: App, request: UnitRequest) -> ActivityResult:
         state = _plan(app, request, documents)
     except Skipped as skipped:
         state = documents.add(UnitState(outcome=UnitOutcome(
-            status="skipped", skipped=str(skipped), feed=skipped.feed, place=short(skipped.place),
+            status=skipped.status, skipped=str(skipped), feed=skipped.feed, place=short(skipped.place),
             retryable=skipped.retryable,
         )))  # fmt: skip
     if state.plan is not None:
@@ -127,14 +132,15 @@ def publish(app: App, request: UnitRequest) -> ActivityResult:
     if state is None:
         return _ENDED
     if state.outcome is not None:
-        return {**state.outcome.to_json(), "tidied": _is_tidied(app, documents, state, documents.slice_names())}
+        names = documents.slice_names()
+        return {**state.outcome.to_json(), "tidied": _is_tidied(app, request, documents, state, names)}
     assert state.plan is not None  # noqa: S101 - a unit without an outcome has a plan
     slices = documents.results(len(state.plan.slices))
     outcome, failed = _merge(app, request, state.plan, slices)
     documents.put(replace(state, outcome=outcome))
     if outcome.status == "failed":
         _alert(app, request, outcome, failed)
-    return {**outcome.to_json(), "tidied": _is_tidied(app, documents, state, slices.names)}
+    return {**outcome.to_json(), "tidied": _is_tidied(app, request, documents, state, slices.names)}
 
 
 def fail(app: App, request: FailedUnit) -> ActivityResult:
@@ -156,7 +162,7 @@ def tidy(app: App, request: UnitRequest) -> ActivityResult:
     documents = UnitDocuments(app.documents, request)
     state = documents.read()
     if state is not None:
-        _tidy(app, state)
+        _tidy(app, request, state)
         documents.remove(documents.slice_names())
     return {}
 
@@ -166,10 +172,9 @@ def tidy(app: App, request: UnitRequest) -> ActivityResult:
 
 def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState:
     if isinstance(request.work, PullFeed):
-        FeedStates(app.documents).record_sync(request.work.feed, request.started)
-        if request.unit == 0:
-            name = FeedName.parse(request.work.feed)
-            app.apply_last_values(name.system, [name.table])
+        if summary.has_ended(app, request):  # a lease that is acquired now would never be released
+            return UnitState()
+        _begin_sync(app, request, request.work.feed)
     try:
         found = _open(app, request).find(request.unit, request.started)
         run = _run_for(app, request, found)
@@ -181,7 +186,7 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
     holder = _acquire(app, documents, request, run, found)
     if holder.former:
         documents.inherit(holder.former)
-    lease = Lease(app.documents, run.id)
+    lease = _lease(app, request, run)
     try:
         planned = app.runner.plan(replace(run, started=request.started), found.unit, found.source)
     except TransientError:
@@ -191,9 +196,16 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
         state = documents.read() or _fail_run(app, request, documents, found, run, error)
     else:
         state = documents.add(UnitState(plan=planned, holder=holder))
-    if state.plan is None or state.plan.run.id != run.id or state.outcome is not None:
+    if state.plan is None or state.outcome is not None or not lease.is_same(_lease(app, request, state.plan.run)):
         lease.release(holder)
     return state
+
+
+def _begin_sync(app: App, request: UnitRequest, feed: str) -> None:
+    FeedStates(app.documents).record_sync(feed, request.started)
+    if request.unit == 0:
+        name = FeedName.parse(feed)
+        app.apply_last_values(name.system, [name.table])
 
 
 def _run_for(app: App, request: UnitRequest, found: FoundUnit) -> Run:
@@ -211,10 +223,15 @@ def _run_for(app: App, request: UnitRequest, found: FoundUnit) -> Run:
 
 def _acquire(app: App, documents: UnitDocuments, request: UnitRequest, run: Run, found: FoundUnit) -> Holder:
     mine = Holder.of(request, documents.name)
-    holder = Lease(app.documents, run.id).acquire(mine, app.now().timestamp(), app.settings.stuck_after)
+    holder = _lease(app, request, run).acquire(mine, app.now().timestamp(), app.settings.stuck_after)
     if not holder.is_same(mine):
         raise Skipped(found.feed, found.place, f"job {holder.job} is already running it", retryable=True)
     return holder
+
+
+def _lease(app: App, request: UnitRequest, run: Run) -> Lease:
+    """The lease of the run, or of its feed if that is pulled."""
+    return Lease(app.documents, plain_name(run.feed) if isinstance(request.work, PullFeed) else run.id)
 
 
 def _refuse(app: App, request: UnitRequest, documents: UnitDocuments, error: Exception) -> UnitState:
@@ -278,7 +295,8 @@ def _merge(
         failed = app.runner.fail(plan.run, plan.unit, error, plan=plan)
         return UnitOutcome.of_run(failed), failed
     FeedStates(app.documents).record_data(run)
-    return UnitOutcome.of_run(run, more=_has_more(app, plan)), None
+    idle = isinstance(request.work, PullFeed) and not verbs.has_news(run)
+    return UnitOutcome.of_run(run, more=_has_more(app, plan), done="no news" if idle else "done"), None
 
 
 def _unfinished(run: Run, error: str) -> UnitOutcome:
@@ -299,10 +317,12 @@ def _options(request: JobRequest, feed: str) -> RunOptions:
     return RunOptions(max_delete_share=request.max_delete_share if request.requested_by == feed else None)
 
 
-def _is_tidied(app: App, documents: UnitDocuments, state: UnitState, slice_names: Iterable[str]) -> bool:
+def _is_tidied(
+    app: App, request: UnitRequest, documents: UnitDocuments, state: UnitState, slice_names: Iterable[str]
+) -> bool:
     """Clean up, and say whether that succeeded: if not, there is a step for it that is repeated."""
     try:
-        _tidy(app, state)
+        _tidy(app, request, state)
         documents.remove(slice_names)
     except IngestError as error:
         _log.warning("the unit is not cleaned up yet: %s", error)
@@ -310,10 +330,10 @@ def _is_tidied(app: App, documents: UnitDocuments, state: UnitState, slice_names
     return True
 
 
-def _tidy(app: App, state: UnitState) -> None:
+def _tidy(app: App, request: UnitRequest, state: UnitState) -> None:
     if state.plan is None or state.holder is None:
         return
-    with Lease(app.documents, state.plan.run.id).ending(state.holder) as is_held:
+    with _lease(app, request, state.plan.run).ending(state.holder) as is_held:
         if is_held:
             app.runner.tidy(state.plan)
 
@@ -333,7 +353,9 @@ def _opener(app: App) -> WorkOpener:
 
 
 def _alert(app: App, request: JobRequest, outcome: UnitOutcome, run: Run | None) -> None:
-    """Alert that a unit failed, at once."""
+    """Alert that a unit failed, at once. A table of a system is reported by the summary: a server may fail them all."""
+    if request.table is not None:
+        return
     link = job_link(app.settings, request.job)
     alert = alert_for_run(run, outcome.place, link) if run else alert_for_failure(outcome.to_json(), link)
     if alert is not None:
@@ -367,5 +389,8 @@ _ACTIVITIES: Mapping[str, _Activity] = {
     "publish": _Activity(UnitRequest, publish),
     "fail": _Activity(FailedUnit, fail),
     "tidy": _Activity(UnitRequest, tidy),
+    "open_tables": _Activity(JobRequest, tables.open_tables),
+    "take_table": _Activity(TakeTable, tables.take_table),
+    "finish_table": _Activity(FinishRequest, tables.finish_table),
     "finish": _Activity(FinishRequest, summary.finish),
 }

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import NamedTuple, TypeVar
 
 from shared.documents import Documents, to_json
 from shared.jobs.leases import Holder
-from shared.jobs.request import JobRequest, SliceResult, UnitOutcome, UnitRequest
+from shared.jobs.request import FinishRequest, JobRequest, SliceResult, UnitOutcome, UnitRequest
 from shared.model import Plan, from_json
 
 MAX_STARTS = 3
@@ -53,8 +54,9 @@ class SliceResults(NamedTuple):
 class UnitDocuments:
     """Of several writers of a document the first one wins, so a step that runs twice leaves what it left at first.
 
-    ``jobs/<job>/<started>/<unit>/unit`` is removed from under a job that loses its lease: whatever step of it comes
-    later finds nothing and does nothing. ``.../slice/<number>/<try>`` is empty from the start of a try until its end.
+    ``jobs/<job>/<started>/<unit>/unit``, or ``<table>/<unit>/unit`` of a system, is removed from under a job that loses
+    its lease: whatever step of it comes later finds nothing and does nothing. ``.../slice/<number>/<try>`` is empty
+    from the start of a try until its end.
     """
 
     def __init__(self, documents: Documents, request: UnitRequest) -> None:
@@ -64,6 +66,13 @@ class UnitDocuments:
     def name(self) -> str:
         """Of the document with the unit's state."""
         return f"{self._folder}{_UNIT}"
+
+    @classmethod
+    def of_table(cls, documents: Documents, request: FinishRequest) -> UnitDocuments:
+        """Those of a table of a system, which is a unit of the job, as its windows are units of the table."""
+        assert request.table is not None  # noqa: S101 - it is about a table
+        fields = {one.name: getattr(request, one.name) for one in dataclasses.fields(JobRequest)}
+        return cls(documents, UnitRequest(**{**fields, "table": None}, unit=request.table))
 
     def read(self) -> UnitState | None:
         """What is decided; None before the unit is planned, once its job is over, and if the job lost its lease."""
@@ -146,8 +155,41 @@ class UnitDocuments:
         return f"{self._slice(number)}{count}"
 
 
+class TableDocuments:
+    """The tables of a system in one job, and which lane has taken which. In both the first writer wins."""
+
+    def __init__(self, documents: Documents, request: JobRequest) -> None:
+        self._documents, self._folder = documents, _job_folder(request)
+
+    def add(self, feeds: Sequence[str]) -> list[str]:
+        """Keep the feeds of the job, by number of their tables, and return those that are kept."""
+        self._documents.add(f"{self._folder}tables", to_json(list(feeds)))
+        return self.read()
+
+    def read(self) -> list[str]:
+        """The feeds, by number of their tables; none once the job has ended."""
+        content = self._documents.get(f"{self._folder}tables")
+        return [] if content is None else from_json(list[str], json.loads(content))
+
+    def take(self, number: int, lane: int) -> bool:
+        """Whether a table is the lane's: it takes the table, or has taken it before."""
+        name, mine = self._taken(number), str(lane).encode()
+        return self._documents.add(name, mine) or self._documents.get(name) == mine
+
+    def is_taken(self, number: int) -> bool:
+        """Whether a lane has taken the table, and the job has not ended."""
+        return self._documents.get(self._taken(number)) is not None
+
+    def _taken(self, number: int) -> str:
+        return f"{self._folder}taken/{number}"
+
+
 def folder_of(request: JobRequest) -> str:
-    """Where the documents of one execution of a job are."""
+    """Where the documents of one execution of a job are; those of a table have a folder of their own below it."""
+    return _job_folder(request) if request.table is None else f"{_job_folder(request)}{request.table}/"
+
+
+def _job_folder(request: JobRequest) -> str:
     return f"jobs/{request.job}/{request.started}/"
 
 
@@ -160,16 +202,20 @@ def outcomes(documents: Documents, request: JobRequest, units: Iterable[int]) ->
 
 
 def latest_outcomes(documents: Documents, job: str) -> list[UnitOutcome]:
-    """The outcomes that are decided so far of the latest execution of a job, by number of their units."""
+    """The outcomes that are decided so far of the latest execution of a job, by number of their units.
+
+    Of a table of a system that is still read: those of its windows.
+    """
     folder = f"jobs/{job}/"
     names = [entry.name for entry in documents.entries(folder) if entry.name.endswith(_UNIT)]
-    executions: dict[str, list[tuple[int, str]]] = {}
+    executions: dict[str, dict[tuple[int, ...], str]] = {}
     for name in names:
-        started, unit, _ = name.removeprefix(folder).split("/")
-        executions.setdefault(started, []).append((int(unit), name))
+        started, *numbers, _ = name.removeprefix(folder).split("/")
+        executions.setdefault(started, {})[tuple(map(int, numbers))] = name
     # What an earlier execution left behind, which was terminated before it could clean up, is older.
-    latest = sorted(executions[max(executions)]) if executions else []
-    states = _together(lambda name: _read(documents, name, UnitState), [name for _, name in latest])
+    latest = executions[max(executions)] if executions else {}
+    shown = [latest[key] for key in sorted(latest) if len(key) == 1 or key[:1] not in latest]
+    states = _together(lambda name: _read(documents, name, UnitState), shown)
     return [state.outcome for state in states if state is not None and state.outcome is not None]
 
 
@@ -185,7 +231,7 @@ def job_loading(documents: Documents, feed: str, since: float) -> str | None:
 
 def remove(documents: Documents, request: JobRequest, *, only_unit: bool) -> None:
     """Remove the documents of a job; those of slices are gone already if its *only_unit* was done."""
-    folder = folder_of(request)
+    folder = _job_folder(request)
     names = [f"{folder}0{_UNIT}"] if only_unit else [entry.name for entry in documents.entries(folder)]
     _together(documents.delete, names)
 

@@ -45,8 +45,8 @@ class FeedStates:
         return None if content is None else content.decode()
 
     def record_data(self, run: Run) -> None:
-        """Remember that *run* was done, if it brought data: a window of a pull feed may hold nothing new."""
-        if run.kind == "window" and not run.inserted + run.updated + run.deleted + run.undeleted:
+        """Remember that *run* was done, if it brought data: a window may hold nothing new, and keys alone never do."""
+        if run.kind in ("window", "keys") and not run.inserted + run.updated + run.deleted + run.undeleted:
             return
         self._documents.put(f"feeds/{run.feed}/done", to_json({"run": run.id, "finished": run.finished}))
 

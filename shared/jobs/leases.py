@@ -1,15 +1,17 @@
-"""Which job does a run: one at a time."""
+"""Which job does a run, or reads a pull feed: one at a time."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import re
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 from shared.documents import Documents, to_json
-from shared.jobs.request import UnitRequest
+from shared.jobs.request import PullFeed, UnitRequest
 from shared.model import from_json
 
 
@@ -30,29 +32,48 @@ class Holder:
     """Seconds since 1970."""
     number: int = 1
     """Of its document in the chain, see Lease."""
+    window: int = 0
+    """Of a pull feed, by number: the job reads them one after the other."""
 
     @classmethod
     def of(cls, request: UnitRequest, document: str) -> Holder:
         job, _, attempt = request.job.partition("~")
-        return cls(job=job, attempt=int(attempt or 1), started=request.started, document=document)
+        window = request.unit if isinstance(request.work, PullFeed) else 0
+        return cls(job=job, attempt=int(attempt or 1), started=request.started, document=document, window=window)
 
     def is_same(self, other: Holder) -> bool:
         return replace(self, former=other.former, since=other.since, number=other.number) == other
 
     def supersedes(self, other: Holder) -> bool:
-        """Whether this is a later attempt at the same job; the watchdog has ended the earlier one."""
+        """Whether this is a later attempt at the same job, whose earlier one the watchdog has ended; or the next window
+        of the same attempt, which the earlier one did not release."""
+        if self.continues(other):
+            return self.window > other.window
         return self.job == other.job and (self.attempt, self.started) > (other.attempt, other.started)
+
+    def continues(self, other: Holder) -> bool:
+        """Whether both are of the same execution of a job."""
+        return (self.job, self.attempt, self.started) == (other.job, other.attempt, other.started)
+
+
+def plain_name(feed: str) -> str:
+    """The name of a feed as ids and names of documents can have it: as it is, or else its hash."""
+    return feed if re.fullmatch(r"[a-z0-9_.-]{1,80}", feed) else hashlib.sha256(feed.encode()).hexdigest()[:32]
 
 
 class Lease:
     """The right to do one run, for one job at a time: an event and a notification of one file come to the same run.
 
+    A pull feed has one lease for all its windows: two jobs that read it would overtake each other, and one would fail.
     A chain of documents, ``leases/<run>/1`` and so on: whoever adds the next one has the lease, so of several jobs that
     take over an expired lease at the same moment one wins. The first document then names the new holder, too.
     """
 
     def __init__(self, documents: Documents, run: str) -> None:
         self._documents, self._folder = documents, f"leases/{run}/"
+
+    def is_same(self, other: Lease) -> bool:
+        return self._folder == other._folder
 
     def acquire(self, holder: Holder, now: float, expires_after: float) -> Holder:
         """Acquire the lease and return who has it now: another job if that has had it for less than *expires_after*
@@ -67,6 +88,8 @@ class Lease:
                 break
             elif not mine.supersedes(known) and known.since + expires_after > now:
                 return known
+            elif mine.continues(known):  # its outcome stays
+                mine = replace(mine, number=known.number + 1)
             else:
                 self._documents.delete(known.document)
                 mine = replace(mine, number=known.number + 1, former=known.document)

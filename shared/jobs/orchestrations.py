@@ -7,7 +7,11 @@ slices and outcomes are documents of the app. See docs/decisions/0011.
 
     file_job   a file, or the windows of a pull feed     export_job   the files of a notification
       plan, stage | batches, publish (tidy)                open_units, batches of up to 50 units
-    finish                                                 finish
+      finish                                               finish
+
+    system_job   the tables of a system                  lane         one table after the other
+      open_tables, as many lanes as SYNC_TABLES allows     take_table, table (its windows, then finish_table)
+      finish
 
 Requests are dictionaries here, so that the host can index the app without importing anything else; activities read
 them as the types of shared.jobs.request.
@@ -50,16 +54,23 @@ class Context(Protocol):
 
 def file_job(context: Context) -> Steps:
     """A job of one unit of work: a file, or a pull feed window by window until it has caught up."""
+    return (yield from _windows(context, _request(context), "finish"))
+
+
+def system_job(context: Context) -> Steps:
+    """A job for tables of a system, each window by window, as many at once as SYNC_TABLES allows.
+
+    The list of tables becomes a document with the first step, so it travels no further.
+    """
     request = _request(context)
-    first = request.pop("unit", 0)
-    for number in range(first, first + _WINDOWS):
-        context.set_custom_status({"units": number + 1})
-        outcome = yield from _unit(context, {**request, "unit": number})
-        if not outcome.get("more"):
-            known = {"outcome": outcome} if "place" in outcome else {}
-            return (yield from _call(context, "finish", {**request, **known, "units": number + 1}))
-    context.continue_as_new({**request, "unit": first + _WINDOWS})
-    return {}
+    opened = yield from _call(context, "open_tables", request)
+    if not opened.get("lanes"):
+        return opened
+    context.set_custom_status({"units": opened["units"]})
+    request["work"] = {**request["work"], "feeds": []}
+    lanes = {str(number): {**request, "lane": number} for number in range(opened["lanes"])}
+    yield from _together(context, "lane", lanes)
+    return (yield from _call(context, "finish", {**request, "units": opened["units"]}))
 
 
 def export_job(context: Context) -> Steps:
@@ -92,6 +103,27 @@ def stage_slice(context: Context) -> Steps:
     return (yield from _stage(context, context.get_input()))
 
 
+def lane(context: Context) -> Steps:
+    """Tables of a system one after the other: each time the next one that no lane has taken."""
+    request = context.get_input()
+    after = request.pop("after", -1)
+    common = {name: value for name, value in request.items() if name != "lane"}
+    for _ in range(CHILDREN):
+        taken = yield from _call(context, "take_table", {**request, "after": after})
+        if "table" not in taken:  # none is left, or the documents cannot be reached
+            return {}
+        after = taken["table"]
+        work = {"kind": "feed", "feed": taken["feed"]}
+        yield from _together(context, "table", {str(after): {**common, "work": work, "table": after}})
+    context.continue_as_new({**request, "after": after})
+    return {}
+
+
+def table(context: Context) -> Steps:
+    """One of the tables of a system, window by window until it has caught up."""
+    return (yield from _windows(context, context.get_input(), "finish_table"))
+
+
 def batch(context: Context) -> Steps:
     """Some children of a fan-out; batches of batches, where they are too many for one parent."""
     span = context.get_input()
@@ -102,8 +134,11 @@ def batch(context: Context) -> Steps:
     return (yield from _together(context, child, {str(n): {**request, number: n} for n in range(start, end)}))
 
 
-ORCHESTRATORS = (file_job, export_job, search_job, unit, stage_slice, batch)
-ACTIVITIES = ("open_units", "plan", "stage", "record_failure", "publish", "fail", "tidy", "finish")
+ORCHESTRATORS = (file_job, export_job, search_job, system_job, unit, stage_slice, lane, table, batch)
+ACTIVITIES = (
+    "open_units", "open_tables", "take_table", "plan", "stage", "record_failure", "publish", "fail", "tidy",
+    "finish_table", "finish",
+)  # fmt: skip
 """What a host has to know by name, see shared.jobs.activities. ``start_found`` needs a client: it is the host's own."""
 
 
@@ -111,6 +146,20 @@ def _request(context: Context) -> Json:
     """The input of the job, with its id and when it began: the same on every replay and in every step."""
     started = context.current_utc_datetime.replace(tzinfo=None).isoformat(timespec="microseconds")
     return {"job": context.instance_id, "started": started, **context.get_input()}
+
+
+def _windows(context: Context, request: Json, ending: str) -> Steps:
+    """Units of work one after the other, until there is no more of it; then the activity *ending*."""
+    common = {name: value for name, value in request.items() if name != "unit"}
+    first = request.get("unit", 0)
+    for number in range(first, first + _WINDOWS):
+        context.set_custom_status({"units": number + 1})
+        outcome = yield from _unit(context, {**common, "unit": number})
+        if not outcome.get("more"):
+            known = {"outcome": outcome} if "place" in outcome else {}
+            return (yield from _call(context, ending, {**common, **known, "units": number + 1}))
+    context.continue_as_new({**common, "unit": first + _WINDOWS})
+    return {}
 
 
 def _unit(context: Context, request: Json) -> Steps:

@@ -8,6 +8,8 @@ from typing import ClassVar, Literal, TypeAlias
 from shared.model import OUTCOMES, Json, Kind, Run, Staged
 from shared.redaction import redact
 
+COUNTS = ("read", *OUTCOMES, "absent", "values_rejected")
+"""Names of the counts that outcomes take from runs."""
 MAX_TEXT = 1_000
 """Characters of an error or a note that an outcome keeps."""
 
@@ -99,6 +101,23 @@ class PullFeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PullSystem:
+    """The next windows of feeds of one system, one unit for each feed."""
+
+    orchestrator: ClassVar[str] = "system_job"
+    always_reported: ClassVar[bool] = True
+
+    system: str
+    feeds: tuple[str, ...] = ()
+    """Their tables; none for all pull feeds that the system has when the job begins."""
+    kind: Literal["system"] = "system"
+
+    @property
+    def title(self) -> str:
+        return f"sync {self.system}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MissedFiles:
     """Files of the exports container that are not loaded. The job of this work starts a job for each."""
 
@@ -115,7 +134,7 @@ class MissedFiles:
         return f"search for files of {self.feed}"
 
 
-Work: TypeAlias = ExportedFile | ArchivedFiles | PartFiles | NotifiedFiles | PullFeed | MissedFiles
+Work: TypeAlias = ExportedFile | ArchivedFiles | PartFiles | NotifiedFiles | PullFeed | PullSystem | MissedFiles
 """What a job does. All but the last are loaded unit by unit."""
 
 
@@ -129,7 +148,7 @@ class Start:
     job: str
     work: Work
     requested_by: str | None = None
-    """The feed for which a person requested the job; None if a trigger did."""
+    """The feed or system for which a person requested the job; None if a trigger did."""
     max_delete_share: float | None = None
     """How many of the active rows a full of that feed may delete, where it differs from the catalog."""
 
@@ -145,6 +164,17 @@ class JobRequest(Start):
 
     started: str
     """When this execution of the job began (text of records)."""
+    table: int | None = None
+    """In the job of a system: which of its tables the request is about, by number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeTable(JobRequest):
+    """The next table of a system for one of its lanes: ``take_table``."""
+
+    lane: int
+    after: int
+    """The table that the lane took before; -1 at first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +207,7 @@ class FailedSlice(SliceRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishRequest(JobRequest):
-    """The end of a job: ``finish``."""
+    """The end of a job, or of one table in the job of a system: ``finish``, ``finish_table``."""
 
     units: int
     what: str | None = None
@@ -211,9 +241,13 @@ class SliceResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitOutcome:
-    """What became of one unit. Counts of rows and what describes the run are there if there was a run."""
+    """What became of one unit. Counts of rows and what describes the run are there if there was a run.
 
-    status: Literal["done", "failed", "skipped"]
+    Of a table in the job of a system: what became of all its windows together.
+    """
+
+    status: Literal["done", "no news", "failed", "skipped"]
+    """``no news``: a pull feed was read, and nothing in it was new."""
     place: str
     """The file, folder or window, for people."""
     feed: str | None = None
@@ -225,6 +259,10 @@ class UnitOutcome:
     """Whether it may succeed later without anybody's help."""
     more: bool = False
     """Whether the source has rows beyond this window."""
+    windows: int | None = None
+    """Of a table: how many were read."""
+    behind: float | None = None
+    """Of a table: seconds of the source's time that were not read, 0 once it has caught up; None if not known."""
     run: str | None = None
     kind: Kind | None = None
     complete: bool | None = None
@@ -242,10 +280,10 @@ class UnitOutcome:
     values_rejected: int | None = None
 
     @classmethod
-    def of_run(cls, run: Run, *, more: bool = False) -> UnitOutcome:
-        counts = {name: getattr(run, name) for name in ("read", *OUTCOMES, "absent", "values_rejected")}
+    def of_run(cls, run: Run, *, more: bool = False, done: Literal["done", "no news"] = "done") -> UnitOutcome:
+        counts = {name: getattr(run, name) for name in COUNTS}
         return cls(
-            status="failed" if run.status == "failed" else "done", place=files_of(run), feed=run.feed, run=run.id,
+            status="failed" if run.status == "failed" else done, place=files_of(run), feed=run.feed, run=run.id,
             kind=run.kind, complete=run.complete, exported_at=run.exported_at, more=more,
             note=short(run.note) if run.note else None, error=short(run.error) if run.error else None, **counts,
         )  # fmt: skip

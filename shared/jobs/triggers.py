@@ -9,9 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import logging
-import re
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,13 +19,22 @@ from shared.catalog import System
 from shared.documents import Documents
 from shared.errors import ConfigError, IngestError
 from shared.jobs.feed_state import FeedStates
+from shared.jobs.leases import plain_name
 from shared.jobs.notifications import Notification, Notifications
-from shared.jobs.request import ArchivedFiles, ExportedFile, MissedFiles, NotifiedFiles, PartFiles, PullFeed, Start
+from shared.jobs.request import (
+    ArchivedFiles,
+    ExportedFile,
+    MissedFiles,
+    NotifiedFiles,
+    PartFiles,
+    PullFeed,
+    PullSystem,
+    Start,
+)
 from shared.jobs.summary import JobRecord, read_record
 from shared.ledger import Ledger
-from shared.model import FeedName, from_text, to_text
+from shared.model import FeedName, to_text
 from shared.pipeline.csv import text_layout
-from shared.pipeline.feeds import declared
 from shared.pipeline.folder import exporting_system, exports_to_load, is_other_client
 from shared.pipeline.verbs import recorded
 from shared.sources import is_set_up
@@ -48,6 +56,8 @@ CONTAINER = "exports"
 """The container whose files the host announces: it is named in the binding of the blob trigger."""
 _UNSTARTED_SECONDS = 900.0
 """How long a notification may be kept before its job must have begun."""
+_MOST_TABLES = 500
+"""Tables in the start of one job, which their names travel with. The others stay due until the next one."""
 _RETRY_SECONDS = 3_600.0
 """How long after its end a job is started again of which something may succeed later."""
 
@@ -294,23 +304,37 @@ def _has_table(kept: Notifications, id: str, table: str) -> bool:
 
 
 def due_syncs(app: App) -> Iterator[Start]:
-    """The syncs of pull feeds whose schedule has come since they were last synced, of systems that are set up."""
+    """A job for each system with feeds whose schedule has come since they were last synced, if it is set up."""
+    for system in app.resolved_where_possible().systems.values():
+        if tables := _due_tables(app, system):
+            yield system_job(system.name, tables)
+
+
+def _due_tables(app: App, system: System) -> list[str]:
+    """The tables of a system that are due, in the order of the catalog; of very many those that have waited longest."""
     from cronsim import CronSim
 
-    now = app.now()
-    for feed in declared(app.resolved_where_possible().systems):
-        if feed.schedule is None or not is_set_up(feed, app.settings) or FeedStates(app.documents).paused(feed.name):
+    states, now = FeedStates(app.documents), app.now()
+    due: dict[str, str] = {}
+    for feed in system.feeds():
+        if feed.schedule is None or not is_set_up(feed, app.settings) or states.paused(feed.name):
             continue
-        last = from_text(FeedStates(app.documents).last_sync(feed.name))
-        due = next(CronSim(feed.schedule, now + dt.timedelta(microseconds=1), reverse=True))
-        if last is None or last < due.replace(tzinfo=None):
-            yield sync_job(feed.name)
+        last = states.last_sync(feed.name) or ""
+        since = next(CronSim(feed.schedule, now + dt.timedelta(microseconds=1), reverse=True))
+        if last < to_text(since):
+            due[feed.table] = last
+    longest = set(sorted(due, key=lambda table: due[table])[:_MOST_TABLES])
+    return [table for table in due if table in longest]
+
+
+def system_job(system: str, tables: Sequence[str] = ()) -> Start:
+    """The one job of a system, for these tables or for all that it pulls: while it runs, another is refused."""
+    return Start(job=f"sync:{system}", work=PullSystem(system=system, feeds=tuple(tables)))
 
 
 def sync_job(feed: str) -> Start:
-    """The one job of a pull feed: while it runs, another is refused."""
-    plain = feed if re.fullmatch(r"[a-z0-9_.-]{1,80}", feed) else hashlib.sha256(feed.encode()).hexdigest()[:32]
-    return Start(job=f"sync:{plain}", work=PullFeed(feed=feed))
+    """The one job of a pull feed alone: while it runs, another is refused."""
+    return Start(job=f"sync:{plain_name(feed)}", work=PullFeed(feed=feed))
 
 
 # -- attempts

@@ -7,7 +7,7 @@ import math
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from shared.azure import urls
@@ -16,7 +16,16 @@ from shared.documents import Documents
 from shared.errors import ConfigError, ConflictError, DataError, IngestError, TransientError
 from shared.ids import work_id
 from shared.jobs.notifications import Link, Notification, Notifications
-from shared.jobs.request import ArchivedFiles, ExportedFile, MissedFiles, NotifiedFiles, PartFiles, PullFeed, Work
+from shared.jobs.request import (
+    ArchivedFiles,
+    ExportedFile,
+    MissedFiles,
+    NotifiedFiles,
+    PartFiles,
+    PullFeed,
+    PullSystem,
+    Work,
+)
 from shared.ledger import Ledger
 from shared.model import Feed, FeedName, Unit, WorkItem
 from shared.pipeline import verbs
@@ -46,11 +55,12 @@ class FoundUnit(NamedTuple):
 
 
 class Skipped(Exception):  # noqa: N818 - no error: there is nothing to do
-    """A unit that is not to be loaded, and why; *retryable* if it may be later."""
+    """A unit that is not to be loaded, and why; *retryable* if it may be later, *news* unless there is nothing new."""
 
-    def __init__(self, feed: str, place: str, reason: str, *, retryable: bool = False) -> None:
+    def __init__(self, feed: str, place: str, reason: str, *, retryable: bool = False, news: bool = True) -> None:
         super().__init__(reason)
         self.feed, self.place, self.reason, self.retryable = feed, place, reason, retryable
+        self.status: Literal["skipped", "no news"] = "skipped" if news else "no news"
 
 
 class Unreadable(Exception):  # noqa: N818 - carries an error of ours
@@ -121,7 +131,7 @@ class WorkOpener:
                 return _Notified(work, Exports(self.settings, self.systems, self.now), Notifications(self.documents))
             case PullFeed():
                 return _Windows(work, self.settings, self.resolve, self.ledger)
-            case ArchivedFiles() | MissedFiles():
+            case ArchivedFiles() | PullSystem() | MissedFiles():
                 raise TypeError(f"a {work.title} has no units")
 
 
@@ -293,9 +303,9 @@ class _Windows(NamedTuple):
         source = open_pull_source(feed, self.settings)
         unit = verbs.window(feed, source, self.ledger, now=started)
         if unit is None:
-            raise Skipped(self.work.feed, self.work.feed, "the source is empty")
+            raise Skipped(self.work.feed, self.work.feed, "the source is empty", news=False)
         if verbs.is_unchanged(feed, unit, source, self.ledger):
-            raise Skipped(self.work.feed, unit.work_items[0].name, "it has nothing new")
+            raise Skipped(self.work.feed, unit.work_items[0].name, "it has nothing new", news=False)
         return FoundUnit(self.work.feed, unit, source, unit.work_items[0].name)
 
     def source(self, number: int) -> PullSource:

@@ -17,6 +17,7 @@ from shared.errors import ConfigError
 from shared.model import OUTCOMES, Feed, Run, Unit, from_text, to_text
 from shared.pipeline import verbs
 from shared.pipeline.folder import parse_time
+from shared.pipeline.keys import keys_unit
 from shared.pipeline.relations import in_order
 from shared.pipeline.runner import Bug, Progress, Result, Runner, RunOptions, error_text
 from shared.settings import Settings
@@ -34,6 +35,8 @@ class SyncOptions(RunOptions):
 
     full: bool = False
     """Read them whole, and find what is gone."""
+    keys: bool = False
+    """Read their keys alone, and find what is gone."""
     since: str | None = None
     """Read again from this value of the cursor, as an operator writes it. The watermark is never lowered."""
     limit: int | None = None
@@ -131,11 +134,6 @@ def feeds_to_sync(systems: Mapping[str, System], system: str, tables: Sequence[s
     return [by_table[table] for table in dict.fromkeys(tables)] if tables else list(by_table.values())
 
 
-def has_news(run: Run) -> bool:
-    """Whether a run of a pull feed changed or rejected anything. What is read again for the overlap is no news."""
-    return any(getattr(run, name) for name in ("inserted", "updated", "deleted", "undeleted", "absent", "rejected"))
-
-
 class _Stopped(KeyboardInterrupt):
     """The sync was abandoned. No error: whatever was merged stays, and the rest is read by the next sync."""
 
@@ -162,7 +160,7 @@ class _Table:
         reason, caught_up = None, False
         try:
             caught_up = self._windows(windows)
-            if not any(has_news(result.run) for result in windows if result.run):
+            if not any(verbs.has_news(result.run) for result in windows if result.run):
                 outcome = "no news"
         except _Skipped as skipped:
             outcome, reason = "skipped", str(skipped)
@@ -171,7 +169,7 @@ class _Table:
         return self._result(outcome, reason, windows, caught_up=caught_up, seconds=self.runner.timer() - since)
 
     def _windows(self, windows: list[Result]) -> bool:
-        """Sync window by window, collecting the results; whether that has caught up with the source."""
+        """Sync window by window, collecting the results; whether that has caught up with the source. Keys never do."""
         if self.feed.cursor is None and (self.options.limit is not None or self.options.since is not None):
             raise _Skipped("it has no cursor, so only all of it can be read")
         after, more = self._since(), True
@@ -183,7 +181,7 @@ class _Table:
             windows.append(self._window(unit))
             more = unit.more and not self.options.dry_run and self.options.limit is None
             after = unit.window.ceiling if unit.window else None
-        return not (windows and unit and unit.more)
+        return not self.options.keys and not (windows and unit and unit.more)
 
     def _window(self, unit: Unit) -> Result:
         progress = _Watched(self.shown, self.runner.timer, self._check)
@@ -201,12 +199,14 @@ class _Table:
 
     def _unit(self, after: str | None) -> Unit | None:
         now = to_text(self.runner.now())
+        if self.options.keys:
+            return keys_unit(self.feed, now=now)
         if self.options.full:
             return verbs.whole(self.feed, self.source, now=now)
         return verbs.window(self.feed, self.source, self.runner.ledger, now=now, after=after)
 
     def _is_unchanged(self, unit: Unit) -> bool:
-        if self.options.full or self.options.since is not None:
+        if self.options.full or self.options.keys or self.options.since is not None:
             return False
         return verbs.is_unchanged(self.feed, unit, self.source, self.runner.ledger)
 
@@ -233,7 +233,7 @@ class _Table:
     ) -> TableSync:
         mark = self.runner.ledger.watermark(self.feed.name)
         behind = 0.0 if caught_up else None
-        if not caught_up and mark.type == "timestamp" and (seen := from_text(mark.value)):
+        if not caught_up and not self.options.keys and mark.type == "timestamp" and (seen := from_text(mark.value)):
             behind = (self.runner.now().astimezone(dt.UTC).replace(tzinfo=None) - seen).total_seconds()
         return TableSync(
             feed=self.feed.name, outcome=outcome, reason=reason, windows=windows, seconds=seconds,

@@ -37,6 +37,7 @@ from shared.model import (
     with_note,
 )
 from shared.pipeline.fingerprint import FEW, Fingerprint
+from shared.pipeline.keys import commit_keys, contracted
 from shared.pipeline.tally import REJECTS_SCHEMA, Spool, StageCounter
 from shared.redaction import redact
 from shared.sources import PullSource, Source
@@ -172,7 +173,9 @@ def plan(run: Run, unit: Unit, source: Source, system: System) -> Plan:
     feed = system.feed(
         table, list(dict.fromkeys(name for schema in described.schemas.values() for name in schema.names))
     )
-    columns = fit(described.schemas, feed)
+    columns = fit(described.schemas, contracted(feed, unit))
+    if unit.kind == "keys":
+        columns = tuple(column for column in columns if column.name in feed.keys)
     return Plan(
         feed=feed, run=run, unit=unit, columns=columns, slices=tuple(described.slices), faulty=described.faulty
     )  # fmt: skip
@@ -198,7 +201,8 @@ def stage(
     A cursor more than *cursor_ahead* seconds after the export is rejected. *on_rows* gets the rows of each batch.
     """
     latest = latest_cursor(plan.run.exported_at or plan.run.started, cursor_ahead)
-    contract = Contract(plan.feed, plan.columns, latest_cursor=latest)
+    feed = contracted(plan.feed, plan.unit)
+    contract = Contract(feed, plan.columns, latest_cursor=latest)
     table = staging_name(plan.run.id, part.number)
     stored = [column for column in plan.columns if column.name in contract.schema.names]
     untouched = _stage_file(plan, part, source, warehouse, stored, latest)
@@ -210,15 +214,14 @@ def stage(
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as rejects,
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as keys,
     ):
-        counter = StageCounter(
-            contract, part, plan.feed, Spool(rejects, REJECTS_SCHEMA), Spool(keys, contract.keys_schema)
-        )
+        counter = StageCounter(contract, part, feed, Spool(rejects, REJECTS_SCHEMA), Spool(keys, contract.keys_schema))
         fingerprint = Fingerprint(plan.feed, plan.unit)
         is_few = not plan.unit.files and len(plan.slices) == 1 and part.rows <= FEW
         accepted = counter.accepted(fingerprint.watch(source.read(part)) if is_few else source.read(part), on_rows)
         loaded = warehouse.stage(plan.feed, table, stored, accepted, _inline_limit(plan))
         counter.refuse(loaded.refused)
-        warehouse.reject(plan, part.number, counter.rejects)
+        # A row of keys alone is no row to correct: the sync that brought the rest of it has rejected it.
+        warehouse.reject(plan, part.number, counter.rejects if plan.unit.kind != "keys" else [])
         present = None
         if counter.keys.rows:
             present = f"{table}_keys"
@@ -302,7 +305,9 @@ def commit(
 ) -> None:  # fmt: skip
     """Record the works of *run* and raise the watermark, in one transaction of the ledger.
 
-    The watermark of a pull feed must be as it was when the run was planned. That of a push feed is only ever raised.
+    The watermark of a pull feed must be as it was when the run was planned, and stays untouched if no row is
+    beyond it and none of the last is another. That of a push feed is only ever raised.
+    Keys alone leave it where it is.
     """
     records = [
         Record(
@@ -311,8 +316,12 @@ def commit(
         )
         for work in plan.unit.work_items
     ]  # fmt: skip
+    if plan.unit.kind == "keys":
+        commit_keys(run, records, ledger)
+        return
     if plan.unit.seen is not None:
-        ledger.commit(run.feed, records, replace(_raised(plan, run, plan.unit.seen), fingerprint=fingerprint))
+        mark = replace(_raised(plan, run, plan.unit.seen), fingerprint=fingerprint)
+        ledger.commit(run.feed, records, None if mark == plan.unit.seen else mark)
         return
     while True:  # ends: each conflict means that another run got its commit through
         try:
@@ -321,6 +330,11 @@ def commit(
         except ConflictError:
             continue
         return
+
+
+def has_news(run: Run) -> bool:
+    """Whether a run of a pull feed changed or rejected anything. What is read again for the overlap is no news."""
+    return any(getattr(run, name) for name in ("inserted", "updated", "deleted", "undeleted", "absent", "rejected"))
 
 
 def fail(run: Run, unit: Unit, error: IngestError | str, warehouse: Warehouse, ledger: Ledger, finished: str) -> Run:
@@ -349,7 +363,8 @@ def _summed(plan: Plan, staged: Sequence[Staged], faulty: Mapping[str, str], fin
     keyless = sum(part.keyless for part in staged)
     note = plan.run.note
     if plan.unit.complete and keyless:
-        note = with_note(note, f"merged as a delta: {keyless} rejected rows have no readable key")
+        only = "nothing counts as deleted" if plan.unit.kind == "keys" else "merged as a delta"
+        note = with_note(note, f"{only}: {keyless} rejected rows have no readable key")
     for problem in faulty.values():
         note = with_note(note, f"left out: {problem}")
     left_out = sum((Counter(part.left_out) for part in staged), Counter[str]())
@@ -404,4 +419,6 @@ def _raised(plan: Plan, run: Run, seen: Watermark) -> Watermark:
 
 
 def _cursor_type(plan: Plan) -> str | None:
+    if plan.unit.kind == "keys":
+        return None
     return next((c.type for c in plan.columns if c.name == plan.feed.cursor and c.type != "null"), None)

@@ -20,6 +20,7 @@ from shared.model import FeedName, to_text
 from shared.pipeline.backfill import BackfillRequest, backfill, under_way
 from shared.pipeline.checks import health as health_checks
 from shared.pipeline.feeds import declared, known_feed
+from shared.pipeline.sync import feeds_to_sync
 from shared.redaction import redact
 from shared.web.responses import Response
 
@@ -59,6 +60,19 @@ def run_action(app: App, feed: str, action: str, body: bytes) -> list[Start]:
     """Run, backfill, pause or resume a feed. The jobs to start for it."""
     chosen = _ACTIONS[action.lower()]  # the host's routes ignore case
     return chosen.run(app, feed, _parse(chosen.body, body))
+
+
+def run_system(app: App, system: str, tables: str | None, body: bytes) -> Start:
+    """The job that syncs pull feeds of a system now: those named in *tables*, with commas, or all of them."""
+    _parse(NoBody, body)
+    named = [name.strip().removeprefix(f"{system}.") for name in (tables or "").split(",") if name.strip()]
+    systems = app.resolved(system).systems
+    try:
+        feeds = feeds_to_sync(systems, system, named)
+    except ConfigError as error:
+        raise RequestRefused(404, str(error)) from error
+    chosen = [feed.table for feed in feeds] if named else []
+    return replace(triggers.system_job(system, chosen), requested_by=system)
 
 
 # -- bodies of requests

@@ -37,6 +37,11 @@ def started_response(feed: str, starts: Sequence[Start], settings: Settings) -> 
     return Response(202, {"feed": feed, "jobs": jobs})
 
 
+def system_response(system: str, start: Start, settings: Settings) -> Response:
+    """The job of a system that was started, or found running already."""
+    return Response(202, {"system": system, "jobs": [{"job": start.job, "url": job_link(settings, start.job)}]})
+
+
 def error_response(error: Exception) -> Response:
     """The answer to an error, never a traceback: what is no error of ours is logged, and the answer says only that."""
     if isinstance(error, RequestRefused):

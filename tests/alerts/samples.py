@@ -15,6 +15,7 @@ SECRET = "https://hooks.example.test/services/T0123456/B0123456/canary7890canary
 RUN = Run(id="r1", feed="coolr.location", kind="delta", started="2026-02-24T12:00:00.000000", read=1204)
 DONE = {"feed": "coolr.location", "place": "Full/Acme/20260224120000/location.parquet", "status": "done"}
 FAILED = {"feed": "coolr.asset", "place": "Full/Acme/20260224120000/asset.parquet", "status": "failed"}
+NO_NEWS = {"feed": "coolr.order", "place": "coolr.order", "status": "no news"}
 SKIPPED = {"feed": "coolr.visit", "place": "Full/Acme/20260224120000/visit.parquet", "status": "skipped"}
 ALERT = Alert(
     kind="stale",

@@ -17,7 +17,7 @@ from shared.alerts.decide import (
     run_message,
     summarize,
 )
-from tests.alerts.samples import DONE, FAILED, RUN, SKIPPED
+from tests.alerts.samples import DONE, FAILED, NO_NEWS, RUN, SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,8 @@ def test_outcomes_are_summed():
         ([SKIPPED], "done"),
         ([DONE, SKIPPED], "done"),
         ([DONE, FAILED], "partly"),
+        ([NO_NEWS], "done"),
+        ([NO_NEWS, FAILED], "partly"),
         ([SKIPPED, FAILED], "failed"),
         ([FAILED], "failed"),
     ],
@@ -168,6 +170,8 @@ def test_failure_without_feed_is_found_by_its_place():
     ("outcomes", "title", "severity"),
     [
         ([DONE], "Done: x", "info"),
+        ([DONE, NO_NEWS], "Done: x", "info"),
+        ([NO_NEWS, SKIPPED], "No news: x", "info"),
         ([{**DONE, "rejected": 1}], "Done, with rejected rows: x", "warning"),
         ([DONE, FAILED], "Partly done: x", "warning"),
         ([FAILED], "Failed: x", "error"),
@@ -178,6 +182,30 @@ def test_title_says_how_it_ended(outcomes, title, severity):
     alert = alert_for_summary(summarize("j1", "x", outcomes, 1.0))
 
     assert (title, severity) == (alert.title, alert.severity)
+
+
+def test_summary_of_a_system_says_how_its_tables_did_and_which_is_furthest_behind():
+    """A table that was skipped is another job's, or paused: it does not count."""
+    outcomes = [
+        {**DONE, "behind": 0.0, "read": 2}, {**NO_NEWS, "behind": 0.0}, {**FAILED, "error": "x", "behind": 7_380.0},
+        {**SKIPPED, "behind": 9_999.0}, {**DONE, "behind": None},
+    ]  # fmt: skip
+
+    summary = summarize("sync:shop", "sync shop", outcomes, 125.0)
+    alert = alert_for_summary(summary)
+
+    assert (7_380.0, "coolr.asset", 1) == (summary.behind, summary.furthest, summary.no_news)
+    assert "2 of 5 done, 1 without news, 1 skipped, 1 failed; 2 rows read in 2 min 5 s." == alert.text.splitlines()[0]
+    assert "2 h 3 min (coolr.asset)" == dict(alert.facts)["Behind"]
+
+
+@pytest.mark.parametrize(("outcomes", "behind"), [([DONE], None), ([{**DONE, "behind": 0.0}, SKIPPED], 0.0)])
+def test_what_has_caught_up_is_behind_by_nothing(outcomes, behind):
+    """And what is not known is not said."""
+    summary = summarize("sync:shop", "sync shop", outcomes, 1.0)
+
+    assert (behind, None) == (summary.behind, summary.furthest)
+    assert "Behind" not in dict(alert_for_summary(summary).facts)
 
 
 def test_summary_says_what_happened_to_the_rows():

@@ -103,7 +103,8 @@ def test_object_for_a_logic_app_holds_the_summary():
     assert {
         "job": "j1", "what": "x", "status": "done", "files": 1, "done": 1, "skipped": 0, "failed": 0, "read": 3,
         "inserted": 3, "updated": 0, "deleted": 0, "undeleted": 0, "unchanged": 0, "rejected": 0, "stale": 0,
-        "superseded": 0, "seconds": 1.235, "failures": [], "link": "https://a.test/j1",
+        "superseded": 0, "no_news": 0, "behind": None, "furthest": None, "seconds": 1.235, "failures": [],
+        "link": "https://a.test/j1",
     } == sent  # fmt: skip
 
 

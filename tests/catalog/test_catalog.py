@@ -147,6 +147,7 @@ WRONG = {
         "whole number of seconds, not -1",
     ),
     "schedule": (HEAD + '[tables]\na = { keys = ["Id"], schedule = "daily" }', "such as '*/15 * * * *', not 'daily'"),
+    "reconcile": (HEAD + '[tables]\na = { keys = ["Id"], reconcile = "weekly" }', "such as '0 3 * * 0', not 'weekly'"),
     "age zero": (
         HEAD + '[tables]\na = { keys = ["Id"], max_age_hours = 0 }',
         "hours above 0, or false for none, not 0",

@@ -69,11 +69,25 @@ def test_a_dry_run_shows_what_would_change(command, source_table, table):
     assert ["shop.item", "done"] == lines(command("shop", "item"))["shop.item"][:2]
 
 
+def test_keys_alone_find_what_is_gone(command, source_table, table):
+    """How far the table is behind is not known from them."""
+    command("shop", "item")
+    source_table.do(sa.delete(table).where(table.c.Id == 1))
+
+    result = command("shop", "item", "--keys")
+
+    assert (0, ["shop.item", "done", "unknown"]) == (result.exit_code, lines(result)["shop.item"][:3])
+    assert ["2", "2", "1"] == lines(result)["shop.item"][4:]
+    assert "absent" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["shop", "--full", "--limit", "3"], "cannot be combined"),
-        (["shop", "--full", "--since", "2026-02-24"], "cannot be combined"),
+        (["shop", "--full", "--limit", "3"], "give one of them"),
+        (["shop", "--full", "--since", "2026-02-24"], "give one of them"),
+        (["shop", "--keys", "--since", "2026-02-24"], "give one of them"),
+        (["shop", "--full", "--keys"], "give one of them"),
         (["shop", "--limit", "0"], "Invalid value for '--limit'"),
         ([], "Missing argument 'SYSTEM'"),
     ],

@@ -9,7 +9,7 @@ import pytest
 
 from shared.documents import open_documents
 from shared.jobs.leases import Holder, Lease
-from shared.jobs.request import ExportedFile, UnitRequest
+from shared.jobs.request import ExportedFile, PullFeed, UnitRequest
 from tests.exports import open_test_app
 
 STARTED = "2026-02-24T12:00:00.000000"
@@ -108,3 +108,51 @@ def test_a_takeover_that_was_interrupted_goes_on(documents):
     assert (2, True) == (again.number, again.is_same(replace(other, since=60.0)))
     assert "export:1" == lease.acquire(one, 62.0, 60.0).job
     assert first.number == 1
+
+
+# -- windows of a pull feed
+
+
+def window(job, number, started=STARTED):
+    work = PullFeed(feed="shop.item")
+    return Holder.of(UnitRequest(job=job, started=started, work=work, unit=number), f"jobs/{job}/{started}/{number}")
+
+
+def test_the_next_window_of_a_job_has_the_lease_that_the_one_before_did_not_release(documents):
+    """Its outcome stays, and a step of it that comes late gets nothing."""
+    lease, before, after = Lease(documents, "shop.item"), window("sync:shop", 3), window("sync:shop", 4)
+    documents.put(before.document, b"{}")
+    first = lease.acquire(before, 0.0, 60.0)
+
+    second = lease.acquire(after, 1.0, 60.0)
+    late = lease.acquire(before, 2.0, 60.0)
+
+    assert (True, "") == (second.is_same(after), second.former)
+    assert late.is_same(after)
+    assert (False, True) == (lease.is_held(first), lease.is_held(second))
+    assert documents.get(before.document) is not None
+    lease.release(second)
+    assert [] == list(documents.entries("leases/"))
+
+
+def test_a_pull_feed_is_read_by_one_job_at_a_time(documents):
+    """Whichever of its windows they are at; a later execution of the same job takes it over."""
+    lease = Lease(documents, "shop.item")
+    first = lease.acquire(window("sync:shop", 3), 0.0, 60.0)
+
+    other = lease.acquire(window("sync:shop.item", 9), 1.0, 60.0)
+    later = lease.acquire(window("sync:shop", 0, "2027"), 2.0, 60.0)
+
+    assert "sync:shop" == other.job == later.job
+    assert ("2027", first.document) == (later.started, later.former)
+
+
+def test_units_of_an_export_do_not_take_over_from_each_other(documents):
+    """They are loaded side by side, and two of them may be one run."""
+    lease = Lease(documents, "r")
+    one, other = (
+        Holder.of(UnitRequest(job="export:1", started=STARTED, work=WORK, unit=unit), f"jobs/{unit}") for unit in (0, 1)
+    )  # fmt: skip
+    lease.acquire(one, 0.0, 60.0)
+
+    assert lease.acquire(other, 1.0, 60.0).is_same(one)

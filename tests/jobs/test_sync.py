@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import sqlalchemy as sa
 
@@ -47,12 +49,12 @@ def clock():
 
 
 @pytest.fixture
-def app(source_table, tmp_path, clock):
+def app(source_table, tmp_path, clock, receiver):
     (tmp_path / "catalog").mkdir()
     (tmp_path / "catalog" / "shop.toml").write_text(CATALOG)
     return open_test_app(
         tmp_path, clock, STATE_URL=str(tmp_path / "state"), CATALOG_PATH=str(tmp_path / "catalog"),
-        SHOP_DATABASE_URL=source_table.url, SYNC_ROWS="10", SLICE_ROWS="4",
+        SHOP_DATABASE_URL=source_table.url, SYNC_ROWS="10", SLICE_ROWS="4", ALERT_URL=receiver.url, ALERT_FORMAT="json",
     )  # fmt: skip
 
 
@@ -69,17 +71,19 @@ def stored(app, table="item"):
 
 
 def test_syncs_that_are_due_read_all_there_is_window_by_window(app, host, source_table):
-    """Each window is merged before the next is read; slices of one are staged side by side."""
+    """Tables side by side; each window is merged before the next is read; slices of one are staged side by side."""
     source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(25)))
     source_table.create(kind(), {"Id": 1, "Name": "one"})
 
     host.timer("sync_due")
-    reported = host.finished("sync:shop.item")
-    whole = host.finished("sync:shop.kind")
+    reported = host.finished("sync:shop")
 
-    assert (["done"] * 3, 25) == (units(reported), reported["summary"]["inserted"])
+    assert (["done"] * 2, 26) == (units(reported), reported["summary"]["inserted"])
+    assert [("shop.item", 3, 25), ("shop.kind", 1, 1)] == [
+        (one["feed"], one["windows"], one["inserted"]) for one in reported["units"]
+    ]
     assert [(n, f"n{n}", True) for n in range(25)] == stored(app)
-    assert (["done"], [(1, "one", True)]) == (units(whole), stored(app, "kind"))
+    assert [(1, "one", True)] == stored(app, "kind")
     assert at(24).isoformat(timespec="microseconds") == app.ledger.watermark("shop.item").value
 
 
@@ -88,8 +92,7 @@ def test_the_next_sync_goes_on_from_the_watermark(app, host, source_table, clock
     table = source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(8)))
     source_table.create(kind())
     host.timer("sync_due")
-    for feed in ("item", "kind"):
-        host.finished(f"sync:shop.{feed}")
+    host.finished("sync:shop")
     source_table.do(
         table.update().where(table.c.Id == 3).values(At=at(9), Name="changed"),
         table.insert().values(Id=100, At=at(6.5), Name="late"),
@@ -100,7 +103,7 @@ def test_the_next_sync_goes_on_from_the_watermark(app, host, source_table, clock
     early = len(app.warehouse.runs("shop.item"))
     clock.forward(minutes=15)
     host.timer("sync_due")
-    reported = host.finished("sync:shop.item")
+    reported = host.finished("sync:shop")
 
     assert 1 == early
     assert (1, 1, 2) == tuple(reported["summary"][name] for name in ("inserted", "updated", "unchanged"))
@@ -114,15 +117,94 @@ def test_a_table_that_is_read_whole_loses_what_it_lacks(app, host, source_table,
     source_table.create(table, *({"Id": n, "Name": "x"} for n in range(12)))
     source_table.create(item(name()))
     host.timer("sync_due")
-    host.finished("sync:shop.kind")
+    host.finished("sync:shop")
     source_table.do(table.delete().where(table.c.Id >= 10))
     clock.forward(minutes=15)
 
     host.timer("sync_due")
-    reported = host.finished("sync:shop.kind")
+    reported = host.finished("sync:shop")
 
     assert 2 == reported["summary"]["deleted"]
     assert 10 == sum(alive for _, _, alive in stored(app, "kind"))
+
+
+def test_a_table_that_fails_stops_no_other_and_all_of_them_are_one_summary(app, host, source_table, receiver):
+    """Its rows are where they were; the summary is the only alert, and names what failed."""
+    source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(25)))
+
+    host.timer("sync_due")
+    reported = host.finished("sync:shop")
+
+    assert (["done", "failed"], "partly") == (units(reported), reported["state"])
+    assert [25, 0] == [one["inserted"] for one in reported["units"]]
+    (alert,) = receiver.bodies
+    assert ("summary", "Partly done: sync shop") == (alert["kind"], alert["title"])
+    assert "1 of 2 done, 1 failed; 29 rows read" in alert["text"]
+    assert "shop.kind failed: " in alert["text"]
+
+
+def test_tables_without_news_say_so_and_their_watermarks_are_untouched(app, host, source_table, clock):
+    """Rows within the overlap are read again; that is no news, neither for the table nor for the summary."""
+    source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(8)))
+    source_table.create(kind())
+    host.timer("sync_due")
+    reported, marks = [host.finished("sync:shop")], [app.ledger.watermark("shop.item")]
+    for _ in range(3):
+        clock.forward(minutes=15)
+        host.timer("sync_due")
+        reported.append(host.finished("sync:shop"))
+        marks.append(app.ledger.watermark("shop.item"))
+
+    assert [["done", "no news"], *[["no news", "no news"]] * 3] == [units(one) for one in reported]
+    assert [(0, 2, 0)] * 3 == [
+        tuple(one["summary"][name] for name in ("done", "no_news", "inserted")) for one in reported[1:]
+    ]
+    assert (1, marks[2]) == (len({mark.value for mark in marks}), marks[3])
+    assert {0.0} == {unit["behind"] for one in reported for unit in one["units"]}
+
+
+def test_a_system_says_how_far_a_table_that_failed_is_behind(app, host, source_table, clock, monkeypatch):
+    """From its watermark to now: what was merged before stays."""
+    table = source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(8)))
+    source_table.create(kind())
+    host.request("POST", "systems/shop/run")
+    host.finished("sync:shop")
+    source_table.do(table.insert().values(Id=99, At=at(9), Name="new"))
+    clock.forward(minutes=30)
+    monkeypatch.setattr(SqlSource, "describe", lambda *_: 1 / 0)
+
+    host.request("POST", "systems/shop/run?feeds=item")
+    reported = host.finished("sync:shop")
+
+    assert (["failed"], 23 * 60.0, "shop.item") == (
+        units(reported), reported["summary"]["behind"], reported["summary"]["furthest"]
+    )  # fmt: skip
+
+
+def test_a_feed_that_is_started_by_hand_meanwhile_is_left_to_its_job(app, host, source_table, monkeypatch):
+    """Though the two would not even read the same window. The job of the system says who reads it; nothing fails."""
+    table = source_table.create(item(name()), *({"Id": n, "At": at(n), "Name": f"n{n}"} for n in range(25)))
+    source_table.create(kind(), {"Id": 1, "Name": "one"})
+    merge, begun, go_on = Runner.merge, threading.Event(), threading.Event()
+
+    def held(self, plan, staged, faults, options):
+        if plan.feed.table == "item":
+            begun.set()
+            assert go_on.wait(60)
+        return merge(self, plan, staged, faults, options)
+
+    monkeypatch.setattr(Runner, "merge", held)
+    host.request("POST", "feeds/shop.item/run")
+    assert begun.wait(60)
+    source_table.do(table.insert().values(Id=99, At=at(0.5), Name="in another window"))
+    host.request("POST", "systems/shop/run")
+    system = host.finished("sync:shop")
+    go_on.set()
+    feed = host.finished("sync:shop.item")
+
+    assert ["skipped", "done"] == units(system)
+    assert ("job sync:shop.item is already running it", True) == (system["units"][0]["skipped"], system["retryable"])
+    assert (["done"] * 3, 25) == (units(feed), len(stored(app)))
 
 
 def test_a_database_that_goes_away_between_windows_costs_time_and_nothing_else(app, host, source_table, monkeypatch):

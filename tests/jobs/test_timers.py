@@ -455,6 +455,7 @@ def instance(id: str, status: str = "Running", hours: float = 0, still: float | 
         (instance("blob:1~2", "Running", 5), "blob:1~3"),
         (instance("folder:1~3", "Running", 5), None),
         (instance("sync:genius.lead", "Running", 5), None),
+        (instance("sync:genius", "Running", 5), None),
     ],
 )
 def test_what_is_stuck_is_started_again_as_another_attempt(given, retry):
@@ -519,7 +520,31 @@ def test_a_sync_is_due_once_its_schedule_has_come(schedule, requested, is_due, t
     if requested:
         FeedStates(app.documents).record_sync(feed.name, f"{requested}.000000")
 
-    assert ([f"sync:{feed.name}"] if is_due else []) == [start.job for start in triggers.due_syncs(app)]
+    assert ([("sync:coolr", (feed.table,))] if is_due else []) == [
+        (start.job, start.work.feeds) for start in triggers.due_syncs(app)
+    ]
+
+
+def test_each_system_with_feeds_that_are_due_has_one_job(tmp_path):
+    """For those alone, in the order of the catalog; of very many those that have waited longest."""
+    tables = "\n".join(f'"t{n}" = {{ keys = ["Id"] }}' for n in range(501))
+    for name in ("crm", "shop"):
+        text = f'[system]\nname = "{name}"\nsource = "sql"\n[defaults]\nschedule = "0 * * * *"\n[tables]\n{tables}\n'
+        (tmp_path / f"{name}.toml").write_text(text)
+    app = open_test_app(
+        tmp_path, CATALOG_PATH=str(tmp_path), STATE_URL=str(tmp_path / "state"), CRM_DATABASE_URL="x",
+        SHOP_DATABASE_URL="x",
+    )  # fmt: skip
+    for n in range(501):
+        FeedStates(app.documents).record_sync(f"crm.t{n}", f"2026-02-24T{12 if n > 2 else 11}:00:00.000000")
+    FeedStates(app.documents).record_sync("shop.t7", "2026-02-24T11:59:00.000000")
+
+    found = list(triggers.due_syncs(app))
+
+    assert ["sync:crm", "sync:shop"] == [start.job for start in found]
+    assert ("t0", "t1", "t2") == found[0].work.feeds
+    assert tuple(f"t{n}" for n in range(501) if n != 7) == found[1].work.feeds
+    assert len(json.dumps(found[1].input)) < 45 << 10
 
 
 def test_a_paused_feed_is_never_due(tmp_path, monkeypatch):

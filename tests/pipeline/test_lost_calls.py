@@ -21,6 +21,7 @@ from shared.errors import ConflictError, DataError, TransientError
 from shared.ledger.sqlite import SqliteLedger
 from shared.model import Plan, Record, Run, Slice, Staged, Unit, Watermark, Window, from_json, to_text
 from shared.pipeline import verbs
+from shared.pipeline.keys import keys_unit
 from shared.sources import Source
 from shared.sources.exports.listing import FindOptions, export_unit, find_exports
 from shared.sources.exports.parquet import ExportsSource
@@ -88,6 +89,12 @@ class Host:
         work = tried(lambda: verbs.window(feed, watched, self.ledger, now=to_text(now)))
         assert work is not None
         self.take(work, watched, now)
+
+    def compare(self, source: MemoryPullSource, now: dt.datetime) -> None:
+        """Compare the keys of the source, read from a minute before *now* on."""
+        watched: Any = Watched(source, self.calls)
+        feed = self.system.feed("item", SCHEMA.names)
+        self.take(keys_unit(feed, now=to_text(now - dt.timedelta(minutes=1))), watched, now)
 
     def take(self, work: Unit, source: Source, now: dt.datetime) -> None:
         work = passed_on(work)
@@ -204,7 +211,18 @@ def pulled(_: Path) -> Case:
     return Case(pull(later, at(61)), pull(rows, at(60)))
 
 
-CASES = (first, delta, full, failing, pulled)
+def compared(_: Path) -> Case:
+    """Keys, over what windows have brought: two rows are gone, and a key is unknown."""
+    rows = [row(1, at(1)), row(2, at(2)), row(3, at(3)), row(4, at(4), deleted=True), row(5, at(5))]
+    left = [row(2, at(2)), row(4, at(4), deleted=True), row(5, at(5)), row(6, at(6))]
+
+    def source(rows: list[dict[str, Any]]) -> MemoryPullSource:
+        return MemoryPullSource(SCHEMA, rows, "ModifiedOn", "timestamp")
+
+    return Case(lambda host: host.compare(source(left), at(62)), lambda host: host.pull(source(rows), at(60)))
+
+
+CASES = (first, delta, full, failing, pulled, compared)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

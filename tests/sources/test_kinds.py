@@ -34,7 +34,7 @@ def test_a_source_is_added_by_one_module_one_row_and_one_catalog_file(tmp_path, 
 
     with functions_host(app, monkeypatch, start=START) as host:
         host.timer("sync_due")
-        result = host.finished("sync:crm.lead")
+        result = host.finished("sync:crm")
 
     assert 3 == result["summary"]["inserted"]
     assert "3" == app.ledger.watermark("crm.lead").value

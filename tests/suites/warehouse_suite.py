@@ -13,11 +13,12 @@ import pytest
 from tests.suites.warehouse_case import Query, WarehouseCase, row
 from tests.suites.warehouse_fulls import Fulls
 from tests.suites.warehouse_history import History
+from tests.suites.warehouse_keys import Keys
 from tests.suites.warehouse_merging import Merging
 from tests.suites.warehouse_values import Values
 
 
-class WarehouseSuite(Merging, Values, Fulls, History):
+class WarehouseSuite(Merging, Values, Fulls, Keys, History):
     """Inherit, and give the fixtures ``settings`` and ``query``."""
 
     longest_key = 2_500

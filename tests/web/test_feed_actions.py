@@ -116,6 +116,65 @@ def test_share_reaches_the_sync(pulled):
     assert [0.25] == requested
 
 
+# -- run of a system
+
+
+def test_run_of_a_system_syncs_all_its_feeds_in_one_job(pulled):
+    """Of those that are pulled; the response is the link of the job."""
+    answer = pulled.sends("POST", "systems/shop/run")
+    reported = pulled.ended("sync:shop")
+
+    url = "http://localhost:7071/api/jobs/sync%3Ashop"
+    assert (202, {"system": "shop", "jobs": [{"job": "sync:shop", "url": url}]}) == (answer.status, answer.body)
+    assert ("done", "sync shop", 3) == (
+        reported["state"], reported["summary"]["what"], reported["summary"]["inserted"]
+    )  # fmt: skip
+    assert [PULLED] == [unit["feed"] for unit in reported["units"]]
+
+
+@pytest.mark.parametrize("feeds", ["item", PULLED, " item , shop.item,"])
+def test_feeds_of_a_system_can_be_chosen(pulled, feeds):
+    """By the names of their tables, or by their own."""
+    assert 202 == pulled.sends("POST", f"systems/shop/run?feeds={feeds}").status
+    assert [("done", 3, None)] == outcomes([pulled.ended("sync:shop")])
+    (work,) = [request["work"] for name, request in pulled.host.durable.calls if name == "open_tables"]
+    assert {"kind": "system", "system": "shop", "feeds": ["item"]} == work
+
+
+def test_paused_feed_of_a_system_is_skipped(pulled):
+    """As in a run of its own."""
+    pulled.acts("pause", PULLED)
+    pulled.sends("POST", "systems/shop/run")
+
+    assert [("skipped", None, "its feed is paused")] == outcomes([pulled.ended("sync:shop")])
+
+
+@pytest.mark.parametrize(
+    ("system", "reason"),
+    [
+        ("shops", "there is no system 'shops'. Choose one of genius, shop."),
+        ("coolr", "system 'coolr' has no table to sync. Choose one of genius, shop."),
+        ("shop?feeds=items", "system 'shop' has no table 'items' to sync. Choose of item."),
+        ("%00", "there is no system"),
+    ],
+)
+def test_system_or_feed_that_cannot_be_synced_is_not_found(pulled, system, reason):
+    """The response names those there are, and nothing is started."""
+    path, _, query = system.partition("?")
+    answer = pulled.sends("POST", f"systems/{path}/run{f'?{query}' if query else ''}")
+
+    assert 404 == answer.status
+    assert reason in answer.body["error"]
+    assert {} == pulled.host.durable.instances
+
+
+def test_run_of_a_system_has_no_body(pulled):
+    """A limit is for one feed."""
+    answer = pulled.sends("POST", "systems/shop/run", {"max_delete_share": 1})
+
+    assert (400, "'max_delete_share' is unknown; known are no fields") == (answer.status, answer.body["error"])
+
+
 # -- backfill
 
 
@@ -134,8 +193,8 @@ def test_backfill_of_a_pull_feed_reads_again_from_there(pulled):
     """Its watermark is set back, never forward."""
     pulled.acts("run", PULLED)
 
-    assert [("done", 2, None)] == outcomes(pulled.acts("backfill", PULLED, {"to": "2026-02-02T00:00:00+00:00"}))
-    assert [("done", 1, None)] == outcomes(pulled.acts("backfill", PULLED, {"to": "2026-02-09"}))
+    assert [("no news", 2, None)] == outcomes(pulled.acts("backfill", PULLED, {"to": "2026-02-02T00:00:00+00:00"}))
+    assert [("no news", 1, None)] == outcomes(pulled.acts("backfill", PULLED, {"to": "2026-02-09"}))
 
 
 def test_backfill_of_a_feed_that_was_never_read_reads_it(pulled):

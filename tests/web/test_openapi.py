@@ -53,6 +53,7 @@ ANSWERS = {
     "POST /feeds/{feed}/backfill": {202, 400, 404},
     "POST /feeds/{feed}/pause": {202, 400, 404},
     "POST /feeds/{feed}/resume": {202, 400, 404},
+    "POST /systems/{system}/run": {202, 400, 404},
     "GET /health": {200},
     "GET /openapi.json": {200},
 }
@@ -398,6 +399,8 @@ def send(case, site):
     if often and _is_good(case, ParameterLocation.PATH):
         if "feed" in case.path_parameters:
             case.path_parameters["feed"] = (FEED, PULLED)[often % 2]
+        elif "system" in case.path_parameters:
+            case.path_parameters["system"] = PULLED.partition(".")[0]
         elif "id" in case.path_parameters:
             case.path_parameters["id"] = site.jobs[chance // 4 % len(site.jobs)]
     if case.operation.label != NOTIFY:

@@ -17,11 +17,15 @@ Position: TypeAlias = "tuple[str | None, ...]"
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a slice reads: rows of a window, or (``nulls``) those without a cursor, after one position up to another."""
+    """What a slice reads: rows of a window, or (``nulls``) those without a cursor, after one position up to another.
+
+    Or (``keys``) the keys of all rows, and nothing else of them.
+    """
 
     floor: str | None = None
     ceiling: str | None = None
     nulls: bool = False
+    keys: bool = False
     after: Position | None = None
     until: Position | None = None
 
@@ -86,13 +90,19 @@ class Table:
     nulls_first: bool
     exact: bool
     """Whether a constraint makes (cursor, keys) unique."""
+    exact_keys: bool
+    """Whether one makes the keys unique."""
     settled: Expression | None = None
     """What the cursor has to be below, so that no open transaction still writes under it."""
 
+    def delivered(self, span: Span) -> Mapping[str, SourceColumn]:
+        """The columns that batches of *span* have."""
+        return {key.name: key for key in self.keys} if span.keys else self.columns
+
     def selected(self, span: Span) -> Mapping[str, SourceColumn]:
-        """The columns to read of the rows of *span*: all, and the cursor if that is none of them."""
-        if self.cursor is None or not self.stand_ins:
-            return self.columns
+        """The columns to read of the rows of *span*: those delivered, and the cursor if that is none of them."""
+        if span.keys or self.cursor is None or not self.stand_ins:
+            return self.delivered(span)
         return {**self.columns, self.cursor.name: self.cursor}
 
     def order(self, span: Span) -> Order:
@@ -122,8 +132,14 @@ class Table:
         first, second = self.stand_ins
         return sa.or_(condition(first), sa.and_(first.ordered.is_(None), condition(second)))
 
+    def is_exact(self, span: Span) -> bool:
+        """Whether no two rows of *span* have the same position. Rows without a key are in no span of keys."""
+        return self.exact_keys if span.keys else self.exact
+
     def spans(self, unit: Unit) -> list[Span]:
         """The first window also has the rows without a cursor. A full has all rows, even newer ones than its window."""
+        if unit.kind == "keys":
+            return [Span(keys=True)]
         if unit.window is None or unit.kind == "full" or self.cursor is None:
             return [Span()]
         window = Span(unit.window.floor, unit.window.ceiling)

@@ -15,6 +15,7 @@ What a feed has to know:
 * A cursor without zone is taken to be in the feed's ``timezone``. An hour that the clock repeats is read as if it
   came once: in a zone with summer time, let the overlap be an hour or more.
 * A table without cursor is read whole each time, as a complete full.
+* When keys alone are read, to find what is gone, rows without a key are left out: no run loads them.
 """
 
 from __future__ import annotations
@@ -131,8 +132,9 @@ class SqlSource:
         return None if top is None else self._text(by, top)
 
     def describe(self, unit: Unit) -> Described:
-        schema = pa.schema([(column.name, column.type) for column in self._table.columns.values()])
         spans = self._table.spans(unit)
+        delivered = self._table.delivered(spans[0])
+        schema = pa.schema([(column.name, column.type) for column in delivered.values()])
         cut = [] if self._has_no_news(unit) else [part for span in spans for part in self._cut(span)]
         parts = cut or [(spans[-1], 0)]
         slices: list[Slice] = []
@@ -163,7 +165,7 @@ class SqlSource:
             last, batch, full = found.last, found.batch, len(found) == size
             if last == after:
                 raise DataError(f"{self._origin} cannot be read past {last}", fix="Choose keys that are not fractions")
-            if not full or table.exact:
+            if not full or table.is_exact(span):
                 yield batch
             else:
                 ties = self._page(self._within(span, span.after, selected).where(order.at(last)), read, order)
@@ -176,7 +178,8 @@ class SqlSource:
 
     def _page(self, statement: sa.Select[Any], read: Mapping[str, SourceColumn], order: Order) -> Page:
         found = self._database.do(lambda connection: page(connection, statement, read, order))
-        return replace(found, batch=found.batch.select(list(self._table.columns)))  # not a cursor that is no column
+        columns = [name for name in read if name in self._table.columns]  # not a cursor that is no column
+        return replace(found, batch=found.batch.select(columns))
 
     # -- where a window ends
 
@@ -263,6 +266,9 @@ class SqlSource:
 
     def _window(self, span: Span) -> Iterator[Expression]:
         by = self._table.cursor
+        if span.keys:
+            yield from (key.ordered.is_not(None) for key in self._table.keys if key.nullable)
+            return
         if by is None:
             return
         if span.nulls:
@@ -299,6 +305,7 @@ class SqlSource:
             tuple(found[name] for name in stand_ins) if len(stand_ins) > 1 else (),
             nulls_first=database.dialect.nulls_first,
             exact=any(one <= {*keys, by} & required for one in reflection.unique),
+            exact_keys=any(one <= set(keys) for one in reflection.unique),
             settled=next((database.dialect.settled(one) for one in reflection.columns if one.name == by), None),
         )  # fmt: skip
 

@@ -38,8 +38,10 @@ class Rules:
     exported: dt.datetime | None
     overtaken_by: dt.datetime | None
     """Time of the earliest complete full exported after this run that is merged already: then the run is late."""
+    superseded_by: dt.datetime | None = None
+    """Time of the earliest such full, or of keys that were compared: what a complete run lacks is no news then."""
     full: bool
-    """A complete full that is not late: it repairs, and what it lacks is gone."""
+    """A complete run that is not late: what it lacks is gone, and a full repairs."""
     compare: bool = True
     """Whether rows may differ in more than their cursor, see ``ties``. Comparing costs more than all the rest."""
 
@@ -88,6 +90,12 @@ def at(moment: dt.datetime | None) -> Expression:
     return sa.cast(sa.literal(moment, DATETIME), DATETIME)
 
 
+def outcome_is(found: sa.Table, *outcomes: str) -> sa.ColumnElement[bool]:
+    """Whether a row of the table that the changes were put into has one of *outcomes*."""
+    # Not IN: SQLAlchemy expands that after compiling, by a mark in the text that a column's name may have as well.
+    return sa.or_(*(found.c[OUTCOME] == outcome for outcome in outcomes))
+
+
 def flagged(feed: Feed, columns: Collection) -> Expression:
     """Whether a row carries the deletion flag."""
     if feed.deleted is None or feed.deleted not in columns:
@@ -118,7 +126,11 @@ def _incoming(session: Session, rules: Rules, shape: Shape, parts: sa.FromClause
 def _as_stored(parts: sa.FromClause, name: str, kind: sa.types.TypeEngine[object]) -> Expression:
     if name not in parts.c:  # the column has no value in the whole run, and so no type of its own
         return sa.cast(sa.null(), kind)
-    column = parts.c[name]
+    return as_type(parts.c[name], kind)
+
+
+def as_type(column: Expression, kind: sa.types.TypeEngine[object]) -> Expression:
+    """*column*, cast to *kind* unless it is of that type."""
     return column if repr(column.type) == repr(kind) else sa.cast(column, kind)
 
 
@@ -134,8 +146,8 @@ def _stored(session: Session, rules: Rules, shape: Shape) -> sa.Subquery:
         sa.literal(1).label(_HERE),
         table.c[FIRST],
         table.c[DELETED],
-        _from_export(session, rules, table.c[BY], ">").label(_AFTER),
-        _from_export(session, rules, table.c[BY], ">=").label(_SETTLED),
+        from_export(session, rules, table.c[BY], ">").label(_AFTER),
+        from_export(session, rules, table.c[BY], ">=").label(_SETTLED),
     ).subquery("t")
 
 
@@ -157,7 +169,7 @@ def _comparable(session: Session, rules: Rules, content: Mapping[str, Expression
     return [part.label(f"{_PRINT}_{n}") for n, part in enumerate(exact)]
 
 
-def _from_export(session: Session, rules: Rules, by: Expression, operator: str) -> Expression:
+def from_export(session: Session, rules: Rules, by: Expression, operator: str) -> Expression:
     """1 if a stored row is from an export after this one (or, with ``>=``, not before it), else 0.
 
     The runs in question are asked for first: mostly there are none, and then no row needs to be looked at.

@@ -20,18 +20,30 @@ TWICE = (
 
 def overtaking(run: Run) -> sa.Select[Any]:
     """The time of the earliest complete full exported after *run* that is merged already: one row, mostly NULL."""
+    return _later(run).where(ingest.RUN.c.kind != "keys")
+
+
+def superseding(run: Run) -> sa.Select[Any]:
+    """As ``overtaking``, but keys that were compared count, too: what a complete *run* lacks is no news then."""
+    return _later(run)
+
+
+def _later(run: Run) -> sa.Select[Any]:
     old = ingest.RUN.c
     after = from_text(run.exported_at or run.finished or run.started)
     query = sa.select(sa.func.min(old.exported_at))
     return query.where(old.feed == run.feed, old.status == "done", old.complete, old.exported_at > after)
 
 
-def rules(feed: Feed, run: Run, overtaken_by: Any) -> Rules:
-    """What decides in *run*, given what ``overtaking`` found."""
+def rules(feed: Feed, run: Run, overtaken_by: Any, superseded_by: Any = None) -> Rules:
+    """What decides in *run*, given what ``overtaking`` and, for a complete one, ``superseding`` found."""
     exported, now = from_text(run.exported_at), from_text(run.finished or run.started)
     assert now is not None  # noqa: S101 - every run has a start
     late = overtaken_by if exported else None
-    return Rules(feed=feed, now=now, exported=exported, overtaken_by=late, full=run.complete and late is None)
+    full = run.complete and late is None and superseded_by is None
+    return Rules(
+        feed=feed, now=now, exported=exported, overtaken_by=late, superseded_by=superseded_by, full=full
+    )  # fmt: skip
 
 
 def other_clients(run: Run) -> sa.Select[Any]:
@@ -55,8 +67,11 @@ def no_outcomes() -> dict[str, int]:
 
 def done(run: Run, rules: Rules, counts: Mapping[str, int]) -> Run:
     """*run* as history is to have it. DataError unless the outcomes add up to the rows it read."""
-    late = rules.overtaken_by
-    note = run.note if late is None else with_note(run.note, f"late: a full exported at {late} is merged already")
+    late, note = rules.overtaken_by, run.note
+    if late is not None:
+        note = with_note(note, f"late: a full exported at {late} is merged already")
+    elif rules.superseded_by is not None:
+        note = with_note(note, f"late: keys read at {rules.superseded_by} are compared already")
     counted = replace(run, note=note, **counts)  # type: ignore[arg-type]  # counts are fields of Run
     _refuse_unless_it_adds_up(counted)
     return counted

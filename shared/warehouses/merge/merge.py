@@ -14,12 +14,11 @@ import sqlalchemy as sa
 
 from sqlalchemy.dialects import postgresql
 
-from shared.contract.cast import json_text
 from shared.contract.conform import ROW
 from shared.errors import DataError, TransientError
-from shared.model import OUTCOMES, Change, Feed, Json, Plan, Run, Staged
+from shared.model import Change, Feed, Plan, Run, Staged, with_note
 from shared.warehouses import Limits, Merged
-from shared.warehouses.merge import ddl, history, ingest
+from shared.warehouses.merge import ddl, history, ingest, keys
 from shared.warehouses.merge.changes import (
     BY,
     DELETED,
@@ -32,9 +31,11 @@ from shared.warehouses.merge.changes import (
     equal,
     flag_time,
     flagged,
+    outcome_is,
     ties,
 )
 from shared.warehouses.merge.history import TWICE, no_outcomes
+from shared.warehouses.merge.samples import changed, inserted, with_after
 from shared.warehouses.merge.session import Expression, Session
 from shared.warehouses.merge.shape import Shape, finish, grow, renew_view
 from shared.warehouses.merge.types import DATETIME, TEXT
@@ -42,7 +43,6 @@ from shared.warehouses.merge.types import DATETIME, TEXT
 _CHANGED = ("updated", "deleted", "undeleted")
 _ALWAYS_PASS = 10
 """So many absences are published whatever share of the table they are."""
-_SHOWN = 3
 
 
 class Merge:
@@ -73,8 +73,10 @@ class Merge:
         return Merged(run, shown)
 
     def _find_rules(self) -> Rules:
-        found = self._session.rows(history.overtaking(self._run)) if self._run.exported_at else [(None,)]
-        return history.rules(self._feed, self._run, found[0][0])
+        if not self._run.exported_at:
+            return history.rules(self._feed, self._run, None)
+        questions = [history.overtaking(self._run), *([history.superseding(self._run)] if self._run.complete else [])]
+        return history.rules(self._feed, self._run, *(self._session.rows(one)[0][0] for one in questions))
 
     def _refuse_other_clients(self) -> None:
         others = self._session.rows(history.other_clients(self._run)) if self._run.client is not None else []
@@ -92,6 +94,8 @@ class Merge:
     def _bring_in(self) -> tuple[dict[str, int], list[Change]]:
         if any(key not in self._all.c for key in self._feed.keys):
             return no_outcomes(), []  # a key column without a type has no value: every row was rejected
+        if self._run.kind == "keys":
+            return self._compare_keys()
         duplicates = self._duplicates()
         if duplicates is None and self._rules.overtaken_by is None:
             adopted = self._adopt()
@@ -104,9 +108,9 @@ class Merge:
         found = self._compute(shape, incoming)
         counts = self._count(found, superseded)
         self._check_limits(counts["absent"], shape.table)
-        shown = self._sample(found, shape) if self._limits.dry_run else []
+        shown = changed(self._session, self._feed, found, shape) if self._limits.dry_run else []
         self._apply(found, shape, counts)
-        return counts, [self._with_after(change, shape) for change in shown]
+        return counts, with_after(self._session, shown, shape)
 
     # -- a first load: the staging table becomes the target
 
@@ -135,10 +139,37 @@ class Merge:
             self._session.change(sa.update(target).where(flag).values({DELETED: since}))
         shown: list[Change] = []
         if self._limits.dry_run:
-            rows = _as_json(self._session, sa.select(target).limit(_SHOWN))
-            shown = [Change("inserted", None, row) for row in rows]
+            shown = inserted(self._session, target)
         stored = self._number(target)
         return {**no_outcomes(), "inserted": stored, "unchanged": gone}, shown
+
+    # -- keys alone: what they lack is gone
+
+    def _compare_keys(self) -> tuple[dict[str, int], list[Change]]:
+        """Every key that was read is ``unchanged``, whether its row is here or not."""
+        read = {**no_outcomes(), "unchanged": self._run.read - self._run.rejected}
+        table = keys.find_table(self._session, self._feed, self._columns)
+        self._note_strangers(table)
+        if table is None or not self._rules.full:
+            return read, []
+        staged = [*self._parts, *self._present]
+        found = self._scratch_changes(table.shape, keys.absences(self._session, self._rules, table, staged))
+        counts = {**read, "absent": self._number(found)}
+        self._check_limits(counts["absent"], table.shape.table)
+        shown = changed(self._session, self._feed, found, table.shape) if self._limits.dry_run else []
+        self._delete_absent(found, table.shape, counts["absent"])
+        return counts, with_after(self._session, shown, table.shape)
+
+    def _note_strangers(self, table: keys.KeyedTable | None) -> None:
+        if table is None:
+            missing, deleted = self._number(self._all), 0
+        else:
+            missing, deleted = self._session.rows(keys.strangers(self._session, self._rules, table, self._all))[0]
+        if self._feed.deletes == "hard" and self._feed.deleted:
+            missing = 0  # rows with the flag are not stored, and nothing here says which they are
+        text = keys.note(missing, deleted)
+        if text:
+            self._run = replace(self._run, note=with_note(self._run.note, text))
 
     # -- any other load: compute the changes, then apply them
 
@@ -178,7 +209,9 @@ class Merge:
         same = ties(self._session, self._rules, shape, incoming)
         compare = self._run.kind == "full" or bool(self._session.rows(same))
         rules = replace(self._rules, compare=compare)
-        query = changes(self._session, rules, shape, incoming, self._present)
+        return self._scratch_changes(shape, changes(self._session, rules, shape, incoming, self._present))
+
+    def _scratch_changes(self, shape: Shape, query: sa.Select[Any]) -> sa.Table:
         columns = [
             sa.Column(ROW, sa.BigInteger),
             *(sa.Column(key, shape.table.c[shape.stored[key]].type) for key in self._feed.keys),
@@ -202,7 +235,7 @@ class Merge:
         """A row that meets two stored ones would be counted twice, and another row not at all: the sum alone agrees."""
         row = found.c[ROW]
         again = sa.select(sa.func.count(row) - sa.func.count(row.distinct()))
-        several = self._session.rows(again.where(sa.not_(_outcome_is(found, "inserted", "absent"))))[0][0]
+        several = self._session.rows(again.where(sa.not_(outcome_is(found, "inserted", "absent"))))[0][0]
         if several:
             raise DataError(
                 f"the outcomes of {self._feed.name} do not add up to {self._run.read} rows: "
@@ -215,32 +248,36 @@ class Merge:
             return
         active = self._number(target, target.c[DELETED].is_(None))
         if absent > self._limits.max_delete_share * active:
+            what = "source" if self._run.kind == "keys" else "full"
             raise DataError(
-                f"the full lacks {absent:,} of the {active:,} active rows of {self._feed.name}, "
+                f"the {what} lacks {absent:,} of the {active:,} active rows of {self._feed.name}, "
                 f"more than the share of {self._limits.max_delete_share:g}",
                 fix="If that is right, load it with --max-delete-share 1, or run the feed with max_delete_share 1",
             )
 
     def _apply(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
-        target = shape.table
         if self._session.changes_by == "replace" and not shape.kept:
             self._replace(found, shape, counts)
         elif self._session.changes_by == "upsert":
             self._upsert(found, shape, counts)
         else:
             self._update(found, shape, counts)
-        if not counts["absent"]:
+        self._delete_absent(found, shape, counts["absent"])
+
+    def _delete_absent(self, found: sa.Table, shape: Shape, absent: int) -> None:
+        if not absent:
             return
-        here = _outcome_is(found, "absent") & self._same_key(target, found, shape)
+        target = shape.table
+        here = outcome_is(found, "absent") & self._same_key(target, found, shape)
         if self._feed.deletes == "hard":
             touched = self._session.change(sa.delete(target).where(here))
         else:
             values = {DELETED: found.c[DELETED], SYNCED: self._rules.now, BY: self._run.id}
             touched = self._session.change(sa.update(target).where(here).values(values))
-        _expect(touched, counts["absent"], self._feed)
+        _expect(touched, absent, self._feed)
 
     def _replace(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
-        gone = _outcome_is(found, *_CHANGED) & self._same_key(shape.table, found, shape)
+        gone = outcome_is(found, *_CHANGED) & self._same_key(shape.table, found, shape)
         _expect(self._session.change(sa.delete(shape.table).where(gone)), _sum(counts, _CHANGED), self._feed)
         self._insert(found, shape, counts, ("inserted", *self._stay()))
 
@@ -258,7 +295,7 @@ class Merge:
     def _delete(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
         """Where deletions are hard, the rows that are deleted."""
         if self._feed.deletes == "hard":
-            gone = _outcome_is(found, "deleted") & self._same_key(shape.table, found, shape)
+            gone = outcome_is(found, "deleted") & self._same_key(shape.table, found, shape)
             _expect(self._session.change(sa.delete(shape.table).where(gone)), counts["deleted"], self._feed)
 
     def _update(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
@@ -266,7 +303,7 @@ class Merge:
         self._delete(found, shape, counts)
         content = self._content(shape)
         rows = sa.select(*(column.label(name) for name, column in content.items()), self._all.c[ROW]).subquery("rows")
-        here = _outcome_is(found, *self._stay()) & self._same_key(target, found, shape) & (rows.c[ROW] == found.c[ROW])
+        here = outcome_is(found, *self._stay()) & self._same_key(target, found, shape) & (rows.c[ROW] == found.c[ROW])
         values = {name: rows.c[name] for name in content if name not in self._stored_keys(shape)}
         ours = {DELETED: found.c[DELETED], SYNCED: self._rules.now, BY: self._run.id}
         touched = self._session.change(sa.update(target).where(here).values({**values, **ours}))
@@ -287,9 +324,7 @@ class Merge:
             sa.literal(self._run.id).label(BY),
             found.c[DELETED],
         ]
-        rows = sa.select(*content.values(), *ours).where(
-            self._all.c[ROW] == found.c[ROW], _outcome_is(found, *outcomes)
-        )
+        rows = sa.select(*content.values(), *ours).where(self._all.c[ROW] == found.c[ROW], outcome_is(found, *outcomes))
         return [*content, FIRST, SYNCED, BY, DELETED], rows
 
     def _stay(self) -> tuple[str, ...]:
@@ -313,25 +348,6 @@ class Merge:
     def _number(self, rows: sa.FromClause, *where: sa.ColumnElement[bool]) -> int:
         return int(self._session.rows(sa.select(sa.func.count()).select_from(rows).where(*where))[0][0])
 
-    # -- what a dry run shows
-
-    def _sample(self, found: sa.Table, shape: Shape) -> list[Change]:
-        """A few rows of each outcome as they are before the changes; their keys stand in ``after`` for now."""
-        shown: list[Change] = []
-        for outcome in (*OUTCOMES, "absent"):
-            some = sa.select(*(found.c[key] for key in self._feed.keys)).where(_outcome_is(found, outcome))
-            for key in self._session.rows(some.order_by(*self._feed.keys).limit(_SHOWN)):
-                named = dict(zip(self._feed.keys, key, strict=True))
-                shown.append(Change(outcome, self._look_up(named, shape), named))
-        return shown
-
-    def _with_after(self, change: Change, shape: Shape) -> Change:
-        return replace(change, after=self._look_up(change.after or {}, shape))
-
-    def _look_up(self, key: Mapping[str, Any], shape: Shape) -> Mapping[str, Json] | None:
-        where = [shape.table.c[shape.stored[name]] == value for name, value in key.items()]
-        return next(iter(_as_json(self._session, sa.select(shape.table).where(*where))), None)
-
 
 def _together(parts: Sequence[sa.FromClause]) -> sa.FromClause:
     if len(parts) == 1:
@@ -344,17 +360,5 @@ def _expect(touched: int, counted: int, feed: Feed) -> None:
         raise DataError(f"{counted} rows of {feed.name} should have changed, but {touched} did", fix=TWICE)
 
 
-def _outcome_is(found: sa.Table, *outcomes: str) -> sa.ColumnElement[bool]:
-    # Not IN: SQLAlchemy expands that after compiling, by a mark in the text that a column's name may have as well.
-    return sa.or_(*(found.c[OUTCOME] == outcome for outcome in outcomes))
-
-
 def _sum(counts: Mapping[str, int], outcomes: Sequence[str]) -> int:
     return sum(counts[outcome] for outcome in outcomes)
-
-
-def _as_json(session: Session, query: sa.Select[Any]) -> list[dict[str, Json]]:
-    import json
-
-    names = [column.name for column in query.selected_columns]
-    return [json.loads(json_text(dict(zip(names, row, strict=True)), lenient=True)) for row in session.rows(query)]

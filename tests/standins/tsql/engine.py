@@ -118,11 +118,12 @@ class Server:
         self._faults.append(Fault(re.compile(match, re.IGNORECASE | re.DOTALL), number, times, after, text, state))
 
     def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Look from a connection of its own, outside of what is counted and recorded."""
+        """The rows of a statement, on a connection of its own, outside of what is counted and recorded."""
         before = len(self.statements), self.executes
         connection = self.connect(autocommit=True)
         try:
-            return connection.cursor().execute(sql, *parameters).fetchall()
+            cursor = connection.cursor().execute(sql, *parameters)
+            return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
             del self.statements[before[0] :]
