@@ -88,7 +88,7 @@ class Settings:
     """Rows one worker reads; cut at row groups."""
     batch_rows: int = _setting(65_536, read=_positive)
     """Rows in memory at once; fewer where rows are wide."""
-    batch_size: int = _setting(20_000, read=_positive)
+    batch_size: int = _setting(10_000, read=_positive)
     """Rows of a text file in memory at once."""
     cursor_ahead: float = _setting(86_400.0, read=_seconds)
     """How much later than its export a cursor may be; beyond that its row is rejected."""

@@ -80,9 +80,16 @@ def _fixes(module: _Module) -> Iterator[tuple[ast.FunctionDef | None, ast.expr]]
             yield from ((function, word.value) for word in node.keywords if word.arg == "fix")
             if isinstance(node.func, ast.Name) and node.func.id == "Finding" and len(node.args) > 3:
                 yield function, node.args[3]
+        elif isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple) and _yields_fixes(function):
+            yield function, node.value.elts[1]
         elif isinstance(node, ast.FunctionDef):
             defaults = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
             yield from ((node, value) for word, value in defaults if word.arg == "fix" and value is not None)
+
+
+def _yields_fixes(function: ast.FunctionDef | None) -> bool:
+    """Whether it yields problems, each with its fix, as its docstring then says."""
+    return function is not None and "with its fix" in (ast.get_docstring(function) or "")
 
 
 def _nodes(node: ast.AST, function: ast.FunctionDef | None) -> Iterator[tuple[ast.FunctionDef | None, ast.AST]]:
@@ -134,8 +141,8 @@ def _called(call: ast.Call, module: _Module, function: ast.FunctionDef | None) -
             return [text for value in returned for text in _texts(value, module, called)]
         case ast.Name(id="redact"):
             return _texts(call.args[0], module, function)
-        case ast.Attribute(value=ast.Call(func=ast.Name(id="next"))):  # one of the fixes of several errors
-            return []
+        case ast.Attribute(value=ast.Call(func=ast.Name(id="next"))) | ast.Attribute(attr="join"):
+            return []  # one or all of the fixes of several errors
         case ast.Attribute(value=text, attr=name) if name in _CALLS_ON:
             return _texts(text, module, function)
     raise Unreadable("a call")

@@ -56,6 +56,18 @@ def test_functions_show_every_section_and_figure(tmp_path: Path) -> None:
     assert str(ROOT) not in text
 
 
+@pytest.mark.slow
+def test_the_import_of_a_csv_file_is_measured_and_checked() -> None:
+    """A line for each that takes part; those that are not installed say so."""
+    command = [sys.executable, "-m", "bench.csv_load", "--rows", "2000", "--rounds", "1"]
+
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+
+    lines = done.stdout.splitlines()
+    assert ["| `sluice csv", "| DuckDB, `C", "| dlt, appe", "| dlt, merg"] == [line[:11] for line in lines[2:]]
+    assert all(line.endswith(" MB |") or "make bench-peers" in line for line in lines[2:])
+
+
 def test_right_table_passes() -> None:
     seen = {"alive": [1_025, "17"], "dead": 5, "touched": 85}
 

@@ -13,7 +13,7 @@ import logging
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +22,7 @@ from shared.catalog import System
 from shared.errors import DataError, IngestError, TransientError
 from shared.ledger import Ledger
 from shared.model import Change, Feed, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
-from shared.pipeline import verbs
+from shared.pipeline import starts, verbs
 from shared.sources import Source
 from shared.warehouses import Limits, Merged, WarehouseWithHistory
 
@@ -250,8 +250,9 @@ class Runner:
         plan: Plan | None = None
         staged: dict[int, Staged] = {}
         try:
-            plan = self.plan(run, unit, source)
-            merged = self._stage_and_merge(plan, source, staged, options, progress)
+            with self._counted(run, place, options):
+                plan = self.plan(run, unit, source)
+                merged = self._stage_and_merge(plan, source, staged, options, progress)
         except _LoadedMeanwhile:
             raise
         except IngestError as error:
@@ -266,6 +267,13 @@ class Runner:
         return Result(
             table=table, place=place, run=merged.run, changes=merged.changes, reasons=_reasons(staged)
         )  # fmt: skip
+
+    def _counted(self, run: Run, place: str, options: RunOptions) -> AbstractContextManager[None]:
+        """Files alone: a table of a database does not crash what reads it, and has no ``--again``."""
+        name = FeedName.parse(run.feed)
+        if options.dry_run or self.systems[name.system].is_pulled(name.table):
+            return nullcontext()
+        return starts.counted(self.ledger, run, place, anew=options.again)
 
     def _stage_and_merge(
         self, plan: Plan, source: Source, staged: dict[int, Staged], options: RunOptions, progress: Progress

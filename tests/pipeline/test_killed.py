@@ -106,8 +106,9 @@ def everything(folder: Path) -> dict[str, Any]:
         queries = {name: f"{timed.get(name, '')} FROM {name}" for name in tables}
         found = {name: sorted(session.connection.execute(q).fetchall(), key=repr) for name, q in queries.items()}
     with contextlib.closing(sqlite3.connect(folder / "ledger.db")) as db:
-        ledger = {name: db.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in ("watermark", "work")}
-    return {**found, **ledger}
+        kept = {name: db.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in ("watermark", "work")}
+    # How often a load began without an end is no part of the state.
+    return {**found, **kept, "watermark": [row for row in kept["watermark"] if row[2] != "starts"]}
 
 
 MOMENTS = [
