@@ -98,12 +98,12 @@ def backfill(feed: str, to: str | None, reset: bool, as_json: bool) -> None:
     value of the feed's cursor: of a table whose cursor is a number, a number.
     """
     from shared.app import current
-    from shared.model import to_text
+    from shared.model import FeedName, to_text
     from shared.pipeline import backfill as pipeline
 
     if (to is None) != reset:
         raise click.UsageError("write either --to T or --reset")
-    app = current()
+    app = current().resolved(FeedName.parse(feed).system)
     interrupts.explain("Run it again: what is forgotten already stays forgotten")
     request = pipeline.BackfillRequest(feed=feed, to=to, requested_by=_user(), now=to_text(app.now()))
     result = pipeline.backfill(request, systems=app.systems, warehouse=app.warehouse, ledger=app.ledger)

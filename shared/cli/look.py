@@ -67,10 +67,11 @@ def audit(location: str, as_json: bool, tables: str, **choice: Any) -> None:
     a feed instead of a file: its rows that refer to keys that another feed does not have.
     """
     from shared.app import current
+    from shared.model import FeedName
     from shared.pipeline.feeds import declared
     from shared.pipeline.folder import audits
 
-    app = current()
+    app = current().resolved_where_possible([FeedName.parse(location).system])
     feed = {one.name: one for one in declared(app.systems)}.get(location)
     if feed is not None:
         _print_orphans(feed.name, app.warehouse.orphans(feed), as_json=as_json)

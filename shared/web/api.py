@@ -59,7 +59,8 @@ def health(app: App, *, deep: str | None) -> Response:
 def run_action(app: App, feed: str, action: str, body: bytes) -> list[Start]:
     """Run, backfill, pause or resume a feed. The jobs to start for it."""
     chosen = _ACTIONS[action.lower()]  # the host's routes ignore case
-    return chosen.run(app, feed, _parse(chosen.body, body))
+    resolved = app.resolved_where_possible([FeedName.parse(feed).system])
+    return chosen.run(resolved, feed, _parse(chosen.body, body))
 
 
 def run_system(app: App, system: str, tables: str | None, body: bytes) -> Start:
@@ -149,7 +150,8 @@ def _backfill(app: App, feed: str, body: BackfillBody) -> list[Start]:
         raise under_way(feed)
     request = BackfillRequest(feed=feed, to=body.to, requested_by=body.by, now=to_text(app.now()))
     try:
-        backfill(request, systems=app.systems, warehouse=app.warehouse, ledger=app.ledger)
+        systems = app.resolved(FeedName.parse(feed).system).systems
+        backfill(request, systems=systems, warehouse=app.warehouse, ledger=app.ledger)
     except ConfigError as error:
         raise RequestRefused(400, str(error)) from error
     return _run(app, feed, RunBody())

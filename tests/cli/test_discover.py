@@ -95,6 +95,32 @@ def test_entries_are_json_for_machines(sluice, shop):
     )  # fmt: skip
 
 
+def test_tables_that_were_found_are_set_back_and_audited(sluice, shop, source_table):
+    """As declared ones are."""
+    shop.write_text(DISCOVER)
+    sluice("sync", "shop")
+    source_table.do("ALTER TABLE item DROP CONSTRAINT is_kind", "UPDATE item SET kind = 7 WHERE id = 2")
+
+    done = json.loads(sluice("backfill", "shop.item", "--to", "2026-02-24T12:00:00", "--json").stdout)
+    synced = json.loads(sluice("sync", "shop", "item", "--json").stdout)
+
+    assert "2026-02-24T12:00:00.000000" == done[0]["backfill"]["after"]
+    assert 2 == synced[0]["read"]
+    assert [] == json.loads(sluice("audit", "shop.item", "--json").stdout)  # the database has no foreign key any more
+
+
+def test_a_flag_of_all_tables_is_that_of_those_that_have_it(sluice, shop, source_table):
+    """A table without the column of [defaults] is read all the same."""
+    source_table.do("ALTER TABLE item ADD gone INT DEFAULT 0 NOT NULL")
+    shop.write_text(HEAD + '[defaults]\ndeleted = "gone"\n[discover]\n')
+
+    synced = json.loads(sluice("sync", "shop", "--json").stdout)
+    feeds = {one["feed"]: one["deleted"] for one in json.loads(sluice("feeds", "--json").stdout) if "keys" in one}
+
+    assert {"done", "no news"} >= {one["outcome"] for one in synced}
+    assert {"shop.item": "gone", "shop.kind": None, "shop.secrets": None} == feeds
+
+
 def test_discovering_takes_no_tables(sluice, shop):
     shop.write_text(DISCOVER)
 

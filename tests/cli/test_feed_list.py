@@ -108,6 +108,13 @@ def test_a_table_begins_at_the_value_of_its_row(sync, shop):
     assert 2 == sync()[0]["item"]
 
 
+def test_a_table_can_begin_at_a_number(sync, shop):
+    """If its cursor is one."""
+    shop.do("UPDATE table_details SET last_cdc = '3', cdc_column = 'id'")
+
+    assert 2 == sync()[0]["item"]
+
+
 def test_a_value_that_is_set_back_is_applied_once(sync, shop, sluice):
     """As a backfill, which history has with who asked for it."""
     sync()
@@ -152,11 +159,12 @@ def test_a_value_that_cannot_be_read_is_named_and_tried_again(sync, shop):
     assert "shop.item: the last value in its list is not applied" in sync()[1]
 
 
-def test_a_dry_run_applies_nothing(sync, shop):
+def test_a_dry_run_applies_nothing(sync, shop, sluice):
     sync()
     shop.do("UPDATE table_details SET last_cdc = '2026-02-24 12:02:00'")
     sync("--dry-run")
 
+    assert "backfill" not in sluice("history", "shop.item").stdout
     assert 3 == sync()[0]["item"]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from shared.errors import RequestRefused
+from shared.web.api import run_action
 from tests.arrivals import jobs
 from tests.exports import START, Clock, open_test_app
 from tests.standins.functions_host import functions_host
@@ -64,6 +66,33 @@ def test_a_table_is_added_without_a_deployment(app, host, source_table, clock):
 
     assert ({"shop.item": 1}, {"shop.item", "shop.more"}) == (first, second.keys())
     assert 2 == second["shop.more"]
+
+
+def test_a_process_looks_once_a_minute(app, source_table, clock):
+    """Unless it must be sure."""
+    source_table.do("CREATE TABLE item (id INT PRIMARY KEY)")
+    first = tables(app.resolved("shop"))
+    source_table.do("CREATE TABLE more (id INT PRIMARY KEY)")
+    second = tables(app.resolved("shop"))
+    clock.forward(minutes=1)
+
+    assert ([], ["item"], ["item"]) == (tables(app), first, second)
+    assert ["item", "more"] == tables(app.resolved("shop"))
+    source_table.do("DROP TABLE more")
+    assert ["item"] == tables(app.resolved("shop", fresh=True))
+
+
+def tables(app):
+    return list(app.systems["shop"].tables)
+
+
+def test_a_table_that_was_found_can_be_run_by_hand(app, source_table):
+    """Before its first sync, too. One that is not there cannot."""
+    source_table.do("CREATE TABLE item (id INT PRIMARY KEY)")
+
+    assert ["sync:shop.item"] == [start.job for start in run_action(app, "shop.item", "run", b"")]
+    with pytest.raises(RequestRefused, match=r"there is no feed 'shop\.gone'"):
+        run_action(app, "shop.gone", "run", b"")
 
 
 def test_the_timer_goes_on_while_the_database_is_away(app, host, source_table, monkeypatch, caplog):

@@ -82,13 +82,14 @@ def _tables_of(
     primary: Facts = _quietly(inspector.get_multi_pk_constraint, schema, filter_names=names)
     foreign: Facts = _quietly(inspector.get_multi_foreign_keys, schema, filter_names=names)
     indexes: Facts = _quietly(inspector.get_multi_indexes, schema, filter_names=names)
+    constraints = _constraints(inspector, schema, names)
     for name in names:
         place = (schema, name)
         if columns.get(place):
             yield DatabaseTable(
                 schema=schema, name=name, columns=[_column(one) for one in columns[place]], is_default=is_default,
                 primary=tuple(_spelled(one) for one in (primary.get(place) or {}).get("constrained_columns") or ()),
-                unique=list(_unique(indexes.get(place) or (), _constraints(inspector, name, schema))),
+                unique=list(_unique(indexes.get(place) or (), constraints.get(place) or ())),
                 references=dict(_references(foreign.get(place) or (), schema)),
             )  # fmt: skip
 
@@ -110,15 +111,18 @@ def _column(reflected: Mapping[str, Any]) -> DatabaseColumn:
     )  # fmt: skip
 
 
-def _constraints(inspector: sa.Inspector, table: str, schema: str) -> list[Sequence[str]]:
+def _constraints(inspector: sa.Inspector, schema: str, tables: Sequence[str]) -> Facts:
     try:
-        return [one["column_names"] for one in inspector.get_unique_constraints(table, schema)]
+        found: Facts = _quietly(inspector.get_multi_unique_constraints, schema, filter_names=tables)
     except NotImplementedError:  # SQL Server: its indexes say it all
-        return []
+        return {}
+    return found
 
 
-def _unique(indexes: Iterable[Mapping[str, Any]], constraints: Iterable[Sequence[str]]) -> Iterator[tuple[str, ...]]:
-    found = [tuple(map(_spelled, names)) for names in constraints]
+def _unique(
+    indexes: Iterable[Mapping[str, Any]], constraints: Iterable[Mapping[str, Any]]
+) -> Iterator[tuple[str, ...]]:
+    found = [tuple(map(_spelled, one["column_names"])) for one in constraints]
     for index in indexes:
         is_partial = any(name.endswith("_where") for name in index.get("dialect_options") or {})
         if index["unique"] and not is_partial and all(index["column_names"]):

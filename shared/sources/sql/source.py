@@ -128,7 +128,7 @@ class SqlSource:
     def newest(self) -> str | None:
         """See PullSource."""
         by = self._cursor
-        _, top = self._settled_ends(by, None)
+        _, top = self._settled_ends(by, None, counted=False)
         return None if top is None else self._text(by, top)
 
     def describe(self, unit: Unit) -> Described:
@@ -183,16 +183,19 @@ class SqlSource:
 
     # -- where a window ends
 
-    def _settled_ends(self, by: SourceColumn, seen: Any) -> tuple[Any, Any]:
+    def _settled_ends(self, by: SourceColumn, seen: Any, *, counted: bool = True) -> tuple[Any, Any]:
         """See _ends; below what transactions may still write."""
-        last, top, now = self._ends(by, seen, None)
+        last, top, now = self._ends(by, seen, None, counted=counted)
         limit = self._limit(by, top, now)
-        return (last, top) if limit is None else self._ends(by, seen, self._value(by, limit))[:2]
+        if limit is None:
+            return last, top
+        return self._ends(by, seen, self._value(by, limit), counted=counted)[:2]
 
-    def _ends(self, by: SourceColumn, seen: Any, limit: Any) -> tuple[Any, Any, str]:
+    def _ends(self, by: SourceColumn, seen: Any, limit: Any, *, counted: bool) -> tuple[Any, Any, str]:
         """In one query: the cursor as many rows above *seen* as one run takes, the highest one, and the server's time.
 
-        Both at most *limit*, a value of the cursor, or below what open transactions write. None if there is none.
+        The first only if rows are *counted*. Both at most *limit*, a value of the cursor, or below what open
+        transactions write. None if there is none.
         """
         table = self._table
         cursors = sa.select(by.selected).select_from(table.clause)
@@ -202,8 +205,8 @@ class SqlSource:
         above = by.ordered.is_not(None) if seen is None else self._above(by, seen)
         last = cursors.where(above, *settled).order_by(by.ordered).limit(1).offset(self._settings.sync_rows - 1)
         top = cursors.where(by.ordered.is_not(None), *settled).order_by(by.ordered.desc()).limit(1)
-        ends = sa.select(last.scalar_subquery(), top.scalar_subquery(), self._database.dialect.clock)
-        found = self._database.rows(ends)[0]
+        first = last.scalar_subquery() if counted else sa.null()
+        found = self._database.rows(sa.select(first, top.scalar_subquery(), self._database.dialect.clock))[0]
         return found[0], found[1], str(found[2])
 
     def _limit(self, by: SourceColumn, top: Any, now: str) -> str | None:
