@@ -28,7 +28,7 @@ from shared.jobs.request import (
 )
 from shared.ledger import Ledger
 from shared.model import Feed, FeedName, Unit, WorkItem
-from shared.pipeline import verbs
+from shared.pipeline import pull
 from shared.pipeline.csv import text_layout
 from shared.pipeline.folder import exporting_system, exports_source
 from shared.pipeline.keys import keys_unit
@@ -305,10 +305,10 @@ class _Windows(NamedTuple):
         if self.work.keys:
             compared = keys_unit(feed, now=started)
             return FoundUnit(self.work.feed, compared, source, compared.work_items[0].name)
-        unit = verbs.window(feed, source, self.ledger, now=started)
+        unit = pull.window(feed, source, self.ledger, now=started)
         if unit is None:
             raise Skipped(self.work.feed, self.work.feed, "the source is empty", news=False)
-        if verbs.is_unchanged(feed, unit, source, self.ledger):
+        if pull.is_unchanged(feed, unit, source, self.ledger):
             raise Skipped(self.work.feed, unit.work_items[0].name, "it has nothing new", news=False)
         return FoundUnit(self.work.feed, unit, source, unit.work_items[0].name)
 

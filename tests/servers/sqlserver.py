@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from shared.mssql import odbc
+from shared.warehouses.azure_sql import tsql
 from tests.standins.tsql.cursor import Cursor
 from tests.standins.tsql.engine import Server
 
@@ -61,7 +62,7 @@ class StandInServer(SQLServer):
 
 
 class RealServer(SQLServer):
-    """The database that TEST_AZURE_SQL_URL names. All tables and views of dbo in it are dropped."""
+    """The database that TEST_AZURE_SQL_URL names, an empty one: all tables and views in it are dropped."""
 
     def __init__(self) -> None:
         super().__init__(odbc.load_pyodbc())
@@ -75,13 +76,13 @@ class RealServer(SQLServer):
         return "the one of TEST_AZURE_SQL_URL"
 
     def drop_database(self, name: str) -> None:
-        engine = self.engine(name)
-        for kind in ("VIEW", "BASE TABLE"):
-            finding = "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'dbo' AND TABLE_TYPE = ?"
-            with engine.connect() as connection:
-                for (table,) in connection.exec_driver_sql(finding, (kind,)).all():
-                    quoted = table.replace("]", "]]")
-                    connection.exec_driver_sql(f"DROP {kind.removeprefix('BASE ')} dbo.[{quoted}]")
+        finding = "SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_TYPE = ?"
+        with self.engine(name).connect() as connection:
+            for kind in ("VIEW", "BASE TABLE"):
+                for place in connection.exec_driver_sql(finding, (kind,)).all():
+                    if place[0] != "sys":
+                        connection.exec_driver_sql(f"DROP {kind.removeprefix('BASE ')} {tsql.name(*place)}")
+            connection.exec_driver_sql("DROP SCHEMA IF EXISTS [Sales]")
 
 
 class _Module:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
@@ -128,7 +128,7 @@ class SqlSource:
     def newest(self) -> str | None:
         """See PullSource."""
         by = self._cursor
-        _, top = self._settled_ends(by, None)
+        _, top = self._settled_ends(by, None, counted=False)
         return None if top is None else self._text(by, top)
 
     def describe(self, unit: Unit) -> Described:
@@ -165,16 +165,16 @@ class SqlSource:
             last, batch, full = found.last, found.batch, len(found) == size
             if last == after:
                 raise DataError(f"{self._origin} cannot be read past {last}", fix="Choose keys that are not fractions")
-            if not full or table.is_exact(span):
-                yield batch
-            else:
+            after, size = last, self._next_size(batch)
+            if full and not table.is_exact(span):
                 ties = self._page(self._within(span, span.after, selected).where(order.at(last)), read, order)
                 tied = {last, *ties.positions()}
-                batch = batch.filter(pa.array([position not in tied for position in found.positions()]))
-                yield from (some for some in (batch, ties.batch) if some.num_rows)
+                yield from (some for some in (_without(tied, found), ties.batch) if some.num_rows)
+            else:
+                del found  # with the server's text of it, while whoever takes the batch works on that
+                yield batch
             if not full:
                 return
-            after, size = last, self._next_size(found.batch)
 
     def _page(self, statement: sa.Select[Any], read: Mapping[str, SourceColumn], order: Order) -> Page:
         found = self._database.do(lambda connection: page(connection, statement, read, order))
@@ -183,16 +183,19 @@ class SqlSource:
 
     # -- where a window ends
 
-    def _settled_ends(self, by: SourceColumn, seen: Any) -> tuple[Any, Any]:
+    def _settled_ends(self, by: SourceColumn, seen: Any, *, counted: bool = True) -> tuple[Any, Any]:
         """See _ends; below what transactions may still write."""
-        last, top, now = self._ends(by, seen, None)
+        last, top, now = self._ends(by, seen, None, counted=counted)
         limit = self._limit(by, top, now)
-        return (last, top) if limit is None else self._ends(by, seen, self._value(by, limit))[:2]
+        if limit is None:
+            return last, top
+        return self._ends(by, seen, self._value(by, limit), counted=counted)[:2]
 
-    def _ends(self, by: SourceColumn, seen: Any, limit: Any) -> tuple[Any, Any, str]:
+    def _ends(self, by: SourceColumn, seen: Any, limit: Any, *, counted: bool) -> tuple[Any, Any, str]:
         """In one query: the cursor as many rows above *seen* as one run takes, the highest one, and the server's time.
 
-        Both at most *limit*, a value of the cursor, or below what open transactions write. None if there is none.
+        The first only if rows are *counted*. Both at most *limit*, a value of the cursor, or below what open
+        transactions write. None if there is none.
         """
         table = self._table
         cursors = sa.select(by.selected).select_from(table.clause)
@@ -202,8 +205,8 @@ class SqlSource:
         above = by.ordered.is_not(None) if seen is None else self._above(by, seen)
         last = cursors.where(above, *settled).order_by(by.ordered).limit(1).offset(self._settings.sync_rows - 1)
         top = cursors.where(by.ordered.is_not(None), *settled).order_by(by.ordered.desc()).limit(1)
-        ends = sa.select(last.scalar_subquery(), top.scalar_subquery(), self._database.dialect.clock)
-        found = self._database.rows(ends)[0]
+        first = last.scalar_subquery() if counted else sa.null()
+        found = self._database.rows(sa.select(first, top.scalar_subquery(), self._database.dialect.clock))[0]
         return found[0], found[1], str(found[2])
 
     def _limit(self, by: SourceColumn, top: Any, now: str) -> str | None:
@@ -387,3 +390,7 @@ class SqlSource:
 def _next(value: str) -> str:
     """The instant a microsecond later: a column that is finer may have values up to it."""
     return (dt.datetime.fromisoformat(value) + dt.timedelta(microseconds=1)).isoformat(" ", "microseconds")
+
+
+def _without(positions: Collection[Position], found: Page) -> pa.RecordBatch:
+    return found.batch.filter(pa.array([position not in positions for position in found.positions()]))

@@ -37,19 +37,19 @@ _KINDS: Mapping[int, ErrorKind] = {
     **dict.fromkeys((207, 208), "missing"),
     **dict.fromkeys((206, 305, 306, 402, 403, 421, 529, 8116), "unfit"),
 }
-_COLUMNS = sa.text(
+_COLUMNS = (
     "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE, IS_NULLABLE"
-    " FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = COALESCE(:schema, SCHEMA_NAME()) AND TABLE_NAME IN :tables"
+    " FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME IN :tables"
     " ORDER BY TABLE_NAME, ORDINAL_POSITION"
-).bindparams(sa.bindparam("tables", expanding=True))
-_UNIQUE = sa.text(
+)
+_UNIQUE = (
     "SELECT o.name, i.name, c.name FROM sys.indexes AS i JOIN sys.objects AS o ON o.object_id = i.object_id"
     " JOIN sys.schemas AS s ON s.schema_id = o.schema_id"
     " JOIN sys.index_columns AS k ON k.object_id = i.object_id AND k.index_id = i.index_id"
     " JOIN sys.columns AS c ON c.object_id = k.object_id AND c.column_id = k.column_id"
-    " WHERE s.name = COALESCE(:schema, SCHEMA_NAME()) AND o.name IN :tables AND i.is_unique = 1 AND i.has_filter = 0"
+    " WHERE s.name = {schema} AND o.name IN :tables AND i.is_unique = 1 AND i.has_filter = 0"
     " AND i.is_disabled = 0 AND k.is_included_column = 0 ORDER BY o.name, i.name"
-).bindparams(sa.bindparam("tables", expanding=True))
+)
 _COMPARED_AS: Mapping[str, str] = {
     **dict.fromkeys(("datetime", "smalldatetime", "datetime2"), "datetime2(7)"),
     "datetimeoffset": "datetimeoffset(7)", "date": "date", "time": "time(7)", "uniqueidentifier": "uniqueidentifier",
@@ -94,12 +94,18 @@ class SQLServer:
         return errors.line(error) if isinstance(error, Exception) else type(error).__name__
 
     def look_up(self, connection: sa.Connection, schema: str | None, tables: Sequence[str]) -> Catalogued:
-        wanted = {"schema": schema, "tables": list(tables)}
+        # No parameter for a schema that is not named: pyodbc would ask the server what type NULL has there.
+        wanted = {"tables": list(tables)} | ({"schema": schema} if schema else {})
+        place = ":schema" if schema else "COALESCE(SCHEMA_NAME(), 'dbo')"
+
+        def query(text: str) -> sa.TextClause:
+            return sa.text(text.format(schema=place)).bindparams(sa.bindparam("tables", expanding=True))
+
         columns = [
             Reflected(table, name, kind.lower(), precision, scale, unsigned=False, nullable=nullable == "YES")
-            for table, name, kind, precision, scale, nullable in connection.execute(_COLUMNS, wanted)
+            for table, name, kind, precision, scale, nullable in connection.execute(query(_COLUMNS), wanted)
         ]
-        return Catalogued(columns, [(one[0], one[1], one[2]) for one in connection.execute(_UNIQUE, wanted)])
+        return Catalogued(columns, [(one[0], one[1], one[2]) for one in connection.execute(query(_UNIQUE), wanted)])
 
     def column(self, column: Expression, reflected: Reflected) -> SourceColumn:
         kind = reflected.kind

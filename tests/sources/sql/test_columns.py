@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from shared.contract.cast import cast
 from shared.model import Feed
-from shared.sources.sql import open_source
+from shared.sources.sql import columns, mysql, open_source
 from tests.servers.source_table import MOMENT, SourceTable, at, item, rows, window, with_database
 
 pytestmark = pytest.mark.usefixtures("in_a_hurry")
@@ -37,21 +38,21 @@ def ids(found):
 
 
 @pytest.mark.parametrize("name", ['a"b', "a`b", "a%sb", "a b", "é:c", "select", "x]y", "a'b", "%(a)s", "a,b(c)", "q?r"])
-def test_any_name_works_for_table_and_columns(source_table, name):
+def test_any_name_works_for_table_and_columns(any_table, name):
     """They are always quoted."""
     columns = (sa.Column(name, sa.Integer, primary_key=True, autoincrement=False), sa.Column(f"{name}2", MOMENT))
-    source_table.create(sa.Table(name, sa.MetaData(), *columns), *({name: n, f"{name}2": at(n)} for n in range(5)))
-    source = source_table.source(name, (name,), f"{name}2", batch_rows=2, slice_rows=2)
+    any_table.create(sa.Table(name, sa.MetaData(), *columns), *({name: n, f"{name}2": at(n)} for n in range(5)))
+    source = any_table.source(name, (name,), f"{name}2", batch_rows=2, slice_rows=2)
 
     assert [{name: n, f"{name}2": at(n)} for n in range(5)] == rows(source)
 
 
-def test_a_view_is_read_as_a_table(source_table):
+def test_a_view_is_read_as_a_table(any_table):
     """No constraint makes anything unique there."""
-    source_table.create(item(), *({"Id": n, "At": at(n // 2)} for n in range(5)))
-    source_table.do("CREATE VIEW seen AS SELECT * FROM item")
+    any_table.create(item(), *({"Id": n, "At": at(n // 2)} for n in range(5)))
+    any_table.do("CREATE VIEW seen AS SELECT * FROM item")
 
-    assert [0, 1, 2, 3, 4] == ids(rows(source_table.source("seen", batch_rows=1, slice_rows=2)))
+    assert [0, 1, 2, 3, 4] == ids(rows(any_table.source("seen", batch_rows=1, slice_rows=2)))
 
 
 def test_a_table_of_another_schema_is_named_by_the_url(source_table):
@@ -188,3 +189,14 @@ def test_numbers_longer_than_a_decimal_are_paged_as_numbers(source_table):
     source_table.do(*(f"INSERT INTO item VALUES ({n}, 1)" for n in numbers))
 
     assert [str(n) for n in sorted(numbers)] == ids(rows(source_table.source(batch_rows=1, slice_rows=1)))
+
+
+def test_bytes_that_are_no_text_reach_the_contract():
+    """A server passes on what a client stored under a wrong name: the contract rejects that value alone."""
+    texts = [b"\xc3\xa9".decode(mysql._CODEC), b"\xff\xe9".decode(mysql._CODEC)]
+    found = columns.array(texts, pa.string())
+    made = cast(found, "text")
+
+    assert b"\xff\xe9" == found.view(pa.binary())[1].as_py()
+    assert ["é", None] == made.values.to_pylist()
+    assert [[False, True]] == [fault.where.to_pylist() for fault in made.faults]
