@@ -6,6 +6,7 @@
     make bench ARGS="--only plain,sluice"        without the peer
     make bench ARGS=postgres                     on PostgreSQL instead (bench/postgres.py)
     make bench ARGS=staging                      CSV for Azure SQL instead, see bench/staging.py
+    make bench ARGS=sql                          a sync of a database's table instead (bench/sql.py)
     make bench ARGS=functions                    the Functions app instead: replay, webhook, start (bench/functions.py)
 
 Three steps: a first full into an empty database, a second full over it, a delta over the first full; the last two
@@ -152,5 +153,9 @@ if __name__ == "__main__":
         from bench import functions
 
         functions.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["sql"]:
+        from bench import sql
+
+        sql.main(sys.argv[2:])
     else:
         main()

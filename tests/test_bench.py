@@ -64,7 +64,7 @@ def test_the_import_of_a_csv_file_is_measured_and_checked() -> None:
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
 
     lines = done.stdout.splitlines()
-    assert ["| `sluice csv", "| DuckDB, `C", "| dlt, appe", "| dlt, merg"] == [line[:11] for line in lines[2:]]
+    assert ["`sluice", "DuckDB,", "dlt,", "dlt,"] == [line.split()[1] for line in lines[2:]]
     assert all(line.endswith(" MB |") or "make bench-peers" in line for line in lines[2:])
 
 

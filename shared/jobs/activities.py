@@ -41,7 +41,7 @@ from shared.jobs.request import (
 )
 from shared.jobs.work import FoundUnit, OpenWork, Skipped, Unreadable, WorkOpener
 from shared.model import FeedName, Plan, Run, Staged, from_json
-from shared.pipeline import verbs
+from shared.pipeline import pull
 from shared.pipeline.runner import Bug, RunOptions, error_text, log_job
 from shared.redaction import redact
 
@@ -295,7 +295,7 @@ def _merge(
         failed = app.runner.fail(plan.run, plan.unit, error, plan=plan)
         return UnitOutcome.of_run(failed), failed
     FeedStates(app.documents).record_data(run)
-    idle = isinstance(request.work, PullFeed) and not verbs.has_news(run)
+    idle = isinstance(request.work, PullFeed) and not pull.has_news(run)
     return UnitOutcome.of_run(run, more=_has_more(app, plan), done="no news" if idle else "done"), None
 
 

@@ -28,7 +28,7 @@ from shared.jobs.request import (
 )
 from shared.ledger import Ledger
 from shared.model import Feed, FeedName, Unit, WorkItem
-from shared.pipeline import verbs
+from shared.pipeline import pull
 from shared.pipeline.csv import text_layout
 from shared.pipeline.folder import exporting_system, exports_source
 from shared.settings import Settings
@@ -301,10 +301,10 @@ class _Windows(NamedTuple):
     def find(self, number: int, started: str) -> FoundUnit:
         feed = self.feed()
         source = open_pull_source(feed, self.settings)
-        unit = verbs.window(feed, source, self.ledger, now=started)
+        unit = pull.window(feed, source, self.ledger, now=started)
         if unit is None:
             raise Skipped(self.work.feed, self.work.feed, "the source is empty", news=False)
-        if verbs.is_unchanged(feed, unit, source, self.ledger):
+        if pull.is_unchanged(feed, unit, source, self.ledger):
             raise Skipped(self.work.feed, unit.work_items[0].name, "it has nothing new", news=False)
         return FoundUnit(self.work.feed, unit, source, unit.work_items[0].name)
 

@@ -15,7 +15,7 @@ from shared.catalog import System
 from shared.contract import cursor
 from shared.errors import ConfigError
 from shared.model import OUTCOMES, Feed, Run, Unit, from_text, to_text
-from shared.pipeline import verbs
+from shared.pipeline import pull
 from shared.pipeline.folder import parse_time
 from shared.pipeline.keys import keys_unit
 from shared.pipeline.relations import in_order
@@ -160,7 +160,7 @@ class _Table:
         reason, caught_up = None, False
         try:
             caught_up = self._windows(windows)
-            if not any(verbs.has_news(result.run) for result in windows if result.run):
+            if not any(pull.has_news(result.run) for result in windows if result.run):
                 outcome = "no news"
         except _Skipped as skipped:
             outcome, reason = "skipped", str(skipped)
@@ -202,13 +202,13 @@ class _Table:
         if self.options.keys:
             return keys_unit(self.feed, now=now)
         if self.options.full:
-            return verbs.whole(self.feed, self.source, now=now)
-        return verbs.window(self.feed, self.source, self.runner.ledger, now=now, after=after)
+            return pull.whole(self.feed, self.source, now=now)
+        return pull.window(self.feed, self.source, self.runner.ledger, now=now, after=after)
 
     def _is_unchanged(self, unit: Unit) -> bool:
         if self.options.full or self.options.keys or self.options.since is not None:
             return False
-        return verbs.is_unchanged(self.feed, unit, self.source, self.runner.ledger)
+        return pull.is_unchanged(self.feed, unit, self.source, self.runner.ledger)
 
     def _since(self) -> str | None:
         """``since`` as cursor text of the feed. ConfigError if the cursor is of another type."""

@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 import stamina
 
+from rich import progress as rich_progress
+
+from shared.cli.bar import Bar
+from shared.pipeline.runner import Result
 from shared.remote import RetryLater, RetryPolicy, log_retries
 from tests.exports import export_path, write_parquet
 
@@ -114,3 +118,22 @@ def test_a_repeated_call_is_logged_with_its_reason(caplog):
     (record,) = caplog.records
     assert (logging.INFO, "sluice") == (record.levelno, record.name)
     assert "https://host/x is busy. Several tries have failed" in record.getMessage()
+
+
+def test_tables_that_are_loaded_at_the_same_time_have_a_bar_each():
+    """And each takes only its own away."""
+    with rich_progress.Progress(disable=True) as bars:
+        shown = Bar(bars, lambda text: None)
+        one, other = shown.table(), shown.table()
+        one.start("shop.item", 10)
+        other.start("shop.kind", 5)
+        one.rows(4)
+        other.detail("3 rows/s")
+
+        assert [("shop.item", 4, 10), ("shop.kind: 3 rows/s", 0, 5)] == tasks(bars)
+        one.end(Result(table="item", place=""))
+        assert [("shop.kind: 3 rows/s", 0, 5)] == tasks(bars)
+
+
+def tasks(bars):
+    return [(task.description, task.completed, task.total) for task in bars.tasks]

@@ -16,7 +16,7 @@ from shared.catalog import System
 from shared.errors import ConflictError, TransientError
 from shared.ledger.sqlite import SqliteLedger
 from shared.model import OUTCOMES, Plan, Run, Staged, Unit, from_json, to_text
-from shared.pipeline import verbs
+from shared.pipeline import pull, verbs
 from shared.warehouses import Limits
 from shared.warehouses.duckdb.engine import DuckDBWarehouse
 from tests.servers.source_table import MOMENT, SourceTable, at, item
@@ -46,7 +46,7 @@ class SyncedTable:
 
     def unit(self, now: str = NOW) -> Unit | None:
         feed = self.system.feed("item", ["Id", "At"])
-        return verbs.window(feed, self.source(), self.ledger, now=now)
+        return pull.window(feed, self.source(), self.ledger, now=now)
 
     def plan(self, unit: Unit, now: str = NOW) -> Plan:
         run = verbs.run_for("shop.item", passed_on(unit), self.ledger, now)

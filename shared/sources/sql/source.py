@@ -23,7 +23,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
@@ -165,16 +165,16 @@ class SqlSource:
             last, batch, full = found.last, found.batch, len(found) == size
             if last == after:
                 raise DataError(f"{self._origin} cannot be read past {last}", fix="Choose keys that are not fractions")
-            if not full or table.is_exact(span):
-                yield batch
-            else:
+            after, size = last, self._next_size(batch)
+            if full and not table.is_exact(span):
                 ties = self._page(self._within(span, span.after, selected).where(order.at(last)), read, order)
                 tied = {last, *ties.positions()}
-                batch = batch.filter(pa.array([position not in tied for position in found.positions()]))
-                yield from (some for some in (batch, ties.batch) if some.num_rows)
+                yield from (some for some in (_without(tied, found), ties.batch) if some.num_rows)
+            else:
+                del found  # with the server's text of it, while whoever takes the batch works on that
+                yield batch
             if not full:
                 return
-            after, size = last, self._next_size(found.batch)
 
     def _page(self, statement: sa.Select[Any], read: Mapping[str, SourceColumn], order: Order) -> Page:
         found = self._database.do(lambda connection: page(connection, statement, read, order))
@@ -390,3 +390,7 @@ class SqlSource:
 def _next(value: str) -> str:
     """The instant a microsecond later: a column that is finer may have values up to it."""
     return (dt.datetime.fromisoformat(value) + dt.timedelta(microseconds=1)).isoformat(" ", "microseconds")
+
+
+def _without(positions: Collection[Position], found: Page) -> pa.RecordBatch:
+    return found.batch.filter(pa.array([position not in positions for position in found.positions()]))

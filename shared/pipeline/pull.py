@@ -1,0 +1,91 @@
+"""What a pull feed reads next: a window of cursor values, or its whole table; and whether that is news."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from zoneinfo import ZoneInfo
+
+from shared.contract import cursor
+from shared.ids import work_id
+from shared.ledger import Ledger
+from shared.model import Feed, Run, Unit, Watermark, Window, WorkItem, from_text
+from shared.pipeline.fingerprint import FEW, Fingerprint
+from shared.sources import PullSource
+
+
+def window(
+    feed: Feed, source: PullSource, ledger: Ledger, *, now: str, after: str | None = None
+) -> Unit | None:  # fmt: skip
+    """What a pull feed should read next: from its watermark, less the overlap, to what is there now.
+
+    *now* is text of records. With *after*, it begins at that cursor instead. None while the source is empty. A feed
+    without cursor is read whole.
+    """
+    if feed.cursor is None:
+        return whole(feed, source, now=now)
+    seen = ledger.watermark(feed.name)
+    top = source.ceiling(seen.value if after is None else after)
+    if top is None:
+        return None
+    span = Window(_floor(feed, seen) if after is None else after, top.value)
+    name = f"{span.floor or 'the beginning'} to {span.ceiling}"
+    return Unit(
+        kind="window", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, window=span, seen=seen,
+        more=top.more, note=seen.note,
+    )  # fmt: skip
+
+
+def whole(feed: Feed, source: PullSource, *, now: str) -> Unit:
+    """All rows of a pull feed, as a complete full of *now* (text of records): what it lacks is gone from the source.
+
+    Its window ends at the newest cursor of now, and so does the watermark: a row that changes while it is read may be
+    missed at a lower cursor than one that is seen.
+    """
+    newest = source.newest() if feed.cursor is not None else None
+    name = f"everything at {now}"
+    return Unit(
+        kind="full", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, complete=True,
+        window=None if newest is None else Window(None, newest),
+    )  # fmt: skip
+
+
+def is_unchanged(feed: Feed, unit: Unit, source: PullSource, ledger: Ledger) -> bool:
+    """Whether a pull feed's *unit* is known to have the same rows as the last run had, so that it need not be run.
+
+    That is known of few rows only. It takes one query of the source, and none where it cannot be.
+    """
+    mark = unit.seen or ledger.watermark(feed.name)
+    if mark.fingerprint is None or (unit.window is not None and unit.window.ceiling != mark.value):
+        return False
+    rows = source.peek(unit, FEW)
+    if rows is None:
+        return False
+    fingerprint = Fingerprint(feed, unit)
+    for batch in rows:
+        fingerprint.add(batch)
+    return fingerprint.text == mark.fingerprint
+
+
+def _floor(feed: Feed, seen: Watermark) -> str | None:
+    if seen.value is None or seen.type != "timestamp":
+        return seen.value
+    since = from_text(seen.value)
+    assert since is not None  # noqa: S101 - there is a value
+    return cursor.text(since - dt.timedelta(seconds=feed.overlap_seconds) - _repeated(since, feed.timezone))
+
+
+def _repeated(moment: dt.datetime, timezone: str) -> dt.timedelta:
+    """How far clocks in *timezone* are set back at *moment* (UTC): a column without zone has those times twice.
+
+    >>> _repeated(dt.datetime(2026, 11, 1, 5, 30), "America/New_York"), _repeated(dt.datetime(2026, 11, 1, 5), "UTC")
+    (datetime.timedelta(seconds=3600), datetime.timedelta(0))
+    """
+    local = moment.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(timezone))
+    first, second = (local.replace(fold=fold).utcoffset() or dt.timedelta() for fold in (0, 1))
+    return max(first - second, dt.timedelta())
+
+
+def has_news(run: Run) -> bool:
+    """Whether a run of a pull feed changed or rejected anything. What is read again for the overlap is no news."""
+    return any(getattr(run, name) for name in ("inserted", "updated", "deleted", "undeleted", "absent", "rejected"))
