@@ -174,7 +174,7 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
     if isinstance(request.work, PullFeed):
         if summary.has_ended(app, request):  # a lease that is acquired now would never be released
             return UnitState()
-        _begin_sync(app, request, request.work.feed)
+        _begin_sync(app, request, request.work)
     try:
         found = _open(app, request).find(request.unit, request.started)
         run = _run_for(app, request, found)
@@ -201,10 +201,12 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
     return state
 
 
-def _begin_sync(app: App, request: UnitRequest, feed: str) -> None:
-    FeedStates(app.documents).record_sync(feed, request.started)
+def _begin_sync(app: App, request: UnitRequest, work: PullFeed) -> None:
+    if work.keys:  # remembered once it has its lease: it is skipped while the feed is synced
+        return
+    FeedStates(app.documents).record_sync(work.feed, request.started)
     if request.unit == 0:
-        name = FeedName.parse(feed)
+        name = FeedName.parse(work.feed)
         app.apply_last_values(name.system, [name.table])
 
 
@@ -226,6 +228,8 @@ def _acquire(app: App, documents: UnitDocuments, request: UnitRequest, run: Run,
     holder = _lease(app, request, run).acquire(mine, app.now().timestamp(), app.settings.stuck_after)
     if not holder.is_same(mine):
         raise Skipped(found.feed, found.place, f"job {holder.job} is already running it", retryable=True)
+    if isinstance(request.work, PullFeed) and request.work.keys:
+        FeedStates(app.documents).record_comparison(request.work.feed, request.started)
     return holder
 
 

@@ -44,6 +44,15 @@ class FeedStates:
         content = self._documents.get(f"feeds/{feed}/asked")
         return None if content is None else content.decode()
 
+    def record_comparison(self, feed: str, started: str) -> None:
+        """Remember that a comparison of the feed's keys began (text of records)."""
+        self._documents.put(f"feeds/{feed}/keys", started.encode())
+
+    def last_comparison(self, feed: str) -> str | None:
+        """When the keys of the feed were last compared (text of records)."""
+        content = self._documents.get(f"feeds/{feed}/keys")
+        return None if content is None else content.decode()
+
     def record_data(self, run: Run) -> None:
         """Remember that *run* was done, if it brought data: a window may hold nothing new, and keys alone never do."""
         if run.kind in ("window", "keys") and not run.inserted + run.updated + run.deleted + run.undeleted:

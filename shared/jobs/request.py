@@ -87,17 +87,19 @@ class NotifiedFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullFeed:
-    """The next windows of a feed that is read from a database or an API, one unit for each window."""
+    """The next windows of a feed that is read from a database or an API, one unit for each window, or its keys."""
 
     orchestrator: ClassVar[str] = "file_job"
     always_reported: ClassVar[bool] = True
 
     feed: str
+    keys: bool = False
+    """Whether to compare the keys instead, which is one unit."""
     kind: Literal["feed"] = "feed"
 
     @property
     def title(self) -> str:
-        return f"sync {self.feed}"
+        return f"comparison of the keys of {self.feed}" if self.keys else f"sync {self.feed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

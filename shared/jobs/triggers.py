@@ -33,7 +33,7 @@ from shared.jobs.request import (
 )
 from shared.jobs.summary import JobRecord, read_record
 from shared.ledger import Ledger
-from shared.model import FeedName, to_text
+from shared.model import Feed, FeedName, to_text
 from shared.pipeline.csv import text_layout
 from shared.pipeline.folder import exporting_system, exports_to_load, is_other_client
 from shared.pipeline.verbs import recorded
@@ -308,6 +308,20 @@ def due_syncs(app: App) -> Iterator[Start]:
     for system in app.resolved_where_possible().systems.values():
         if tables := _due_tables(app, system):
             yield system_job(system.name, tables)
+        for feed in system.feeds():
+            if _is_comparison_due(app, feed):
+                yield keys_job(feed.name)
+
+
+def _is_comparison_due(app: App, feed: Feed) -> bool:
+    """Whether ``reconcile`` has come since the keys of a feed, which has been synced, were last compared."""
+    from cronsim import CronSim
+
+    states = FeedStates(app.documents)
+    if feed.reconcile is None or not is_set_up(feed, app.settings) or states.paused(feed.name):
+        return False
+    since = next(CronSim(feed.reconcile, app.now() + dt.timedelta(microseconds=1), reverse=True))
+    return states.last_sync(feed.name) is not None and (states.last_comparison(feed.name) or "") < to_text(since)
 
 
 def _due_tables(app: App, system: System) -> list[str]:
@@ -335,6 +349,11 @@ def system_job(system: str, tables: Sequence[str] = ()) -> Start:
 def sync_job(feed: str) -> Start:
     """The one job of a pull feed alone: while it runs, another is refused."""
     return Start(job=f"sync:{plain_name(feed)}", work=PullFeed(feed=feed))
+
+
+def keys_job(feed: str) -> Start:
+    """The one job that compares the keys of a pull feed. It gives way to a sync of the feed, and is due again then."""
+    return Start(job=f"keys:{plain_name(feed)}", work=PullFeed(feed=feed, keys=True))
 
 
 # -- attempts

@@ -34,7 +34,7 @@ PENDING_SECONDS = 900.0
 MAX_ATTEMPTS = 3
 PAGE = 100
 """Orchestrations in one answer of the host; Durable's 1.x client never requests the rest."""
-_JOB = re.compile(r"(?P<base>(?:blob|folder|export|sync|search):[^:~]+)(?:~(?P<attempt>\d+))?")
+_JOB = re.compile(r"(?P<base>(?:blob|folder|export|sync|keys|search):[^:~]+)(?:~(?P<attempt>\d+))?")
 POISON = "webjobs-blobtrigger-poison"
 _AT_ONCE = 32
 _PURGED = ("jobs/", "leases/", "hands/", "told/", "dead-letters/", "attempts/", "followed/")
@@ -92,7 +92,7 @@ def _is_stuck(one: Instance, progress: dt.datetime, now: dt.datetime, running_se
 
 def _retry(job: re.Match[str]) -> str | None:
     attempt = int(job["attempt"] or 1) + 1
-    if job["base"].startswith("sync:") or attempt > MAX_ATTEMPTS:
+    if job["base"].startswith(("sync:", "keys:")) or attempt > MAX_ATTEMPTS:
         return None
     return f"{job['base']}~{attempt}"
 

@@ -31,6 +31,7 @@ from shared.model import Feed, FeedName, Unit, WorkItem
 from shared.pipeline import pull
 from shared.pipeline.csv import text_layout
 from shared.pipeline.folder import exporting_system, exports_source
+from shared.pipeline.keys import keys_unit
 from shared.settings import Settings
 from shared.sources import PullSource, Source, open_pull_source
 from shared.sources.csv.files import Dropped, FileOptions, TextFile, dropped, text_files, text_unit
@@ -301,6 +302,9 @@ class _Windows(NamedTuple):
     def find(self, number: int, started: str) -> FoundUnit:
         feed = self.feed()
         source = open_pull_source(feed, self.settings)
+        if self.work.keys:
+            compared = keys_unit(feed, now=started)
+            return FoundUnit(self.work.feed, compared, source, compared.work_items[0].name)
         unit = pull.window(feed, source, self.ledger, now=started)
         if unit is None:
             raise Skipped(self.work.feed, self.work.feed, "the source is empty", news=False)

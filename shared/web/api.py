@@ -32,7 +32,7 @@ T = TypeVar("T", bound=BaseModel)
 
 def job_id(text: str) -> str:
     """*text* if a job may have that id."""
-    if not re.fullmatch(r"(blob|folder|export|sync|search):[A-Za-z0-9_.-]{1,80}(~[0-9]{1,3})?", text):
+    if not re.fullmatch(r"(blob|folder|export|sync|keys|search):[A-Za-z0-9_.-]{1,80}(~[0-9]{1,3})?", text):
         raise RequestRefused(404, "there is no such job")
     return text
 

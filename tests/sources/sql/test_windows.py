@@ -248,7 +248,9 @@ def test_a_cursor_that_is_null_falls_back_to_another_column(any_table):
 
     assert [Ceiling(to_text(at(4)), more=True), Ceiling(to_text(at(6)), more=False)] == list(_windows(source))
     assert [4, 1, 2] == ids(rows(source, Unit(kind="window", window=Window(None, to_text(at(4))))))
-    second = rows(source, Unit(kind="window", window=Window(to_text(at(4)), to_text(at(6)))))
+    unit = Unit(kind="window", window=Window(to_text(at(4)), to_text(at(6))))
+    second = rows(source, unit)
+    assert second == [row for batch in source.peek(unit, 3) or () for row in batch.to_pylist()]
     assert [(2, at(4)), (0, at(5)), (3, None)] == [(row["Id"], row["At"]) for row in second]
     assert {"Id", "At", "Added"} == set(second[0])
 
