@@ -44,7 +44,7 @@ def main(given: list[str]) -> None:
     shutil.rmtree(options.work, ignore_errors=True)
     for dialect in options.only.split(","):
         costs: dict[str, list[Cost]] = {}
-        with _server(dialect, options.rows) as url:
+        with server(dialect, options.rows) as url:
             for number in range(options.runs):
                 names = list(_commands(dialect, url, options.work))
                 for name in names[:: 1 if number % 2 == 0 else -1]:
@@ -90,7 +90,8 @@ def _commands(dialect: str, url: str, work: Path) -> dict[str, tuple[list[str], 
 
 
 @contextlib.contextmanager
-def _server(dialect: str, rows: int) -> Iterator[str]:
+def server(dialect: str, rows: int) -> Iterator[str]:
+    """The URL of a database with the table of *rows* rows, on a server that is started for it."""
     from tests.servers.mariadb import FAST, MariaDB, mariadb_programs
     from tests.servers.postgres import Postgres, postgres_programs
 

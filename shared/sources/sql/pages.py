@@ -6,9 +6,12 @@ and MySQL) and ``copy`` (PostgreSQL); the rows of any other server go through it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -16,6 +19,8 @@ import sqlalchemy as sa
 from shared.sources.sql import columns, copy, wire
 from shared.sources.sql.columns import SourceColumn, value_to_text
 from shared.sources.sql.order import Order, Position
+
+T = TypeVar("T")
 
 Reader: TypeAlias = "Callable[[sa.Connection, sa.Select[Any], Sequence[pa.DataType]], list[list[pa.Array[Any]]]]"
 """The columns of a query, some rows at a time, as binary arrays: bool is 1 or 0, all but bytes are text in UTF-8."""
@@ -69,6 +74,19 @@ def page_of_rows(rows: Sequence[Sequence[Any]], found: Mapping[str, SourceColumn
     names, values_of = list(found), zip(*rows, strict=True) if rows else [()] * len(found)
     arrays = [columns.array(values, column.type) for values, column in zip(values_of, found.values(), strict=True)]
     return Page(pa.RecordBatch.from_arrays(arrays, names=names), lambda row: order.position(rows[row], names))
+
+
+def one_ahead(items: Generator[T, None, None]) -> Iterator[T]:
+    """*items*, each of which is made by a thread while whoever takes them works on the one before.
+
+    An error comes in the place of its item. To end early takes as long as the item that is being made.
+    """
+    with contextlib.closing(items), ThreadPoolExecutor(1, thread_name_prefix="page") as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
+            del item  # before the next one is there
 
 
 def _parsed(raw: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:

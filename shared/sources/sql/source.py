@@ -23,7 +23,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
@@ -44,7 +44,7 @@ from shared.sources.sql.columns import INSTANT, Expression, SourceColumn, value_
 from shared.sources.sql.database import Database
 from shared.sources.sql.dialect import Reflected
 from shared.sources.sql.order import Order, Position, Span, Table
-from shared.sources.sql.pages import Page, page
+from shared.sources.sql.pages import Page, one_ahead, page
 
 _log = logging.getLogger("sluice")
 
@@ -157,6 +157,10 @@ class SqlSource:
         return found
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
+        """See Source. The server works on a page while the one before is staged."""
+        return one_ahead(self._pages(part))
+
+    def _pages(self, part: Slice) -> Generator[pa.RecordBatch, None, None]:
         table, span = self._table, Span.from_json(part.detail)
         order, read, after = table.order(span), table.selected(span), span.after
         selected = sa.select(*(column.selected for column in read.values())).select_from(table.clause)
