@@ -211,13 +211,18 @@ class _Table:
         return pull.is_unchanged(self.feed, unit, self.source, self.runner.ledger)
 
     def _since(self) -> str | None:
-        """``since`` as cursor text of the feed. ConfigError if the cursor is of another type."""
-        text, known = self.options.since, self.runner.ledger.watermark(self.feed.name).type
+        """``since`` as cursor text of the feed. None if it is beyond the watermark: nothing is left out.
+
+        ConfigError if the cursor is of another type.
+        """
+        text, mark = self.options.since, self.runner.ledger.watermark(self.feed.name)
         if text is None:
             return None
+        known = mark.type
         for kind in (known,) if known else ("timestamp", "decimal"):
             with contextlib.suppress(ValueError, ArithmeticError):
-                return parse_time(text) if kind == "timestamp" else cursor.text(cursor.typed(kind, text))
+                since = parse_time(text) if kind == "timestamp" else cursor.text(cursor.typed(kind, text))
+                return None if mark.value is not None and cursor.later(kind, since, mark.value) == since else since
         raise ConfigError(
             f"--since {text} is no value of cursor {self.feed.cursor!r}"
             + (f", which is of type {known}" if known else ""),

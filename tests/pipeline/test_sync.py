@@ -168,6 +168,13 @@ def test_since_reads_again_and_never_lowers_the_watermark(app, source_table):
     assert ("skipped", before) == (found["kind"].outcome, found["item"].watermark)
 
 
+def test_since_beyond_the_watermark_leaves_nothing_out(app, source_table):
+    create(source_table)
+    sync(app, limit=4)
+
+    assert list(range(25)) == (sync(app, "item", since="2026-02-24T12:20:00"), alive(app))[1]
+
+
 @pytest.mark.parametrize("since", ["2026-02-30", "7"])
 def test_since_is_a_value_of_the_cursor(app, source_table, since):
     create(source_table)

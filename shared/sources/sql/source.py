@@ -6,14 +6,14 @@ What a feed has to know:
   position of a page's last row are selected once more, so that none of them is lost.
 * A row must get a higher cursor with every change. A cursor that is an instant is read up to ``SETTLE_SECONDS`` before
   the database's own time, and a rowversion up to the first one of an open transaction: what commits within that is not
-  jumped over. A row that is committed later still, and any late one where the cursor is a number such as an
-  auto-increment key, is found only within the feed's ``overlap_seconds``, or by a full.
+  jumped over. A row that is committed later still is found only within the feed's ``overlap_seconds``, or by a full;
+  where the cursor is a number such as an auto-increment key, by a full alone.
 * A row without a cursor is read by the first window and never again: declare the column NOT NULL, or give the feed a
   ``cursor_fallback``, the column that counts where the cursor is NULL.
 * Keys are compared as the server does, by the collation of the column. A cursor that is text is compared by code
   points, which no index serves.
-* A cursor without zone is taken to be in the feed's ``timezone``. An hour that the clock repeats is read as if it
-  came once: in a zone with summer time, let the overlap be an hour or more.
+* A cursor without zone is taken to be in the feed's ``timezone``. An hour that the clock repeats is read
+  again until it is over (shared.pipeline.pull); a row that changes in both looks older the second time.
 * A table without cursor is read whole each time, as a complete full.
 * When keys alone are read, to find what is gone, rows without a key are left out: no run loads them.
 """
