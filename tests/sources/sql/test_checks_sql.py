@@ -15,6 +15,7 @@ from shared.model import Feed, Finding
 from shared.sources import examine_source
 from shared.sources.sql.database import DIALECTS
 from shared.sources.sql.facts import queries
+from tests.advice import advises
 from tests.servers.source_table import SourceTable, item, with_database
 
 pytestmark = pytest.mark.usefixtures("in_a_hurry")
@@ -112,7 +113,8 @@ def test_missing_index_on_the_cursor_is_found_and_the_one_that_is_proposed_is_en
 
     assert "warning" == before.status
     assert "no index begins with its cursor At" in before.message
-    assert "Create an index on item (At, Id)" in before.fix
+    advice = advises("Create an index on {} ({}): each run sorts the table without it", before.fix)
+    assert ("item", "At, Id") == advice
     assert "no index begins with its cursor At" in other.message
     assert "index" not in after.message + after.fix
 
@@ -142,7 +144,8 @@ def test_rows_without_a_cursor_are_found_unless_another_column_stands_in(source_
     stands_in = found(source_table, feed(cursor_fallback="Created"))["source shop.item"]
 
     assert ("warning", True) == (alone.status, "rows have no cursor At" in alone.message)
-    assert "Declare At NOT NULL there, or name another column as cursor_fallback" in alone.fix
+    advice = advises("Declare {} NOT NULL there, or name another column as cursor_fallback in the catalog", alone.fix)
+    assert ("At",) == advice
     assert "cursor" not in stands_in.message
 
 
@@ -159,7 +162,10 @@ def test_right_to_write_is_warned_about_and_a_user_who_may_only_read_is_fine(sou
     rights = f"{SHOP}: rights"
     assert ("ok", "the user may only read") == (reader[rights].status, reader[rights].message)
     assert ("warning", True) == (writer[rights].status, "item" in writer[rights].message)
-    assert "a user of its own with SELECT alone" in writer[rights].fix
+    advises(
+        "Give Sluice a user of its own with SELECT alone: it never writes there, and a leaked password could",
+        writer[rights].fix,
+    )
     assert ("failed", "Grant it SELECT") == (nobody["source shop.item"].status, nobody["source shop.item"].fix)
 
 
@@ -171,6 +177,11 @@ def test_difference_of_the_clocks_is_measured(source_table, ahead, status):
 
     assert status == clock.status
     assert ("behind" if ahead > 0 else "ahead of") in clock.message or not ahead
+    if ahead:
+        advises(
+            "Let both be set by NTP: how far a table is behind, and how old it is, is reckoned between the two",
+            clock.fix,
+        )
     assert not ahead or 298 < float(clock.message.removeprefix("its clock is ").partition(" ")[0]) < 302
 
 
@@ -188,7 +199,8 @@ def test_zone_of_the_server_is_compared_with_that_of_cursors_without_zone(privat
 
     assert "warning" == wrong.status
     assert "but cursors without zone are read as UTC: shop.item" in wrong.message
-    assert "SHOP_TIMEZONE" in wrong.fix
+    zone_setting = advises("If they are in local time, set {}_TIMEZONE or timezone in the catalog", wrong.fix)
+    assert ("SHOP",) == zone_setting
     assert "ok" == right.status
 
 
@@ -222,7 +234,8 @@ def test_what_the_catalog_names_and_the_database_lacks_is_listed(source_table):
         checks["source shop.item"].status,
         checks["source shop.item"].message,
     )
-    assert ("it has no column Changed", True) == (cursor.message, "its columns are Id, At" in cursor.fix)
+    assert "it has no column Changed" == cursor.message
+    assert ("Id, At",) == advises("Correct it in the catalog; its columns are {}", cursor.fix)
 
 
 def test_view_and_table_without_cursor_are_described_without_indexes(source_table):
@@ -253,6 +266,7 @@ def test_database_that_is_not_set_is_skipped():
     )
 
     assert (SHOP, "skipped", "SHOP_DATABASE_URL is not set") == (one.check, one.status, one.message)
+    assert ("2",) == advises("Set it to sync {} tables", one.fix)
 
 
 def test_statements_for_sql_server_are_such(tsql_problems):
