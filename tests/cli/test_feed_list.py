@@ -7,6 +7,8 @@ import json
 import duckdb
 import pytest
 
+from tests.advice import advises
+
 pytestmark = pytest.mark.usefixtures("in_a_hurry")
 
 CATALOG = """
@@ -91,7 +93,7 @@ def test_a_row_that_makes_no_sense_is_named_and_the_others_run(sync, shop, value
     assert f"system shop: {reason}" in said
 
 
-def test_a_list_without_its_columns_is_refused(sluice, shop):
+def test_a_list_without_its_columns_is_refused(sluice, shop, tmp_path):
     """Nothing can be known then."""
     shop.do("ALTER TABLE table_details DROP COLUMN is_enabled")
 
@@ -99,6 +101,10 @@ def test_a_list_without_its_columns_is_refused(sluice, shop):
 
     assert 1 == refused.exit_code
     assert "table_details has no column 'is_enabled', only table_name, cdc_column, last_cdc" in refused.stderr
+    advises("Correct columns under [feed_list] in the catalog", refused.stderr.strip())
+    catalog = tmp_path / "catalog" / "shop.toml"
+    catalog.write_text(catalog.read_text().replace(', enabled = "is_enabled"', ""))
+    assert 0 == sluice("sync", "shop").exit_code
 
 
 def test_a_table_begins_at_the_value_of_its_row(sync, shop):
@@ -191,4 +197,9 @@ def test_a_list_that_the_warehouse_does_not_have_is_named(sluice, shop, tmp_path
     text = '[feed_list]\nfrom = "warehouse"\ntable = "etl.feeds"\n'
     (tmp_path / "catalog" / "shop.toml").write_text(CATALOG[: CATALOG.index("[feed_list]")] + text)
 
-    assert "there is no table etl.feeds in the warehouse" in sluice("sync", "shop").stderr
+    refused = sluice("sync", "shop")
+
+    assert "there is no table etl.feeds in the warehouse" in refused.stderr
+    advises("Correct [feed_list] in the catalog", refused.stderr.strip())
+    (tmp_path / "catalog" / "shop.toml").write_text(CATALOG)
+    assert 0 == sluice("sync", "shop").exit_code

@@ -188,6 +188,24 @@ def test_either_the_url_or_its_parts_are_kept():
     assert Settings.from_env(url).system("shop").database_url
 
 
+@pytest.fixture
+def documents(postgres, database):
+    """A table of PostgreSQL with a column that has no order."""
+    found = SourceTable(postgres, database)
+    found.do(
+        'CREATE TABLE item ("Id" integer, "Doc" json, "At" timestamp)',
+        "INSERT INTO item VALUES (1, '{}', '2026-02-24')",
+    )
+    return found
+
+
+def test_keys_that_can_be_sorted_are_chosen(documents):
+    with advised("Choose other keys or another cursor"):
+        read(documents.url, keys=("Doc",))
+
+    assert [1] == read(documents.url, keys=("Id",))
+
+
 # -- of a sync
 
 
