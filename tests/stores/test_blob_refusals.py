@@ -20,6 +20,7 @@ from shared.azure.urls import StorageUrl
 from shared.errors import ConfigError, TransientError
 from shared.settings import Settings
 from shared.stores import open_store
+from tests.advice import advises
 from tests.servers.proxy import Fault, Proxy
 from tests.stores.blob_samples import EARLIER, LATER, ROOT, Token, _url
 from tests.suites.store_suite import content, everything_said
@@ -64,6 +65,8 @@ def test_sas_of_tomorrow_is_reported_with_its_time(container, put, sas):
     said = _refused(f"{_url(container)}?{sas(start=LATER, expiry=LATER + dt.timedelta(1))}")
 
     assert f"the SAS is not valid before {LATER:%Y-%m-%d %H:%M:%S} UTC" in said
+    advises("Wait, or ask for a link that starts earlier", said)
+    _read_all(f"{_url(container)}?{sas(start=EARLIER, expiry=LATER + dt.timedelta(1))}", Settings())
 
 
 @pytest.mark.parametrize(("permission", "lacking"), [("r", "list"), ("l", "read")])
@@ -74,6 +77,8 @@ def test_sas_without_a_permission_names_it(container, put, sas, permission, lack
     said = _refused(f"{container.url}?{sas(permission=permission)}")
 
     assert f"the SAS lacks {lacking} permission (sp={permission})" in said
+    (wanted,) = advises("Ask for a link with sp={}", said)
+    _read_all(f"{container.url}?{sas(permission=''.join({*wanted, permission}))}", Settings())
 
 
 def test_wrong_signature_is_reported(container, put, sas):
@@ -86,13 +91,16 @@ def test_wrong_signature_is_reported(container, put, sas):
     assert "AuthorizationFailure" in said or "signature of the SAS does not match" in said
 
 
-def test_container_that_is_not_there_is_named(azurite, container):
+def test_container_that_is_not_there_is_named(azurite, container, put):
     """Its name is often what was mistyped."""
     said = _refused(
         f"{azurite.blob_url}/no-such-one/Full", Settings(storage_connection_string=azurite.connection_string)
     )
 
     assert "there is no container 'no-such-one' on 127.0.0.1" in said
+    advises("Correct the container in the URL, or create it", said)
+    put("Full/a", b"1")
+    _read_all(container.url, Settings(storage_connection_string=azurite.connection_string))
 
 
 def test_folder_that_is_not_there_is_named(container, put, sas):
@@ -132,7 +140,7 @@ def test_token_is_not_sent_in_the_clear(container, monkeypatch):
     assert "would receive our token unencrypted" in _refused(container.url)
 
 
-def test_missing_sign_in_is_reported(container, monkeypatch):
+def test_missing_sign_in_is_reported(azurite, container, put, sas, monkeypatch):
     """Not in the many lines of all that was tried."""
 
     class Nobody:
@@ -142,7 +150,17 @@ def test_missing_sign_in_is_reported(container, monkeypatch):
     monkeypatch.setattr(identity, "credential", Nobody)
     url = container.url.replace("http:", "https:")
 
-    assert "needs a sign-in, and this process has none. Give a URL with a SAS" in _refused(url)
+    said = _refused(url)
+
+    assert "needs a sign-in, and this process has none" in said
+    advises(
+        "Give a URL with a SAS, set STORAGE_CONNECTION_STRING, give the app a managed identity,"
+        " or sign in with az login",
+        said,
+    )
+    put("a", b"1")
+    _read_all(f"{container.url}?{sas()}", Settings())
+    _read_all(container.url, Settings(storage_connection_string=azurite.connection_string))
 
 
 def test_unknown_host_is_reported_at_once(monkeypatch):
