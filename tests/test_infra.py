@@ -27,8 +27,8 @@ SECRET = {
 """Settings that come from the key vault, where they are wanted."""
 TUNING = {
     "ALERT_REPEAT", "BATCH_ROWS", "BATCH_SIZE", "CURSOR_AHEAD", "KEEP_JOBS", "SETTLE", "SLICE_ROWS",
-    "STAGING_DATA_SOURCE", "STUCK_AFTER", "SYNC_ROWS", "WAREHOUSE_CONNECTIONS", "WAREHOUSE_LOADER", "WEBHOOK_MAX_AGE",
-    "WEBHOOK_MAX_BYTES",
+    "SOURCE_CONNECTIONS", "STAGING_DATA_SOURCE", "STUCK_AFTER", "SYNC_ROWS", "SYNC_TABLES", "WAREHOUSE_CONNECTIONS",
+    "WAREHOUSE_LOADER", "WEBHOOK_MAX_AGE", "WEBHOOK_MAX_BYTES",
 }  # fmt: skip
 """Settings whose defaults are right in Azure too; ``extraSettings`` changes them."""
 ELSEWHERE = {

@@ -95,10 +95,10 @@ def _behind(table: TableSync) -> str | None:
 
     >>> from shared.pipeline.sync import TableSync
     >>> [_behind(TableSync(feed="a.b", outcome="done", behind=seconds)) for seconds in (0.0, 61.0, 9000.0, 2e5, None)]
-    ['caught up', '1 min', '2 h 30 min', '2 days 7 h', None]
+    ['caught up', '1 min', '2 h 30 min', '2 days 7 h', 'unknown']
     """
     if table.behind is None:
-        return None
+        return "unknown"
     minutes = int(table.behind) // 60
     if table.behind <= 0:
         return "caught up"

@@ -275,7 +275,9 @@ MOMENTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=" ".join)
+@pytest.mark.parametrize(
+    "moment", [pytest.param(one, marks=[pytest.mark.slow] * (one[0] != "merge"), id=" ".join(one)) for one in MOMENTS]
+)
 def test_a_killed_sync_goes_on_from_there(source_table, moment, tmp_path):
     """Every process is killed at its first such moment, until one finds nothing left to do there."""
     (tmp_path / "catalog").mkdir()

@@ -149,7 +149,7 @@ def test_what_lasts_is_never_tried_again(wanted, one_server, code):
         (4861, "Storage Blob Data Reader"), (12703, "STAGING_DATA_SOURCE"), (12704, "location"),
         (12705, "BLOB_STORAGE"), (13823, "REFERENCES"), (15151, "sluice sql setup"), (40549, "Scale the database up"),
         (40552, "Scale the database up"), (262, "its rights"), (229, "its rights"), (5301, "its rights"),
-        (102, "sluice doctor"),
+        (102, "Look up error 102 at https://learn.microsoft.com/"),
     ],
 )  # fmt: skip
 def test_what_somebody_has_to_correct_says_how(code, fix):
