@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 
@@ -47,6 +49,7 @@ def app(source_table, tmp_path):
     clock.forward(minutes=600)
     return open_test_app(
         tmp_path, clock, CATALOG_PATH=str(tmp_path / "catalog"), SHOP_DATABASE_URL=source_table.url, SYNC_ROWS="10",
+        SYNC_TABLES="1",
     )  # fmt: skip
 
 
@@ -71,8 +74,10 @@ def create(source_table, rows=25):
     return source_table.create(item(), *({"Id": n, "At": at(n)} for n in range(rows)))
 
 
-def test_every_table_is_read_until_it_has_caught_up(app, source_table):
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_every_table_is_read_until_it_has_caught_up(app, source_table, at_once):
     create(source_table)
+    app = replace(app, settings=replace(app.settings, sync_tables=at_once))
 
     found = sync(app)
 
