@@ -147,11 +147,7 @@ def stage(
         counter.refuse(loaded.refused)
         # A row of keys alone is no row to correct: the sync that brought the rest of it has rejected it.
         warehouse.reject(plan, part.number, counter.rejects if plan.unit.kind != "keys" else [])
-        present = None
-        if counter.keys.rows:
-            present = f"{table}_keys"
-            keyed = [column for column in stored if column.name in plan.feed.keys]
-            warehouse.stage(plan.feed, present, keyed, counter.keys.numbered())
+        present = _stage_keys(plan, table, stored, counter.keys, warehouse)
     return Staged(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
         rejected=counter.rejected, values_rejected=counter.values_rejected,
@@ -159,6 +155,17 @@ def stage(
         reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if is_few else None,
         left_out={kind: count for kind, count in getattr(source, "left_out", {}).items() if count},
     )  # fmt: skip
+
+
+def _stage_keys(
+    plan: Plan, table: str, stored: Sequence[Column], keys: Spool, warehouse: Warehouse
+) -> str | None:  # fmt: skip
+    """Stage the keys of rejected rows beside *table*, if there are any; the name of their table."""
+    if not keys.rows:
+        return None
+    keyed = [column for column in stored if column.name in plan.feed.keys]
+    warehouse.stage(plan.feed, f"{table}_keys", keyed, keys.numbered())
+    return f"{table}_keys"
 
 
 def _stage_file(
