@@ -25,7 +25,9 @@ def test_the_demo_syncs_a_database_finds_deletions_and_reads_again(tmp_path: Pat
     assert re.search(rf"^genius.prospect +done +caught up +\S+ +{PROSPECTS:,} +{PROSPECTS:,} *$", full, re.MULTILINE)
     assert 31 == len(re.findall(r"^genius\.\w+ +done +caught up", full, re.MULTILINE))
     assert re.search(r"^genius.prospect +done +caught up +\S+ +4 +1 +3 *$", incremental, re.MULTILINE)
-    assert re.search(rf"^genius.prospect +done +unknown +\S+ +{PROSPECTS - 4:,} +{PROSPECTS - 4:,} +5 *$", keys, re.MULTILINE)
+    assert re.search(
+        rf"^genius.prospect +done +unknown +\S+ +{PROSPECTS - 4:,} +{PROSPECTS - 4:,} +5 *$", keys, re.MULTILINE
+    )
     assert re.search(r"^genius.prospect +no news +caught up", backfill, re.MULTILINE)
     assert 4 == len(re.findall(r"^\w{16} +genius.prospect +(?:window|keys) ", history, re.MULTILINE))
     assert re.search(r"^division 1 +101 ", query, re.MULTILINE)
