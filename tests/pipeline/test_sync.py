@@ -49,7 +49,6 @@ def app(source_table, tmp_path):
     clock.forward(minutes=600)
     return open_test_app(
         tmp_path, clock, CATALOG_PATH=str(tmp_path / "catalog"), SHOP_DATABASE_URL=source_table.url, SYNC_ROWS="10",
-        SYNC_TABLES="1",
     )  # fmt: skip
 
 

@@ -82,15 +82,16 @@ def create_view(session: DuckDBSession, database: str, view: str, query: str, fi
     """Create *view* of the rows of *file* in an attached staging *database*, with a note of the file."""
     session.ddl(f"CREATE VIEW {view} AS {query}")
     origin = session.quoted(database, "main", _ORIGIN)
-    session.ddl(f"CREATE TABLE {origin} (path VARCHAR, version VARCHAR)")
     session.connection.execute(f"INSERT INTO {origin} VALUES (?, ?)", [file.path, file.version])  # noqa: S608 - quoted
+
+
+def prepare(session: DuckDBSession, database: str) -> None:
+    """Make room for the note of ``create_view`` in a new staging *database*."""
+    session.ddl(f"CREATE TABLE {session.quoted(database, 'main', _ORIGIN)} (path VARCHAR, version VARCHAR)")
 
 
 def origin(session: DuckDBSession, database: str) -> list[tuple[str, str]]:
     """Path and version of the file that an attached staging *database* has a view of, if it has one."""
-    there = "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND table_name = ?"
-    if not session.connection.execute(there, [database, _ORIGIN]).fetchall():
-        return []
     table = session.quoted(database, "main", _ORIGIN)
     return session.connection.execute(f"SELECT path, version FROM {table}").fetchall()  # noqa: S608 - quoted
 

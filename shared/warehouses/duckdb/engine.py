@@ -32,7 +32,7 @@ from shared.remote import Busy, RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Backfill, Limits, Loaded, LoadedFile, Merged, Profile
 from shared.warehouses.duckdb import direct
-from shared.warehouses.duckdb.files import attached, file_literal, make_folder
+from shared.warehouses.duckdb.files import HIDDEN, attached, file_literal, make_folder
 from shared.warehouses.duckdb.locks import StagingLocks
 from shared.warehouses.duckdb.session import ALIAS, DuckDBSession, drained, translated
 from shared.warehouses.merge import ddl, ingest, shape
@@ -299,8 +299,9 @@ class DuckDBWarehouse:
         path.unlink(missing_ok=True)
         with translated(), self._cursor() as connection:
             session = DuckDBSession(connection)
-            self._wait_for(connection, path, f"ATTACH {file_literal(path)} AS {session.quoted(name)}")
+            self._wait_for(connection, path, f"ATTACH {file_literal(path)} AS {session.quoted(name)} ({HIDDEN})")
             try:
+                direct.prepare(session, name)
                 yield session, session.quoted(name, "main", "rows")
             finally:
                 session.ddl(f"DETACH {session.quoted(name)}")
@@ -342,7 +343,7 @@ class DuckDBWarehouse:
             for name in beside:
                 path = self._side(name)
                 with self._cursor() as connection:
-                    attach = f"ATTACH {file_literal(path)} AS {session.quoted(name)} (READ_ONLY)"
+                    attach = f"ATTACH {file_literal(path)} AS {session.quoted(name)} (READ_ONLY, {HIDDEN})"
                     self._wait_for(connection, path, attach)
             yield set(beside)
         finally:

@@ -15,6 +15,11 @@ from shared.warehouses.duckdb.session import is_held
 _HELD = re.compile(r"Conflicting lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
 
 
+HIDDEN = "HIDDEN"
+"""Option of ATTACH: views of the catalog leave the file out. They look at all others, and DuckDB keeps each file open
+that a transaction has looked at until that ends, so that nobody could attach a detached one again meanwhile."""
+
+
 def make_folder(path: Path) -> None:
     """The folder of the warehouse. ConfigError if it cannot be made."""
     try:

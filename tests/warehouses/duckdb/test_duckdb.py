@@ -18,9 +18,12 @@ from shared.contract.conform import ROW
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.model import OUTCOMES, Column
 from shared.pipeline.folder import LoadOptions
+from shared.pipeline.runner import Progress
+from shared.pipeline.sync import SyncOptions, sync
 from shared.settings import Settings
 from shared.warehouses import open_warehouse
 from tests.exports import export_path, load_exports, open_test_app, write_parquet
+from tests.standins.fakes import MemoryPullSource
 from tests.suites.warehouse_suite import WarehouseSuite
 
 pytestmark = pytest.mark.usefixtures("reading")  # both ways into DuckDB
@@ -335,3 +338,28 @@ def test_threads_of_one_process_share_no_connection(tmp_path):
 
     with ThreadPoolExecutor(4) as threads:
         assert [None] * 4 == list(threads.map(stage, range(4)))
+
+
+def test_a_merge_does_not_wait_for_those_who_looked_at_the_catalog_while_its_rows_were_staged(tmp_path):
+    """Their transactions may last as long as a merge of another table does."""
+    (tmp_path / "shop.toml").write_text(
+        'system = { name = "shop", source = "sql" }\n[tables]\nitem = { keys = ["Id"], cursor = "At" }'
+    )
+    app = open_test_app(tmp_path, CATALOG_PATH=str(tmp_path), WAREHOUSE_LOCK_TIMEOUT="0.2")
+    schema = pa.schema([("Id", pa.int64()), ("At", pa.int64())])
+    source = MemoryPullSource(schema, [{"Id": n, "At": n} for n in range(200)], "At", "bigint", slice_rows=200)
+
+    def synced(progress=None):
+        return next(iter(sync(app.runner, app.settings, "shop", [], SyncOptions(), progress, lambda *_: [source])))
+
+    synced()  # the first load is staged in the warehouse itself
+    source.rows += [{"Id": n, "At": n} for n in range(200, 400)]
+    with app.warehouse._session() as other, other.transaction():
+
+        class Looking(Progress):
+            def rows(self, count):
+                other.columns("shop", "item")
+
+        found = synced(Looking())
+
+    assert ("done", 200) == (found.outcome, found.counts["inserted"]), found.reason
