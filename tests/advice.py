@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,15 @@ def advised(template: str) -> Iterator[Advice]:
         yield advice
     advice.error = caught.value
     advice.values = advises(template, advice.error.fix)
+
+
+def follow(template: str, read: Callable[[Any], object], wrong: Iterable[Any], right: Iterable[Any]) -> None:
+    """*read* refuses each of *wrong* with *template*, and takes each of *right*, which are written as that says."""
+    for one in wrong:
+        with advised(template):
+            read(one)
+    for one in right:
+        assert read(one)
 
 
 def advises(template: str, text: str) -> tuple[str, ...]:

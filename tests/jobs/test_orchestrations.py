@@ -12,38 +12,21 @@ import pytest
 import function_app
 
 from shared.jobs import orchestrations
+from tests.jobs.flaky import PAYLOAD_LIMIT, Flaky
 from tests.standins.durable_host import DurableHost
 
 SCHEDULES = [*range(50), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(50, 150))]
 """A third of them quick: seeds of which messages come late or twice, which steps fail, and when a process dies."""
-LIMIT = 45 << 10
-"""Bytes up to which Durable keeps a payload in a table."""
 
 
-class Steps:
+class Steps(Flaky):
     """Activities that keep what they are given in a dictionary, as the real ones do in documents."""
 
     def __init__(self, *, slices: int = 3, units: int = 4, windows: int = 1, fails: float = 0.0, seed: int = 0) -> None:
         self.kept: dict[Any, Any] = {}
         self.wrong: list[str] = []
-        self.tried: Counter[str] = Counter()
         self._slices, self._units, self._windows = slices, units, windows
-        self._chance, self._fails = random.Random(seed), fails
-
-    def overrides(self) -> dict[str, Any]:
-        return {name: self._flaky(name) for name in orchestrations.ACTIVITIES}
-
-    def _flaky(self, name: str) -> Any:
-        def activity(request: Any) -> Any:
-            self.tried[name] += 1
-            if self._chance.random() < self._fails:
-                raise ConnectionError(f"{name} cannot reach anything")
-            result = getattr(self, name)(request)
-            if self._chance.random() < self._fails:  # done, and the result is lost
-                raise ConnectionError(f"{name} lost its connection")
-            return result
-
-        return activity
+        super().__init__(fails=fails, seed=seed)
 
     def open_units(self, request: Any) -> Any:
         return {"units": self._units}
@@ -84,7 +67,7 @@ class Steps:
 
 
 def host(steps: Steps, **options: Any) -> DurableHost:
-    return DurableHost(function_app.app, overrides=steps.overrides(), payload_limit=LIMIT, **options)
+    return DurableHost(function_app.app, overrides=steps.overrides(), payload_limit=PAYLOAD_LIMIT, **options)
 
 
 WORK = {
@@ -145,7 +128,7 @@ def test_one_unit_that_fails_for_good_never_stops_the_others():
             raise MemoryError("poison")
         return steps.stage(request)
 
-    with DurableHost(function_app.app, overrides={**overrides, "stage": stage}, payload_limit=LIMIT) as durable:
+    with DurableHost(function_app.app, overrides={**overrides, "stage": stage}, payload_limit=PAYLOAD_LIMIT) as durable:
         job = durable.run("export_job", {"work": WORK["export_job"]}, "export:1")
 
     assert {"files": 5} == job.output

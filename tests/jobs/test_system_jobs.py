@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 
 from collections import Counter
 from typing import Any
@@ -13,14 +12,13 @@ import pytest
 import function_app
 
 from shared.jobs import orchestrations
+from tests.jobs.flaky import PAYLOAD_LIMIT, Flaky
 from tests.standins.durable_host import DurableHost
 
 SCHEDULES = [*range(30), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(30, 120))]
-LIMIT = 45 << 10
-"""Bytes up to which Durable keeps a payload in a table."""
 
 
-class Tables:
+class Tables(Flaky):
     """Activities that keep what they are given in a dictionary, as the real ones do in documents."""
 
     def __init__(
@@ -32,21 +30,7 @@ class Tables:
         """Tables that were read at the same time."""
         self._tables, self._lanes, self._windows, self._slices = tables, lanes, windows, slices
         self._open: set[int] = set()
-        self._chance, self._fails = random.Random(seed), fails
-
-    def overrides(self) -> dict[str, Any]:
-        return {name: self._flaky(name) for name in orchestrations.ACTIVITIES if hasattr(self, name)}
-
-    def _flaky(self, name: str) -> Any:
-        def activity(request: Any) -> Any:
-            if self._chance.random() < self._fails:
-                raise ConnectionError(f"{name} cannot reach anything")
-            result = getattr(self, name)(request)
-            if self._chance.random() < self._fails:  # done, and the result is lost
-                raise ConnectionError(f"{name} lost its connection")
-            return result
-
-        return activity
+        super().__init__(fails=fails, seed=seed)
 
     def open_tables(self, request: Any) -> Any:
         return {"units": self._tables, "lanes": self._lanes}
@@ -100,7 +84,7 @@ class Tables:
 
 def run(steps: Tables, feeds: list[str] | None = None, **options: Any) -> tuple[Any, DurableHost]:
     work = {"kind": "system", "system": "shop", "feeds": feeds or []}
-    with DurableHost(function_app.app, overrides=steps.overrides(), payload_limit=LIMIT, **options) as durable:
+    with DurableHost(function_app.app, overrides=steps.overrides(), payload_limit=PAYLOAD_LIMIT, **options) as durable:
         return durable.run("system_job", {"work": work}, "sync:shop"), durable
 
 
@@ -165,7 +149,7 @@ def test_one_table_that_fails_never_stops_the_others():
         return steps.plan(request)
 
     work = {"kind": "system", "system": "shop"}
-    with DurableHost(function_app.app, overrides={**overrides, "plan": plan}, payload_limit=LIMIT) as durable:
+    with DurableHost(function_app.app, overrides={**overrides, "plan": plan}, payload_limit=PAYLOAD_LIMIT) as durable:
         job = durable.run("system_job", {"work": work}, "sync:shop")
 
     assert ({"files": 6}, []) == (job.output, steps.wrong)

@@ -13,7 +13,7 @@ from shared.settings import Settings
 from shared.warehouses.azure_sql import setup, setup_script, tsql
 from shared.warehouses.postgres import engine as postgres
 from shared.warehouses.server import csv
-from tests.advice import advised, follows
+from tests.advice import advised, follow, follows
 
 MSSQL = "mssql://me:secret@acme.database.windows.net/sales"
 IDENTITY = "mssql://acme.database.windows.net/sales?authentication=ActiveDirectoryMsi"
@@ -60,12 +60,7 @@ CASES: list[Any] = [
 
 @pytest.mark.parametrize(("advice", "read", "wrong", "right"), CASES)
 def test_a_setting_is_given_as_advised(advice: str, read: Callable[[Any], object], wrong: list[Any], right: list[Any]):
-    for one in wrong:
-        with advised(advice):
-            read(one)
-
-    for one in right:
-        assert read(one)
+    follow(advice, read, wrong, right)
 
 
 @pytest.mark.parametrize(
