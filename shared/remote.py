@@ -150,8 +150,12 @@ def retry_after(text: str | None, date: str | None) -> float | None:
         return None
 
 
-def unreachable(error: BaseException, host: str) -> IngestError:
-    """Why there is no answer from *host*, by what lies at the bottom of *error*."""
+def unreachable(error: BaseException, host: str, *, authority: str = "REQUESTS_CA_BUNDLE") -> IngestError:
+    """Why there is no answer from *host*, by what lies at the bottom of *error*.
+
+    *authority* is the setting that names whom to trust: requests, and with it Azure's libraries, do not read
+    SSL_CERT_FILE.
+    """
     reasons = list(_causes(error))
     for reason in reasons:
         # EAI_AGAIN and the like are a resolver's trouble, which passes; these say that there is no such name.
@@ -160,7 +164,7 @@ def unreachable(error: BaseException, host: str) -> IngestError:
         if isinstance(reason, ssl.SSLCertVerificationError):
             return ConfigError(
                 f"the certificate of {host} is not trusted here: {reason.verify_message}",
-                fix="Correct the host, set this machine's clock, or name its authority's file in SSL_CERT_FILE",
+                fix=f"Correct the host, set this machine's clock, or name its authority's file in {authority}",
             )
     if any(isinstance(reason, ConnectionRefusedError) for reason in reasons):
         return RetryLater(f"{host} refuses connections", fix="Start it, or correct the port, and load again")

@@ -99,7 +99,6 @@ def _forbidden(refusal: Refusal, identity: Callable[[], str]) -> IngestError:
 _PAST = {"read": "read", "list": "listed", "write": "written to", "delete": "deleted from"}
 _ROLE = {"read": "Reader", "list": "Reader", "write": "Contributor", "delete": "Contributor"}
 _PLAIN = {
-    "PublicAccessNotPermitted": ("public access is off", "Use a link with a SAS, or sign in"),
     "KeyBasedAuthenticationNotPermitted": (
         "the account accepts no keys and no SAS made with one",
         "Ask for a user delegation SAS, or give the app's identity the role Storage Blob Data Reader",

@@ -222,7 +222,6 @@ def _explained(status, code, sas=SAS, right="list", **headers):
         (403, "AuthorizationResourceTypeMismatch", SAS, "not for containers and blobs (srt)"),
         (403, "AuthorizationSourceIPMismatch", SAS, "for other IP addresses"),
         (403, "KeyBasedAuthenticationNotPermitted", SAS, "accepts no keys"),
-        (409, "PublicAccessNotPermitted", None, "public access is off"),
         (409, "BlobArchived", SAS, "archive tier"),
         (403, "AuthenticationFailed", None, "does not accept our sign-in"),
         (401, "NoAuthenticationInformation", None, "does not accept our sign-in"),

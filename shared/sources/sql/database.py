@@ -146,7 +146,7 @@ class Database:
         if _NO_HOST.search(message):
             return ConfigError(f"there is no host {self._host}", fix=f"Check {self._setting}, and this machine's DNS")
         if isinstance(error, OSError) or "connect" in message.lower():
-            return unreachable(error, self._host)
+            return unreachable(error, self._host, authority=f"?ssl_ca= of {self._setting}")
         return RetryLater(
             f"the database on {self._host} is unavailable or busy: {message}",
             fix=f"Sync again later; if it lasts, check that the server of {self._setting} runs",

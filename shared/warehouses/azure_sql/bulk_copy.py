@@ -15,6 +15,7 @@ from shared.mssql.odbc import LOGIN_TIMEOUT, Address, credential
 from shared.native import native_call
 from shared.redaction import redact
 
+ARRAYS = "Set WAREHOUSE_LOADER=array"
 _TIMEOUT = 3_600
 """Seconds for one chunk. The driver's default, 30, ends a load on a small tier."""
 
@@ -63,4 +64,4 @@ def _as_data_error() -> Iterator[None]:
             yield
     except Exception as error:
         line = redact(" ".join(str(error).split()))[:400].rstrip(". ")
-        raise DataError(f"bulk copy: {type(error).__name__}: {line}", fix="Set WAREHOUSE_LOADER=array") from error
+        raise DataError(f"bulk copy: {type(error).__name__}: {line}", fix=ARRAYS) from error

@@ -14,6 +14,7 @@ from shared.errors import DataError, IngestError
 from shared.model import Finding
 from shared.mssql import odbc
 from shared.warehouses.azure_sql import canary, direct, tsql
+from shared.warehouses.azure_sql.bulk_copy import ARRAYS
 from shared.warehouses.azure_sql.container import StagingContainer
 from shared.warehouses.azure_sql.loader import LoadMethod
 from shared.warehouses.azure_sql.session import MSSQLSession
@@ -81,6 +82,8 @@ def _container_finding(container: StagingContainer | None) -> Finding:
 
 _COPY = "Install what mssql-python needs (libltdl7, libkrb5-3), or set STAGING_URL, or WAREHOUSE_LOADER=array"
 _REPORT = "Set WAREHOUSE_LOADER=copy or array, and report it"
+_OTHER_DRIVER = "Install another version of ODBC Driver 18, and report it"
+"""Every other way to load falls back to arrays."""
 
 
 class _Canary:
@@ -105,7 +108,7 @@ class _Canary:
         check = f"warehouse: canary ({self._method})"
         wrong = list(self._failures())
         for failure in wrong:
-            yield Finding(check, "failed", failure, f"Set WAREHOUSE_LOADER to a value other than {self._method}")
+            yield Finding(check, "failed", failure, _OTHER_DRIVER if self._method == "array" else ARRAYS)
         if not wrong:
             yield Finding(check, "ok", f"{len(canary.CASES)} odd rows came back unchanged")
 
