@@ -68,9 +68,6 @@ ELSEWHERE: dict[str, str] = {
     ), "needs a disk that is full"),
 }  # fmt: skip
 """Texts that cannot be followed here, with the reason."""
-NOT_YET = frozenset((ROOT / "tests/data/fixes_not_yet_tried.txt").read_text().splitlines())
-MOST_NOT_YET = 30
-"""How many are not tried yet. It only ever goes down."""
 _FOLLOWERS = ("advised", "advises", "follows")
 
 
@@ -89,20 +86,15 @@ def test_every_fix_is_followed_by_a_test_or_says_why_not():
     """Follow a new text with `advised`, `advises` or `follows` of tests/advice.py."""
     fixes = {fix.template for fix in every_fix()}
 
-    assert set() == fixes - followed() - ELSEWHERE.keys() - NOT_YET
+    assert set() == fixes - followed() - ELSEWHERE.keys()
 
 
 def test_no_entry_outlives_its_fix():
-    """A text that is gone, or that a test follows by now, is listed no longer; nor does a test follow what is gone."""
+    """A text that is gone, or that a test follows, is no exception; nor does a test follow what is gone."""
     fixes = {fix.template for fix in every_fix()}
 
-    assert set() == (followed() | ELSEWHERE.keys() | NOT_YET) - fixes
-    assert set() == followed() & (ELSEWHERE.keys() | NOT_YET)
-    assert set() == ELSEWHERE.keys() & NOT_YET
-
-
-def test_what_is_not_tried_yet_only_gets_less():
-    assert MOST_NOT_YET == len(NOT_YET)
+    assert set() == (followed() | ELSEWHERE.keys()) - fixes
+    assert set() == followed() & ELSEWHERE.keys()
 
 
 def test_no_fix_sends_to_the_doctor():

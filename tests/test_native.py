@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import json
 import sys
 import types
 
@@ -15,6 +17,7 @@ from shared.mssql import odbc
 from shared.native import native_call
 from shared.warehouses.azure_sql.bulk_copy import BulkCopy
 from shared.warehouses.duckdb.session import translated
+from tests.advice import advises
 from tests.exports import export_path, write_parquet
 
 
@@ -64,11 +67,16 @@ def test_panic_of_duckdb_is_an_error_of_ours():
 
 
 def test_panic_over_a_file_fails_that_file_alone(sluice, tmp_path, monkeypatch):
-    """The command reports it in one line; nothing ends the process."""
-    file = write_parquet(export_path(tmp_path / "exports", "full", "20260224000000", "item"), [{"ItemId": 1}])
-    monkeypatch.setattr(pq, "ParquetFile", panic)
+    """The command reports it in one line; nothing ends the process. Written anew, the file is loaded."""
+    rows = [{"LocationId": 1, "ModifiedOn": dt.datetime(2026, 2, 24), "IsDeleted": False}]  # noqa: DTZ001
+    file = write_parquet(export_path(tmp_path / "exports", "full", "20260224000000", "location"), rows)
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "ParquetFile", panic)
+        result = sluice("load", file.parent, "--json")
 
-    result = sluice("load", file.parent)
-
+    error = json.loads(result.stdout)[0]["run"]["error"]
     assert 1 == result.exit_code
-    assert "pyarrow crashed over " in result.output
+    assert "pyarrow crashed over " in error
+    assert ("pyarrow",) == advises("Have the file written anew, or install another version of {}", error)
+    write_parquet(file, rows)
+    assert 0 == sluice("load", file.parent).exit_code

@@ -38,7 +38,7 @@ def _in_order(app: App, work: PullSystem) -> list[str]:
     resolved = app if work.feeds else app.resolved(work.system)
     system = resolved.systems.get(work.system)
     if system is None:
-        raise ConfigError(f"the catalog has no system {work.system!r}", fix="Declare it, or pause its feeds")
+        raise ConfigError(f"the catalog has no system {work.system!r}", fix="Declare it, and run it again")
     known = {feed.table: feed for feed in system.feeds() if work.feeds or system.is_pulled(feed.table)}
     wanted = [known[table] for table in work.feeds or known if table in known]
     lost = [str(FeedName(work.system, table)) for table in work.feeds if table not in known]

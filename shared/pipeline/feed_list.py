@@ -195,7 +195,7 @@ class LastValues:
                     self._apply(known.feed(one.table, ()), one, str(known.feed_list and known.feed_list.table))
                 except IngestError as error:
                     text = f"{known.name}.{one.table}: the last value in its list is not applied: {error}"
-                    _log.warning("%s", text, extra=SHOW_WARNING)
+                    _log.warning("%s", text.rstrip("."), extra=SHOW_WARNING)
 
     def _apply(self, feed: Feed, found: FoundTable, where: str) -> None:
         document = f"feed_lists/{feed.name}"
@@ -204,6 +204,10 @@ class LastValues:
             return
         to = None if found.last_value is None else _in_utc(found.last_value, feed.timezone)
         if self.ledger.watermark(feed.name).value is None:
+            if to is not None and found.cursor_type is None:
+                self.documents.put(document, to_json(now))  # so that a change of it is seen
+                problem = f"nobody can tell yet what {to!r} is, so all rows are read"
+                raise ConfigError(problem, fix="Change it once rows have been read")
             self._begin(feed, found, to, where)
         elif seen is not None:  # else nobody knows whether the value is older than the watermark or was set back
             request = BackfillRequest(feed=feed.name, to=to, requested_by=f"feed list {where}", now=self.now)
@@ -214,10 +218,8 @@ class LastValues:
         self.documents.put(document, to_json(now))
 
     def _begin(self, feed: Feed, found: FoundTable, to: str | None, where: str) -> None:
-        if to is None:
+        if to is None or found.cursor_type is None:
             return
-        if found.cursor_type is None:
-            raise ConfigError(f"nobody can tell yet what {to!r} is", fix="Set it once rows have been read")
         value = parse_time(to) if found.cursor_type == "timestamp" else cursor.text(cursor.typed(found.cursor_type, to))
         note = f"begins at {value} as {where} says"
         self.ledger.rewind(feed.name, Watermark(value=value, type=found.cursor_type, note=note))

@@ -19,6 +19,7 @@ from shared.alerts.formats import json as as_json
 from shared.alerts.formats import slack, teams
 from shared.alerts.send import Alerts
 from shared.errors import TransientError
+from tests.advice import advises
 from tests.alerts.samples import ALERT, DONE, FAILED, SECRET, Memory, fails, session_with, settings
 from tests.servers import free_port
 
@@ -64,6 +65,15 @@ def test_server_that_is_away_is_no_failure(caplog):
     assert not reported
     assert "alert was not sent: coolr.location is late: 127.0.0.1 refuses connections" in caplog.text
     assert "canary" not in caplog.text
+
+
+def test_address_that_is_none_is_copied_again(receiver, caplog):
+    """From where it was made, whole."""
+    assert not Alerts(settings(alert_url=receiver.url.partition("://")[2]), Memory()).send(ALERT)
+    advises("Copy the complete link again", caplog.records[-1].getMessage())
+
+    assert Alerts(settings(alert_url=receiver.url), Memory()).send(ALERT)
+    assert 1 == len(receiver.got)
 
 
 def test_same_alert_is_sent_once_until_its_time_is_over():

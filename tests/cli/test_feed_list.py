@@ -165,6 +165,22 @@ def test_a_value_that_cannot_be_read_is_named_and_tried_again(sync, shop):
     assert "shop.item: the last value in its list is not applied" in sync()[1]
 
 
+def test_a_value_of_a_type_that_is_not_known_yet_is_changed_once_rows_have_been_read(sync, shop):
+    """All rows are read first; then a value says from where on to read again."""
+    shop.do(
+        "ALTER TABLE item ADD price DECIMAL(9, 2)", "UPDATE item SET price = id",
+        "UPDATE table_details SET last_cdc = '3', cdc_column = 'price'",
+    )  # fmt: skip
+
+    read, said = sync()
+
+    assert 5 == read["item"]
+    advises("Change it once rows have been read", said.strip())
+    assert "" == sync()[1]
+    shop.do("UPDATE table_details SET last_cdc = '2'")
+    assert 3 == sync()[0]["item"]
+
+
 def test_a_dry_run_applies_nothing(sync, shop, sluice):
     sync()
     shop.do("UPDATE table_details SET last_cdc = '2026-02-24 12:02:00'")

@@ -7,8 +7,10 @@ import shutil
 import tomllib
 
 import pytest
+import tomlkit
 
 from shared import catalog
+from tests.advice import advises
 
 LAYOUT = """\
 # Our own leads.
@@ -125,7 +127,13 @@ def test_a_header_of_another_column_is_refused_before_anything_is_loaded(leads):
 
     assert 1 == result.exit_code
     assert "header 'Phone' means column 'phone' in the catalog" in result.stderr
+    (column,) = advises("Leave out --save-map, or take the header away from {} in the catalog", result.stderr.strip())
     assert 0 == len(json.loads(leads._sluice("history", "--json").stdout))
+    words = ("--map", "Phone=other_phone")
+    assert 0 == leads.load(*words, rows="id,Phone\na,617-555-0143\n").exit_code
+    assert "'phone'" == column
+    leads.write(LAYOUT.replace('phone = { cleaner = "phone" }\n', 'mobile = { cleaner = "phone" }\n', 1))
+    assert 0 == leads.load(*words, "--save-map", "--again", rows="id,Phone\na,617-555-0143\n").exit_code
 
 
 def test_the_catalog_that_comes_with_sluice_stays_and_what_is_printed_can_be_followed(leads, tmp_path, sluice):
@@ -160,5 +168,35 @@ def test_a_catalog_that_cannot_be_written_is_said_with_the_line(leads):
 
     assert 1 == result.exit_code
     assert "cannot be written" in result.stderr
-    assert 'aliases = ["Telefoon"]' in result.stderr
     assert LAYOUT == leads.file.read_text()
+    section, lines = advises("Make it writable, or write under [{}]: {}", result.stderr.strip())
+    assert "tables.leads.columns" == section
+    assert 'aliases = ["Telefoon"]' in lines
+    leads.file.with_name("crm.toml.new").rmdir()
+    assert 0 == leads.load(*MAPPED).exit_code
+    assert {"lead_id": "id", "phone": "Telefoon", "email": "Post"} == leads.mapped()
+
+
+def test_lines_that_could_not_be_saved_can_be_written_by_hand(leads):
+    """In the place that the error names."""
+    words, rows = ("--map", "Telefoon=phone", "--save-map"), "id,Telefoon\na,617-555-0143\n"
+    leads.file.with_name("crm.toml.new").mkdir()
+
+    _, line = advises("Make it writable, or write under [{}]: {}", leads.load(*words, rows=rows).stderr.strip())
+
+    leads.write(LAYOUT.replace('phone = { cleaner = "phone" }', line, 1))
+    assert "The catalog has these headers already" in leads.load(*words, rows=rows).stderr
+
+
+def test_a_catalog_that_changes_meanwhile_is_left_alone(leads, monkeypatch):
+    """Somebody else writes it while the file is loaded."""
+    parse = tomlkit.parse
+    with monkeypatch.context() as patch:
+        patch.setattr(tomlkit, "parse", lambda text: parse(text.replace("[tables.leads", "[tables.people")))
+        result = leads.load(*MAPPED)
+
+    assert 1 == result.exit_code
+    advises("Run the command again", result.stderr.strip())
+    assert LAYOUT == leads.file.read_text()
+    assert 0 == leads.load(*MAPPED).exit_code
+    assert {"lead_id": "id", "phone": "Telefoon", "email": "Post"} == leads.mapped()

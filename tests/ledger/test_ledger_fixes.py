@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
+from azure.core.exceptions import ClientAuthenticationError
+
+from shared.azure import identity
 from shared.ledger import Ledger, open_ledger, sqlite
+from shared.ledger.tables import rows
 from shared.model import Record, Watermark
 from tests.advice import advised, follows
+from tests.ledger.tables_samples import HASTE, a_sas, many
+from tests.suites.ledger_suite import FEED, done
 
 RECORD = Record(work="w", name="w.parquet", run="r", status="done", times=1)
 
@@ -82,3 +88,85 @@ def test_a_run_that_was_overtaken_leaves_the_rest_to_the_next(tmp_path):
     now = ledger.watermark("crm.item")
     ledger.commit("crm.item", [replace(RECORD, work="v")], Watermark("6", "bigint", now.etag))
     assert "6" == ledger.watermark("crm.item").value
+
+
+# -- Table Storage
+
+
+ALL = {"read": True, "add": True, "update": True, "delete": True, "create": True}
+
+
+def test_a_sas_is_made_with_all_rights(azurite, url):
+    with advised("Ask for a SAS of the account with ss=t, srt=co and sp=raudc that holds for this network"):
+        answers(opened(f"{url}?{a_sas(azurite, read=True)}"))
+
+    answers(opened(f"{url}?{a_sas(azurite, **ALL)}"))
+
+
+def test_a_sas_that_has_expired_is_replaced(azurite, url, wire):
+    """By Azure's code for it, which Azurite does not use."""
+    wire.answer(403, "AuthenticationFailed", times=None)
+    with advised("Check that the SAS has not expired and is complete, or ask for a new one"):
+        answers(opened(f"{wire.url(url)}?{a_sas(azurite, **ALL)}"))
+
+    answers(opened(f"{url}?{a_sas(azurite, **ALL)}"))
+
+
+def test_a_connection_string_is_copied_whole(azurite):
+    with advised("Copy the connection string again from the access keys of the storage account"):
+        answers(opened(azurite.connection_string.replace(azurite.key, azurite.key[:9])))
+
+    answers(opened(azurite.connection_string))
+
+
+def test_an_app_that_nobody_knows_signs_in_another_way(azurite, url, monkeypatch):
+    def nobody(*_: object, **__: object) -> None:
+        raise ClientAuthenticationError("nobody has signed in")
+
+    monkeypatch.setattr(identity, "credential", type("Nobody", (), {"get_token": nobody}))
+    with advised(
+        "Give a URL with a SAS or a connection string, give the app a managed identity, or sign in with az login"
+    ):
+        answers(opened("https://acme.table.core.windows.net/ledger"))
+
+    answers(opened(f"{url}?{a_sas(azurite, **ALL)}"))
+    answers(opened(azurite.connection_string))
+
+
+def test_a_ledger_is_in_table_storage(azurite, table):
+    with advised("Set LEDGER_URL to https://<account>.table.core.windows.net/<table>"):
+        answers(opened(azurite.blob_url))
+
+    answers(opened(f"{azurite.table_url}/{table}"))
+
+
+def test_a_feed_whose_rows_others_keep_changing_is_loaded_later(url, wire):
+    ledger, other = open_ledger(wire.url(url), lock_timeout=HASTE), opened(url)
+    answers(ledger)
+    known = other.known("crm.item", ["w"])["w"].times
+    wire.before("$batch", lambda: other.commit("crm.item", [replace(RECORD, run="s")]))
+
+    with advised("Load it again when the other runs of that feed are done"):
+        ledger.commit("crm.item", [replace(RECORD, run="t")])
+
+    ledger.commit("crm.item", [replace(RECORD, run="t")])
+    assert known + 2 == ledger.known("crm.item", ["w"])["w"].times
+
+
+@pytest.mark.parametrize(
+    ("advice", "too_much", "less"),
+    [
+        follows("Shorten its path", [replace(done(), name="x" * 600_000)], [replace(done(), name="x" * 900)]),
+        follows("Export the table in fewer, larger files", "many", "few"),
+    ],
+)
+def test_records_fit_into_the_ledger(url, monkeypatch, advice, too_much, less):
+    """The limit on files is lowered here: hundreds of thousands of them take minutes."""
+    monkeypatch.setattr(rows, "_MOST_PACKED", 2_000)
+    samples = {"many": many(2_000), "few": many(20)}
+    ledger = opened(url)
+    with advised(advice):
+        ledger.commit(FEED, samples.get(str(too_much), too_much))
+
+    ledger.commit(FEED, samples.get(str(less), less))
+    assert ledger.known(FEED, ["w1", "w00001"])

@@ -14,6 +14,7 @@ import pytest
 from openpyxl import Workbook
 from openpyxl.chart import BarChart
 
+from shared.sources.csv import packed as packed_files
 from shared.sources.csv.dialect import Given, detect
 from tests.advice import advised, advises, follows
 from tests.pipeline.bad_csv import HEADER, TextLab, gzipped, people, zipped
@@ -161,3 +162,29 @@ def test_a_quote_in_the_first_line_is_closed():
         detect(io.BytesIO(b'"id' + b'"' * 2_000_000), Given())
 
     assert ("id",) == detect(io.BytesIO(b'"id"\n' + b"1\n" * 1_000_000), Given()).names
+
+
+def test_a_file_that_is_not_in_its_encoding_is_exported_as_utf_8(lab):
+    """Without a mark, and then something that no text in the encoding has."""
+    spoilt = FINE.encode("utf-32-le") + b"\xff\xff\xff\xff"
+    path = lab.put(spoilt, "p.csv")
+
+    advises("Export it as UTF-8", said(lab, path, "--encoding", "utf-32"))
+
+    loads(lab, lab.put(FINE.encode(), "p.csv"))
+
+
+def test_an_archive_whose_files_changed_is_loaded_again(tmp_path):
+    """Its members were listed; then it was packed anew."""
+    path = tmp_path / "p.zip"
+    zipped(path, [("a.csv", FINE.encode())])
+    with path.open("rb") as opened:
+        (listed,) = packed_files.members(opened, "p.zip")
+    zipped(path, [("b.csv", FINE.encode())])
+    with path.open("rb") as opened, advised("Load the archive again"), packed_files.unpacked(opened, "p.zip", listed):
+        pass
+
+    with path.open("rb") as opened:
+        (listed,) = packed_files.members(opened, "p.zip")
+        with packed_files.unpacked(opened, "p.zip", listed) as content:
+            assert FINE.encode() == content.read()

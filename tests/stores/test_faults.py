@@ -16,6 +16,7 @@ from shared.pipeline.folder import LoadOptions
 from shared.settings import Settings
 from shared.stores import expect, open_store, ranged
 from shared.stores.https import HttpsStore
+from tests.advice import advises
 from tests.exports import load_exports, open_test_app
 from tests.servers.proxy import Fault, Proxy, busy
 from tests.suites.store_suite import content, everything_said, locations
@@ -246,6 +247,7 @@ def test_file_that_changes_while_it_is_loaded_is_new_work(azurite, container, si
     (repaired,) = load_exports(app, signed, LoadOptions())
 
     assert "changed while it was read" in failed.run.error
+    advises("Load it again; its new content is a new work item", failed.run.error)
     assert ROWS + 1 == repaired.run.inserted
 
 

@@ -152,6 +152,15 @@ class TestSftpStore(StoreSuite):
 
         assert 1 == len(list(open_store(f"{url}/Full", settings).list()))
 
+    def test_path_that_the_server_cannot_read_is_listed_by_another_program(self, put, url, settings):
+        """A name that is longer than its file system takes; the server says no more than that it failed."""
+        put("Full/a", b"1")
+
+        with advised("List it with the program sftp, and correct the path"):
+            list(open_store(f"{url}/{'x' * 300}", settings).list())
+
+        assert 1 == len(list(open_store(f"{url}/Full", settings).list()))
+
     def test_file_that_shrank_has_changed(self, store, put):
         """Reading beyond its end is not a broken connection."""
         put("a", bytes(3_000_000))

@@ -84,10 +84,10 @@ def day(number):
     return dt.datetime(2026, 2, number)  # noqa: DTZ001 - naive UTC, as columns are
 
 
-def parquet(*ids, key="LocationId", changed=20):
+def parquet(*ids, key="LocationId", changed=20, groups=None):
     rows = [{key: n, "ModifiedOn": day(changed), "IsDeleted": False} for n in ids]
     content = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows), content)
+    pq.write_table(pa.Table.from_pylist(rows), content, row_group_size=groups)
     return content.getvalue().to_pybytes()
 
 

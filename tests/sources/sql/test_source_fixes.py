@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pymysql
 import pytest
 import sqlalchemy as sa
@@ -12,7 +14,7 @@ from shared.pipeline import sync as syncing
 from shared.pipeline.sync import SyncOptions
 from shared.settings import Settings
 from shared.sources import open_pull_source
-from shared.sources.sql import open_source
+from shared.sources.sql import mysql, open_source
 from tests.advice import advised, advises, follows
 from tests.exports import Clock, open_test_app
 from tests.servers.source_table import SourceTable, at, item, rows, window, with_database
@@ -34,9 +36,9 @@ def feed(**options):
     return Feed(**{"system": "shop", "table": "item", "source": "sql", "keys": ("Id",), "cursor": "At", **options})
 
 
-def read(url, **options):
+def read(url, batch_rows=100, **options):
     """The keys of all rows, as a sync reads them."""
-    source = open_source(feed(**options), with_database(url))
+    source = open_source(feed(**options), with_database(url, batch_rows=batch_rows))
     unit = window(source) if options.get("cursor", "At") else Unit(kind="full", complete=True)
     return [row["Id"] for row in rows(source, unit)]
 
@@ -204,6 +206,37 @@ def test_keys_that_can_be_sorted_are_chosen(documents):
         read(documents.url, keys=("Doc",))
 
     assert [1] == read(documents.url, keys=("Id",))
+
+
+def test_keys_that_are_no_fractions_are_chosen(data, monkeypatch):
+    """Where a server prints fewer digits of a fraction than it compares: ours are read exactly, so it is made to."""
+    exact = mysql.MySQL.column
+
+    def printed(self, column, reflected):
+        found = exact(self, column, reflected)
+        return replace(found, selected=column, ordered=column) if reflected.kind == "float" else found
+
+    monkeypatch.setattr(mysql.MySQL, "column", printed)
+    data.do("UPDATE item SET Size = 0.1")
+    with advised("Choose keys that are not fractions"):
+        read(data.url, 1, keys=("Size",), cursor=None)
+
+    assert [1] == read(data.url, 1, cursor=None)
+
+
+def test_a_server_that_is_busy_is_read_later(data, mariadb):
+    """It takes so many queries an hour and no more."""
+    data.do(
+        "CREATE OR REPLACE USER hurried@'%' IDENTIFIED BY 'secret' WITH MAX_QUERIES_PER_HOUR 1",
+        f"GRANT SELECT ON {data.database}.* TO hurried@'%'",
+    )
+    url = f"mysql://hurried:secret@127.0.0.1:{mariadb.port}/{data.database}"
+    with advised("Sync again later; if it lasts, check that the server of {} runs") as advice:
+        read(url)
+    assert ("SHOP_DATABASE_URL",) == advice.values
+
+    data.do("ALTER USER hurried@'%' WITH MAX_QUERIES_PER_HOUR 0")
+    assert [1] == read(url)
 
 
 # -- of a sync

@@ -12,17 +12,18 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from shared.errors import ConfigError, DataError, TransientError
+from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.settings import Settings
 from shared.warehouses import open_warehouse
 from shared.warehouses.merge import ingest
 from shared.warehouses.postgres.errors import passes, translated
-from tests.advice import advised, advises
+from tests.advice import advised, advises, follows
 from tests.exports import START, open_test_app
 from tests.servers.postgres import Postgres
 from tests.suites.warehouse_case import WarehouseCase, row, some
 from tests.suites.warehouse_suite import WarehouseSuite
 from tests.warehouses.postgres.retries import retries_come_at_once
+from tests.warehouses.server.server_samples import asking
 
 
 class OnAServer(WarehouseSuite):
@@ -245,6 +246,51 @@ class TestPostgres(OnAServer):
         finally:
             query("DROP OWNED BY guest CASCADE")
             query("DROP ROLE guest")
+
+
+@pytest.fixture
+def hurried(postgres, database):
+    """Gives the URL of a user of the database, who can be given settings, and a way to give them."""
+    query = asking(postgres, database)
+    query("CREATE ROLE hurried LOGIN SUPERUSER PASSWORD 'hurried'")
+    yield f"postgresql://hurried:hurried@127.0.0.1:{postgres.port}/{database}", query
+    query("REASSIGN OWNED BY hurried TO CURRENT_USER")
+    query("DROP ROLE hurried")
+
+
+SETTINGS = [
+    follows(
+        "Load it again; if it is cancelled again, raise statement_timeout for the user of WAREHOUSE_URL",
+        "SET statement_timeout = '1ms'", "SET statement_timeout = '1min'",
+    ),
+    follows(
+        "Name the primary server in WAREHOUSE_URL",
+        "SET default_transaction_read_only = on", "SET default_transaction_read_only = off", id="a standby",
+    ),
+]  # fmt: skip
+
+
+def refused(case, file):
+    """Why a load fails, before its run began or after."""
+    try:
+        return str(case.load(file).run.error)
+    except IngestError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(("advice", "wrong", "right"), SETTINGS)
+def test_settings_of_the_server_are_corrected(hurried, tmp_path, monkeypatch, advice, wrong, right):
+    """A standby is a server where nothing can be written: here a user who may not."""
+    retries_come_at_once(monkeypatch)
+    url, query = hurried
+    case = WarehouseCase(tmp_path, query, WAREHOUSE_URL=url)
+    file = case.write("full", 5, [row(n) for n in range(2_000)])
+    query(f"ALTER ROLE hurried {wrong}")
+    advises(advice, refused(case, file))
+
+    query(f"ALTER ROLE hurried {right}")
+    case = WarehouseCase(tmp_path, query, WAREHOUSE_URL=url)
+    assert 2_000 == case.load(file).run.inserted
 
 
 # -- what cannot be opened

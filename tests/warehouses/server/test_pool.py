@@ -7,6 +7,8 @@ import gc
 import pytest
 
 from shared.warehouses.server.pool import ConnectionPool
+from tests.advice import advises
+from tests.suites.warehouse_case import WarehouseCase, row
 
 
 class Connection:
@@ -70,3 +72,19 @@ def test_a_connection_in_use_is_closed_when_it_comes_back_to_a_renewed_pool(make
         assert [True] == [one.is_open for one in opened]
 
     assert [False] == [one.is_open for one in opened]
+
+
+def test_a_caller_that_waits_in_vain_has_more_connections_or_comes_later(case, postgres, database, tmp_path):
+    """As a load does beside many others."""
+    url = postgres.url(database)
+    few = {"WAREHOUSE_CONNECTIONS": "1", "WAREHOUSE_LOCK_TIMEOUT": "0.1"}
+    one = WarehouseCase(tmp_path, case.query, WAREHOUSE_URL=url, **few)
+    file = case.write("delta", 6, [row(4, "Di", 6)])
+    with one.app.warehouse._engine.units.connection():
+        said = one.load(file).run.error
+        two = WarehouseCase(tmp_path, case.query, WAREHOUSE_URL=url, WAREHOUSE_CONNECTIONS="2")
+        with two.app.warehouse._engine.units.connection():
+            assert two.load(file).loaded
+
+    advises("Raise WAREHOUSE_CONNECTIONS, or load again when others are done", said)
+    assert one.load(case.write("delta", 7, [row(5, "Ed", 6)])).loaded

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 
 from shared.contract.conform import Contract
 from shared.warehouses.postgres import engine
+from tests.advice import advises
 from tests.servers import free_port
 from tests.servers.postgres import Postgres
 from tests.suites.warehouse_case import WarehouseCase, day, row, some
@@ -126,6 +127,7 @@ def test_server_that_restarts_in_mid_merge_is_not_even_noticed(private, private_
     again = private.load(file)
 
     assert "3 rows of shop.item were staged, but 0 are there." in first.run.error
+    advises("Another process may be doing the same run: load it again when that process is done", first.run.error)
     assert OUTCOMES_OF_DELTA == some(again.run)
     assert AFTER_DELTA == stored(private)
 
