@@ -25,7 +25,6 @@ ELSEWHERE: dict[str, str] = {
         "Give the key columns types that an index takes, under types in the catalog",
         "Use shorter or fewer key columns",
         "Rename one of the two columns at the source",
-        "Create the external data source, and name it in STAGING_DATA_SOURCE (sluice sql setup)",
         "Correct the location of the external data source (sluice sql setup)",
         "Create the data source again with TYPE = BLOB_STORAGE (sluice sql setup)",
         "Grant REFERENCES on the credential (sluice sql setup)",
@@ -34,8 +33,6 @@ ELSEWHERE: dict[str, str] = {
         "Run sluice sql setup as an administrator of the database",
         "Scale the database up, or export in smaller files, and load again",
         "Look up error {} at https://learn.microsoft.com/sql/relational-databases/errors-events/",
-        "Several tries have failed: load again later, and if it lasts, see whether the database is "
-        "online and within its limits (Azure portal)",
         "Use the name the certificate has; for a test server, add TrustServerCertificate=yes",
         "Grant the app's user the right to execute sp_getapplock",
     ), "needs an Azure SQL database, or a SQL Server with its data sources"),
@@ -63,9 +60,7 @@ ELSEWHERE: dict[str, str] = {
     ), "changes what is installed on the machine"),
     **dict.fromkeys((
         "Free some disk space on the server, then load again",
-        "Free some disk space there, and load again",
-        "Free some disk space, or correct the rights of its folder, and load again",
-    ), "needs a disk that is full"),
+    ), "needs the disk of a database server to be full"),
 }  # fmt: skip
 """Texts that cannot be followed here, with the reason."""
 _FOLLOWERS = ("advised", "advises", "follows")

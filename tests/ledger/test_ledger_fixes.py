@@ -16,6 +16,7 @@ from shared.ledger import Ledger, open_ledger, sqlite
 from shared.ledger.tables import rows
 from shared.model import Record, Watermark
 from tests.advice import advised, follows
+from tests.full_disk import files_of_at_most
 from tests.ledger.tables_samples import HASTE, a_sas, many
 from tests.suites.ledger_suite import FEED, done
 
@@ -62,6 +63,16 @@ def test_a_ledger_that_another_process_has_open_is_waited_for(tmp_path):
     other.execute("COMMIT")
     other.close()
     answers(ledger)
+
+
+def test_a_ledger_gets_room_to_grow(tmp_path):
+    ledger = opened(f"sqlite:///{tmp_path}/ledger.db")
+    answers(ledger)
+    with files_of_at_most(100_000), advised("Free some disk space there, and load again"):
+        ledger.commit("crm.item", many(2_000))
+
+    ledger.commit("crm.item", many(2_000))
+    assert ledger.known("crm.item", ["w01999"])
 
 
 def test_a_newer_ledger_is_read_by_a_newer_version(tmp_path, monkeypatch):

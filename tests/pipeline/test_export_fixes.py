@@ -17,6 +17,7 @@ from shared.model import Run
 from shared.pipeline.folder import LoadOptions
 from tests.advice import advises, follows
 from tests.exports import load_exports, open_test_app
+from tests.full_disk import files_of_at_most
 from tests.sources.encrypted import encrypted_parquet
 
 NOW = dt.datetime(2026, 2, 24)  # noqa: DTZ001 - as files have it
@@ -284,6 +285,15 @@ def test_a_warehouse_that_is_open_elsewhere_is_closed_there(lab):
         advises("Load again when it is done, or raise WAREHOUSE_LOCK_TIMEOUT", said)
 
     assert 2 == lab.passes().inserted
+
+
+def test_a_warehouse_gets_room_to_grow(lab):
+    lab.export(table(*range(50_000), Name=[f"{n * 7919:x}" * 9 for n in range(50_000)]))
+    with files_of_at_most(600_000):
+        said = lab.fails()
+
+    advises("Free some disk space, or correct the rights of its folder, and load again", said)
+    assert 50_000 == lab.passes().inserted
 
 
 WRONG_FILES: list[Any] = [

@@ -156,16 +156,26 @@ def translated() -> Iterator[None]:
             fix="Raise WAREHOUSE_MEMORY, such as to 1GB",
         ) from error
     except duckdb.TransactionException as error:
+        if _NOT_WRITTEN in str(error):
+            raise _no_room(error) from error
         raise TransientError(f"another merge interfered: {_line(error)}", fix=LOAD_AGAIN) from error
     except duckdb.IOException as error:
         if "not a valid DuckDB database" in str(error):
             raise ConfigError(_line(error).rstrip("!"), fix="Name another file in WAREHOUSE_URL") from error
-        raise TransientError(
-            f"the warehouse cannot be read or written: {_line(error)}",
-            fix="Free some disk space, or correct the rights of its folder, and load again",
-        ) from error
+        raise _no_room(error) from error
     except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
         raise DataError(f"the warehouse refused a value: {_line(error)}", fix=CORRECT_VALUE) from error
+
+
+_NOT_WRITTEN = "Could not write file"
+"""In the error of a commit, which is one of the transaction, not of the file."""
+
+
+def _no_room(error: Exception) -> TransientError:
+    return TransientError(
+        f"the warehouse cannot be read or written: {_line(error)}",
+        fix="Free some disk space, or correct the rights of its folder, and load again",
+    )
 
 
 def _line(error: Exception) -> str:

@@ -132,6 +132,34 @@ def test_rows_that_did_not_arrive_are_loaded_again(lab, with_container, copy):
     passes(copied, table="hard")
 
 
+def test_the_external_data_source_is_created_by_the_setup(lab, with_container, server, sluice, monkeypatch):
+    """The setup takes Azure's own addresses alone; the stand-in knows a data source by its name."""
+    bulk = lab(with_container.engine({"WAREHOUSE_LOADER": "bulk"}))
+    server.external_data_sources.clear()
+
+    said = bulk.refused("full", 5, *ROWS)
+
+    advises("Create the external data source, and name it in STAGING_DATA_SOURCE (sluice sql setup)", said)
+    monkeypatch.setattr(odbc, "load_pyodbc", lambda: server)
+    url = "https://acme.blob.core.windows.net/staging?sv=1&sp=rl&sig=abc"
+    assert 0 == sluice("sql", "setup", "--user", "app", "--apply", WAREHOUSE_URL=URL, STAGING_URL=url).exit_code
+    passes(bulk)
+
+
+def test_a_database_that_is_busy_is_loaded_later(lab, server):
+    case = lab()
+    server.fail_next("CREATE TABLE", 40501, times=2)
+
+    said = case.refused("full", 5, *ROWS)
+
+    advises(
+        "Several tries have failed: load again later, and if it lasts, see whether the database is online and within"
+        " its limits (Azure portal)",
+        said,
+    )
+    passes(case)
+
+
 # -- rows that the server refuses
 
 
