@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--keys", is_flag=True, help="Read only the keys: rows that are gone from the source are deleted.")
 @click.option("--since", metavar="T", help="Read again what changed since a time (or a number, as the cursor is).")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Read about N rows of each table, not more.")
+@click.option("--again", is_flag=True, help="Read a window once more that has ended the process three times.")
 @click.option("--dry-run", is_flag=True, help="Merge the first window, show what it would change, and roll it back.")
 @click.option("--batch-size", "batch_rows", type=click.IntRange(1), metavar="N", help="Rows in memory at once.")
 @click.option("--discover", is_flag=True, help="Print what the catalog would say of tables that it does not have.")

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from shared import errors
 from shared.alerts.decide import alert_for_failure, alert_for_run
-from shared.errors import ConfigError, DataError, IngestError, TransientError
-from shared.jobs import summary, tables
-from shared.jobs.documents import MAX_STARTS, SliceResults, SliceStart, UnitDocuments, UnitState
+from shared.errors import ConfigError, IngestError, TransientError
+from shared.jobs import fatal, summary, tables
+from shared.jobs.documents import SliceResults, SliceStart, UnitDocuments, UnitState
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.leases import Holder, Lease, plain_name
 from shared.jobs.reports import alerts_of, job_link
@@ -188,6 +188,7 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
         documents.inherit(holder.former)
     lease = _lease(app, request, run)
     try:
+        fatal.refuse_window(app, request, run.feed, found.unit)
         planned = app.runner.plan(replace(run, started=request.started), found.unit, found.source)
     except TransientError:
         lease.release(holder)
@@ -269,11 +270,7 @@ def _keep_failure(
 
 def _stage(app: App, request: SliceRequest, plan: Plan, start: SliceStart) -> Staged:
     part = plan.slices[request.slice]
-    if start.starts > MAX_STARTS:
-        raise DataError(
-            f"{part.origin} ended the process {MAX_STARTS} times while it was read: by a crash, or for memory or time",
-            fix="Ask for the file again; if it is sound, have it written with smaller row groups; then run the feed",
-        )
+    fatal.refuse_slice(app, request, plan, part, start.starts)
     return app.runner.stage(plan, part, _open(app, request).source(request.unit))
 
 

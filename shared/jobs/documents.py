@@ -15,8 +15,6 @@ from shared.jobs.leases import Holder
 from shared.jobs.request import FinishRequest, JobRequest, SliceResult, UnitOutcome, UnitRequest
 from shared.model import Plan, from_json
 
-MAX_STARTS = 3
-"""How often a slice may begin without an end: what ended the process so often would end it again."""
 T = TypeVar("T")
 R = TypeVar("R")
 _AT_ONCE = 8

@@ -129,6 +129,8 @@ class MissedFiles:
     feed: str
     failed: bool
     """Whether to load what failed before, too."""
+    all_again: bool = False
+    """Whether to list the whole container."""
     kind: Literal["missed"] = "missed"
 
     @property

@@ -20,6 +20,7 @@ from shared.documents import Documents
 from shared.errors import ConfigError, IngestError
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.leases import plain_name
+from shared.jobs.listed import DoneExports, Listing, Memory
 from shared.jobs.notifications import Notification, Notifications
 from shared.jobs.request import (
     ArchivedFiles,
@@ -73,6 +74,8 @@ class Wanted:
     requested_by: str | None = None
     """As in Start."""
     max_delete_share: float | None = None
+    all_again: bool = False
+    """Whether to list the whole exports container, and not only what the searches before have left to be done."""
 
     def start(self, start: Start) -> Start:
         return replace(start, requested_by=self.requested_by, max_delete_share=self.max_delete_share)
@@ -114,8 +117,12 @@ def _job_for_blob(location: urls.StorageUrl, etag: str) -> Start:
 def search_job(wanted: Wanted) -> Start:
     """The job that looks for files of a feed that are not loaded: with many files that takes minutes."""
     assert wanted.feed is not None  # noqa: S101 - the timer looks for those of all feeds by itself
-    work = MissedFiles(feed=wanted.feed, failed=wanted.failed)
-    options = (str(wanted.failed), str(wanted.max_delete_share))  # another search with others is not refused
+    work = MissedFiles(feed=wanted.feed, failed=wanted.failed, all_again=wanted.all_again)
+    options = (
+        str(wanted.failed),
+        str(wanted.max_delete_share),
+        *(["all again"] if wanted.all_again else []),
+    )  # another search with others is not refused
     return wanted.start(Start(job=_id("search", wanted.feed, *options), work=work))
 
 
@@ -124,7 +131,7 @@ def found_files(app: App, search: Start) -> list[Start]:
     assert isinstance(search.work, MissedFiles)  # noqa: S101 - no other work is a search
     wanted = Wanted(
         feed=search.work.feed, failed=search.work.failed, requested_by=search.requested_by,
-        max_delete_share=search.max_delete_share,
+        max_delete_share=search.max_delete_share, all_again=search.work.all_again,
     )  # fmt: skip
     return list(missed_files(app, wanted))
 
@@ -142,12 +149,17 @@ def missed_files(app: App, wanted: Wanted = Wanted()) -> Iterator[Start]:
             "EXPORTS_URL is container %s, but events are sent for container %s only", root.container, CONTAINER
         )
     yield from _missed_texts(app, root, wanted)
-    store = open_store(app.settings.exports_url, app.settings)
+    memory = Memory(app.documents, app.ledger, root._replace(sas=None).link, app.now())
+    before = None if wanted.all_again else memory.read()
+    store = Listing(open_store(app.settings.exports_url, app.settings), before)
+    done = DoneExports([], [])
     for system, plan in _plans(app, store):
         feed = str(FeedName(system, plan.table))
         if _is_wanted(app, wanted, feed):
-            for export in _unloaded(app.ledger, feed, plan, store, retry=wanted.failed):
+            for export in _unloaded(app.ledger, feed, plan, store, done, retry=wanted.failed):
                 yield from _again(app, wanted, _job_for_export(root._replace(sas=None), export))
+    if wanted.feed is None:  # others do not look at all tables
+        memory.keep(before, store.done(done, app.now()))
 
 
 def _is_wanted(app: App, wanted: Wanted, feed: str) -> bool:
@@ -191,16 +203,25 @@ def _is_settled(app: App, feed: str, file: File, store: Store, *, retry: bool) -
     return status.done if retry else status.settled
 
 
-def _unloaded(ledger: Ledger, feed: str, plan: LoadPlan, store: Store, *, retry: bool) -> Iterator[Export]:
-    """The exports of a table to load that are not loaded yet; those that failed only with *retry*."""
+def _unloaded(
+    ledger: Ledger, feed: str, plan: LoadPlan, store: Store, done: DoneExports, *, retry: bool
+) -> Iterator[Export]:
+    """The exports of a table to load that are not loaded yet; those that failed only with *retry*. Adds to *done*."""
     failed: set[Export] = set()
+    base_done = False
     for export in exports_to_load([plan], failed):
         if isinstance(export, SkippedExport):
+            done.quiet.extend([export.export] if base_done else [])
             continue
         work_items = listing.export_unit(export, store).work_items
         status = recorded(work_items, ledger.known(feed, [work.id for work in work_items]))
         if status.failed and not retry:
             failed.add(export)
+        if status.done and export.settled:
+            done.quiet.append(export)
+            if export in plan.fulls and not base_done:
+                base_done = True
+                done.needed.append(export)
         if not (status.done if retry else status.settled):
             yield export
 

@@ -19,6 +19,8 @@ from shared.pipeline.feeds import known_feed
 from shared.pipeline.folder import parse_time
 from shared.warehouses import Backfill, WarehouseWithHistory
 
+LISTED = "exports listed"
+"""A watermark of the ledger: what searches remember of folders holds while it stays as they set it."""
 _WHOLE = ("smallint", "integer", "bigint")
 
 
@@ -131,6 +133,7 @@ def _forget(
     forgotten = ledger.forget(request.feed, to or "")
     if not forgotten:
         return BackfillResult(None, (), "nothing was loaded since then")
+    ledger.rewind(LISTED, Watermark(request.now, "timestamp"))
     done = _record(request, mark, to, warehouse, forgotten=len(forgotten))
     return BackfillResult(done, forgotten)
 

@@ -22,7 +22,8 @@ from shared.catalog import System
 from shared.errors import DataError, IngestError, TransientError
 from shared.ledger import Ledger
 from shared.model import Change, Feed, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
-from shared.pipeline import starts, verbs
+from shared.pipeline import verbs
+from shared.pipeline.starts import Starts
 from shared.sources import Source
 from shared.warehouses import Limits, Merged, WarehouseWithHistory
 
@@ -250,7 +251,7 @@ class Runner:
         plan: Plan | None = None
         staged: dict[int, Staged] = {}
         try:
-            with self._counted(run, place, options):
+            with self._counted(run, unit, place, options):
                 plan = self.plan(run, unit, source)
                 merged = self._stage_and_merge(plan, source, staged, options, progress)
         except _LoadedMeanwhile:
@@ -268,12 +269,13 @@ class Runner:
             table=table, place=place, run=merged.run, changes=merged.changes, reasons=_reasons(staged)
         )  # fmt: skip
 
-    def _counted(self, run: Run, place: str, options: RunOptions) -> AbstractContextManager[None]:
-        """Files alone: a table of a database does not crash what reads it, and has no ``--again``."""
-        name = FeedName.parse(run.feed)
-        if options.dry_run or self.systems[name.system].is_pulled(name.table):
+    def _counted(self, run: Run, unit: Unit, place: str, options: RunOptions) -> AbstractContextManager[None]:
+        if options.dry_run:
             return nullcontext()
-        return starts.counted(self.ledger, run, place, anew=options.again)
+        name = FeedName.parse(run.feed)
+        if self.systems[name.system].is_pulled(name.table):
+            return Starts.of_window(self.ledger, run.feed, unit).counted(anew=options.again)
+        return Starts.of_file(self.ledger, run, place).counted(anew=options.again)
 
     def _stage_and_merge(
         self, plan: Plan, source: Source, staged: dict[int, Staged], options: RunOptions, progress: Progress

@@ -14,12 +14,14 @@ from typing import Literal, TypeAlias
 from shared.catalog import System
 from shared.contract import cursor
 from shared.errors import ConfigError
+from shared.ledger import Ledger
 from shared.model import OUTCOMES, Feed, Run, Unit, from_text, to_text
 from shared.pipeline import pull
 from shared.pipeline.folder import parse_time
 from shared.pipeline.keys import keys_unit
 from shared.pipeline.relations import in_order
 from shared.pipeline.runner import Bug, Progress, Result, Runner, RunOptions, error_text
+from shared.pipeline.starts import begun
 from shared.settings import Settings
 from shared.sources import KINDS, PullSource, open_pull_sources
 
@@ -90,7 +92,8 @@ def sync(
 ) -> Iterator[TableSync]:
     """Sync the tables *names* of *system*, all by default, a result as each is done. One that fails stops no other.
 
-    Those that others refer to come first, so that their rows are there.
+    Those that others refer to come first, so that their rows are there. Those whose last sync ended its process come
+    last and one by one: they may do it again, and then no other table has begun.
 
     ConfigError, before anything is read, for a system or a table that is not declared or is not pulled. If the
     iteration is abandoned, tables that have begun end at their next batch, and their next sync goes on from there.
@@ -105,7 +108,7 @@ def sync(
     shown = progress or Progress()
     with ThreadPoolExecutor(settings.sync_tables, thread_name_prefix="sync") as pool:
         try:
-            for level in in_order(feeds):
+            for level in _levels(runner.ledger, feeds):
                 tables = [_Table(runner, feed, opened[feed.name], options, shown.table(), stop) for feed in level]
                 for done in as_completed([pool.submit(table.sync) for table in tables]):
                     yield done.result()
@@ -114,6 +117,16 @@ def sync(
             pool.shutdown(cancel_futures=True)
             for source in opened.values():
                 source.close()
+
+
+def _levels(ledger: Ledger, feeds: Sequence[Feed]) -> Iterator[list[Feed]]:
+    """Feeds to sync side by side, one list after the other."""
+    starts = {feed.name: begun(ledger, feed.name) for feed in feeds}
+    for level in in_order(feeds):
+        yield [feed for feed in level if not starts[feed.name]]
+    for feed in sorted(feeds, key=lambda feed: starts[feed.name]):
+        if starts[feed.name]:
+            yield [feed]
 
 
 def feeds_to_sync(systems: Mapping[str, System], system: str, tables: Sequence[str]) -> list[Feed]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast, runtime_checkable
 from urllib.parse import urlsplit
@@ -65,6 +65,19 @@ class ReadsAhead(Protocol):
     """What an opened file is as well if it is remote: see ``expect``."""
 
     def expect(self, ranges: Iterable[tuple[int, int]], streams: int) -> None: ...
+
+
+@runtime_checkable
+class ListsByFolder(Protocol):
+    """What a store is as well that can look at the folders of a location without listing what is in them."""
+
+    def list_but(self, skipped: Callable[[str], bool], is_whole: Callable[[str], bool]) -> Iterator[File]:
+        """As ``list``, without the folders for which *skipped* is true.
+
+        Folders are given as names of files are, with ``/`` at the end. Only those that *is_whole*, and which are not
+        looked into for folders of their own, can be skipped.
+        """
+        ...
 
 
 def expect(opened: BinaryIO, ranges: Iterable[tuple[int, int]], streams: int) -> None:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobProperties, ContainerClient
 
 T = TypeVar("T")
+P = TypeVar("P")
+_DAY = 8
+"""Characters of a day, with which the names of folders of exports begin."""
+_MOST_CALLS = 20
+"""Folders, or days of them, that are listed one by one. A call for all of them has 5,000 files."""
 
 
 def open_store(location: str, settings: Settings) -> BlobStore:
@@ -52,6 +57,49 @@ class BlobStore:
                 yield self._file(blob)
         if folder and not found:
             raise ConfigError(f"{self._place.url} does not exist", fix=CORRECT_PATH)
+
+    def list_but(self, skipped: Callable[[str], bool], is_whole: Callable[[str], bool]) -> Iterator[File]:
+        """See ListsByFolder."""
+        path = self._place.path.rstrip("/")
+        yield from map(self._file, self._walk(f"{path}/" if path else "", skipped, is_whole))
+
+    def _walk(
+        self, folder: str, skipped: Callable[[str], bool], is_whole: Callable[[str], bool]
+    ) -> Iterator[BlobProperties]:
+        """Level by level; where many folders are left, all of the level at once, which takes fewer calls."""
+        beginnings: set[str] = set()
+        others: list[str] = []
+        for name, blob in self._level(folder):
+            if blob is not None:
+                yield blob
+            elif not is_whole(f"{self._base}{name}"):
+                others.append(name)
+            elif not skipped(f"{self._base}{name}"):
+                beginnings.add(name[: len(folder) + _DAY])
+        if len(beginnings) + len(others) > _MOST_CALLS:
+            beginnings, others = {folder}, []
+        for other in others:
+            yield from self._walk(other, skipped, is_whole)
+        for beginning in sorted(beginnings):
+            for blob in self._below(beginning):
+                above = blob.name[len(folder) :].split("/")[:-1]
+                folders = [f"{self._base}{folder}{'/'.join(above[: n + 1])}/" for n in range(len(above))]
+                if above and not _is_folder(blob) and not any(is_whole(one) and skipped(one) for one in folders):
+                    yield blob
+
+    def _level(self, folder: str) -> Iterator[tuple[str, BlobProperties | None]]:
+        """What lies directly in *folder*: the names of folders, and blobs."""
+        from azure.storage.blob import BlobPrefix
+
+        pages = self._client.walk_blobs(
+            folder or None, include=["metadata"], delimiter="/", **remote.single_attempt()
+        ).by_page()  # fmt: skip
+        while (page := self._call(self._place.path, "list", lambda: _next(pages))) is not None:
+            for one in page:
+                if isinstance(one, BlobPrefix):
+                    yield one.name, None
+                elif not _is_folder(one):
+                    yield one.name, one
 
     def file(self) -> File:
         """The blob at the store's location; ConfigError if there is none, whatever a listing might find below."""
@@ -131,7 +179,7 @@ class BlobStore:
         return File(f"{self._base}{blob.name}", int(blob.size), modified, str(blob.etag).strip('"'), remote=True)
 
 
-def _next(pages: Iterator[Iterator[BlobProperties]]) -> list[BlobProperties] | None:
+def _next(pages: Iterator[Iterator[P]]) -> list[P] | None:
     page = next(pages, None)
     return None if page is None else list(page)
 

@@ -93,6 +93,7 @@ class RunBody(NoBody):
     """How to run a feed."""
 
     max_delete_share: Annotated[float | None, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_not_null)] = None
+    all_again: bool = False
 
 
 class BackfillBody(NoBody):
@@ -105,6 +106,7 @@ class BackfillBody(NoBody):
 
 _EXPECTED = {
     "max_delete_share": "a number from 0 to 1",
+    "all_again": "true or false",
     "to": "a text: a time such as 2026-02-24T00:00:00Z, or a number if the feed is read by one",
     "reset": "true or false",
     "by": "a name of 1 to 200 characters",
@@ -137,7 +139,9 @@ def _problem(error: ValidationError, kind: type[BaseModel]) -> str:
 def _run(app: App, feed: str, body: RunBody) -> list[Start]:
     """Read a pull feed now, or load what the exports container has of a push feed, work that failed before too."""
     _known(app, feed)
-    wanted = Wanted(feed=feed, failed=True, requested_by=feed, max_delete_share=body.max_delete_share)
+    wanted = Wanted(
+        feed=feed, failed=True, requested_by=feed, max_delete_share=body.max_delete_share, all_again=body.all_again
+    )
     return _starts(app, wanted, feed)
 
 

@@ -15,8 +15,12 @@ import pytest
 from shared.jobs.activities import run_activity
 from shared.jobs.documents import UnitDocuments
 from shared.jobs.request import SliceRequest
-from shared.model import from_json
+from shared.model import from_json, to_text
+from shared.pipeline.starts import Starts
+from tests.advice import advises
+from tests.exports import Clock, open_test_app
 from tests.jobs.job_steps import STARTED
+from tests.servers.source_table import at, item
 
 ROOT = Path(__file__).parents[2]
 MEMORY = 600 << 20
@@ -27,6 +31,7 @@ import json, os, signal, sys
 from shared.app import open_app
 from shared.jobs.activities import run_activity
 from shared.sources.exports.parquet import ExportsSource
+from shared.sources.sql.source import SqlSource
 
 def abort(): os.abort()
 def hang():
@@ -38,7 +43,7 @@ def eat():
     while True: eaten.append(b"x" * (16 << 20))
 
 env, step, kind = json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
-ExportsSource.read = lambda self, part: {"abort": abort, "hang": hang, "eat": eat}[kind]()
+ExportsSource.read = SqlSource.read = lambda self, part: {"abort": abort, "hang": hang, "eat": eat}[kind]()
 run_activity(open_app(env), "stage", step)
 """
 """Stages a slice in a process of its own, with a reader that kills it or has to be killed."""
@@ -48,11 +53,11 @@ def request(work, **more):
     return {"job": "blob:1", "started": STARTED, "unit": 0, "work": work, **more}
 
 
-def stage_in_a_process(app, step, kind):
+def stage_in_a_process(app, step, kind, **more):
     """Let a process stage a slice, and kill it as a host does that runs out of patience or of memory."""
     env = {
         "WAREHOUSE_URL": app.settings.warehouse_url, "LEDGER_URL": app.settings.ledger_url,
-        "STATE_URL": app.settings.state_url, "SLICE_ROWS": "5",
+        "STATE_URL": app.settings.state_url, "SLICE_ROWS": "5", **more,
     }  # fmt: skip
     arguments = [sys.executable, "-c", READER, json.dumps(env), json.dumps(step), kind]
     with subprocess.Popen(
@@ -83,6 +88,55 @@ def test_a_file_that_kills_its_process_is_given_up_after_three_starts(kind, load
     assert ("failed", False) == (outcome["status"], outcome.get("retryable", False))
     assert "location.parquet ended the process 3 times while it was read" in outcome["error"]
     assert ["failed"] == [run.status for run in app.warehouse.runs()]
+
+
+@pytest.fixture
+def pulling(source_table, tmp_path):
+    """An app with a feed that is pulled, and the settings of a process over it."""
+    source_table.create(item(), {"Id": 1, "At": at(1)})
+    (tmp_path / "catalog").mkdir()
+    (tmp_path / "catalog" / "shop.toml").write_text(
+        '[system]\nname = "shop"\nsource = "sql"\n[tables]\nitem = { keys = ["Id"], cursor = "At" }\n'
+    )
+    env = {"CATALOG_PATH": str(tmp_path / "catalog"), "SHOP_DATABASE_URL": source_table.url}
+    clock = Clock()
+    return open_test_app(tmp_path, clock, STATE_URL=str(tmp_path / "state"), **env), clock, env
+
+
+def test_a_window_that_kills_its_process_is_not_begun_again_by_the_next_job(pulling):
+    """Until a day has passed, or a person runs the feed, as the error says."""
+    app, clock, env = pulling
+    work = {"kind": "feed", "feed": "shop.item"}
+
+    def plan(job, **more):
+        started = to_text(clock.forward(minutes=15))
+        step = {**request(work), "job": job, "started": started, **more}
+        return step, run_activity(app, "plan", step)
+
+    step, _ = plan("sync:1")
+    codes = [stage_in_a_process(app, {**step, "slice": 0}, "abort", **env) for _ in range(3)]
+    given_up = run_activity(app, "stage", {**step, "slice": 0})
+    first = run_activity(app, "publish", step)
+    run_activity(app, "tidy", step)
+    _, second = plan("sync:2")
+
+    assert ([-6] * 3, {"status": "fault"}) == (codes, given_up)
+    assert ("failed", "failed") == (first["status"], second["status"])
+    assert first["error"] == second["error"]
+    advises(
+        "Correct the rows at the source, or give the process more memory;"
+        " then sync the table with --again, or run its feed",
+        first["error"],
+    )
+    clock.forward(hours=24)
+    step, later = plan("sync:3")
+    assert {"slices": 1} == later
+    run_activity(app, "tidy", step)
+    Starts(app.ledger, "shop.item", "window from the beginning", "", "").give_up(clock())
+    step, requested = plan("sync:4", requested_by="shop.item")
+    assert {"slices": 1} == requested
+    assert {"status": "staged"} == run_activity(app, "stage", {**step, "slice": 0})
+    assert ("done", 1) == tuple(run_activity(app, "publish", step)[name] for name in ("status", "inserted"))
 
 
 def test_starts_of_earlier_attempts_count(loadable):

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.advice import advises
 from tests.exports import load_exports, open_test_app, write_parquet
+from tests.servers.source_table import SourceTable, at, item
 
 ROOT = Path(__file__).parents[2]
 COMMAND = """
@@ -22,25 +24,28 @@ import os, sys
 from shared.cli.main import main
 from shared.sources.csv.source import CsvSource
 from shared.sources.exports.parquet import ExportsSource
+from shared.sources.sql.source import SqlSource
 if sys.argv.pop(1) == "abort":
     for source in (ExportsSource, CsvSource):
         source.read = lambda self, part: os.abort()
+    read = SqlSource.read
+    SqlSource.read = lambda self, part: os.abort() if part.origin.endswith("item") else read(self, part)
 main()
 """
 LEADS = '[system]\nname = "crm"\nsource = "csv"\n[tables.leads]\nkeys = ["id"]\ncursor = false\ncolumns = { id = {} }\n'
 
 
-def sluice(folder: Path, *words: str, reader: str = "sound") -> tuple[int, Any]:
+def sluice(folder: Path, *words: str, reader: str = "sound", **more: str) -> tuple[int, Any]:
     """Exit code and what is printed of a command in a process of its own, whose *reader* may abort."""
     env = {
         **os.environ, "PYTHONPATH": str(ROOT), "WAREHOUSE_URL": f"duckdb:///{folder}/w.duckdb",
-        "LEDGER_URL": f"sqlite:///{folder}/l.db",
+        "LEDGER_URL": f"sqlite:///{folder}/l.db", **more,
     }  # fmt: skip
     if (folder / "catalog").exists():
         env["CATALOG_PATH"] = str(folder / "catalog")
     arguments = [sys.executable, "-c", COMMAND, reader, *words, "--json"]
     done = subprocess.run(arguments, cwd=folder, env=env, capture_output=True, text=True, check=False)
-    return done.returncode, json.loads(done.stdout) if done.stdout else None
+    return done.returncode, json.loads(done.stdout) if done.returncode >= 0 else None
 
 
 def exports(folder: Path) -> list[str]:
@@ -68,6 +73,49 @@ def test_a_file_that_kills_its_process_is_refused_after_three_starts(tmp_path, p
     advises("Ask for the file again; if it is sound, give the process more memory, and load it with --again", error)
     code, printed = sluice(tmp_path, *command, "--again")
     assert (0, 1) == (code, printed[0]["run"]["inserted"])
+
+
+SHOP = '[system]\nname = "shop"\nsource = "sql"\n[tables]\n'
+
+
+@pytest.mark.parametrize(
+    ("declared", "full"),
+    [
+        ('cursor = "At"', ()),
+        pytest.param('cursor = "At"', ("--full",), marks=pytest.mark.slow),
+        pytest.param("cursor = false", (), marks=pytest.mark.slow),
+    ],
+)
+def test_a_window_that_kills_its_process_is_refused_after_three_starts(tmp_path, mariadb, declared, full):
+    """And nothing else is: another table, which is under way at each crash, is loaded."""
+    database = mariadb.create_database()
+    source = SourceTable(mariadb, database)
+    for name in ("item", "other"):
+        source.create(item().to_metadata(sa.MetaData(), name=name), {"Id": 1, "At": at(1)})
+    (tmp_path / "catalog").mkdir()
+    tables = "".join(f'{name} = {{ keys = ["Id"], {declared} }}\n' for name in ("item", "other"))
+    (tmp_path / "catalog" / "shop.toml").write_text(SHOP + tables)
+
+    def sync(*words: str, reader: str = "abort") -> tuple[int, Any]:
+        return sluice(tmp_path, "sync", "shop", *full, *words, reader=reader, SHOP_DATABASE_URL=source.url)
+
+    codes = [sync()[0] for _ in range(3)]
+    refused, printed = sync()
+
+    outcomes = {one["feed"]: one for one in printed}
+    assert ([-6] * 3, 1) == (codes, refused)
+    assert "failed" == outcomes["shop.item"]["outcome"]
+    assert "shop.item (" in outcomes["shop.item"]["reason"]
+    assert "ended the process 3 times while it was loaded" in outcomes["shop.item"]["reason"]
+    assert outcomes["shop.other"]["outcome"] in ("done", "no news")
+    advises(
+        "Correct the rows at the source, or give the process more memory;"
+        " then sync the table with --again, or run its feed",
+        outcomes["shop.item"]["reason"],
+    )
+    code, printed = sync("item", "--again", reader="sound")
+    assert (0, 1) == (code, printed[0]["inserted"])
+    mariadb.drop_database(database)
 
 
 def test_a_start_that_ends_is_forgotten(tmp_path):
