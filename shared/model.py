@@ -141,6 +141,8 @@ class Feed:
     """How old the last data may be before the watchdog reports the feed as stale."""
     layout: Layout | None = None
     """Of a feed that is read from text files."""
+    api: Mapping[str, Json] = field(default_factory=dict)
+    """What the catalog says of the API that it is read from; only its kind of source knows what it means."""
 
     @property
     def name(self) -> str:

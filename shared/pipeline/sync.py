@@ -21,7 +21,7 @@ from shared.pipeline.keys import keys_unit
 from shared.pipeline.relations import in_order
 from shared.pipeline.runner import Bug, Progress, Result, Runner, RunOptions, error_text
 from shared.settings import Settings
-from shared.sources import KINDS, PullSource, open_pull_sources
+from shared.sources import KINDS, Probe, PullSource, open_pull_sources, probe
 
 Open: TypeAlias = "Callable[[Sequence[Feed], Settings], list[PullSource]]"
 SyncOutcome: TypeAlias = Literal["done", "no news", "failed", "skipped"]
@@ -43,6 +43,8 @@ class SyncOptions(RunOptions):
     """At most about so many rows of each table; the next sync goes on from there."""
     batch_rows: int | None = None
     """Rows in memory at once; by default the setting."""
+    keep_raw: str | None = None
+    """Folder in which answers of an API are kept as they come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,8 @@ def sync(
     feeds = feeds_to_sync(runner.systems, system, names)
     if options.batch_rows is not None:
         settings = replace(settings, batch_rows=options.batch_rows)
+    if options.keep_raw is not None:
+        settings = replace(settings, keep_raw=options.keep_raw)
     if options.limit is not None:
         settings = replace(settings, sync_rows=options.limit)
     opened = {feed.name: source for feed, source in zip(feeds, open_sources(feeds, settings), strict=True)}
@@ -132,6 +136,12 @@ def feeds_to_sync(systems: Mapping[str, System], system: str, tables: Sequence[s
             fix=f"Choose of {', '.join(by_table)}",
         )
     return [by_table[table] for table in dict.fromkeys(tables)] if tables else list(by_table.values())
+
+
+def probed(systems: Mapping[str, System], settings: Settings, system: str, table: str) -> tuple[Feed, Probe]:
+    """A table of an API, and its first page. ConfigError if there is no such table, or if it is of no API."""
+    (feed,) = feeds_to_sync(systems, system, [table])
+    return feed, probe(feed, settings)
 
 
 class _Stopped(KeyboardInterrupt):
