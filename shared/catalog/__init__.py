@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from shared.catalog import api, schema
 from shared.catalog.discovery import LISTED, FeedList, read_discovery, read_feed_list
+from shared.catalog.lines import with_line
 from shared.catalog.rules import read_section
 from shared.errors import ConfigError
 from shared.model import Feed, Layout
@@ -166,7 +167,8 @@ def read(folder: Path) -> dict[str, System]:
 
 def _system(path: Path) -> System:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name} is not TOML: {error}", fix=f"Correct {path}") from error
     problems: list[str] = []
@@ -187,7 +189,8 @@ def _system(path: Path) -> System:
     if not problems:  # else an option that is wrong would be missed here
         problems = list(_problems_together(feeds, tables, undeclared, head["source"]))
     if problems:
-        raise ConfigError(f"{path.name}, {'; '.join(problems)}", fix=f"Correct {path}")
+        named = "; ".join(with_line(problem, text) for problem in problems)
+        raise ConfigError(f"{path.name}, {named}", fix=f"Correct {path}")
     return System(
         name=head["name"], source=head["source"], client=head.get("client"), tables=tables, undeclared=undeclared,
         file=path, discovery=discovery, feed_list=feed_list,

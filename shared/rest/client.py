@@ -16,7 +16,7 @@ from shared.model import Json
 from shared.rest import failures
 from shared.rest.auth import Auth, NoAuth
 from shared.rest.clock import SYSTEM, Clock
-from shared.rest.failures import Answer
+from shared.rest.failures import Response
 from shared.rest.limits import Limiter, suspended
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ READ_SECONDS = 60.0
 WHOLE_SECONDS = 300.0
 """How long one answer may take in all."""
 MOST_BYTES = 64 << 20
-"""Of one answer, unpacked."""
+"""Of one response, unpacked."""
 LONGEST_WAIT = 120.0
 """Seconds that a call waits at the API's wish; a longer one ends the sync, and the next goes on."""
 POLICY = remote.RetryPolicy(attempts=8, seconds=600.0, first_wait=0.5, longest_wait=20.0)
@@ -77,7 +77,7 @@ class Client:
     timezone: str = "UTC"
     """In which the API's days begin."""
     most_bytes: int = MOST_BYTES
-    keep: Callable[[Call, Answer], None] | None = None
+    keep: Callable[[Call, Response], None] | None = None
     """Gets every answer that is a success."""
     retries: int = 0
     last: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -106,7 +106,7 @@ class Client:
             )
         return found
 
-    def call(self, call: Call) -> Answer:
+    def call(self, call: Call) -> Response:
         """The answer to *call*, once it is a success or *allowed*.
 
         ConfigError or DataError if it is refused, TransientError if it may work later.
@@ -115,24 +115,24 @@ class Client:
         return self.policy.call(lambda: self._try(call, tries), on=self._wait)
 
     def json(self, call: Call) -> Any:
-        """The JSON that answers *call*; numbers with a fraction as Decimal. A page of HTML is no answer."""
+        """The JSON that answers *call*; numbers with a fraction as Decimal. A page of HTML is no response."""
         return self.decoded(call)[1]
 
-    def decoded(self, call: Call) -> tuple[Answer, Any]:
+    def decoded(self, call: Call) -> tuple[Response, Any]:
         """The answer to *call* and its JSON."""
         from shared.rest.rows import read_json
 
-        def once() -> tuple[Answer, Any]:
-            answer = self._try(call, tries)
-            success = 200 <= answer.status < 300
-            return answer, read_json(answer.body) if success else failures.parsed(answer.body)
+        def once() -> tuple[Response, Any]:
+            response = self._try(call, tries)
+            success = 200 <= response.status < 300
+            return response, read_json(response.body) if success else failures.parsed(response.body)
 
         tries = [0]
         return self.policy.call(lambda: self._readable(once, call), on=self._wait)
 
     # -- one try
 
-    def _readable(self, once: Callable[[], tuple[Answer, Any]], call: Call) -> tuple[Answer, Any]:
+    def _readable(self, once: Callable[[], tuple[Response, Any]], call: Call) -> tuple[Response, Any]:
         try:
             return once()
         except ValueError as error:
@@ -146,29 +146,29 @@ class Client:
         self.retries += bool(waits is True or waits)
         return waits
 
-    def _try(self, call: Call, tries: list[int]) -> Answer:
+    def _try(self, call: Call, tries: list[int]) -> Response:
         tries[0] += 1
-        answer, used = self._signed(call)
-        if answer.status == 401 and self.auth.renew(used):
-            answer, _ = self._signed(call)
-        if 200 <= answer.status < 300 or answer.status in call.allowed:
+        response, used = self._signed(call)
+        if response.status == 401 and self.auth.renew(used):
+            response, _ = self._signed(call)
+        if 200 <= response.status < 300 or response.status in call.allowed:
             self.limiter.succeeded(call.bucket)
             if self.keep is not None:
-                self.keep(call, answer)
-            return answer
-        heard = failures.said(answer, tuple(self.auth.secrets))
-        if failures.is_daily(answer, heard):
+                self.keep(call, response)
+            return response
+        refusal = failures.refusal_of(response, tuple(self.auth.secrets))
+        if failures.is_daily(response, refusal):
             until, reason = (
                 failures.next_midnight(self.clock.now(), self.timezone),
                 f"{self.host} allows no more calls today",
             )
             self.limiter.suspend(until, reason)
             raise suspended(until, reason)
-        if answer.status == 429:
-            self.limiter.push_back(call.bucket, min(failures.wait(429, heard, tries[0]) or 1.0, LONGEST_WAIT))
-        raise failures.failure(answer, self._place(call), heard, tries[0])
+        if response.status == 429:
+            self.limiter.push_back(call.bucket, min(failures.wait(429, refusal, tries[0]) or 1.0, LONGEST_WAIT))
+        raise failures.failure(response, self._place(call), refusal, tries[0])
 
-    def _signed(self, call: Call) -> tuple[Answer, str | None]:
+    def _signed(self, call: Call) -> tuple[Response, str | None]:
         headers = {"Accept": call.accept, "User-Agent": "sluice", **call.headers}
         parameters = {} if call.in_body else {name: str(value) for name, value in call.parameters.items()}
         url = self.url(call.path)
@@ -176,7 +176,7 @@ class Client:
         self.limiter.wait(call.bucket)
         return self._send(call, url, headers, parameters), used
 
-    def _send(self, call: Call, url: str, headers: Mapping[str, str], parameters: Mapping[str, str]) -> Answer:
+    def _send(self, call: Call, url: str, headers: Mapping[str, str], parameters: Mapping[str, str]) -> Response:
         import requests
 
         from urllib3.exceptions import HTTPError
@@ -185,8 +185,8 @@ class Client:
             with self._session().request(
                 call.method, url, params=parameters, json=call.content, data=call.form, headers=headers,
                 timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, stream=True, auth=_as_it_is,
-            ) as response:  # fmt: skip
-                found = Answer(response.status_code, response.headers, self._body(response, call))
+            ) as received:  # fmt: skip
+                found = Response(received.status_code, received.headers, self._body(received, call))
         except (requests.RequestException, HTTPError, OSError) as error:
             failure: IngestError = _unanswered(error, self.host)
         else:
@@ -195,9 +195,9 @@ class Client:
             return found
         raise failure  # out here, as the library's own error, whose text holds the URL, would be its context in there
 
-    def _body(self, response: requests.Response, call: Call) -> bytes:
+    def _body(self, received: requests.Response, call: Call) -> bytes:
         since, parts, size = self.clock.timer(), [], 0
-        for part in response.iter_content(_CHUNK):
+        for part in received.iter_content(_CHUNK):
             size += len(part)
             if size > self.most_bytes:
                 raise DataError(

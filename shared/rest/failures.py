@@ -16,15 +16,15 @@ from shared.text import one_line
 _LOCKED = 423
 _MIGRATED = 477
 """HubSpot moves the account; Retry-After says how long."""
-_PASSING = remote.BUSY | {_LOCKED, _MIGRATED, 509, 520, 521, 522, 523, 524, 529, 530, 598, 599}
+_RETRYABLE = remote.BUSY | {_LOCKED, _MIGRATED, 509, 520, 521, 522, 523, 524, 529, 530, 598, 599}
 """HTTP statuses that may pass: those of servers, and those of proxies such as Cloudflare's."""
 _LEAST = {_LOCKED: 2.0}
 _POLICIES = {"SECONDLY": 1.0, "TEN_SECONDLY_ROLLING": 10.0}
 """Seconds that each try adds to the wait of HubSpot's policies."""
-_MOST_SAID = 300
+_LONGEST = 300
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What came back, as far as it was read."""
 
     status: int
@@ -32,7 +32,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Said(NamedTuple):
+class Refusal(NamedTuple):
     """What an answer that is no success says of itself."""
 
     text: str
@@ -42,56 +42,59 @@ class Said(NamedTuple):
     """Seconds to wait."""
 
 
-def said(answer: Answer, hidden: tuple[str, ...]) -> Said:
-    """What *answer* says, without the *hidden* secrets."""
-    found = parsed(answer.body)
-    message = one_line(_without(_reason(found) if found is not None else _as_text(answer.body), hidden))
+def refusal_of(response: Response, hidden: tuple[str, ...]) -> Refusal:
+    """What *response* says, without the *hidden* secrets."""
+    found = parsed(response.body)
+    message = one_line(_without(_reason(found) if found is not None else _as_text(response.body), hidden))
     names = found if isinstance(found, dict) else {}
-    after = remote.retry_after(answer.headers.get("Retry-After"), answer.headers.get("Date"))
+    after = remote.retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
     wait = names.get("retry_after", names.get("retryAfter"))
     if after is None and isinstance(wait, int | float) and not isinstance(wait, bool) and 0 <= wait < 1e6:
         after = float(wait)
     policy = names.get("policyName")
-    return Said(message[:_MOST_SAID].rstrip(". "), policy if isinstance(policy, str) else None, after)
+    return Refusal(message[:_LONGEST].rstrip(". "), policy if isinstance(policy, str) else None, after)
 
 
-def failure(answer: Answer, place: str, heard: Said, tries: int) -> IngestError:
-    """The error that *answer* to the call of *place* means, on the *tries*-th try."""
-    status = answer.status
-    because = f" ({status})" + (f": {heard.text}" if heard.text else "")
-    if status in _PASSING:
-        return remote.RetryLater(f"{place} is busy{because}", after=wait(status, heard, tries))
+def failure(response: Response, place: str, refusal: Refusal, tries: int) -> IngestError:
+    """The error that *response* to the call of *place* means, on the *tries*-th try."""
+    status = response.status
+    because = f" ({status})" + (f": {refusal.text}" if refusal.text else "")
+    if status in _RETRYABLE:
+        return remote.RetryLater(f"{place} is busy{because}", after=wait(status, refusal, tries))
     if 300 <= status < 400:
         return ConfigError(
             f"{place} redirects{because}, which is not followed", fix="Correct the base URL to where it leads"
         )
-    kind, problem, fix = _LASTING.get(status, _OTHERS)
-    return kind(f"{place} {problem}{because}", fix=fix)
+    kind = ConfigError if status in _PROBLEMS and status != 414 else DataError
+    problem = _PROBLEMS.get(status, "refuses the call")
+    return kind(f"{place} {problem}{because}", fix=_FIXES.get(status, "Correct its path and parameters in the catalog"))
 
 
-_NOT_THERE = (ConfigError, "is not there", "Correct the base URL, or the path in the catalog")
-_LASTING: Mapping[int, tuple[type[IngestError], str, str]] = {
-    401: (ConfigError, "refuses the sign-in", "Correct the token, key or password of the API"),
-    403: (ConfigError, "may not be read", "Give the token, or its user, the scope or right to read it"),
-    404: _NOT_THERE,
-    410: _NOT_THERE,
-    414: (DataError, "refuses so long a URL", "Read fewer fields at once"),
+_PROBLEMS = {
+    401: "refuses the sign-in", 403: "may not be read", 404: "is not there", 410: "is not there",
+    414: "refuses so long a URL",
+}  # fmt: skip
+_FIXES = {
+    401: "Correct the token, key or password of the API",
+    403: "Give the token, or its user, the scope or right to read it",
+    404: "Correct the base URL, or the path in the catalog",
+    410: "Correct the base URL, or the path in the catalog",
+    414: "Read fewer fields at once",
 }
-_OTHERS = (DataError, "refuses the call", "Correct its path and parameters in the catalog")
 
 
-def wait(status: int, heard: Said, tries: int) -> float | None:
+def wait(status: int, refusal: Refusal, tries: int) -> float | None:
     """Seconds to wait before a call is repeated, where the answer says; None: as after any failure."""
-    if heard.after is not None:
-        return max(heard.after, _LEAST.get(status, 0.0))
+    if refusal.after is not None:
+        return max(refusal.after, _LEAST.get(status, 0.0))
     if status == 429:
-        return _POLICIES.get(heard.policy or "", 1.0) * tries
+        return _POLICIES.get(refusal.policy or "", 1.0) * tries
     return _LEAST.get(status)
 
 
-def is_daily(answer: Answer, heard: Said) -> bool:
+def is_daily(response: Response, refusal: Refusal) -> bool:
     """Whether the calls of a whole day are used up."""
-    return answer.status == 429 and heard.policy == "DAILY"
+    return response.status == 429 and refusal.policy == "DAILY"
 
 
 def next_midnight(now: dt.datetime, timezone: str) -> dt.datetime:

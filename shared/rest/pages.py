@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 
 from shared.errors import DataError
 from shared.rest.client import Call, Client
-from shared.rest.failures import Answer
+from shared.rest.failures import Response
 from shared.rest.parallel import in_order
 from shared.rest.rows import Record, at
 
@@ -47,7 +47,7 @@ class Page(NamedTuple):
     """One page, as it was read."""
 
     records: Sequence[Record]
-    answer: Answer
+    response: Response
     content: Any
     """Its JSON."""
     last: bool = False
@@ -74,10 +74,10 @@ class _Reader:
     workers: int
 
     def page(self, call: Call) -> Page:
-        answer, content = self.client.decoded(call)
-        if answer.status in call.allowed:
-            return Page((), answer, None)
-        return Page(records_of(content, self.records_at, self.client.host), answer, content)
+        response, content = self.client.decoded(call)
+        if response.status in call.allowed:
+            return Page((), response, None)
+        return Page(records_of(content, self.records_at, self.client.host), response, content)
 
     # -- by number or offset
 
@@ -136,7 +136,7 @@ class _Reader:
 
     def _next(self, page: Page) -> str | None:
         if self.paging.next is None:
-            return link_header(page.answer.headers, "next")
+            return link_header(page.response.headers, "next")
         found = at(page.content, self.paging.next)
         if found is None or found == "" or found is False:
             return None
@@ -195,4 +195,4 @@ def link_header(headers: Mapping[str, str], relation: str) -> str | None:
 
 
 def _digest(page: Page) -> bytes:
-    return hashlib.sha256(page.answer.body).digest()
+    return hashlib.sha256(page.response.body).digest()

@@ -10,7 +10,7 @@ from pathlib import Path
 from shared.errors import no_folder
 from shared.redaction import redact
 from shared.rest.client import Call
-from shared.rest.failures import Answer
+from shared.rest.failures import Response
 
 
 class RawPages:
@@ -23,25 +23,25 @@ class RawPages:
         self._folder, self._setting = folder, setting
         self._lock, self._number = threading.Lock(), 0
 
-    def __call__(self, call: Call, answer: Answer) -> None:
+    def __call__(self, call: Call, response: Response) -> None:
         with self._lock:
             try:
-                self._keep(call, answer)
+                self._keep(call, response)
             except OSError as error:
                 raise no_folder("an answer", self._setting, error) from error
 
-    def _keep(self, call: Call, answer: Answer) -> None:
+    def _keep(self, call: Call, response: Response) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         while True:
             self._number += 1
             path = self._folder / f"{self._number:05}.{'xml' if 'xml' in call.accept else 'json'}"
             if not path.exists():
                 break
-        path.write_bytes(answer.body)
+        path.write_bytes(response.body)
         line = {
             "file": path.name, "method": call.method, "path": redact(call.path.partition("?")[0]),
             "parameters": {name: redact(str(value)) for name, value in call.parameters.items()}, "body": call.body,
-            "status": answer.status, "date": answer.headers.get("Date"),
+            "status": response.status, "date": response.headers.get("Date"),
         }  # fmt: skip
         with (self._folder / "calls.jsonl").open("a", encoding="utf-8") as calls:
             calls.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 import zlib
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ class Spool:
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(_MEMORY)  # noqa: SIM115 - closed by close
+        weakref.finalize(self, self._file.close)
         self._places: list[tuple[int, int]] = []
 
     def add(self, body: bytes) -> None:

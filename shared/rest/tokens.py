@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from shared.errors import ConfigError, DataError
 from shared.rest.auth import AccessToken
 from shared.rest.client import Call, Client
-from shared.rest.failures import Answer, parsed, said
+from shared.rest.failures import Response, parsed, refusal_of
 from shared.rest.rows import at
 
 _REFUSED = frozenset({400, 401, 403})
@@ -42,11 +42,11 @@ class Login:
 
     def __call__(self) -> AccessToken:
         """ConfigError if they are refused."""
-        answer, found = self.client.decoded(
+        response, found = self.client.decoded(
             Call(path=self.path, method="POST", body=dict(self.fields), allowed=_REFUSED)
         )
-        if answer.status in _REFUSED:
-            raise _refused(self.client.host, answer, self.settings, tuple(self.fields.values()))
+        if response.status in _REFUSED:
+            raise _refused(self.client.host, response, self.settings, tuple(self.fields.values()))
         token = at(found, self.token_at)
         if not isinstance(token, str) or not token:
             raise DataError(
@@ -91,11 +91,11 @@ class RefreshGrant:
     def __call__(self) -> AccessToken:
         """ConfigError if the token is refused. Another process may have replaced it meanwhile: then its is used."""
         token = self._current()
-        answer, found = self._asked(token)
-        if answer.status in _REFUSED and self._current() != token:
-            answer, found = self._asked(self._current())
-        if answer.status in _REFUSED:
-            raise _refused(self.client.host, answer, self.setting, (token, self.client_secret))
+        response, found = self._requested(token)
+        if response.status in _REFUSED and self._current() != token:
+            response, found = self._requested(self._current())
+        if response.status in _REFUSED:
+            raise _refused(self.client.host, response, self.setting, (token, self.client_secret))
         if not isinstance(found, dict) or not isinstance(found.get("access_token"), str):
             raise DataError(f"{self.client.host} gives no access_token", fix="Correct token_url in the catalog")
         replaced = found.get("refresh_token")
@@ -106,7 +106,7 @@ class RefreshGrant:
         ends = self.client.clock.timer() + seconds if isinstance(seconds, int) else None
         return AccessToken(found["access_token"], ends)
 
-    def _asked(self, token: str) -> tuple[Answer, Any]:
+    def _requested(self, token: str) -> tuple[Response, Any]:
         form = {
             "grant_type": "refresh_token", "client_id": self.client_id, "client_secret": self.client_secret,
             "refresh_token": token,
@@ -124,9 +124,9 @@ class RefreshGrant:
         return hashlib.sha256(self.refresh_token.encode()).hexdigest()
 
 
-def _refused(host: str, answer: Answer, settings: str, hidden: tuple[str, ...]) -> ConfigError:
-    text = said(answer, hidden).text
+def _refused(host: str, response: Response, settings: str, hidden: tuple[str, ...]) -> ConfigError:
+    text = refusal_of(response, hidden).text
     because = f": {text}" if text else ""
     return ConfigError(
-        f"{host} refuses {settings} ({answer.status}){because}", fix=f"Correct {settings}, or sign in anew"
+        f"{host} refuses {settings} ({response.status}){because}", fix=f"Correct {settings}, or sign in anew"
     )

@@ -36,7 +36,7 @@ def examine(
             yield Finding(check, "failed", error.problem, error.fix)
             continue
         if first is None:
-            first, headers = page, page.answer.headers
+            first, headers = page, page.response.headers
             yield Finding(f"source {feed.system}: sign-in", "ok", f"{client.host} answers, and lets us in")
         yield _table(check, feed, options, page)
     if first is not None:

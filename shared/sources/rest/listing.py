@@ -44,7 +44,7 @@ class Listing:
             rows = self._of.of(page.records)
             self.kinds.look(rows)
             self.rows += len(rows)
-            self._spool.add(page.answer.body)
+            self._spool.add(page.response.body)
             self.is_whole = page.last
 
     def __iter__(self) -> Iterator[list[Record]]:
@@ -94,6 +94,6 @@ class Listing:
 def server_time(page: Page) -> dt.datetime | None:
     """By the header Date, in UTC without zone."""
     try:
-        return parsedate_to_datetime(page.answer.headers.get("Date", "")).astimezone(dt.UTC).replace(tzinfo=None)
+        return parsedate_to_datetime(page.response.headers.get("Date", "")).astimezone(dt.UTC).replace(tzinfo=None)
     except (ValueError, TypeError):
         return None

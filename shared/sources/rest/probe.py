@@ -36,7 +36,7 @@ def probe(feed: Feed, settings: Settings) -> Probe:
     kinds.look(rows)
     columns = [_column(name, feed, kind, rows) for name, kind in kinds.types.items()]
     return Probe(
-        call=_shown(call, client.url(call.path)), status=page.answer.status, records=len(rows), columns=columns,
+        call=_shown(call, client.url(call.path)), status=page.response.status, records=len(rows), columns=columns,
         remarks=list(_remarks(feed, options, page, rows, kinds)),
     )  # fmt: skip
 
