@@ -36,11 +36,11 @@ def test_people_see_columns_types_and_doubts(probe, server):
     assert 0 == result.exit_code, result.stderr
     assert f"GET {server.url}/v1/people: 200, 2 records" == result.stdout.splitlines()[0]
     assert "id bigint 2 of 2 1" in " ".join(result.stdout.split())
-    for doubt in (
+    for remark in (
         "1 keys are there more than once", "odd is number and text: it is read as text", "born looks like a date",
         "score is a number written as text", "empty has no value on this page", "names no next one",
     ):  # fmt: skip
-        assert doubt in result.stderr
+        assert remark in result.stderr
     assert TOKEN not in result.output
     assert 1 == len(server.calls)
 
@@ -59,10 +59,10 @@ def test_machines_get_the_same(probe, server):
 def test_what_the_catalog_says_and_the_page_lacks_is_named(probe, server):
     server.lists[PATH] = [{"Ident": 1}]
 
-    doubts = probe("acme", "people").stderr
+    remarks = probe("acme", "people").stderr
 
-    assert "key 'id' is no field of the records" in doubts
-    assert "cursor 'updated_at' is no field of the records" in doubts
+    assert "key 'id' is no field of the records" in remarks
+    assert "cursor 'updated_at' is no field of the records" in remarks
 
 
 def test_a_page_alone_is_shown(probe):
