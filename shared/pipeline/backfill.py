@@ -81,11 +81,11 @@ def backfill_each(
 ) -> list[tuple[str, BackfillResult]]:
     """A backfill of each destination of the feed, or of one, by name. One that fails leaves those before it done.
 
-    A destination that has nothing of the feed has nothing to change. ConfigError if none has, and as above.
+    A destination that has nothing of the feed has nothing to change. ConfigError if it is unknown, and as above.
     """
     runners = [target.runner for target in targets(runner, request.feed, destination)]
     if not any(one.warehouse.runs(request.feed, limit=1) for one in runners):
-        known_feed(request.feed, runner.systems, runners[0].warehouse)
+        known_feed(request.feed, runner.systems, runner.warehouse)
     return [(one.destination, _backfill(request, one.systems, one.warehouse, one.ledger)) for one in runners]
 
 
