@@ -15,7 +15,7 @@ from shared.contract import types as column_types
 from shared.contract.cursor import CURSOR_TYPES
 from shared.errors import ConfigError
 from shared.model import LayoutColumn
-from shared.settings import zone
+from shared.settings import DESTINATION, zone
 from shared.sources import KINDS
 
 _SYSTEM_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -99,6 +99,13 @@ def _hours(value: Any) -> float | None:
     hours = number(value)
     require(hours > 0)
     return hours
+
+
+def _destinations(value: Any) -> tuple[str, ...]:
+    names = _keys(value)
+    for name in names:
+        require(re.fullmatch(DESTINATION, name))
+    return names
 
 
 def _columns(value: Any) -> tuple[LayoutColumn, ...]:
@@ -205,6 +212,9 @@ OPTIONS = {
     "source_table": Rule("the name of a table, as <table> or <schema>.<table>", _source_table),
     "max_age_hours": Rule("a number of hours above 0, or false for none", _hours),
     "api": Rule("a table of options of the API", section_value),
+    "destinations": Rule(
+        "a list of names, each once, such as 'main' and 'lake': a-z, 0-9 and _, with a letter first", _destinations
+    ),
     **LAYOUT,
 }
 """Of a feed; ``false`` undoes a default."""
