@@ -24,10 +24,11 @@ REST = dt.timedelta(days=1)
 """How long jobs leave a window alone that ended processes: the next try may be another table's fault no longer."""
 _MOST_RUNS = 100
 """Of one feed that are remembered, the last ones."""
-_FILE = "Ask for the file again; if it is sound, give the process more memory, and load it with --again"
-_WINDOW = (
-    "Correct the rows at the source, or give the process more memory; then sync the table with --again, or run its feed"
-)
+_FIXES = {
+    "file": "Ask for the file again; if it is sound, give the process more memory, and load it with --again",
+    "window": "Correct the rows at the source, or give the process more memory;"
+    " then sync the table with --again, or run its feed",
+}
 
 
 class Starts(NamedTuple):
@@ -42,13 +43,13 @@ class Starts(NamedTuple):
 
     @classmethod
     def of_file(cls, ledger: Ledger, run: Run, place: str) -> Starts:
-        return cls(ledger, run.feed, run.id, place, _FILE)
+        return cls(ledger, run.feed, run.id, place, _FIXES["file"])
 
     @classmethod
     def of_window(cls, ledger: Ledger, feed: str, unit: Unit) -> Starts:
         begin = unit.window.floor if unit.window else None
         place = f"{feed} ({unit.work_items[0].name})"
-        return cls(ledger, feed, f"{unit.kind} from {begin or 'the beginning'}", place, _WINDOW)
+        return cls(ledger, feed, f"{unit.kind} from {begin or 'the beginning'}", place, _FIXES["window"])
 
     @contextlib.contextmanager
     def counted(self, *, anew: bool) -> Iterator[None]:
