@@ -74,7 +74,7 @@ class Memory:
         return known if known.word == self._ledger.watermark(LISTED).value else None
 
     def keep(self, before: Remembered | None, folders: Iterable[str]) -> None:
-        """Remember *folders*, and those of *before*; without it everything was listed, and the ledger is told so."""
+        """Remember *folders*, and those of *before*; without it everything was listed, and the ledger notes that."""
         if before is None:
             before = Remembered(location=self._location, listed=to_text(self._now), word=to_text(self._now))
             self._ledger.rewind(LISTED, Watermark(before.word, "timestamp"))
