@@ -124,6 +124,8 @@ class Feed:
     """Columns of ``types`` that the catalog does not declare: values are cast to them, no stored column is changed."""
     references: Mapping[str, str] = field(default_factory=dict)
     """The key that a column refers to, as ``<system>.<table>.<column>``, by column."""
+    display: tuple[str, ...] = ()
+    """Columns that tell people which row it is: what views of feeds that refer to it show."""
     timezone: str = "UTC"
     """What timestamps without zone are in."""
     deletes: Literal["soft", "hard"] = "soft"

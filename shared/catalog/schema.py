@@ -22,6 +22,8 @@ from shared.sources import KINDS
 
 _SYSTEM_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED = ("information_schema", "ingest", "temp")
+NAMED = "_named"
+"""What the views that join names in end with; never longer than those of active rows."""
 _LONGEST_TABLE = 63 - len("_active")
 
 
@@ -110,8 +112,12 @@ def _distinct(names: Collection[str]) -> None:
 
 
 def _keys(value: Any) -> tuple[str, ...]:
-    _require(isinstance(value, list) and value)
-    names = tuple(map(_text, value))
+    _require(value)
+    return _names(value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = _words(value)
     _distinct(names)
     return names
 
@@ -285,6 +291,7 @@ OPTIONS = {
         "a table of columns, each once, with the key of a feed that they refer to, as <system>.<table>.<column>",
         _references,
     ),
+    "display": Rule("a list of column names, each once", _names),
     "timezone": Rule("an IANA name such as Europe/Amsterdam", lambda value: zone(_text(value))),
     "deletes": Rule("'soft' or 'hard'", _deletes),
     "max_reject_share": Rule("a number from 0 to 1", _share),
@@ -343,10 +350,13 @@ def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
     fallback = options.get("cursor_fallback")
     if fallback and (not cursor or cursor.casefold() == fallback.casefold()):
         yield f"{entry}: cursor_fallback {fallback!r} needs a cursor, and another one than itself"
+    if options.get("display") and len(keys) > 1:
+        yield f"{entry}: display needs a feed with one key, as nothing refers to a row by several"
     layout = options.get("layout")
     if layout:
         columns = {column.name for column in layout.columns}
-        missing = [name for name in (*keys, cursor, flag, *options["references"]) if name and name not in columns]
+        named = (*keys, cursor, flag, *options["references"], *options.get("display", ()))
+        missing = [name for name in named if name and name not in columns]
         yield from (f"{entry}: {name!r} is no column under columns" for name in missing)
         yield from (f"{entry}: {problem}" for problem in map(_cleaner_problem, layout.columns) if problem)
     kind = {column.casefold(): kind for column, kind in options["types"].items()}.get((cursor or "").casefold())

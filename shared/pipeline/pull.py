@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
-from shared.contract import cursor
+from shared.contract import cursor, types
 from shared.ids import work_id
 from shared.ledger import Ledger
-from shared.model import Feed, Run, Unit, Watermark, Window, WorkItem, from_text
-from shared.pipeline.fingerprint import FEW, Fingerprint
+from shared.model import Feed, Plan, Run, Unit, Watermark, Window, WorkItem, from_text
+from shared.pipeline.fingerprint import FEW, Fingerprint, Rows
 from shared.sources import PullSource
 
 
@@ -61,10 +62,32 @@ def is_unchanged(feed: Feed, unit: Unit, source: PullSource, ledger: Ledger) -> 
     rows = source.peek(unit, FEW)
     if rows is None:
         return False
-    fingerprint = Fingerprint(feed, unit)
+    found = Fingerprint(feed, unit)
     for batch in rows:
-        fingerprint.add(batch)
-    return fingerprint.text == mark.fingerprint
+        found.add(batch)
+    return found.text == mark.fingerprint
+
+
+def fingerprint(plan: Plan) -> Fingerprint | None:
+    """To be taken of what a run reads: of the rows that the next sync reads again if nothing happens meanwhile.
+
+    Those of a window are the ones of the overlap, which the run has read too: what it has not read cannot be in it.
+    None if the run reads only a part of them, or by several workers.
+    """
+    feed, unit = plan.feed, plan.unit
+    if unit.files or unit.kind == "keys" or len(plan.slices) != 1:
+        return None
+    if unit.window is None:
+        return Fingerprint(feed, unit) if plan.slices[0].rows <= FEW else None
+    counted = [column for name in (feed.cursor, feed.cursor_fallback) for column in plan.columns if column.name == name]
+    if not counted or counted[0].name != feed.cursor or counted[0].type == types.NULL:
+        return None
+    kind = counted[0].type
+    floor = _floor(feed, Watermark(unit.window.ceiling, kind))
+    if floor is None or (unit.window.floor and cursor.typed(kind, floor) < cursor.typed(kind, unit.window.floor)):
+        return None
+    following = replace(unit, kind="window", window=Window(floor, unit.window.ceiling))
+    return Fingerprint(feed, following, Rows(tuple(counted), floor, unit.window.ceiling, feed.timezone))
 
 
 def _floor(feed: Feed, seen: Watermark) -> str | None:

@@ -102,6 +102,31 @@ class Backfill:
     """Work items to be loaded again."""
 
 
+NAMED = "_named"
+"""What the name of a view that joins names in ends with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedReference:
+    """A column that refers to the key of a table, and what to show of the row it refers to."""
+
+    column: str
+    system: str
+    table: str
+    key: str
+    display: tuple[str, ...]
+    """Columns of that table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedView:
+    """The view ``<table>_named`` of a feed: its active rows, with names of the rows that they refer to."""
+
+    feed: Feed
+    references: tuple[NamedReference, ...]
+    """Empty if there is to be no such view."""
+
+
 class Warehouse(Protocol):
     """Takes rows in two steps: staged slice by slice, then merged at once. Each call may be repeated.
 
@@ -148,6 +173,13 @@ class Warehouse(Protocol):
 
     def annotate(self, run: str, note: str) -> None:
         """Replace the note of a run that history has."""
+        ...
+
+    def renew_view(self, view: NamedView) -> list[str]:
+        """Make, replace or drop *view*, as the columns that are there need it; what it lacks, for people.
+
+        It changes nothing where it is right already. What is not a view of ours is left alone.
+        """
         ...
 
     def record_backfill(self, backfill: Backfill) -> None:

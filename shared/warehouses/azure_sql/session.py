@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ from shared.mssql.errors import number
 from shared.warehouses.azure_sql import tsql
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.names import MaskedNames, QuotedNames
-from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, foreign
+from shared.warehouses.merge.session import GONE, STAGING, VIEW_MARK, ChangesBy, Expression, KeyIndex, Row, foreign
 from shared.warehouses.merge.types import EXACT, column_type, text
 
 _KINDS = {
@@ -28,6 +30,7 @@ IN_ROW = 4_000
 """UTF-16 units of text that a column holds unless it is a ``max`` one."""
 
 
+_MARK = re.compile(rf"AS /\*({VIEW_MARK}[0-9a-f]+)\*/ ")
 _NAMES = QuotedNames(tsql.name)
 
 
@@ -122,6 +125,18 @@ class MSSQLSession:
 
     def columns(self, schema: str, table: str) -> dict[str, str]:
         return column_types(schema, table, self._described(schema, table))
+
+    def view_mark(self, schema: str, name: str) -> str | None:
+        found = self.fetch(
+            "SELECT m.definition FROM sys.objects AS o LEFT JOIN sys.sql_modules AS m ON m.object_id = o.object_id"  # noqa: S608 - quoted
+            f" WHERE o.object_id = OBJECT_ID({tsql.text(tsql.name(schema, name))})"
+        )
+        mark = _MARK.search(found[0][0] or "") if found else None
+        return None if not found else (mark[1] if mark else "")
+
+    def put_view(self, schema: str, name: str, query: str, mark: str) -> None:
+        # Rights stay. The mark is in the text, which SQL Server keeps as it is.
+        self.ddl(f"CREATE OR ALTER VIEW {self.quoted(schema, name)} AS /*{mark}*/ {query}")
 
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
         table = sa.Table(f"#{name}", sa.MetaData(), *columns)

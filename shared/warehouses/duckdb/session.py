@@ -16,7 +16,7 @@ from sqlalchemy.engine import Dialect
 from shared.errors import CORRECT_VALUE, LOAD_AGAIN, ConfigError, DataError, IngestError, TransientError
 from shared.native import native_call
 from shared.warehouses.merge import ddl, numbered
-from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row, foreign
+from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row, foreign, own_mark
 from shared.warehouses.merge.types import column_type
 
 ALIAS = "_sluice"
@@ -74,6 +74,21 @@ class DuckDBSession:
             [ALIAS, schema, table],
         ).fetchall()
         return {name: column_type(kind) or foreign(schema, table, name, kind) for name, kind in found}
+
+    def view_mark(self, schema: str, name: str) -> str | None:
+        found = self.connection.execute(
+            "SELECT coalesce(comment, '') FROM duckdb_views() WHERE database_name = $1"
+            " AND lower(schema_name) = lower($2) AND lower(view_name) = lower($3)"
+            " UNION ALL SELECT '' FROM duckdb_tables() WHERE database_name = $1"
+            " AND lower(schema_name) = lower($2) AND lower(table_name) = lower($3)",
+            [ALIAS, schema, name],
+        ).fetchall()
+        return own_mark(found[0][0]) if found else None
+
+    def put_view(self, schema: str, name: str, query: str, mark: str) -> None:
+        view = self.quoted(schema, name)
+        self.ddl(f"CREATE OR REPLACE VIEW {view} AS {query}")
+        self.ddl(f"COMMENT ON VIEW {view} IS '{mark}'")
 
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
         table = sa.Table(name, sa.MetaData(), *columns, schema="temp", prefixes=["TEMPORARY"])

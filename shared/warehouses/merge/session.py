@@ -13,6 +13,8 @@ from shared.errors import DataError
 
 STAGING = "staging"
 """Schema of the staging tables behind a database server."""
+VIEW_MARK = "sluice:"
+"""What the mark of a view begins with."""
 
 
 def foreign(schema: str, table: str, name: str, kind: str) -> str:
@@ -21,6 +23,11 @@ def foreign(schema: str, table: str, name: str, kind: str) -> str:
         f"column {name!r} of {schema}.{table} has type {kind}, which Sluice does not write",
         fix="Give the column another type, or drop it",
     )
+
+
+def own_mark(comment: str) -> str:
+    """The mark in a view's comment; empty if it is of others."""
+    return comment if comment.startswith(VIEW_MARK) else ""
 
 
 GONE = "a staging table of the run is gone: another process has loaded the same work, or cleaned up"
@@ -66,6 +73,14 @@ class Session(Protocol):
 
     def columns(self, schema: str, table: str) -> dict[str, str]:
         """Column types (shared.contract.types) by name, in order; empty if there is no table."""
+        ...
+
+    def view_mark(self, schema: str, name: str) -> str | None:
+        """The mark of a view of ours; empty if something else has that name, None if nothing has."""
+        ...
+
+    def put_view(self, schema: str, name: str, query: str, mark: str) -> None:
+        """Create or replace a view of ours by *query*, its names quoted already. Who could read it can do so still."""
         ...
 
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,12 +17,33 @@ from sqlalchemy.engine import Dialect
 
 from shared.errors import LOAD_AGAIN, TransientError
 from shared.warehouses.merge import ddl, numbered
-from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, foreign
+from shared.warehouses.merge.session import (
+    GONE,
+    STAGING,
+    VIEW_MARK,
+    ChangesBy,
+    Expression,
+    KeyIndex,
+    Row,
+    foreign,
+    own_mark,
+)
 from shared.warehouses.merge.shape import DELETED
 from shared.warehouses.merge.types import column_type
 
+_log = logging.getLogger("sluice")
+
 _HASHES_ROWS = 140_000
 """PostgreSQL 14, the first with hash_record_extended."""
+_NAMED_VIEWS = (
+    "SELECT DISTINCT n.nspname, v.relname, pg_get_viewdef(v.oid), obj_description(v.oid, 'pg_class')"
+    " FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid JOIN pg_class v ON v.oid = w.ev_class"
+    " JOIN pg_namespace n ON n.oid = v.relnamespace JOIN pg_class t ON t.oid = d.refobjid"
+    " JOIN pg_namespace s ON s.oid = t.relnamespace WHERE d.classid = 'pg_rewrite'::regclass"
+    " AND d.refclassid = 'pg_class'::regclass AND s.nspname = $1 AND t.relname = $2"
+    " AND obj_description(v.oid, 'pg_class') LIKE $3"
+)
+"""Of a table: the views that join names in, which read it."""
 _PAGE = 1_000
 """Rows that a streaming query has in memory."""
 
@@ -54,21 +77,59 @@ class PostgresSession:
         self.connection.execute(numbered.text(text).encode())
 
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
-        """The view of active rows gives way meanwhile, and comes again with those who may read it."""
-        view = f"{table.name}_active"
-        rights = self.execute(
+        """The views of ours on the table give way meanwhile, and come again with those who may read them."""
+        schema, active = str(table.schema), f"{table.name}_active"
+        named = self.execute(_NAMED_VIEWS, schema, table.name, f"{VIEW_MARK}%")
+        rights = {view: self._rights(*view) for view in ((schema, active), *((row[0], row[1]) for row in named))}
+        for view in rights:
+            self.ddl(f"DROP VIEW IF EXISTS {self.quoted(*view)}")
+        ddl.change_type(self, table, column)
+        ddl.create_active_view(self, table, DELETED)
+        self._grant(rights.pop((schema, active)))
+        for (own_schema, view, query, mark), grants in zip(named, rights.values(), strict=True):
+            try:
+                with self.connection.transaction():
+                    self._create_view(own_schema, view, query.rstrip().rstrip(";"), mark, grants)
+            except (errors.UndefinedFunction, errors.DatatypeMismatch) as error:
+                # What it compares has become different types; it is made anew after the merge.
+                _log.warning("view %s.%s is gone until it is made again: %s", own_schema, view, error)
+
+    def view_mark(self, schema: str, name: str) -> str | None:
+        found = self.execute(
+            "SELECT obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = $1 AND c.relname = $2",
+            schema,
+            name,
+        )
+        return own_mark(found[0][0] or "") if found else None
+
+    def put_view(self, schema: str, name: str, query: str, mark: str) -> None:
+        # Columns of a view can neither change nor move, so it is dropped; views of others on it refuse that.
+        grants = self._rights(schema, name)
+        self.ddl(f"DROP VIEW IF EXISTS {self.quoted(schema, name)}")
+        self._create_view(schema, name, query, mark, grants)
+
+    def _create_view(self, schema: str, name: str, query: str, mark: str, grants: Iterable[str]) -> None:
+        view = self.quoted(schema, name)
+        self.ddl(f"CREATE VIEW {view} AS {query}")
+        self.ddl(f"COMMENT ON VIEW {view} IS '{mark}'")
+        self._grant(grants)
+
+    def _rights(self, schema: str, view: str) -> list[str]:
+        """Statements that grant what others than its owner may do with a view."""
+        found = self.execute(
             "SELECT format('GRANT %s ON %I.%I TO %s%s', a.privilege_type, n.nspname, c.relname,"
             " CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,"
             " CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)"
             " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a"
             " WHERE n.nspname = $1 AND c.relname = $2 AND a.grantee <> c.relowner",
-            table.schema,
+            schema,
             view,
         )
-        self.ddl(f"DROP VIEW IF EXISTS {self.quoted(str(table.schema), view)}")
-        ddl.change_type(self, table, column)
-        ddl.create_active_view(self, table, DELETED)
-        for (grant,) in rights:
+        return [row[0] for row in found]
+
+    def _grant(self, grants: Iterable[str]) -> None:
+        for grant in grants:
             self.ddl(grant)
 
     def execute(self, text: str, *values: object) -> list[Row]:
