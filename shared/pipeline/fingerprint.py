@@ -32,7 +32,12 @@ class Rows:
     timezone: str
 
     def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        if not batch.num_rows or not self._among(batch.slice(batch.num_rows - 1), least_only=True)[0].as_py():
+        there = {column.source for column in self.counted} <= set(batch.schema.names)
+        if (
+            not batch.num_rows
+            or not there
+            or not self._among(batch.slice(batch.num_rows - 1), least_only=True)[0].as_py()
+        ):
             return batch.slice(0, 0)  # most batches of a large window end below it
         return batch.filter(self._among(batch))
 
