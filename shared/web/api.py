@@ -50,7 +50,8 @@ def health(app: App, *, deep: str | None) -> Response:
     if deep is None or deep.lower() in ("", "0", "false"):
         return Response(200, {"status": "ok", "feeds": len(declared(app.systems))})
     checks = health_checks(
-        settings=app.settings, documents=app.documents, ledger=app.ledger, warehouse=app.warehouse, others=app.others
+        settings=app.settings, documents=app.documents, ledger=app.ledger, warehouse=app.warehouse, others=app.others,
+        systems=app.systems,
     )  # fmt: skip
     found = [replace(one, message=redact(one.message), fix=redact(one.fix)) for one in checks]
     failed = any(one.status == "failed" for one in found)
