@@ -82,22 +82,20 @@ def fingerprint(plan: Plan) -> Fingerprint | None:
     """To be taken of what a run reads: of the rows that the next sync reads again if nothing happens meanwhile.
 
     Those of a window are the ones of the overlap, which the run has read too: what it has not read cannot be in it.
-    None if the run reads only a part of them, or by several workers.
+    Where that is all that the run reads, or nothing else is known, of all of it. None if those are many, or if several
+    workers read them.
     """
     feed, unit = plan.feed, plan.unit
     if unit.files or unit.kind == "keys" or len(plan.slices) != 1:
         return None
-    if unit.window is None:
-        return Fingerprint(feed, unit) if plan.slices[0].rows <= FEW else None
     counted = [column for name in (feed.cursor, feed.cursor_fallback) for column in plan.columns if column.name == name]
-    if not counted or counted[0].name != feed.cursor or counted[0].type == types.NULL:
-        return None
-    kind = counted[0].type
-    floor = _floor(feed, Watermark(unit.window.ceiling, kind))
-    if floor is None or (unit.window.floor and cursor.typed(kind, floor) < cursor.typed(kind, unit.window.floor)):
-        return None
-    following = replace(unit, kind="window", window=Window(floor, unit.window.ceiling))
-    return Fingerprint(feed, following, Rows(tuple(counted), floor, unit.window.ceiling, feed.timezone))
+    if unit.window is not None and counted and counted[0].name == feed.cursor and counted[0].type != types.NULL:
+        kind, ceiling = counted[0].type, unit.window.ceiling
+        floor = _floor(feed, Watermark(ceiling, kind))
+        if floor and (not unit.window.floor or cursor.typed(kind, floor) > cursor.typed(kind, unit.window.floor)):
+            following = replace(unit, kind="window", window=Window(floor, ceiling))
+            return Fingerprint(feed, following, Rows(tuple(counted), floor, ceiling, feed.timezone))
+    return Fingerprint(feed, unit) if plan.slices[0].rows <= FEW else None
 
 
 def _floor(feed: Feed, seen: Watermark) -> str | None:
