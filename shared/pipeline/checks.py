@@ -6,9 +6,9 @@ import contextlib
 import datetime as dt
 import logging
 import threading
-import time
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -115,7 +115,7 @@ def health(
 
     A database that is read has *patience* seconds to answer, all of them at the same time.
     """
-    sources = [_Answer(name, kind, settings) for name, kind in _databases(systems, settings)]
+    sources = {name: _pending(name, kind, settings) for name, kind in _databases(systems, settings)}
     yield from _reachable("state", lambda: documents.get("health"))
     yield from _reachable("ledger", lambda: ledger.watermark("sluice.health"))
     yield from _reachable("warehouse", lambda: warehouse.runs(limit=1))
@@ -123,9 +123,9 @@ def health(
         yield from _reachable(f"warehouse {name}", partial(other.runs, limit=1))
     if url := settings.exports_url:
         yield from _reachable("exports", lambda: next(open_store(url, settings).list(), None))
-    until = time.monotonic() + patience
-    for source in sources:
-        yield from _reachable(f"source {source.system}", partial(source.get, until))
+    wait(sources.values(), timeout=patience)
+    for name, answer in sources.items():
+        yield from _reachable(f"source {name}", partial(_given, answer))
 
 
 def _databases(systems: Mapping[str, System], settings: Settings) -> Iterator[tuple[str, str]]:
@@ -136,28 +136,27 @@ def _databases(systems: Mapping[str, System], settings: Settings) -> Iterator[tu
             yield from ((system.name, kind) for kind in sorted(kinds) if KINDS[kind].discovers)
 
 
-class _Answer:
-    """What a database says, once it does. Drivers cannot be interrupted, so a thread of its own waits for it."""
+def _pending(system: str, kind: str, settings: Settings) -> Future[None]:
+    """Done once a database has answered. Drivers cannot be interrupted, so a thread of its own waits for it."""
+    answer: Future[None] = Future()
 
-    def __init__(self, system: str, kind: str, settings: Settings) -> None:
-        self.system = system
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._wait, args=(kind, settings), daemon=True)
-        self._thread.start()
-
-    def _wait(self, kind: str, settings: Settings) -> None:
+    def wait_for_it() -> None:
         try:
-            answer_database(self.system, kind, settings)
-        except Exception as error:  # noqa: BLE001 - ``get`` raises it
-            self._failure = error
+            answer_database(system, kind, settings)
+        except Exception as error:  # noqa: BLE001 - whoever looks at the answer gets it
+            answer.set_exception(error)
+        else:
+            answer.set_result(None)
 
-    def get(self, until: float) -> None:
-        """Raises what went wrong; TransientError if there is no answer at *until*, by the monotonic clock."""
-        self._thread.join(max(0.0, until - time.monotonic()))
-        if self._failure is not None:
-            raise self._failure
-        if self._thread.is_alive():
-            raise TransientError("its database gives no answer", fix=_NO_ANSWER)
+    threading.Thread(target=wait_for_it, daemon=True).start()
+    return answer
+
+
+def _given(answer: Future[None]) -> None:
+    """Raises what went wrong; TransientError if there is no answer yet."""
+    if not answer.done():
+        raise TransientError("its database gives no answer", fix=_NO_ANSWER)
+    answer.result()
 
 
 def _reachable(name: str, call: Callable[[], object]) -> Iterator[Finding]:
