@@ -105,13 +105,13 @@ def stage(app: App, request: SliceRequest) -> ActivityResult:
     tries = destinations.begun(app, request)
     if tries is None:
         return _ENDED
-    if tries:
-        source = destinations.open_work(app, request).source(request.unit)
-        destinations.stage_together(tries, source, lambda one, reader: _try(app, one, reader))
-    return {"status": "staged"}
+    if not tries:
+        return {"status": "staged"}
+    source = destinations.source_of(app, request)
+    return {"status": destinations.stage_together(request, tries, source, lambda one, reader: _try(app, one, reader))}
 
 
-def _try(app: App, one: destinations.Try, source: Source) -> None:
+def _try(app: App, one: destinations.Try, source: Source) -> str:
     try:
         result = SliceResult(staged=_stage(app, one, source))
     except TransientError:
@@ -120,6 +120,7 @@ def _try(app: App, one: destinations.Try, source: Source) -> None:
     except Exception as error:  # noqa: BLE001 - what it means for the unit is for `publish` to say
         result = SliceResult(fault=as_fault(error))
     one.documents.end(one.start, result)
+    return "fault" if result.fault else "staged"
 
 
 def record_failure(app: App, request: FailedSlice) -> ActivityResult:

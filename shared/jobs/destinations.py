@@ -90,17 +90,28 @@ def find(app: App, request: UnitRequest) -> FoundUnit:
 
 def found_by_first(plan: Plan) -> FoundUnit:
     """What the first destination has found: its slices are known, so that the source is not read to plan it."""
-    return FoundUnit(plan.run.feed, plan.unit, _Planned(), files_of(plan.run))
+    return FoundUnit(plan.run.feed, plan.unit, _Closed(NotImplementedError()), files_of(plan.run))
 
 
-class _Planned:
-    """In place of a source that need not be read."""
+def source_of(app: App, request: UnitRequest) -> Source:
+    """Where the slices of the unit are read. If it cannot be opened, the error comes from reading it."""
+    try:
+        return open_work(app, request).source(request.unit)
+    except Exception as error:  # noqa: BLE001 - what it means is decided for each slice
+        return _Closed(error)
+
+
+class _Closed:
+    """In place of a source that cannot be read, or need not be."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
 
     def describe(self, unit: Unit) -> Described:
-        raise NotImplementedError
+        raise self._error
 
     def read(self, part: Slice) -> Iterator[Any]:
-        raise NotImplementedError
+        raise self._error
 
 
 def name_of_lease(app: App, request: UnitRequest, feed: str) -> str:
@@ -157,9 +168,12 @@ def _not_beyond_others(app: App, request: UnitRequest, unit: Unit) -> Unit:
     if not isinstance(request.work, PullFeed) or unit.window is None or unit.seen is None:
         return unit
     runner, feed = app.runner, request.work.feed
+    if len(destinations_of(runner, feed)) < 2:
+        return unit
     mine = pull.place_of(unit.seen)
+    own = runner_of(app, request, feed)
     for name in destinations_of(runner, feed):
-        if name == MAIN or name in runner.others:
+        if name != own.destination and (name == MAIN or name in runner.others):
             mark = runner.of(name).ledger.watermark(feed)
             if pull.compared(pull.place_of(mark), mine) > 0:
                 return pull.up_to(feed, unit, mark)
@@ -196,27 +210,41 @@ def begun(app: App, request: SliceRequest) -> list[Try] | None:
     return found
 
 
-def stage_together(tries: Sequence[Try], source: Source, stage: Callable[[Try, Source], None]) -> None:
-    """*stage* each try, of which the first is what the step is about: what it raises is raised.
+def stage_together(
+    request: SliceRequest, tries: Sequence[Try], source: Source, stage: Callable[[Try, Source], str]
+) -> str:
+    """*stage* each try, and what it returned for the destination that *request* is about; what it raised, is raised.
 
-    What another one raises is left to a step of its own.
+    What it raises for another one is left to a step of that one's own.
     """
-    if len(tries) < 2:
-        for one in tries:
-            stage(one, source)
-        return
-    shared = SharedSource(source)
-    readers = [shared.reader() for _ in tries]
+    if len(tries) == 1:
+        results = [_result_of(lambda: stage(tries[0], source))]
+    else:
+        shared = SharedSource(source)
+        readers = [shared.reader() for _ in tries]
 
-    def staged(number: int) -> None:
-        try:
-            stage(tries[number], readers[number])
-        finally:
-            readers[number].close()
+        def run(number: int) -> str:
+            try:
+                return stage(tries[number], readers[number])
+            finally:
+                readers[number].close()
 
-    with ThreadPoolExecutor(len(tries), thread_name_prefix="destination") as pool:
-        running = [pool.submit(contextvars.copy_context().run, staged, number) for number in range(len(tries))]
-    for one, future in zip(tries[1:], running[1:], strict=True):
-        if error := future.exception():
-            _log.warning("a slice is not staged in %s yet: %s", one.request.destination, error)
-    running[0].result()
+        with ThreadPoolExecutor(len(tries) or 1, thread_name_prefix="destination") as pool:
+            running = [pool.submit(contextvars.copy_context().run, run, number) for number in range(len(tries))]
+        results = [_result_of(one.result) for one in running]
+    own = "staged"
+    for one, result in zip(tries, results, strict=True):
+        if one.request.destination == request.destination:
+            if isinstance(result, Exception):
+                raise result
+            own = result
+        elif isinstance(result, Exception):
+            _log.warning("a slice is not staged in %s yet: %s", one.request.destination, result)
+    return own
+
+
+def _result_of(call: Callable[[], str]) -> str | Exception:
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - whose it is decides what it means
+        return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -114,9 +114,10 @@ def unit_outcomes(app: App, request: FinishRequest) -> list[UnitOutcome]:
     """What became of the units of a job, or of the windows of a table, by number and destination."""
     last = {request.units - 1: request.outcome} if request.outcome else {}
     known = {**documents.outcomes(app.documents, request, range(request.units - len(last))), **last}
-    if len(known) == request.units and not _may_have_others(app, known.values()):
+    several = any(len(system.all_destinations()) > 1 for system in app.systems.values())
+    if len(known) == request.units and not several:
         return [known[number] for number in range(request.units)]
-    others = documents.outcomes_of_others(app.documents, request)
+    others = documents.outcomes_of_others(app.documents, request) if several else {}
     firsts = {**_lost(app, request, {number for number, _ in others}), **known}
     missing = {
         (number, name): replace(_LOST, feed=one.feed, place=one.place, destination=name)
@@ -128,10 +129,6 @@ def unit_outcomes(app: App, request: FinishRequest) -> list[UnitOutcome]:
 
 
 _LOST = UnitOutcome(status="failed", place="", error="its orchestration ended without an outcome", retryable=True)
-
-
-def _may_have_others(app: App, outcomes: Iterable[UnitOutcome]) -> bool:
-    return any(one.feed is not None and len(destinations_of(app.runner, one.feed)) > 1 for one in outcomes)
 
 
 def _expected(app: App, request: FinishRequest, first: UnitOutcome) -> Sequence[str]:

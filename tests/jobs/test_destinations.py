@@ -12,7 +12,9 @@ import stamina
 
 import function_app
 
+from shared.errors import ConfigError
 from shared.jobs.summary import read_record
+from shared.jobs.work import Exports
 from shared.sources.exports.parquet import ExportsSource
 from tests.exports import Clock, export_path, open_test_app, write_parquet
 from tests.jobs.job_steps import file_work, row
@@ -267,3 +269,21 @@ def test_the_tables_of_a_system_are_summed_up_by_destination(app, shop, monkeypa
     run(app, work, monkeypatch, "system_job", "sync:shop")
     assert [(None, "no news"), ("lake", "done")] == units(app, "sync:shop")
     assert is_equal(app, "shop", "item")
+
+
+def test_a_source_that_cannot_be_opened_is_a_fault_of_each(app, work, monkeypatch):
+    """Not a step that is repeated until it has failed too often."""
+    opened = iter([True])  # by the plan alone
+    store = Exports.store
+
+    def gone(self, url):
+        if next(opened, False):
+            return store(self, url)
+        raise ConfigError("there is no such container", fix="Make it")
+
+    monkeypatch.setattr(Exports, "store", gone)
+    job = run(app, work, monkeypatch)
+
+    assert {"status": "failed", "files": 2, "done": 0, "failed": 2} == job.output
+    errors = [one.error for one in read_record(app.documents, JOB).outcomes]
+    assert ["there is no such container. Make it.", "in lake: there is no such container. Make it."] == errors
