@@ -186,8 +186,6 @@ class UnitRequest(JobRequest):
     unit: int
     destination: str | None = None
     """Which one of its feed's the request is about; None for the first."""
-    only: tuple[str | None, ...] | None = None
-    """Those that have more windows to read, where not all have. For the orchestration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
