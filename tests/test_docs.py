@@ -314,7 +314,7 @@ def test_catalog_of_a_pull_system_is_accepted(tmp_path):
     """What the page shows as whole files are such."""
     for number, text in enumerate(block for block in _blocks("toml", DOCS / "feeds.md") if "[system]" in block):
         (tmp_path / f"{number}.toml").write_text(text)
-    assert {"billing", "erp", "sales"} == catalog.read(tmp_path).keys()
+    assert {"billing", "crm", "erp", "sales"} == catalog.read(tmp_path).keys()
     feeds = {feed.table: feed for feed in catalog.read(tmp_path)["billing"].feeds()}
 
     assert ("updated_at", "*/15 * * * *", 300) == (

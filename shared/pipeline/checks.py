@@ -20,13 +20,13 @@ from shared.ledger import Ledger
 from shared.model import MAIN, Feed, Finding, Run, from_text
 from shared.pipeline.feeds import declared
 from shared.settings import Settings, naming_setting, warehouse_setting
-from shared.sources import KINDS, answer_database, examine_source
+from shared.sources import KINDS, examine_source, ping_database
 from shared.stores import open_store
 from shared.warehouses import History
 
 _log = logging.getLogger("sluice")
 _SOON = dt.timedelta(days=2)
-_NO_ANSWER = "Check that its server runs and is not overloaded; `sluice doctor` waits longer and says more"
+_NO_ANSWER = "Check that its server runs and is not overloaded, and that this machine can reach it"
 _TELLING = 1_000
 """Rows of a run that tells how fast a table is read."""
 
@@ -124,8 +124,8 @@ def health(
     if url := settings.exports_url:
         yield from _reachable("exports", lambda: next(open_store(url, settings).list(), None))
     wait(sources.values(), timeout=patience)
-    for name, answer in sources.items():
-        yield from _reachable(f"source {name}", partial(_given, answer))
+    for name, pinged in sources.items():
+        yield from _reachable(f"source {name}", partial(_given, pinged))
 
 
 def _databases(systems: Mapping[str, System], settings: Settings) -> Iterator[tuple[str, str]]:
@@ -138,25 +138,25 @@ def _databases(systems: Mapping[str, System], settings: Settings) -> Iterator[tu
 
 def _pending(system: str, kind: str, settings: Settings) -> Future[None]:
     """Done once a database has answered. Drivers cannot be interrupted, so a thread of its own waits for it."""
-    answer: Future[None] = Future()
+    pinged: Future[None] = Future()
 
     def wait_for_it() -> None:
         try:
-            answer_database(system, kind, settings)
+            ping_database(system, kind, settings)
         except Exception as error:  # noqa: BLE001 - whoever looks at the answer gets it
-            answer.set_exception(error)
+            pinged.set_exception(error)
         else:
-            answer.set_result(None)
+            pinged.set_result(None)
 
     threading.Thread(target=wait_for_it, daemon=True).start()
-    return answer
+    return pinged
 
 
-def _given(answer: Future[None]) -> None:
+def _given(pinged: Future[None]) -> None:
     """Raises what went wrong; TransientError if there is no answer yet."""
-    if not answer.done():
+    if not pinged.done():
         raise TransientError("its database gives no answer", fix=_NO_ANSWER)
-    answer.result()
+    pinged.result()
 
 
 def _reachable(name: str, call: Callable[[], object]) -> Iterator[Finding]:

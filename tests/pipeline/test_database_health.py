@@ -56,7 +56,7 @@ def test_a_database_that_gives_no_answer_is_not_waited_for(source_table, tmp_pat
     (*_, again) = health(tmp_path, source_table.url)
 
     assert ("source shop", "failed", "its database gives no answer") == (found.check, found.status, found.message)
-    advises("Check that its server runs and is not overloaded; `sluice doctor` waits longer and says more", found.fix)
+    advises("Check that its server runs and is not overloaded, and that this machine can reach it", found.fix)
     assert "ok" == again.status
 
 

@@ -51,11 +51,11 @@ def examine(
         database.close()
 
 
-def answer(system: str, settings: Settings) -> None:
+def ping(system: str, settings: Settings) -> None:
     """Return once the database of *system* has answered one query, which reads no table. It is tried once."""
     database = Database(f"{system.upper()}_DATABASE_URL", settings.system(system).database_url)
     try:
-        database.answer()
+        database.ping()
     finally:
         database.close()
 

@@ -84,7 +84,7 @@ class Database:
 
         return call_with_retry(lambda: self._with_connection(work), self._kinds, self._explained)
 
-    def answer(self) -> None:
+    def ping(self) -> None:
         """Return once the server has answered a query. It is tried once; the error is one of ours."""
         try:
             self._with_connection(lambda connection: connection.execute(sa.select(1)).fetchall())
