@@ -35,7 +35,7 @@ def connection(state: Path) -> duckdb.DuckDBPyConnection:
 
 def copy(file: Path, state: Path) -> None:
     connection(state).execute(
-        f"COPY (FROM '{file}') TO '{state / 'rows.parquet'}' (FORMAT parquet, COMPRESSION zstd)"  # noqa: S608 - ours
+        f"COPY (FROM '{file}') TO '{state / 'rows.parquet'}' (FORMAT parquet, COMPRESSION zstd)"
     )
 
 
@@ -45,7 +45,7 @@ def table(file: Path, state: Path) -> None:
 
     root, made = state / "table", connection(state)
     written = made.execute(
-        f"COPY (FROM '{file}') TO '{root}' (FORMAT parquet, COMPRESSION zstd, FILE_SIZE_BYTES '128MB', RETURN_STATS)"  # noqa: S608
+        f"COPY (FROM '{file}') TO '{root}' (FORMAT parquet, COMPRESSION zstd, FILE_SIZE_BYTES '128MB', RETURN_STATS)"
     ).fetchall()
     actions = []
     for name, rows, size, _footer, found, *_ in written:

@@ -50,7 +50,7 @@ def _rows(found: Any) -> list[dict[str, Any]]:
 def plain(value: Any) -> Any:
     """A value as text that does not depend on who read it: instants in UTC without zone, numbers by value."""
     if isinstance(value, dt.datetime):
-        moment = value.astimezone(dt.timezone.utc).replace(tzinfo=None) if value.tzinfo else value
+        moment = value.astimezone(dt.UTC).replace(tzinfo=None) if value.tzinfo else value
         return moment.isoformat(timespec="microseconds")
     if isinstance(value, dt.date):
         return value.isoformat()
