@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from shared.model import FeedName
-from shared.warehouses import TableUpkeep, Upkeep
+from shared.warehouses import KeysOf, TableUpkeep, Upkeep
 from shared.warehouses.embedded.session import DuckDBSession
 from shared.warehouses.lake import files
 from shared.warehouses.lake.errors import Overtaken, translated
@@ -47,13 +47,14 @@ class Rewrite(NamedTuple):
     sort: bool
 
 
-def tend(work: Work, feed: str, keys: Sequence[str], options: Upkeep) -> TableUpkeep | None:
-    """Do the upkeep of the table of *feed*, whose key is *keys* (empty if unknown); None if it has no table."""
+def tend(work: Work, feed: str, keys_of: KeysOf, options: Upkeep) -> TableUpkeep | None:
+    """Do the upkeep of the table of *feed*; None if it has no table."""
     name = FeedName.parse(feed)
     path = table_path(name.system, name.table)
     before = work.table(path).snapshot()
     if before is None:
         return None
+    keys = keys_of(feed, before.columns)
     rewritten, overtaken = 0, False
     if options.dry_run:
         rewritten = len(plan(before, keys, cluster=options.cluster))
