@@ -16,7 +16,12 @@ from shared.settings import Settings, url_kind
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MODULES: Mapping[str, str] = {"duckdb": "duckdb.engine", "postgresql": "postgres.engine", "mssql": "azure_sql.engine"}
+_MODULES: Mapping[str, str] = {
+    "duckdb": "duckdb.engine",
+    "lake": "lake.engine",
+    "postgresql": "postgres.engine",
+    "mssql": "azure_sql.engine",
+}
 
 REJECT_COLUMNS = ("place", "scope", "column", "code", "reason", "raw")
 """Columns of the batches ``reject`` takes, all text."""
