@@ -38,6 +38,9 @@ SYSTEM_COLUMNS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
 APPENDED_COLUMNS = ("SyncedAt", "SyncedBy", "SyncedKind", "SyncedOn")
 """What a table has instead that keeps the rows of all runs: time, id, kind and day (UTC) of the run."""
 
+MAIN = "main"
+"""The destination that WAREHOUSE_URL names. The others are named by WAREHOUSE_URL_<NAME>."""
+
 T = TypeVar("T")
 
 
@@ -144,6 +147,8 @@ class Feed:
     """The table of the database that is read, if it has another name there: ``<table>`` or ``<schema>.<table>``."""
     max_age_hours: float | None = None
     """How old the last data may be before the watchdog reports the feed as stale."""
+    destinations: tuple[str, ...] = (MAIN,)
+    """The warehouses that it goes to, by name."""
     layout: Layout | None = None
     """Of a feed that is read from text files."""
 

@@ -232,7 +232,7 @@ def test_settings_that_pages_name_exist():
     sample = json.loads(_text(ROOT / "local.settings.sample.json"))["Values"]
     known = {field.name.upper() for field in fields(Settings)} | {name.upper() for name in sample}
     known |= {f"SYSTEM_{field.name.upper()}" for field in fields(SystemSettings)}
-    known |= {"AZURE_CLIENT_ID", "SLUICE_URL", "SLUICE_KEY", "FOLDER_OR_URL"}
+    known |= {"AZURE_CLIENT_ID", "SLUICE_URL", "SLUICE_KEY", "FOLDER_OR_URL", "WAREHOUSE_URL_LAKE"}
     named = {name for page in guides for name in re.findall(r"(?<![<>\w])[A-Z]{2,}(?:_[A-Z]+)+\b(?!>)", _text(page))}
 
     assert set() == named - known

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from shared.catalog import schema
 from shared.catalog.discovery import LISTED, FeedList, read_discovery, read_feed_list
 from shared.errors import ConfigError
-from shared.model import Feed, Layout
+from shared.model import MAIN, Feed, Layout
 from shared.settings import Settings, zone
 from shared.sources import KINDS
 from shared.sources.tables import Discovery, FoundTable
@@ -85,6 +85,16 @@ class System:
     def feeds(self) -> list[Feed]:
         """The declared feeds."""
         return [self._feed(table, options) for table, options in self.tables.items()]
+
+    def destinations(self, table: str) -> tuple[str, ...]:
+        """The warehouses, by name, that a table goes to, whether it is declared or not."""
+        found: tuple[str, ...] = self.tables.get(table, self.undeclared or {}).get("destinations", (MAIN,))
+        return found
+
+    def all_destinations(self) -> list[str]:
+        """The warehouses, by name, that any table goes to."""
+        options = [*self.tables.values(), self.undeclared or {}, self.found_options if self.looks_up else {}]
+        return list(dict.fromkeys(name for one in options for name in one.get("destinations", (MAIN,))))
 
     def with_settings(self, client: str | None, timezone: str | None) -> System:
         """This system, with the values of its settings instead of its file's."""

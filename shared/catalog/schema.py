@@ -17,7 +17,7 @@ from shared.contract import types as column_types
 from shared.contract.cursor import CURSOR_TYPES
 from shared.errors import ConfigError
 from shared.model import LayoutColumn
-from shared.settings import zone
+from shared.settings import DESTINATION, zone
 from shared.sources import KINDS
 
 _SYSTEM_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -177,6 +177,13 @@ def _hours(value: Any) -> float | None:
     return hours
 
 
+def _destinations(value: Any) -> tuple[str, ...]:
+    names = _keys(value)
+    for name in names:
+        _require(re.fullmatch(DESTINATION, name))
+    return names
+
+
 def _columns(value: Any) -> tuple[LayoutColumn, ...]:
     columns = _section(value)
     _require(columns)
@@ -300,6 +307,9 @@ OPTIONS = {
     "reconcile": Rule("a cron expression of five fields, such as '0 3 * * 0'", _schedule),
     "source_table": Rule("the name of a table, as <table> or <schema>.<table>", _source_table),
     "max_age_hours": Rule("a number of hours above 0, or false for none", _hours),
+    "destinations": Rule(
+        "a list of names, each once, such as 'main' and 'lake': a-z, 0-9 and _, with a letter first", _destinations
+    ),
     **LAYOUT,
 }
 """Of a feed; ``false`` undoes a default."""

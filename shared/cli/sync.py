@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--batch-size", "batch_rows", type=click.IntRange(1), metavar="N", help="Rows in memory at once.")
 @click.option("--discover", is_flag=True, help="Print what the catalog would say of tables that it does not have.")
 @options.limits
+@options.destination
 @options.as_json
 def sync(system: str, tables: tuple[str, ...], as_json: bool, discover: bool, **chosen: Any) -> None:
     """Read what is new in a database or an API.
@@ -65,17 +66,20 @@ def _discover(app: App, system: str, *, as_json: bool) -> None:
 
 def _record(table: TableSync) -> dict[str, Any]:
     return {
-        "feed": table.feed, "outcome": table.outcome, "reason": table.reason, **table.counts,
-        "watermark": table.watermark, "behind_seconds": table.behind, "seconds": round(table.seconds, 3),
+        "feed": table.feed, "destination": table.destination, "outcome": table.outcome, "reason": table.reason,
+        **table.counts, "watermark": table.watermark, "behind_seconds": table.behind,
+        "seconds": round(table.seconds, 3),
         "windows": [output.result_record(window) for window in table.windows],
     }  # fmt: skip
 
 
 def _print(tables: list[TableSync]) -> None:
     tables = sorted(tables, key=lambda table: table.feed)
+    named = output.shown_destinations(tables)
     output.print_table(
         {
-            "feed": table.feed, "outcome": table.outcome, "behind": _behind(table), "seconds": f"{table.seconds:.1f}",
+            "feed": table.feed, "destination": table.destination if named else None, "outcome": table.outcome,
+            "behind": _behind(table), "seconds": f"{table.seconds:.1f}",
             **output.counts(table.counts),
         }
         for table in tables
@@ -83,11 +87,15 @@ def _print(tables: list[TableSync]) -> None:
     for table in tables:
         if table.reason:
             color = "red" if table.failed else "yellow"
-            click.secho(f"{table.feed}: {table.reason}", fg=color, err=True)
+            click.secho(f"{_name(table)}: {table.reason}", fg=color, err=True)
         for run in table.runs:
-            output.print_remark(table.feed, replace(run, error=None))
+            output.print_remark(_name(table), replace(run, error=None))
         for window in table.windows:
             output.print_changes(window.changes)
+
+
+def _name(table: TableSync) -> str:
+    return output.name_in(table.feed, table.destination)
 
 
 def _behind(table: TableSync) -> str | None:

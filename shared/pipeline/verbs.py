@@ -19,7 +19,9 @@ from shared.contract.conform import Contract, fit
 from shared.errors import ConflictError, DataError, IngestError, overtaken
 from shared.ids import run_id, staging_name
 from shared.ledger import Ledger
+from shared.ledger.of_destination import name_in_ledger
 from shared.model import (
+    MAIN,
     Column,
     FeedName,
     Plan,
@@ -65,9 +67,18 @@ def recorded(work_items: Sequence[WorkItem], known: Mapping[str, Record]) -> Rec
 
 
 def run_for(
-    feed: str, unit: Unit, ledger: Ledger, started: str, *, again: bool = False, dry: bool = False
+    feed: str,
+    unit: Unit,
+    ledger: Ledger,
+    started: str,
+    *,
+    again: bool = False,
+    dry: bool = False,
+    destination: str = MAIN,
 ) -> Run | None:
     """The run that would load *unit*, or None if all of it is recorded done and it is not to be done *again*.
+
+    *ledger* is that of the *destination*.
 
     A window is never done: what was committed late, at a cursor already read, is in it the next time.
     """
@@ -76,7 +87,11 @@ def run_for(
         return None
     forgotten = any(record.status == "forgotten" for record in known.values())
     return Run(
-        id=run_id(feed, [(w.id, known[w.id].times if w.id in known else 0) for w in unit.work_items], dry=dry),
+        id=run_id(
+            name_in_ledger(feed, destination),
+            [(w.id, known[w.id].times if w.id in known else 0) for w in unit.work_items],
+            dry=dry,
+        ),
         feed=feed,
         kind=unit.kind,
         started=started,
