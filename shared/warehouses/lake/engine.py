@@ -113,7 +113,7 @@ class LakeWarehouse:
             self._storage.delete([path for path, name in found.items() if name in dropped])
             if rejects:
                 self._drop_rejects(work, plan)
-            staging.sweep(work)
+            staging.delete_leftovers(work)
         if self._claims is not None:
             self._claims.let_go(dropped)
 

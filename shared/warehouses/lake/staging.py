@@ -90,7 +90,7 @@ def _folder(feed: Feed | str) -> str:
 def noted(work: Work, path: str, attempt: str) -> Iterator[None]:
     """Within it new data files of *attempt* are written into the table at *path*.
 
-    Should the process die meanwhile, ``sweep`` finds the note, and the files by it.
+    Should the process die meanwhile, ``delete_leftovers`` finds the note, and the files by it.
     """
     folder = work.storage.folder(STAGING, work.scratch)
     note = folder / f"w_{attempt}.json"
@@ -100,7 +100,7 @@ def noted(work: Work, path: str, attempt: str) -> Iterator[None]:
     work.storage.delete([f"{STAGING}/{note.name}"])
 
 
-def sweep(work: Work) -> None:
+def delete_leftovers(work: Work) -> None:
     """Delete data files that processes have written that died before they committed them, a day ago or more."""
     notes = [
         entry.path
