@@ -71,7 +71,7 @@ def _commit(work: Work, path: str, session: LakeSession, before: Snapshot | None
     removed = session.finish()
     if before is not None and not session.added and not removed and dict(before.columns) == columns:
         return  # nothing new: no commit
-    work.storage.publish(path, [file for file, _ in session.added])
+    work.storage.publish(path, work.storage.folder(path, work.scratch), [file for file, _ in session.added])
     change = Change(
         columns=columns,
         added=[action for _, action in session.added],

@@ -117,7 +117,7 @@ class IngestTables:
         if not made and not gone:
             return
         try:
-            self._work.storage.publish(path, [file for file, _ in made])
+            self._work.storage.publish(path, folder, [file for file, _ in made])
             change = Change(columns, [action for _, action in made], gone)
             self._work.table(path).commit(snapshot, change)
         except BaseException:

@@ -42,7 +42,7 @@ def stage(work: Work, feed: Feed, name: str, columns: Sequence[Column], batches:
         os.replace(unfinished, path)  # noqa: PTH105 - at once, over an earlier one
     finally:
         unfinished.unlink(missing_ok=True)
-    work.storage.publish(place, [path])
+    work.storage.publish(place, folder, [path])
     return rows
 
 
@@ -95,7 +95,7 @@ def noted(work: Work, path: str, attempt: str) -> Iterator[None]:
     folder = work.storage.folder(STAGING, work.scratch)
     note = folder / f"w_{attempt}.json"
     note.write_text(json.dumps({"table": path, "attempt": attempt}), encoding="utf-8")
-    work.storage.publish(STAGING, [note])
+    work.storage.publish(STAGING, folder, [note])
     yield
     work.storage.delete([f"{STAGING}/{note.name}"])
 

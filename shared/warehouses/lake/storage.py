@@ -35,8 +35,8 @@ class Storage(Protocol):
         """A local folder that exists, in which to write files that are to be in *path*; see ``publish``."""
         ...
 
-    def publish(self, path: str, files: Iterable[Path]) -> None:
-        """Make files that were written in ``folder`` of *path* part of the lake, each under its own name."""
+    def publish(self, path: str, folder: Path, files: Iterable[Path]) -> None:
+        """Make files that were written in or below *folder*, the one of *path*, part of the lake, each with its name."""
         ...
 
     def local(self, paths: Iterable[str], scratch: Path) -> dict[str, Path]:
@@ -77,7 +77,7 @@ class LocalStorage:
             raise no_folder(f"the lake {self.name}", "WAREHOUSE_URL", error) from error
         return folder
 
-    def publish(self, path: str, files: Iterable[Path]) -> None:
+    def publish(self, path: str, folder: Path, files: Iterable[Path]) -> None:
         """They lie there already."""
 
     def local(self, paths: Iterable[str], _scratch: Path) -> dict[str, Path]:
