@@ -18,7 +18,13 @@ from shared.settings import Settings, naming_setting, url_kind, warehouse_settin
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MODULES: Mapping[str, str] = {"duckdb": "duckdb.engine", "postgresql": "postgres.engine", "mssql": "azure_sql.engine"}
+_MODULES: Mapping[str, str] = {
+    "duckdb": "duckdb.engine",
+    "lake": "lake.engine", "lake+https": "lake.engine",
+    "lake+http": "lake.engine",
+    "postgresql": "postgres.engine",
+    "mssql": "azure_sql.engine",
+}
 
 REJECT_COLUMNS = ("place", "scope", "column", "code", "reason", "raw")
 """Columns of the batches ``reject`` takes, all text."""
