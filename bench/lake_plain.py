@@ -34,9 +34,7 @@ def connection(state: Path) -> duckdb.DuckDBPyConnection:
 
 
 def copy(file: Path, state: Path) -> None:
-    connection(state).execute(
-        f"COPY (FROM '{file}') TO '{state / 'rows.parquet'}' (FORMAT parquet, COMPRESSION zstd)"
-    )
+    connection(state).execute(f"COPY (FROM '{file}') TO '{state / 'rows.parquet'}' (FORMAT parquet, COMPRESSION zstd)")
 
 
 def table(file: Path, state: Path) -> None:

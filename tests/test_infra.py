@@ -77,7 +77,16 @@ def test_settings_of_bindings_are_deployed():
 
 
 @pytest.mark.parametrize(
-    "name", ["SYNC_SCHEDULE", "RECONCILE_SCHEDULE", "WATCHDOG_SCHEDULE", "UPKEEP_SCHEDULE", "TASKHUB_NAME", "ALERT_FORMAT", "ALERT_ON"]
+    "name",
+    [
+        "SYNC_SCHEDULE",
+        "RECONCILE_SCHEDULE",
+        "WATCHDOG_SCHEDULE",
+        "UPKEEP_SCHEDULE",
+        "TASKHUB_NAME",
+        "ALERT_FORMAT",
+        "ALERT_ON",
+    ],
 )
 def test_deployed_default_is_that_of_the_sample(name):
     """What a laptop does, Azure does."""
