@@ -1,7 +1,7 @@
 """Measure a lake beside DuckDB's own Parquet, delta-rs's MERGE and dlt: bench/RESULTS_LAKE.md is written from it.
 
-    python -m bench lake                          5,000,000 rows of 20 columns, three rounds, then 1,000 small runs
-    python -m bench lake --rows 100000 --rounds 1 --commits 20    a quick look
+    python -m bench lake                          5,000,000 rows of 20 columns, three rounds
+    python -m bench lake --rows 100000 --rounds 1    a quick look
 
 Everybody takes the same files (bench/data.py), each step a process of its own, in turns; ratios are taken within a
 round. After each step the table's current files are read: rows, dead and changed ones, and the sum of the hashes of the
@@ -44,7 +44,7 @@ class Bench:
         """Command and settings of each who takes part in *step*, by name; the yardstick first."""
         file = self._files["delta" if step == "delta" else "first"]
         mode = "append" if step == "append" else "current"
-        plain, ours, peer = (str(self._state(who, mode)) for who in ("plain", "sluice", "dlt"))
+        plain, peer = (str(self._state(who, mode)) for who in ("plain", "dlt"))
         found = {
             YARDSTICK[step]: ([sys.executable, "-m", "bench.lake_plain", YARDSTICK[step], str(file), plain], quiet()),
             "sluice": ([sys.executable, "-m", "shared", "load", str(_root(file)), "--json"], self._settings(mode)),
@@ -131,9 +131,6 @@ def main(given: list[str]) -> None:
     shutil.rmtree(work, ignore_errors=True)
     if rounds:
         print(_table(rounds))
-    if options.commits:
-        _, printed = run([sys.executable, "-m", "bench.lake_commits", str(options.commits)], quiet(), ROOT)
-        print(printed)
 
 
 def _files(exports: Path, rows: int) -> dict[str, Path]:
@@ -166,6 +163,5 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     arguments = argparse.ArgumentParser("python -m bench lake", description=str(__doc__).partition("\n")[0])
     arguments.add_argument("--rows", type=int, default=5_000_000, help="of the first full (%(default)s)")
     arguments.add_argument("--rounds", type=int, default=3, help="of everything (%(default)s)")
-    arguments.add_argument("--commits", type=int, default=1_000, help="small runs after them (%(default)s)")
     arguments.add_argument("--work", type=Path, default=ROOT / ".bench", help="folder for what is made")
     return arguments.parse_args(given)

@@ -166,13 +166,12 @@ def ledger(count: int) -> None:
             some = range(made, min(made + 5_000, step))
             book.commit("coolr.location", [_record(n) for n in some])
             made = some.stop
-        look, _, _ = spent(
-            lambda: [book.known("coolr.location", [f"work{n}"]) for n in range(0, step, step // 200 or 1)]
-        )
+        some_works = [f"work{n}" for n in range(0, step, step // 200 or 1)]
+        look, _, _ = spent(lambda some=some_works: [book.known("coolr.location", [one]) for one in some])
         keep, _, _ = spent(lambda: [book.commit("coolr.location", [_record(10**9 + n)]) for n in range(200)])
         said(
             works=step,
-            look_up_cpu_ms=look / 200 * 1000,
+            look_up_cpu_ms=look / len(some_works) * 1000,
             commit_cpu_ms=keep / 200 * 1000,
             mb=path.stat().st_size / 2**20,
         )

@@ -26,7 +26,10 @@ _COLUMNS = (
     "id INT PRIMARY KEY, name VARCHAR(40), amount DECIMAL(18,2), city VARCHAR(40), created_at DATETIME, "
     "updated_at DATETIME(6), KEY (updated_at)"
 )
-_ROWS = "SELECT seq, CONCAT('name ', seq), seq / 4, 'Köln', '2026-01-01', '2026-01-01' + INTERVAL seq MINUTE FROM seq_1_to_10"
+_ROWS = (
+    "SELECT seq, CONCAT('name ', seq), seq / 4, 'Köln', '2026-01-01', '2026-01-01' + INTERVAL seq MINUTE"
+    " FROM seq_1_to_10"
+)
 
 
 def main(counts: list[int]) -> None:
@@ -46,7 +49,8 @@ def main(counts: list[int]) -> None:
 
 
 def _measure(count: int, home: Path, url: str, storage: Any) -> None:
-    system = '[system]\nname = "shop"\nsource = "sql"\n\n[defaults.sql]\ncursor = "updated_at"\nschedule = "*/15 * * * *"\n\n'
+    system = '[system]\nname = "shop"\nsource = "sql"\n\n'
+    system += '[defaults.sql]\ncursor = "updated_at"\nschedule = "*/15 * * * *"\n\n'
     tables = "".join(f'[tables.t{n:04}]\nkeys = ["id"]\n' for n in range(count))
     for name, text in (("named", system + tables), ("lookup", f"{system}[discover]\n")):
         (home / name).mkdir(parents=True)

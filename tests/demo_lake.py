@@ -44,11 +44,14 @@ _LIST = (
 _SHOP = (
     _LIST,
     "INSERT INTO table_details VALUES ('customer', 'updated_at', NULL, 1), ('orders', 'updated_at', NULL, 1)",
-    "CREATE TABLE customer (id INT PRIMARY KEY, name VARCHAR(40), city VARCHAR(40), updated_at DATETIME(6), KEY (updated_at))",
+    "CREATE TABLE customer (id INT PRIMARY KEY, name VARCHAR(40), city VARCHAR(40), updated_at DATETIME(6),"
+    " KEY (updated_at))",
     "INSERT INTO customer SELECT seq, CONCAT('Customer ', seq), ELT(1 + seq % 3, 'Boston', 'Köln', 'São Paulo'),"
     f" '2026-01-01' + INTERVAL seq MINUTE FROM seq_1_to_{CUSTOMERS}",
-    "CREATE TABLE orders (id INT PRIMARY KEY, customer_id INT, amount DECIMAL(18,2), updated_at DATETIME(6), KEY (updated_at))",
-    f"INSERT INTO orders SELECT seq, 1 + seq % {CUSTOMERS}, seq / 4, '2026-01-01' + INTERVAL seq MINUTE FROM seq_1_to_{ORDERS}",
+    "CREATE TABLE orders (id INT PRIMARY KEY, customer_id INT, amount DECIMAL(18,2), updated_at DATETIME(6),"
+    " KEY (updated_at))",
+    f"INSERT INTO orders SELECT seq, 1 + seq % {CUSTOMERS}, seq / 4,"
+    f" '2026-01-01' + INTERVAL seq MINUTE FROM seq_1_to_{ORDERS}",
 )
 _BILLING = (
     _LIST,
@@ -122,7 +125,7 @@ class Demo:
     def play(self, cursor: Any) -> None:
         _title(
             "1. Two databases are synced for the first time",
-            "In each, a table names the tables to read, their cursors and where to begin. Every table is a Delta table.",
+            "In each, a table names the tables to read, their cursors and where to begin.",
         )
         self._run("sync", "shop")
         self._run("sync", "billing")
@@ -141,13 +144,13 @@ class Demo:
         self._versions()
         _title(
             "5. A backfill by metadata alone",
-            "One value of the list is set back: that table is read again from there, and what is the same is not rewritten.",
+            "One value of the list is set back: that table is read again, and what is the same is not rewritten.",
         )
         cursor.execute("UPDATE table_details SET last_cdc = '2026-01-03' WHERE table_name = 'orders'")
         self._run("sync", "shop")
         self._versions()
         _title("6. Upkeep", "Small files become large ones. What a reader may still need stays.")
-        self._run("lake", "tidy")
+        self._run("upkeep")
         _title("7. Time travel", "The table as it was before the orders changed, and as it is.")
         output.print_table(self._amounts())
         _title("8. The summary", "Every run says what became of its rows.")
@@ -163,9 +166,10 @@ class Demo:
 
     def _crash(self) -> None:
         """The same command, in a process that is gone as soon as it has committed the orders."""
+        command = [sys.executable, "-c", _CRASH.format(code=KILLED)]
         click.secho("\n$ sluice sync shop", fg="cyan")
         sys.stdout.flush()
-        killed = subprocess.run([sys.executable, "-c", _CRASH.format(code=KILLED)], env=os.environ | self._settings)
+        killed = subprocess.run(command, env=os.environ | self._settings, check=False)
         click.echo(f"The process ended with {killed.returncode}.")
 
     def _versions(self) -> None:

@@ -32,11 +32,10 @@ def upkeep(
     """
     from shared.app import current
     from shared.pipeline import upkeep as pipeline
-    from shared.warehouses import Upkeep
 
     app = current()
     kept = dt.timedelta(seconds=app.settings.lake_keep) if keep is None else dt.timedelta(days=keep)
-    wanted = Upkeep(keep=kept, cluster=cluster, manifest=manifest, dry_run=dry_run)
+    wanted = pipeline.Upkeep(keep=kept, cluster=cluster, manifest=manifest, dry_run=dry_run)
     found = list(pipeline.upkeep(app.runner, [feed.lower() for feed in feeds], wanted))
     if as_json:
         output.print_json([{"destination": one.destination, **asdict(one.table), "error": one.error} for one in found])

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from shared.alerts.decide import Alert, alert_key
 from shared.jobs.reports import alerts_of
-from shared.pipeline.upkeep import TendedTable, upkeep
-from shared.warehouses import NeedsUpkeep, Upkeep
+from shared.pipeline.upkeep import TendedTable, Upkeep, in_need, upkeep
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -23,7 +22,7 @@ MOST = dt.timedelta(minutes=30)
 
 def tend_all(app: App) -> list[TendedTable]:
     """Do the upkeep of every lake, and send one alert about what failed."""
-    if not any(isinstance(one, NeedsUpkeep) for one in (app.warehouse, *app.others.values())):
+    if not in_need(app.runner):
         return []
     started, done = app.now(), []
     for one in upkeep(app.runner, [], Upkeep(keep=dt.timedelta(seconds=app.settings.lake_keep))):

@@ -18,6 +18,7 @@ _log = logging.getLogger("sluice")
 
 SHORTEST = dt.timedelta(days=1)
 """Retention: a load that runs as long as that would lose files it has written and not yet committed."""
+__all__ = ("TendedTable", "Upkeep", "in_need", "upkeep")
 _INGEST = ("ingest.run", "ingest.rejected", "ingest.backfill")
 
 
@@ -41,7 +42,7 @@ def upkeep(runner: Runner, feeds: Sequence[str], options: Upkeep) -> Iterator[Te
             " for loads and readers that have begun",
             fix="Keep them for a day at least: LAKE_KEEP=86400, or --keep 1",
         )
-    runners = [one for one in (runner, *runner.others.values()) if isinstance(one.warehouse, NeedsUpkeep)]
+    runners = in_need(runner)
     if not runners:
         raise ConfigError(
             "none of the warehouses needs upkeep: only a data lake does",
@@ -53,6 +54,11 @@ def upkeep(runner: Runner, feeds: Sequence[str], options: Upkeep) -> Iterator[Te
             found = _tended(one, name, options)
             if found is not None:
                 yield found
+
+
+def in_need(runner: Runner) -> list[Runner]:
+    """The runners of the warehouses that need upkeep."""
+    return [one for one in (runner, *runner.others.values()) if isinstance(one.warehouse, NeedsUpkeep)]
 
 
 def _tended(runner: Runner, feed: str, options: Upkeep) -> TendedTable | None:

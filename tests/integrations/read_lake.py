@@ -1,4 +1,4 @@
-"""Run by an environment of the readers: read a table of a lake as docs/data-lake.md says, and print its rows as JSON.
+"""Run by an environment of the readers: read a table of a lake as docs/lake.md says, and print its rows as JSON.
 
 Arguments: a reader, the folder of a table, and the page. The reader's code block is run with the folder in place of
 ``lake/shop/orders``; what it leaves as ``rows`` is taken.
@@ -25,7 +25,7 @@ def main(reader: str, table: str, page: str) -> None:
     if reader == "DuckDB":
         _install_delta()
     names: dict[str, Any] = {}
-    exec(compile(code.replace(TABLE, table), reader, "exec"), names)
+    exec(compile(code.replace(TABLE, table), reader, "exec"), names)  # noqa: S102 - a block of our own page
     print(json.dumps([{key: plain(value) for key, value in row.items()} for row in _rows(names["rows"])]))
 
 
