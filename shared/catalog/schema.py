@@ -67,7 +67,7 @@ def _deletes(value: Any) -> str:
 
 
 def _lake(value: Any) -> str:
-    _require(value in ("current", "append"))
+    require(value in ("current", "append"))
     return str(value)
 
 
