@@ -41,39 +41,6 @@ def container_client(place: StorageUrl, settings: Settings) -> ContainerClient:
     )  # fmt: skip
 
 
-def object_store_options(place: StorageUrl, settings: Settings) -> dict[str, str]:
-    """How Rust's object_store, as in delta-rs, signs in to the account of *place*: as ``container_client`` does.
-
-    A token lasts about an hour: take new options for each piece of work.
-    """
-    account = place.account_url.partition("://")[2]
-    options = {
-        "azure_storage_account_name": (account.rpartition("/")[2] if "/" in account else account.partition(".")[0]),
-        "azure_storage_endpoint": place.account_url,
-        "allow_http": str(place.account_url.startswith("http:")).lower(),
-        "max_retries": "4",
-        "retry_timeout": "60s",
-    }
-    if place.sas:
-        return {**options, "azure_storage_sas_token": place.sas}
-    own = settings.storage_connection_string
-    if own and _same_account(_by_connection_string(own, place.container), place):
-        parts = dict(part.split("=", 1) for part in own.strip().strip(";").split(";") if "=" in part)
-        if _EMULATOR in own:
-            return {**options, "azure_storage_account_key": _emulator_key()}
-        if key := parts.get("AccountKey"):
-            return {**options, "azure_storage_account_key": key}
-        return {**options, "azure_storage_sas_token": parts.get("SharedAccessSignature", "").lstrip("?")}
-    token = identity.credential().get_token("https://storage.azure.com/.default").token
-    return {**options, "bearer_token": token}
-
-
-def _emulator_key() -> str:
-    from azure.storage.blob import ContainerClient
-
-    return str(ContainerClient.from_connection_string(_EMULATOR, "any").credential.account_key)
-
-
 def queue_client(place: StorageUrl, name: str, settings: Settings) -> QueueClient:
     """A client for a queue in the account of *place*: by STORAGE_CONNECTION_STRING if it is of that account, else by
     our identity."""

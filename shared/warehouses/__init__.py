@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 _MODULES: Mapping[str, str] = {
     "duckdb": "duckdb.engine",
     "lake": "lake.engine",
-    "lake+https": "lake.engine",
-    "lake+http": "lake.engine",
     "postgresql": "postgres.engine",
     "mssql": "azure_sql.engine",
 }
@@ -193,6 +191,10 @@ class History(Protocol):
 
     def profile(self, feed: Feed) -> Profile:
         """Columns, counts and span of a feed's table."""
+        ...
+
+    def columns(self, feed: Feed) -> Mapping[str, str]:
+        """Column type by name of a feed's table, without counting anything; empty if there is no table."""
         ...
 
     def orphans(self, feed: Feed, run: str | None = None) -> list[Orphans]:

@@ -25,7 +25,6 @@ from shared.warehouses import Backfill, KeysOf, Limits, Loaded, Merged, Profile,
 from shared.warehouses.embedded.locks import StagingLocks
 from shared.warehouses.embedded.session import DuckDBSession
 from shared.warehouses.lake import feed_table, rejects, staging
-from shared.warehouses.lake.blob import BlobStorage
 from shared.warehouses.lake.errors import Lost, Overtaken
 from shared.warehouses.lake.ingest_tables import IngestTables, may_have
 from shared.warehouses.lake.names import STAGING
@@ -42,9 +41,7 @@ _TRIES = 10
 
 def open_warehouse(settings: Settings) -> LakeWarehouse:
     """The URL's path is relative after three slashes and absolute after four, as DuckDB's."""
-    kind, _, rest = settings.warehouse_url.partition("://")
-    if kind != "lake":
-        return LakeWarehouse(BlobStorage(settings.warehouse_url.removeprefix("lake+"), settings), settings)
+    _, _, rest = settings.warehouse_url.partition("://")
     path = rest.removeprefix("/")
     if not path.strip("/."):
         raise ConfigError("WAREHOUSE_URL names no folder", fix="Write lake:///path/to/folder")

@@ -38,7 +38,7 @@ class Storage(Protocol):
         ...
 
     def publish(self, path: str, folder: Path, files: Iterable[Path]) -> None:
-        """Make files that were written in or below *folder*, the one of *path*, part of the lake, each with its name."""
+        """Make files that were written in or below *folder*, the one of *path*, part of the lake."""
         ...
 
     def local(self, paths: Iterable[str], scratch: Path) -> dict[str, Path]:

@@ -59,8 +59,3 @@ def plain(name: str) -> str:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def forget(root: Path) -> None:
-    """Remove a copy."""
-    shutil.rmtree(root)
