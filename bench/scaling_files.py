@@ -3,7 +3,7 @@
     python -m bench.scaling_files jobs 200          so many files of 100 rows, each an event and a job
     python -m bench.scaling_files container 2000    the timer that looks for files whose event was lost
     python -m bench.scaling_files folder 10000      `sluice load` of a folder of so many files, all loaded
-    python -m bench.scaling_files ledger 1000000    look-ups and commits in a ledger of so many works
+    python -m bench.scaling_files ledger 1000000    look-ups and commits in a ledger of so many work items
 
 Jobs run through the stand-ins of the hosts over Azurite (blobs, tables) and DuckDB. Requests are those that go to
 storage, counted where ``requests`` sends them.
@@ -166,12 +166,12 @@ def ledger(count: int) -> None:
             some = range(made, min(made + 5_000, step))
             book.commit("coolr.location", [_record(n) for n in some])
             made = some.stop
-        some_works = [f"work{n}" for n in range(0, step, step // 200 or 1)]
-        look, _, _ = spent(lambda some=some_works: [book.known("coolr.location", [one]) for one in some])
+        some_work = [f"work{n}" for n in range(0, step, step // 200 or 1)]
+        look, _, _ = spent(lambda some=some_work: [book.known("coolr.location", [one]) for one in some])
         keep, _, _ = spent(lambda: [book.commit("coolr.location", [_record(10**9 + n)]) for n in range(200)])
         said(
-            works=step,
-            look_up_cpu_ms=look / len(some_works) * 1000,
+            work_items=step,
+            look_up_cpu_ms=look / len(some_work) * 1000,
             commit_cpu_ms=keep / 200 * 1000,
             mb=path.stat().st_size / 2**20,
         )

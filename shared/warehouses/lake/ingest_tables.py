@@ -113,7 +113,7 @@ class IngestTables:
     ) -> None:
         path, columns = table_path(ingest.SCHEMA, name), self._session.columns(ingest.SCHEMA, name)
         folder = self._work.storage.folder(path, self._work.scratch)
-        made = files.write(self._session, query, columns, files.Place(folder, "ingest"), values)
+        made = files.write(self._session, query, columns, files.NewFiles(folder, "ingest"), values)
         if not made and not gone:
             return
         try:

@@ -167,7 +167,7 @@ def _rewrite(work: Work, snapshot: Snapshot, rewrite: Rewrite, keys: Sequence[st
     if rewrite.sort:
         query = f"SELECT * FROM ({query}) ORDER BY {', '.join(session.quoted(key) for key in keys)}"  # noqa: S608 - quoted
     partition = {name: value for name, value in rewrite.partition.items() if value is not None}
-    place = files.Place(work.storage.folder(snapshot.path, work.scratch), attempt, partition)
+    place = files.NewFiles(work.storage.folder(snapshot.path, work.scratch), attempt, partition)
     with noted(work, snapshot.path, attempt):
         made = []
         try:

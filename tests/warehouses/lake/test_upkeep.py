@@ -200,7 +200,7 @@ def test_upkeep_gives_way_to_loads_that_are_faster_every_time(loaded, tmp_path, 
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before its commit", "after its commit"])
-def test_what_a_killed_upkeep_leaves_is_swept_and_what_it_committed_stays(loaded, tmp_path, monkeypatch, after):
+def test_what_a_killed_upkeep_leaves_is_deleted_and_what_it_committed_stays(loaded, tmp_path, monkeypatch, after):
     commit, delete = LakeTable.commit, type(loaded.warehouse._storage).delete
 
     def dies(table, before, change):
@@ -221,7 +221,7 @@ def test_what_a_killed_upkeep_leaves_is_swept_and_what_it_committed_stays(loaded
     for note in (tmp_path / "lake" / "_staging").glob("w_*.json"):
         os.utime(note, (note.stat().st_mtime - 2 * DEAD,) * 2)
 
-    load(loaded, tmp_path, FILES)  # its tidy sweeps
+    load(loaded, tmp_path, FILES)  # its tidy deletes what is left
 
     assert [] == list((tmp_path / "lake" / "_staging").glob("w_*.json"))
     assert set(map(repr, before)) <= set(map(repr, contents(tmp_path)))
