@@ -72,6 +72,11 @@ def _deletes(value: Any) -> str:
     return str(value)
 
 
+def _lake(value: Any) -> str:
+    require(value in ("current", "append"))
+    return str(value)
+
+
 def _share(value: Any) -> float:
     share = number(value)
     require(0 <= share <= 1)
@@ -211,6 +216,7 @@ OPTIONS = {
     "display": Rule("a list of column names, each once", _names),
     "timezone": Rule("an IANA name such as Europe/Amsterdam", lambda value: zone(text(value))),
     "deletes": Rule("'soft' or 'hard'", _deletes),
+    "lake": Rule("'current' or 'append'", _lake),
     "max_reject_share": Rule("a number from 0 to 1", _share),
     "max_delete_share": Rule("a number from 0 to 1", _share),
     "overlap_seconds": Rule("a whole number of seconds", _seconds),
