@@ -38,8 +38,8 @@ class DataFile(NamedTuple):
     high: Mapping[str, Any]
 
 
-class Place(NamedTuple):
-    """Where new files of a table go."""
+class NewFiles(NamedTuple):
+    """Where new files of a table go, and what they have in common."""
 
     folder: Path
     """The local one of the table."""
@@ -54,7 +54,7 @@ class Place(NamedTuple):
 
 
 def write(
-    session: DuckDBSession, query: str, columns: Mapping[str, str], place: Place, parameters: Sequence[Any] = ()
+    session: DuckDBSession, query: str, columns: Mapping[str, str], place: NewFiles, parameters: Sequence[Any] = ()
 ) -> list[tuple[Path, AddAction]]:
     """Write the rows of *query*, which has *columns*, into new files of *folder*; none if it has no rows."""
     written = ", ".join(
@@ -84,7 +84,7 @@ def rows_of(action: AddAction) -> int:
     return int(json.loads(action.stats)["numRecords"])
 
 
-def _added(place: Place, path: Path, rows: int, size: int, stats: Mapping[str, Any]) -> AddAction:
+def _added(place: NewFiles, path: Path, rows: int, size: int, stats: Mapping[str, Any]) -> AddAction:
     return AddAction(
         path=f"{place.below()}{path.name}",
         size=size,

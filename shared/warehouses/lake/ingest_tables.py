@@ -113,7 +113,7 @@ class IngestTables:
     ) -> None:
         path, columns = table_path(ingest.SCHEMA, name), self._session.columns(ingest.SCHEMA, name)
         folder = self._work.storage.folder(path, self._work.scratch)
-        made = files.write(self._session, query, columns, files.Place(folder, "ingest"), values)
+        made = files.write(self._session, query, columns, files.NewFiles(folder, "ingest"), values)
         if not made and not gone:
             return
         try:
@@ -121,7 +121,7 @@ class IngestTables:
             change = Change(columns, [action for _, action in made], gone)
             self._work.table(path).commit(snapshot, change)
         except BaseException:
-            self._work.storage.delete([f"{path}/{file.name}" for file, _ in made])
+            self._work.discard(f"{path}/{file.name}" for file, _ in made)
             raise
 
     def _copy(self, name: str, found: Sequence[DataFile], where: str, values: Sequence[Any]) -> None:

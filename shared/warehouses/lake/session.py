@@ -116,7 +116,7 @@ class LakeSession(DuckDBSession):
         """Write the rows of *query* into new data files; their number."""
         assert self._folder is not None  # noqa: S101 - a dry run writes nothing
         kinds = self.columns(self._feed.system, self._feed.table)
-        place = files.Place(self._folder, self.attempt, {DAY: day} if day else {})
+        place = files.NewFiles(self._folder, self.attempt, {DAY: day} if day else {})
         made = files.write(self, query, kinds, place, parameters)
         self.added += made
         return sum(files.rows_of(action) for _, action in made)
