@@ -91,7 +91,7 @@ class BlobStorage:
                 return
             for blob in page:
                 if not _is_folder(blob):
-                    yield Entry(blob.name.removeprefix(self._root), blob.last_modified.timestamp())
+                    yield Entry(blob.name.removeprefix(self._root), blob.last_modified.timestamp(), int(blob.size))
 
     def delete(self, paths: Iterable[str]) -> None:
         self._each(self._delete, paths)

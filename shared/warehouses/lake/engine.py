@@ -22,7 +22,7 @@ from shared.errors import LOAD_AGAIN, ConfigError, TransientError
 from shared.ids import staging_name
 from shared.model import Column, Feed, Finding, Orphans, Plan, Run, Staged
 from shared.settings import Settings
-from shared.warehouses import Backfill, Limits, Loaded, Merged, Profile
+from shared.warehouses import Backfill, KeysOf, Limits, Loaded, Merged, Profile, TableUpkeep, Upkeep
 from shared.warehouses.embedded.locks import StagingLocks
 from shared.warehouses.embedded.session import DuckDBSession
 from shared.warehouses.lake import feed_table, rejects, staging
@@ -31,6 +31,7 @@ from shared.warehouses.lake.errors import Lost, Overtaken
 from shared.warehouses.lake.ingest_tables import IngestTables, may_have
 from shared.warehouses.lake.names import STAGING
 from shared.warehouses.lake.storage import LocalStorage, Storage
+from shared.warehouses.lake.upkeep import tend
 from shared.warehouses.lake.work import Work, open_work
 from shared.warehouses.merge import ingest
 from shared.warehouses.merge.orphans import orphans
@@ -125,6 +126,10 @@ class LakeWarehouse:
     def _drop_rejects(work: Work, plan: Plan) -> None:
         tables = IngestTables(work, DuckDBSession(work.connection))
         tables.replace("rejected", may_have("run", plan.run.id), "run = ?", [plan.run.id])
+
+    def upkeep(self, feed: str, keys_of: KeysOf, options: Upkeep) -> TableUpkeep | None:
+        with self._merging[feed], self._work() as work:
+            return tend(work, feed, keys_of, options)
 
     # -- looking
 

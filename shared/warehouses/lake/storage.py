@@ -15,6 +15,8 @@ class Entry(NamedTuple):
     path: str
     written: float
     """When, in seconds since 1970."""
+    size: int
+    """In bytes."""
 
 
 class Storage(Protocol):
@@ -89,7 +91,8 @@ class LocalStorage:
         for file in sorted((self._root / folder).rglob(f"{start}*" if start else "*")):
             try:
                 if file.is_file():
-                    yield Entry(file.relative_to(self._root).as_posix(), file.stat().st_mtime)
+                    found = file.stat()
+                    yield Entry(file.relative_to(self._root).as_posix(), found.st_mtime, found.st_size)
             except FileNotFoundError:  # another process has deleted it meanwhile
                 continue
 

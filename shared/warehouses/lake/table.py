@@ -48,11 +48,14 @@ class Snapshot(NamedTuple):
 
     def has_attempt(self, attempt: str) -> bool:
         """Whether the files of one try of a run are, or were, part of the table."""
-        return any(said.get("attempt") == attempt for said in self.last_runs(1_000))
+        return any(said.get("attempt") == attempt for said in self._said(1_000))
 
     def last_runs(self, limit: int) -> list[Mapping[str, Any]]:
         """What the last commits say about their runs, newest first; commits of upkeep say nothing."""
-        return [entry[_INFO] for entry in self.table.history(limit) if _INFO in entry]
+        return [said for said in self._said(limit) if "run" in said]
+
+    def _said(self, limit: int) -> Iterator[Mapping[str, Any]]:
+        return (entry[_INFO] for entry in self.table.history(limit) if _INFO in entry)
 
 
 class Change(NamedTuple):
@@ -69,6 +72,8 @@ class Change(NamedTuple):
     description: str | None = None
     rewritten: bool = False
     """Whether *added* replaces everything, in columns of other types."""
+    same_rows: bool = False
+    """Whether *added* has the rows of *removed* and no others: streams of changes then skip it."""
 
 
 class LakeTable:
@@ -114,7 +119,7 @@ class LakeTable:
             table.alter.add_columns([types.field(*one) for one in new.items()], commit_properties=self._properties())
             if table.version() != before.version + 1:
                 raise Overtaken(f"version {table.version()} is there already")
-        actions = [] if change.rewritten else [self._removed(one) for one in change.removed]
+        actions = [] if change.rewritten else [self._removed(one, change) for one in change.removed]
         if actions or change.added or change.run or change.rewritten:
             table.create_write_transaction(
                 [*change.added, *actions],
@@ -143,10 +148,10 @@ class LakeTable:
             commit_properties=self._properties(change),
         )
 
-    def _removed(self, file: DataFile) -> RemoveAction:
+    def _removed(self, file: DataFile, change: Change) -> RemoveAction:
         return RemoveAction(
             path=file.path,
-            data_change=True,
+            data_change=not change.same_rows,
             deletion_timestamp=self._now,
             size=file.size,
             partition_values=dict(file.partition),
@@ -154,12 +159,12 @@ class LakeTable:
 
     def _properties(self, change: Change | None = None) -> CommitProperties:
         """Of a commit that fails if there is any other since: what it does was computed from the version before."""
-        if change is None or change.run is None:
+        if change is None or change.info is None:
             return CommitProperties(max_commit_retries=0)
         return CommitProperties(
-            custom_metadata={_INFO: dict(change.info or {})},
+            custom_metadata={_INFO: dict(change.info)},
             max_commit_retries=0,
-            app_transactions=[Transaction(_app(change.run), 1, self._now)],
+            app_transactions=[Transaction(_app(change.run), 1, self._now)] if change.run else None,
         )
 
     def _described(self, table: DeltaTable) -> Snapshot:
