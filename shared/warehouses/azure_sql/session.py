@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from shared.mssql.errors import number
 from shared.warehouses.azure_sql import tsql
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.names import MaskedNames, QuotedNames
-from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, foreign
+from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, T, foreign
 from shared.warehouses.merge.types import EXACT, column_type, text
 
 _KINDS = {
@@ -66,7 +66,9 @@ class MSSQLSession:
     changes_by: ChangesBy = "update"
     indexes = True
     key_index: KeyIndex = "CLUSTERED"  # not unique: it takes 'a' and 'a ' for the same
+    has_unique_keys = False
     indexes_pin = True
+    table_options: Mapping[str, Any] = {}
     dialect: Dialect = dialect()
 
     def __init__(self, connection: Any) -> None:
@@ -128,6 +130,15 @@ class MSSQLSession:
         self.ddl(f"DROP TABLE IF EXISTS {self.quoted(table.name)}")
         ddl.create_table(self, table)
         return table
+
+    def filled(self, _table: sa.Table) -> None:
+        """The server makes statistics when it plans a statement."""
+
+    def place(self, _table: sa.Table) -> Expression | None:
+        return None
+
+    def attempt(self, work: Callable[[], T]) -> T | None:
+        return work()
 
     def fingerprint(self, _columns: Sequence[Expression]) -> Expression | None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -16,7 +16,7 @@ from sqlalchemy.engine import Dialect
 from shared.errors import CORRECT_VALUE, LOAD_AGAIN, ConfigError, DataError, IngestError, TransientError
 from shared.native import native_call
 from shared.warehouses.merge import ddl, numbered
-from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row, foreign
+from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row, T, foreign
 from shared.warehouses.merge.types import column_type
 
 ALIAS = "_sluice"
@@ -30,7 +30,9 @@ class DuckDBSession:
     dialect: Dialect = numbered.DIALECT
     indexes = False  # each makes every merge dearer, and ALTER fails on an indexed table
     key_index: KeyIndex = "UNIQUE"
+    has_unique_keys = False
     indexes_pin = False
+    table_options: Mapping[str, Any] = {}
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
@@ -80,6 +82,15 @@ class DuckDBSession:
         self.ddl(f"DROP TABLE IF EXISTS {self.quoted('temp', name)}")
         ddl.create_table(self, table)
         return table
+
+    def filled(self, _table: sa.Table) -> None:
+        """DuckDB knows how many rows its tables have."""
+
+    def place(self, _table: sa.Table) -> Expression | None:
+        return None
+
+    def attempt(self, work: Callable[[], T]) -> T | None:
+        return work()
 
     def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
         # 64 bits: two contents of one key and cursor pass for equal once in 10^19. Comparing every column itself

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -12,10 +12,11 @@ from psycopg import errors
 from psycopg.raw_cursor import RawServerCursor
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Dialect
+from sqlalchemy.types import UserDefinedType
 
 from shared.errors import LOAD_AGAIN, TransientError
 from shared.warehouses.merge import ddl, numbered
-from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, foreign
+from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, T, foreign
 from shared.warehouses.merge.shape import DELETED
 from shared.warehouses.merge.types import column_type
 
@@ -23,15 +24,28 @@ _HASHES_ROWS = 140_000
 """PostgreSQL 14, the first with hash_record_extended."""
 _PAGE = 1_000
 """Rows that a streaming query has in memory."""
+TABLE_OPTIONS: Mapping[str, Any] = {"postgresql_with": {"fillfactor": 90}}
+"""An update puts a row's new version into the same page, where that has room, and then leaves the indexes alone."""
+
+
+class _Tid(UserDefinedType[str]):
+    """Page and number of a row within its table."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_kw: Any) -> str:
+        return "tid"
 
 
 class PostgresSession:
     """SQLAlchemy builds the statements, psycopg runs their text. Whoever makes it begins and ends the transaction."""
 
-    changes_by: ChangesBy = "upsert"
+    changes_by: ChangesBy = "update"
     indexes = True
     key_index: KeyIndex = "UNIQUE"
+    has_unique_keys = True
     indexes_pin = False
+    table_options = TABLE_OPTIONS
     dialect: Dialect = numbered.DIALECT
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
@@ -86,6 +100,23 @@ class PostgresSession:
         table = sa.Table(name, sa.MetaData(), *columns, schema="pg_temp", **options)
         ddl.create_table(self, table)
         return table
+
+    def filled(self, table: sa.Table) -> None:
+        # The pages of the feed's table were just read to compute the changes, so going to them by place is cheap.
+        self.ddl(f"ANALYZE {self.quoted(str(table.schema), table.name)}; SET LOCAL random_page_cost = 0.1")
+
+    def place(self, table: sa.Table) -> Expression | None:
+        place: sa.ColumnClause[str] = sa.column("ctid", _Tid())
+        place.table = table
+        return place
+
+    def attempt(self, work: Callable[[], T]) -> T | None:
+        self.ddl("SAVEPOINT attempt")
+        try:
+            return work()
+        except errors.UniqueViolation:
+            self.ddl("ROLLBACK TO SAVEPOINT attempt")
+            return None
 
     def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
         # 64 bits, as in DuckDB. Comparing every column itself makes the join carry them all, and spill.
