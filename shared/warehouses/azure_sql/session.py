@@ -127,9 +127,11 @@ class MSSQLSession:
 
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
         table = sa.Table(f"#{name}", sa.MetaData(), *columns)
-        self.ddl(f"DROP TABLE IF EXISTS {self.quoted(table.name)}")
-        ddl.create_table(self, table)
+        self.ddl(f"DROP TABLE IF EXISTS {self.quoted(table.name)}; {ddl.creating(self.dialect, table)}")
         return table
+
+    def hold(self, _table: sa.Table, _keys: Sequence[str]) -> None:
+        """Whoever changes a row in between is found by the numbers of rows that change."""
 
     def filled(self, _table: sa.Table) -> None:
         """The server makes statistics when it plans a statement."""

@@ -83,6 +83,9 @@ class DuckDBSession:
         ddl.create_table(self, table)
         return table
 
+    def hold(self, _table: sa.Table, _keys: Sequence[str]) -> None:
+        """There is one writing process, and in it a lock for each table."""
+
     def filled(self, _table: sa.Table) -> None:
         """DuckDB knows how many rows its tables have."""
 

@@ -230,29 +230,34 @@ class _Same(FunctionElement[bool]):
 @compiles(_Same)
 def _each_is_same(element: _Same, compiler: Any, **kw: Any) -> str:
     """One comparison for each pair."""
-    ones, others = _halves(element)
-    pairs = (one.is_not_distinct_from(other) for one, other in zip(ones, others, strict=True))
+    pairs = (one.is_not_distinct_from(other) for one, other in _pairs(element))
     return str(compiler.process(sa.and_(*pairs).self_group(), **kw))
 
 
 @compiles(_Same, "mssql")
-def _rows_are_same(element: _Same, compiler: Any, **kw: Any) -> str:
-    """One subquery for all, not one for each: a hundred columns would take long to compile."""
-    one, other = (", ".join(compiler.process(part, **kw) for part in half) for half in _halves(element))
-    return f"EXISTS (SELECT {one} INTERSECT SELECT {other})"
+def _each_is_same_or_null(element: _Same, compiler: Any, **kw: Any) -> str:
+    """Comparisons that are evaluated in the row itself (decision 0031). Where one is unknown, the rows differ."""
+    pairs = (_equal_or_null(one, other) for one, other in _pairs(element))
+    return str(compiler.process(sa.and_(*pairs).self_group(), **kw))
 
 
-def _halves(element: _Same) -> tuple[list[Any], list[Any]]:
+def _equal_or_null(one: Expression, other: Expression) -> Expression:
+    """True only where both are the same or NULL; unknown where one of them is NULL."""
+    return sa.or_(one == other, sa.and_(one.is_(None), other.is_(None)))
+
+
+def _pairs(element: _Same) -> list[tuple[Any, Any]]:
     parts = list(element.clauses)
-    return parts[: len(parts) // 2], parts[len(parts) // 2 :]
+    half = len(parts) // 2
+    return list(zip(parts[:half], parts[half:], strict=True))
 
 
 def _ties(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:
     """Whether a row has the cursor of the stored one."""
     cursor = rules.feed.cursor
     if cursor is None or cursor not in s.c or cursor not in t.c:
-        return sa.true()
-    return s.c[cursor].is_not_distinct_from(t.c[cursor])
+        return sa.literal_column("1", sa.Integer) == sa.literal_column("1", sa.Integer)  # T-SQL has no true
+    return _equal_or_null(s.c[cursor], t.c[cursor])
 
 
 def _newer(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:

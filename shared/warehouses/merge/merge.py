@@ -16,7 +16,7 @@ from shared.contract.conform import ROW
 from shared.errors import DataError, TransientError
 from shared.model import Change, Feed, Plan, Run, Staged, with_note
 from shared.warehouses import Limits, Merged
-from shared.warehouses.merge import ddl, history, ingest, keys
+from shared.warehouses.merge import history, ingest, keys
 from shared.warehouses.merge.changes import (
     BY,
     DELETED,
@@ -89,13 +89,14 @@ class Merge:
             self._confirm_staged(self._number(self._all))
             # A key column without a type has no value: every row was rejected.
             return self._compare_keys() if self._run.kind == "keys" else (no_outcomes(), [])
-        adopted, duplicates = self._adopt()
+        before = self._session.columns(self._feed.system, self._feed.table)
+        adopted, duplicates = self._adopt(is_new=not before)
         if adopted is not None:
             return self._counted_as_inserted(adopted)
-        shape = grow(self._session, self._feed, self._columns, self._run.files)
+        shape = grow(self._session, self._feed, self._columns, self._run.files, before)
         if self._session.widen_text(shape.table, shape.stored, self._long):
             renew_view(self._session, shape)
-        self._hold(shape)
+        self._session.hold(shape.table, [shape.stored[key] for key in self._feed.keys])
         incoming, superseded = self._winners(duplicates)
         found, outcomes = self._compute(shape, incoming)
         counts = self._count(outcomes, superseded)
@@ -106,9 +107,9 @@ class Merge:
 
     # -- a first load: the staging table becomes the target
 
-    def _adopt(self) -> tuple[sa.Table | None, sa.Table | None]:
+    def _adopt(self, *, is_new: bool) -> tuple[sa.Table | None, sa.Table | None]:
         """The table, if staging became it, else keys that several staged rows have, see ``_duplicates``."""
-        is_new = not self._session.columns(self._feed.system, self._feed.table) and self._rules.overtaken_by is None
+        is_new = is_new and self._rules.overtaken_by is None
         if is_new and self._session.has_unique_keys:  # making the index takes less than looking for duplicates
             adopted = self._session.attempt(self._become)
             return adopted, self._duplicates() if adopted is None else None
@@ -213,11 +214,6 @@ class Merge:
         kept = sa.select(rows).where(~lost)
         return kept.subquery("kept"), superseded
 
-    def _hold(self, shape: Shape) -> None:
-        """Make the unique index if something else has dropped it. If it is there, this still lets no others write."""
-        if self._session.has_unique_keys:
-            ddl.create_index(self._session, shape.table, [shape.stored[key] for key in self._feed.keys], kind="UNIQUE")
-
     def _compute(self, shape: Shape, incoming: sa.FromClause) -> tuple[sa.Table, dict[str, int]]:
         """The changes, and how many there are of each outcome."""
         # A full mostly repeats what is stored; a delta often has nothing but news.
@@ -244,7 +240,9 @@ class Merge:
             *(sa.Column(PLACE, column.type) for column in query.selected_columns if column.name == PLACE),
         ]
         table = self._session.scratch("changes", columns)
-        self._session.change(sa.insert(table).from_select([column.name for column in columns], query))
+        # A heap of tempdb: with its lock, SQL Server fills it in parallel, and logs but its pages.
+        insert = sa.insert(table).with_hint("WITH (TABLOCK)", dialect_name="mssql")
+        self._session.change(insert.from_select([column.name for column in columns], query))
         return table
 
     def _outcomes(self, found: sa.Table) -> dict[str, int]:
@@ -253,9 +251,13 @@ class Merge:
         It would be counted twice, and another row not at all: the sum alone agrees.
         """
         row = found.c[ROW]
-        again = sa.select(sa.func.count(row) - sa.func.count(row.distinct()))
-        again = again.where(sa.not_(outcome_is(found, "inserted", "absent")))
-        kinds = sa.select(found.c[OUTCOME], sa.func.count(), again.scalar_subquery()).group_by(found.c[OUTCOME])
+        again = sa.select((sa.func.count(row) - sa.func.count(row.distinct())).label("several"))
+        again_rows = again.where(sa.not_(outcome_is(found, "inserted", "absent"))).subquery("again")
+        several_rows = sa.func.max(again_rows.c.several)
+        joined = found.join(again_rows, sa.literal(1) == 1)
+        kinds = (
+            sa.select(found.c[OUTCOME], sa.func.count(), several_rows).select_from(joined).group_by(found.c[OUTCOME])
+        )
         rows = self._session.rows(kinds)
         several = rows[0][2] if rows else 0
         if several:

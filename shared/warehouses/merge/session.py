@@ -77,6 +77,10 @@ class Session(Protocol):
         """Create an empty table that only this session sees and that ends with it."""
         ...
 
+    def hold(self, table: sa.Table, keys: Sequence[str]) -> None:
+        """Rows of *table* are about to be looked up by *keys* and changed: keep others from doing so, if they could."""
+        ...
+
     def filled(self, table: sa.Table) -> None:
         """*table*, a scratch one, has all its rows: the next statements join it with staging and the feed's table."""
         ...

@@ -55,9 +55,13 @@ def staged_columns(plan: Plan, part: Staged) -> dict[str, list[Column]]:
     return {part.table: stored, **({part.present: keys} if part.present else {})}
 
 
-def grow(session: Session, feed: Feed, wanted: Sequence[Column], files: Sequence[str]) -> Shape:
-    """Create the table, add columns it lacks, widen those too narrow. DataError where types do not go together."""
-    before = session.columns(feed.system, feed.table)
+def grow(
+    session: Session, feed: Feed, wanted: Sequence[Column], files: Sequence[str], before: Mapping[str, str]
+) -> Shape:  # fmt: skip
+    """Create the table, add columns it lacks, widen those too narrow. DataError where types do not go together.
+
+    *before* are the types of its columns by name, none if there is no table.
+    """
     if not before:
         return _created(session, feed, wanted)
     spelled = {folded(name): name for name in before}
