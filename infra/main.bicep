@@ -99,6 +99,9 @@ param powerBiDataset string = ''
 @description('Settings that are secret, such as COOLR_WEBHOOK_SECRET, ALERT_URL, DOWNSTREAM_URL, SFTP_PASSWORD: name of the setting to the name of its secret in the key vault. Create the secret first.')
 param secretSettings object = {}
 
+@description('Further destinations of feeds, see docs/destinations.md: name of the destination, such as lake, to the name of the secret in the key vault that has the URL of its warehouse. Create the secret first.')
+param destinationSecrets object = {}
+
 @description('Further settings by name, see docs/settings.md. They override the settings in this template.')
 param extraSettings object = {}
 
@@ -505,11 +508,17 @@ var secretReferences = toObject(
   setting => '@Microsoft.KeyVault(VaultName=${keyVault.name};SecretName=${setting.value})'
 )
 
+var destinationReferences = toObject(
+  items(destinationSecrets),
+  destination => 'WAREHOUSE_URL_${toUpper(destination.key)}',
+  destination => '@Microsoft.KeyVault(VaultName=${keyVault.name};SecretName=${destination.value})'
+)
+
 // All settings: a deployment overwrites what was set by hand.
 resource functionSettings 'Microsoft.Web/sites/config@2024-04-01' = {
   parent: functionApp
   name: 'appsettings'
-  properties: union(hostSettings, sluiceSettings, extraSettings, secretReferences)
+  properties: union(hostSettings, sluiceSettings, extraSettings, secretReferences, destinationReferences)
 }
 
 // ---- events of arrived files ---------------------------------------------------------------------------------

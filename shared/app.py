@@ -19,6 +19,7 @@ from shared.catalog import System
 from shared.documents import Documents, open_documents
 from shared.errors import IngestError
 from shared.ledger import Ledger, open_ledger
+from shared.ledger.of_destination import ledger_of
 from shared.model import to_text
 from shared.pipeline.discovery import resolved
 from shared.pipeline.feed_list import LastValues
@@ -27,7 +28,7 @@ from shared.redaction import redact_logs
 from shared.remote import log_retries
 from shared.settings import Settings
 from shared.text import SHOW_WARNING
-from shared.warehouses import WarehouseWithHistory, open_warehouse
+from shared.warehouses import WarehouseWithHistory, open_destination, open_warehouse
 
 _log = logging.getLogger("sluice")
 
@@ -43,17 +44,24 @@ class App:
     warehouse: WarehouseWithHistory
     ledger: Ledger
     documents: Documents
+    others: Mapping[str, WarehouseWithHistory] = field(default_factory=dict)
+    """The warehouses beside that one, by destination."""
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
     lookups: dict[str, tuple[float, System]] = field(default_factory=dict, compare=False, repr=False)
     """Systems whose tables this process has looked up, each with the time."""
 
     @property
     def runner(self) -> Runner:
-        """Does units of work over these ports."""
-        return Runner(
+        """Does units of work over these ports, and knows the runners of all destinations."""
+        main = Runner(
             systems=self.systems, warehouse=self.warehouse, ledger=self.ledger,
             cursor_ahead=self.settings.cursor_ahead, now=self.now, timer=time.perf_counter,
         )  # fmt: skip
+        others = {
+            name: replace(main, warehouse=warehouse, ledger=ledger_of(self.ledger, name), destination=name)
+            for name, warehouse in self.others.items()
+        }
+        return replace(main, others=others)
 
     def resolved(self, system: str, *, fresh: bool = False) -> App:
         """This app, where *system* has the tables too that its database, or its list of feeds, names.
@@ -87,10 +95,12 @@ class App:
     def apply_last_values(self, system: str, tables: Collection[str] = ()) -> None:
         """Set watermarks back as the list of feeds of a *system* says that is resolved; those of *tables* if given."""
         if system in self.systems:
-            LastValues(
-                systems=self.systems, warehouse=self.warehouse, ledger=self.ledger, documents=self.documents,
-                now=to_text(self.now()),
-            ).apply(system, tables)  # fmt: skip
+            main = self.runner
+            for runner in (main, *main.others.values()):
+                LastValues(
+                    systems=self.systems, warehouse=runner.warehouse, ledger=runner.ledger, documents=self.documents,
+                    now=to_text(self.now()), destination=runner.destination,
+                ).apply(system, tables)  # fmt: skip
 
     def _is_set_up(self, system: str) -> bool:
         return self.systems[system].is_set_up(self.settings)
@@ -107,6 +117,8 @@ def open_app(env: Mapping[str, str], **instead: Any) -> App:
     parts: dict[str, Any] = {"settings": settings, "systems": systems, **instead}
     if "warehouse" not in parts:
         parts["warehouse"] = open_warehouse(settings)
+    if "others" not in parts:
+        parts["others"] = {name: open_destination(settings, name) for name in settings.destinations}
     if "documents" not in parts:
         parts["documents"] = open_documents(settings)
     if "ledger" not in parts:

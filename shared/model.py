@@ -35,6 +35,9 @@ OUTCOMES: tuple[Outcome, ...] = (
 SYSTEM_COLUMNS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
 """The four columns that every merged table has in addition to the feed's own."""
 
+MAIN = "main"
+"""The destination that WAREHOUSE_URL names. The others are named by WAREHOUSE_URL_<NAME>."""
+
 T = TypeVar("T")
 
 
@@ -139,8 +142,12 @@ class Feed:
     """The table of the database that is read, if it has another name there: ``<table>`` or ``<schema>.<table>``."""
     max_age_hours: float | None = None
     """How old the last data may be before the watchdog reports the feed as stale."""
+    destinations: tuple[str, ...] = (MAIN,)
+    """The warehouses that it goes to, by name."""
     layout: Layout | None = None
     """Of a feed that is read from text files."""
+    api: Mapping[str, Json] = field(default_factory=dict)
+    """What the catalog says of the API that it is read from; only its kind of source knows what it means."""
 
     @property
     def name(self) -> str:

@@ -6,12 +6,13 @@ import contextlib
 import re
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.errors import ConfigError
+from shared.model import MAIN
 
 
 def _setting(default: Any, *, secret: bool = False, read: Callable[[str], Any] = str) -> Any:
@@ -51,6 +52,10 @@ def _memory(text: str) -> str:
     return text
 
 
+DESTINATION = "[a-z][a-z0-9_]{0,30}"
+"""What the name of a destination is made of."""
+_WAREHOUSE = "WAREHOUSE_URL"
+_DEFAULT_WAREHOUSE = "duckdb:///.sluice/warehouse.duckdb"
 _SOURCES = ("EventGrid", "LogsAndContainerScan")
 
 
@@ -58,7 +63,7 @@ _SOURCES = ("EventGrid", "LogsAndContainerScan")
 class Settings:
     """Each field is the environment name in lower case. Times are in seconds."""
 
-    warehouse_url: str = _setting("duckdb:///.sluice/warehouse.duckdb", secret=True)
+    warehouse_url: str = _setting(_DEFAULT_WAREHOUSE, secret=True)
     ledger_url: str = _setting("sqlite:///.sluice/ledger.db", secret=True)
     catalog_path: str | None = _setting(None)
     """Folder of catalog files to use instead of the ones in the package."""
@@ -94,6 +99,8 @@ class Settings:
     """How much later than its export a cursor may be; beyond that its row is rejected."""
     settle: float = _setting(600.0, read=_seconds)
     """How long a folder of part files must have been unchanged to count as complete."""
+    keep_raw: str | None = None
+    """Folder in which answers of APIs are kept as they came; not of the environment but of ``sluice sync``."""
     sync_rows: int = _setting(5_000_000, read=_positive)
     """Rows that one run of a pull feed takes at most; the next goes on from there."""
     sync_tables: int = _setting(4, read=_positive)
@@ -130,6 +137,8 @@ class Settings:
     """URL that is called, with the summary, after an export that succeeded."""
     powerbi_dataset: str | None = _setting(None)
     """Dataset to refresh after an export that succeeded: ``<workspace id>/<dataset id>``."""
+    destinations: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """URLs of warehouses beside the main one, by name: the settings WAREHOUSE_URL_<NAME>."""
     systems: Mapping[str, SystemSettings] = field(default_factory=dict)
 
     @classmethod
@@ -147,7 +156,15 @@ class Settings:
                     wrong.append(f"{known.name.upper()} must be {allowed}, not {text!r}")
         if wrong:
             raise ConfigError("; ".join(wrong), fix="Correct it, or remove it for its default")
-        return cls(**values, systems=_systems(env))
+        return cls(**values, destinations=_destinations(env), systems=_systems(env))
+
+    def of_destination(self, name: str) -> Settings:
+        """These settings, with *name* as the warehouse. ConfigError if it has no URL."""
+        if name == MAIN:
+            return self
+        if name not in self.destinations:
+            raise no_destination(name, (MAIN, *self.destinations))
+        return replace(self, warehouse_url=self.destinations[name])
 
     def system(self, name: str) -> SystemSettings:
         return self.systems.get(name.upper(), SystemSettings())
@@ -176,6 +193,26 @@ class SystemSettings:
     """The secret before that one, accepted while it is being replaced."""
     webhook_hosts: str = ""
     """Hosts (``host`` or ``host:port``, with commas) that the links of a notification may lead to."""
+    base_url: str | None = None
+    """The API that the system is read from, in place of the one that the catalog names."""
+    api_token: str | None = field(default=None, repr=False)
+    """What signs in there, as this and the following; the catalog says which of them."""
+    api_key: str | None = field(default=None, repr=False)
+    api_secret: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    access_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    company_id: str | None = None
+
+
+API_SETTINGS = (
+    "base_url", "api_token", "api_key", "api_secret", "username", "password", "client_id", "client_secret",
+    "access_token", "refresh_token", "company_id",
+)  # fmt: skip
+"""The fields of ``SystemSettings`` that a catalog file may name for an API."""
 
 
 def _refuse_unresolved(env: Mapping[str, str]) -> None:
@@ -186,6 +223,52 @@ def _refuse_unresolved(env: Mapping[str, str]) -> None:
             f"{', '.join(unresolved)} could not be read from the key vault",
             fix="Put the secret there, give the app's identity the role Key Vault Secrets User, and restart the app",
         )
+
+
+def warehouse_setting(destination: str) -> str:
+    """The setting with the URL of a destination.
+
+    >>> warehouse_setting("main"), warehouse_setting("lake")
+    ('WAREHOUSE_URL', 'WAREHOUSE_URL_LAKE')
+    """
+    return _WAREHOUSE if destination == MAIN else f"{_WAREHOUSE}_{destination.upper()}"
+
+
+def no_destination(name: str, known: Iterable[str]) -> ConfigError:
+    """For a destination that has no URL."""
+    return ConfigError(
+        f"there is no destination {name!r}, only {', '.join(known)}",
+        fix=f"Set {warehouse_setting(name)} to the URL of its warehouse, or name another destination",
+    )
+
+
+def naming_setting(text: str, destination: str) -> str:
+    """*text* of a warehouse, which knows only WAREHOUSE_URL, with the setting of its *destination* instead.
+
+    >>> naming_setting("the user of WAREHOUSE_URL lacks a right", "lake")
+    'the user of WAREHOUSE_URL_LAKE lacks a right'
+    """
+    return re.sub(rf"\b{_WAREHOUSE}\b", warehouse_setting(destination), text)
+
+
+def _destinations(env: Mapping[str, str]) -> dict[str, str]:
+    """The URLs by name. ConfigError for a name that cannot be written in the catalog, and for one URL twice."""
+    prefix = f"{_WAREHOUSE}_"
+    found = {name.removeprefix(prefix): url for name, url in env.items() if name.startswith(prefix) and url}
+    wrong = [name for name in found if name == MAIN.upper() or not re.fullmatch(DESTINATION, name.lower())]
+    if wrong:
+        raise ConfigError(
+            f"{', '.join(prefix + name for name in wrong)} names no destination",
+            fix=f"Call it by a letter and then letters, digits and _, such as {prefix}LAKE; main is {_WAREHOUSE}",
+        )
+    by_url: dict[str, str] = {env.get(_WAREHOUSE) or _DEFAULT_WAREHOUSE: _WAREHOUSE}
+    for name, url in found.items():
+        if url in by_url:
+            raise ConfigError(
+                f"{prefix}{name} and {by_url[url]} are the same URL", fix="Give each destination a database of its own"
+            )
+        by_url[url] = f"{prefix}{name}"
+    return {name.lower(): url for name, url in found.items()}
 
 
 def _systems(env: Mapping[str, str]) -> dict[str, SystemSettings]:

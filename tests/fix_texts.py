@@ -139,7 +139,7 @@ def _called(call: ast.Call, module: _Module, function: ast.FunctionDef | None) -
             called = module.functions[name]
             returned = [node.value for node in ast.walk(called) if isinstance(node, ast.Return) and node.value]
             return [text for value in returned for text in _texts(value, module, called)]
-        case ast.Name(id="redact"):
+        case ast.Name(id="redact" | "naming_setting"):
             return _texts(call.args[0], module, function)
         case ast.Attribute(value=ast.Call(func=ast.Name(id="next"))) | ast.Attribute(attr="join"):
             return []  # one or all of the fixes of several errors

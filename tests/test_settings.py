@@ -65,6 +65,50 @@ def test_a_secret_is_put_into_the_key_vault():
     assert "s3cret" == Settings.from_env({"COOLR_WEBHOOK_SECRET": "s3cret"}).system("coolr").webhook_secret
 
 
+def test_destinations_are_named_by_settings():
+    """As the catalog writes them: in lower case."""
+    found = Settings.from_env({"WAREHOUSE_URL": "duckdb:///a", "WAREHOUSE_URL_LAKE": "duckdb:///b"})
+
+    assert {"lake": "duckdb:///b"} == found.destinations
+    assert ("duckdb:///a", "duckdb:///b") == tuple(found.of_destination(n).warehouse_url for n in ("main", "lake"))
+    assert "duckdb:///b" not in repr(found)
+
+
+@pytest.mark.parametrize("name", ["MAIN", "2", "A-B", "_X"])
+def test_a_destination_has_a_name_that_the_catalog_can_write(name):
+    with advised(
+        "Call it by a letter and then letters, digits and _, such as WAREHOUSE_URL_LAKE; main is WAREHOUSE_URL"
+    ):
+        Settings.from_env({f"WAREHOUSE_URL_{name}": "duckdb:///b"})
+
+    assert Settings.from_env({"WAREHOUSE_URL_LAKE": "duckdb:///b"}).of_destination("lake")
+    assert "duckdb:///b" == Settings.from_env({"WAREHOUSE_URL": "duckdb:///b"}).of_destination("main").warehouse_url
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"WAREHOUSE_URL": "duckdb:///a", "WAREHOUSE_URL_B": "duckdb:///a"},
+        {"WAREHOUSE_URL_A": "duckdb:///x", "WAREHOUSE_URL_B": "duckdb:///x"},
+        {"WAREHOUSE_URL_A": "duckdb:///.sluice/warehouse.duckdb"},
+    ],
+)
+def test_each_destination_has_a_database_of_its_own(env):
+    """Two that write the same tables would undo each other's deletions."""
+    with advised("Give each destination a database of its own"):
+        Settings.from_env(env)
+
+    assert Settings.from_env({**env, **dict.fromkeys(env, ""), [*env][-1]: "duckdb:///new"})
+
+
+def test_a_destination_gets_its_setting():
+    with advised("Set {} to the URL of its warehouse, or name another destination") as advice:
+        Settings.from_env({"WAREHOUSE_URL_DEPOT": "duckdb:///b"}).of_destination("lake")
+
+    assert Settings.from_env({advice.values[0]: "duckdb:///b"}).of_destination("lake")
+    assert Settings.from_env({"WAREHOUSE_URL_DEPOT": "duckdb:///b"}).of_destination("depot")
+
+
 @pytest.mark.parametrize(
     ("advice", "url", "known"),
     [

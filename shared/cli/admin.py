@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.cli import interrupts, options, output
+from shared.model import MAIN
 
 if TYPE_CHECKING:
     from shared.model import Finding
@@ -43,8 +44,9 @@ def _findings(location: str | None) -> Iterator[Finding]:
 
     app = current().resolved_where_possible()
     return checks.doctor(
-        location, settings=app.settings, systems=app.systems, warehouse=app.warehouse, ledger=app.ledger, now=app.now
-    )
+        location, settings=app.settings, systems=app.systems, warehouse=app.warehouse, ledger=app.ledger, now=app.now,
+        others=app.others,
+    )  # fmt: skip
 
 
 @click.group()
@@ -56,8 +58,9 @@ def sql() -> None:
 @click.option("--user", metavar="NAME", help="The app's user: an Entra identity by its display name, or a login.")
 @click.option("--login", is_flag=True, help="NAME is a SQL login, not an Entra identity.")
 @click.option("--apply", "run", is_flag=True, help="Run the script, signed in as WAREHOUSE_URL says.")
+@options.destination
 @options.as_json
-def setup(user: str | None, login: bool, run: bool, as_json: bool) -> None:
+def setup(user: str | None, login: bool, run: bool, destination: str | None, as_json: bool) -> None:
     """Print the script that prepares the database.
 
     It makes the schemas, the access to the staging container, and the app's user with its rights. It may be run again.
@@ -67,10 +70,11 @@ def setup(user: str | None, login: bool, run: bool, as_json: bool) -> None:
     from shared.warehouses.azure_sql import setup as database_setup
 
     app = current()
+    settings = app.settings.of_destination(destination or MAIN)
     if run:
         interrupts.explain("Statements reported as done are done: run it again for the rest")
-    statements = database_setup.plan(app.settings, tuple(app.systems), user=user, login=login)
-    done = database_setup.apply(app.settings, statements) if run else iter(statements)
+    statements = database_setup.plan(settings, tuple(app.systems), user=user, login=login)
+    done = database_setup.apply(settings, statements) if run else iter(statements)
     if as_json:
         output.print_json({"purpose": one.purpose, "sql": one.shown or one.sql, "applied": run} for one in done)
         return

@@ -92,6 +92,7 @@ def _encoding(_context: click.Context, _parameter: click.Parameter, value: str |
 )  # fmt: skip
 @click.option("--save-map", is_flag=True, help="Keep what --map says in your catalog, once the files are loaded.")
 @options.of_a_load
+@options.destination
 @options.as_json
 def load_files(system: str, entity: str, file: str, as_json: bool, save_map: bool, **chosen: Any) -> None:
     """Load text files into the table of SYSTEM and ENTITY."""

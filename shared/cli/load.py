@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import click
 
 from shared.cli import interrupts, options, output, progress
+from shared.model import MAIN
 
 if TYPE_CHECKING:
+    from shared.pipeline.backfill import BackfillResult
     from shared.pipeline.runner import Result
 
 
@@ -38,6 +40,7 @@ _NEXT_LOAD = "Tables loaded before: {}. Run the same command again to load the r
 @click.option("--all", "everything", is_flag=True, help="Also load exports older than the newest full.")
 @click.option("--dry-run", is_flag=True, help="Do the whole merge, show what it would change, and roll it back.")
 @options.of_a_load
+@options.destination
 @options.as_json
 def load(location: str, as_json: bool, tables: str, **choice: Any) -> None:
     """Load the exports in a folder.
@@ -60,38 +63,44 @@ def load(location: str, as_json: bool, tables: str, **choice: Any) -> None:
 @click.option(
     "--replay", type=click.Path(path_type=Path), metavar="FILE", help="Load the corrected rows of such a CSV."
 )
+@options.destination
 @options.as_json
-def rejects(feed: str, run: str | None, as_csv: bool, replay: Path | None, as_json: bool) -> None:
+def rejects(
+    feed: str, run: str | None, as_csv: bool, replay: Path | None, destination: str | None, as_json: bool
+) -> None:
     """Show rejected rows and values, or load corrected ones.
 
     Each comes with its place, a code and the reason.
     """
     from shared.app import current
     from shared.pipeline import replay as replaying
+    from shared.pipeline.destinations import runner_to_look_at
     from shared.pipeline.feeds import known_feed
 
     app = current()
-    known_feed(feed, app.systems, app.warehouse)
+    history = runner_to_look_at(app.runner, feed, destination).warehouse
+    known_feed(feed, app.systems, history)
     if replay is not None:
-        if as_csv or run:
-            raise click.UsageError("--replay cannot be combined with --csv or --run")
+        if as_csv or run or destination:
+            raise click.UsageError("--replay cannot be combined with --csv, --run or --destination")
         with progress.shown(quiet=as_json) as shown:
             _print(replaying.replay(app.runner, feed, replay, shown), as_json=as_json)
     elif as_csv:
-        replaying.write_rejects(app.warehouse, feed, run, sys.stdout.buffer)
+        replaying.write_rejects(history, feed, run, sys.stdout.buffer)
     elif as_json:
-        output.print_json(app.warehouse.rejects(feed, run))
+        output.print_json(history.rejects(feed, run))
     else:
         empty = f"Nothing was rejected of {feed}. See its runs with `sluice history {feed}`"
-        output.print_table(app.warehouse.rejects(feed, run), empty=empty)
+        output.print_table(history.rejects(feed, run), empty=empty)
 
 
 @click.command()
 @click.argument("feed")
 @click.option("--to", metavar="T", help="Take again what was exported, or changed, since a time (or number).")
 @click.option("--reset", is_flag=True, help="Take everything again.")
+@options.destination
 @options.as_json
-def backfill(feed: str, to: str | None, reset: bool, as_json: bool) -> None:
+def backfill(feed: str, to: str | None, reset: bool, destination: str | None, as_json: bool) -> None:
     """Let a feed be loaded again from a time on.
 
     The next load of the folder takes again what was exported since then; the next sync reads again from there. T is a
@@ -106,20 +115,28 @@ def backfill(feed: str, to: str | None, reset: bool, as_json: bool) -> None:
     app = current().resolved(FeedName.parse(feed).system)
     interrupts.explain("Run it again: what is forgotten already stays forgotten")
     request = pipeline.BackfillRequest(feed=feed, to=to, requested_by=_user(), now=to_text(app.now()))
-    result = pipeline.backfill(request, systems=app.systems, warehouse=app.warehouse, ledger=app.ledger)
+    results = pipeline.backfill_each(request, app.runner, destination)
     if as_json:
-        recorded = asdict(result.recorded) if result.recorded else None
-        forgotten = [asdict(record) for record in result.forgotten]
-        output.print_json([{"backfill": recorded, "reason": result.reason, "forgotten": forgotten}])
+        output.print_json(_backfill_record(name, result) for name, result in results)
         return
+    for name, result in results:
+        _print_backfill(feed if name == MAIN else f"{feed} in {name}", result)
+
+
+def _backfill_record(destination: str, result: BackfillResult) -> dict[str, Any]:
+    recorded = asdict(result.recorded) if result.recorded else None
+    forgotten = [asdict(record) for record in result.forgotten]
+    return {"destination": destination, "backfill": recorded, "reason": result.reason, "forgotten": forgotten}
+
+
+def _print_backfill(feed: str, result: BackfillResult) -> None:
     if result.recorded is None:
         click.echo(f"Nothing to do: {result.reason}. See the runs with `sluice history {feed}`.")
-        return
-    if not result.forgotten:
+    elif not result.forgotten:
         click.echo(f"The next sync of {feed} reads again from {result.recorded.after or 'the beginning'}")
-        return
-    output.print_table([{"exported_at": record.exported_at, "file": record.name} for record in result.forgotten])
-    click.echo(f"{len(result.forgotten)} will be loaded again by the next load of their folder")
+    else:
+        output.print_table([{"exported_at": record.exported_at, "file": record.name} for record in result.forgotten])
+        click.echo(f"{len(result.forgotten)} will be loaded again by the next load of their folder")
 
 
 def _user() -> str:

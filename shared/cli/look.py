@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shared.cli import options, output
+from shared.model import MAIN
 
 if TYPE_CHECKING:
     from shared.model import Orphans
 
 
 @click.command()
+@options.destination
 @options.as_json
-def feeds(as_json: bool) -> None:
+def feeds(destination: str | None, as_json: bool) -> None:
     """List the feeds: keys, cursor, watermark and last run."""
     from shared.app import current
     from shared.pipeline.feeds import overview
 
     app = current().resolved_where_possible()
-    found = overview(app.systems, app.warehouse, app.ledger)
+    found = overview(app.runner, destination)
     if as_json:
         output.print_json(found)
     else:
@@ -34,17 +36,20 @@ def feeds(as_json: bool) -> None:
 @click.command()
 @click.argument("feed", required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many runs.")
+@options.destination
 @options.as_json
-def history(feed: str | None, limit: int, as_json: bool) -> None:
+def history(feed: str | None, limit: int, destination: str | None, as_json: bool) -> None:
     """Show the last runs of a feed, or of all feeds.
 
     Each run has what became of every row that was read.
     """
     from shared.app import current
+    from shared.pipeline.destinations import runner_to_look_at
     from shared.pipeline.feeds import known_feed
 
     app = current()
-    runs = app.warehouse.runs(feed and known_feed(feed, app.systems, app.warehouse), limit)
+    shown = app.runner.of(destination or MAIN) if feed is None else runner_to_look_at(app.runner, feed, destination)
+    runs = shown.warehouse.runs(feed and known_feed(feed, app.systems, shown.warehouse), limit)
     if as_json:
         output.print_json([output.run_record(run) for run in runs])
         return
@@ -52,15 +57,16 @@ def history(feed: str | None, limit: int, as_json: bool) -> None:
     output.print_table([output.run_row(run) for run in runs], empty=empty)
     for run in runs:
         output.print_remark(run.id, run)
-    for done in app.warehouse.backfills(feed) if feed else ():
+    for done in shown.warehouse.backfills(feed) if feed else ():
         click.echo(f"{done.at[:19]} {done.requested_by}: backfill from {done.after or 'the beginning'}")
 
 
 @click.command()
 @click.argument("location", metavar="FILE_OR_FEED")
 @options.choice_of_exports
+@options.destination
 @options.as_json
-def audit(location: str, as_json: bool, tables: str, **choice: Any) -> None:
+def audit(location: str, as_json: bool, tables: str, destination: str | None, **choice: Any) -> None:
     """Show what is in a file or an export without loading it.
 
     Rows, deletions, oldest and newest cursor, and how the columns differ from those in the warehouse. For the name of
@@ -68,15 +74,19 @@ def audit(location: str, as_json: bool, tables: str, **choice: Any) -> None:
     """
     from shared.app import current
     from shared.model import FeedName
+    from shared.pipeline.destinations import runner_to_look_at
     from shared.pipeline.feeds import declared
     from shared.pipeline.folder import audits
 
     app = current().resolved_where_possible([FeedName.parse(location).system])
     feed = {one.name: one for one in declared(app.systems)}.get(location)
     if feed is not None:
-        _print_orphans(feed.name, app.warehouse.orphans(feed), as_json=as_json)
+        shown = runner_to_look_at(app.runner, feed.name, destination)
+        _print_orphans(feed.name, shown.warehouse.orphans(feed), as_json=as_json)
         return
-    found = list(audits(app.runner, app.settings, location, options.load_options(tables, **choice)))
+    found = list(
+        audits(app.runner.of(destination or MAIN), app.settings, location, options.load_options(tables, **choice))
+    )
     if as_json:
         output.print_json(asdict(one) for one in found)
     else:

@@ -43,6 +43,13 @@ def _note_json(context: click.Context, _parameter: click.Parameter, value: bool)
     return value
 
 
+def destination(command: T) -> T:
+    """Add ``--destination``."""
+    return click.option(
+        "--destination", type=str.lower, metavar="NAME", help="Only this one of the destinations of a feed."
+    )(command)
+
+
 def choice_of_exports(command: T) -> T:
     """Add the options that choose exports of a folder."""
     for option in reversed(_CHOICE):

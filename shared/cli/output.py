@@ -8,11 +8,12 @@ import sys
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from shared.errors import IngestError
+from shared.model import MAIN
 
 if TYPE_CHECKING:
     from shared.model import Change, Finding, Run
@@ -28,16 +29,45 @@ _MOST_ROWS = 200
 
 def print_results(results: Sequence[Result]) -> None:
     """What became of each table, for people."""
-    print_table((result_row(result) for result in results), empty="Nothing to load. See `sluice load --help`")
+    named = shown_destinations(results)
+    rows = (_with_destination(result_row(result), result.destination if named else None) for result in results)
+    print_table(rows, empty="Nothing to load. See `sluice load --help`")
     for result in results:
         if result.run:
-            print_remark(result.table, result.run)
+            print_remark(name_in(result.table, result.destination), result.run)
         print_changes(result.changes)
+
+
+class InDestination(Protocol):
+    """A result in one destination."""
+
+    @property
+    def destination(self) -> str: ...
+
+
+def shown_destinations(results: Sequence[InDestination]) -> bool:
+    """Whether there is any destination but the main one to tell apart."""
+    return any(result.destination != MAIN for result in results)
+
+
+def name_in(name: str, destination: str) -> str:
+    """
+    >>> name_in("location", "main"), name_in("location", "lake")
+    ('location', 'location in lake')
+    """
+    return name if destination == MAIN else f"{name} in {destination}"
+
+
+def _with_destination(row: Mapping[str, Any], destination: str | None) -> dict[str, Any]:
+    (first, value), *others = row.items()
+    return {first: value, "destination": destination, **dict(others)}
 
 
 def result_record(result: Result) -> dict[str, Any]:
     """A result as JSON has it."""
-    record: dict[str, Any] = {"table": result.table, "place": result.place, "skipped": result.skipped}
+    record: dict[str, Any] = {
+        "table": result.table, "destination": result.destination, "place": result.place, "skipped": result.skipped
+    }  # fmt: skip
     record["run"] = run_record(result.run) if result.run else None
     if result.run and result.run.status == "dry":
         record["changes"] = [asdict(change) for change in result.changes]

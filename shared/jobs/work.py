@@ -308,7 +308,7 @@ class _Windows(NamedTuple):
         unit = pull.window(feed, source, self.ledger, now=started)
         if unit is None:
             raise Skipped(self.work.feed, self.work.feed, "the source is empty", news=False)
-        if pull.is_unchanged(feed, unit, source, self.ledger):
+        if pull.is_unchanged(feed, unit, source, unit.seen or self.ledger.watermark(feed.name)):
             raise Skipped(self.work.feed, unit.work_items[0].name, "it has nothing new", news=False)
         return FoundUnit(self.work.feed, unit, source, unit.work_items[0].name)
 

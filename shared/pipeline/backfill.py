@@ -15,8 +15,10 @@ from shared.contract import cursor
 from shared.errors import ConfigError, ConflictError
 from shared.ledger import Ledger
 from shared.model import FeedName, Record, Watermark
+from shared.pipeline.destinations import targets
 from shared.pipeline.feeds import known_feed
 from shared.pipeline.folder import parse_time
+from shared.pipeline.runner import Runner
 from shared.warehouses import Backfill, WarehouseWithHistory
 
 _WHOLE = ("smallint", "integer", "bigint")
@@ -53,7 +55,14 @@ def backfill(
     Repeating a backfill changes nothing, or does the rest of one that broke off, and history has it once. ConfigError
     if the feed is unknown or ``to`` is no value of its cursor; ConflictError while a run of it is under way.
     """
-    name = FeedName.parse(known_feed(request.feed, systems, warehouse))
+    known_feed(request.feed, systems, warehouse)
+    return _backfill(request, systems, warehouse, ledger)
+
+
+def _backfill(
+    request: BackfillRequest, systems: Mapping[str, System], warehouse: WarehouseWithHistory, ledger: Ledger
+) -> BackfillResult:
+    name = FeedName.parse(request.feed)
     pulled = name.system in systems and systems[name.system].is_pulled(name.table)
     mark = ledger.watermark(request.feed)
     to = _parsed(request, mark.type if pulled else "timestamp")
@@ -65,6 +74,19 @@ def backfill(
     if pulled:
         return _rewind(request, mark, to, warehouse, ledger)
     return _forget(request, mark, to, warehouse, ledger)
+
+
+def backfill_each(
+    request: BackfillRequest, runner: Runner, destination: str | None = None
+) -> list[tuple[str, BackfillResult]]:
+    """A backfill of each destination of the feed, or of one, by name. One that fails leaves those before it done.
+
+    A destination that has nothing of the feed has nothing to change. ConfigError if it is unknown, and as above.
+    """
+    runners = [target.runner for target in targets(runner, request.feed, destination)]
+    if not any(one.warehouse.runs(request.feed, limit=1) for one in runners):
+        known_feed(request.feed, runner.systems, runner.warehouse)
+    return [(one.destination, _backfill(request, one.systems, one.warehouse, one.ledger)) for one in runners]
 
 
 def under_way(feed: str) -> ConflictError:

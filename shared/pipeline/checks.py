@@ -7,15 +7,17 @@ import datetime as dt
 import logging
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from shared.catalog import System
 from shared.documents import Documents
 from shared.errors import CORRECT_PATH, NEW_LINK, IngestError
 from shared.ledger import Ledger
-from shared.model import Feed, Finding, Run, from_text
+from shared.model import MAIN, Feed, Finding, Run, from_text
 from shared.pipeline.feeds import declared
-from shared.settings import Settings
+from shared.settings import Settings, naming_setting, warehouse_setting
 from shared.sources import KINDS, examine_source
 from shared.stores import open_store
 from shared.warehouses import History
@@ -34,10 +36,12 @@ def doctor(
     warehouse: History,
     ledger: Ledger,
     now: Callable[[], dt.datetime],
+    others: Mapping[str, History] = MappingProxyType({}),
 ) -> Iterator[Finding]:
-    """Settings, the exports at *location* if one is given, sources, ledger, warehouse: a finding as each check is done.
+    """Settings, the exports at *location* if one is given, sources, ledger, warehouses: findings as checks are done.
 
-    Each check stands alone: a failure does not keep the others from being made. *now* is aware.
+    Each check stands alone: a failure does not keep the others from being made. *now* is aware; *others* are the
+    warehouses beside the main one, by destination.
     """
     yield Finding("settings", "ok", f"{len(systems)} systems with {len(declared(systems))} feeds in the catalog")
     if location is not None:
@@ -46,6 +50,24 @@ def doctor(
         yield from run_check(f"source {system.name}", partial(_sources, system, settings, warehouse, now))
     yield from run_check("ledger", lambda: _ledger(ledger))
     yield from run_check("warehouse", warehouse.examine)
+    yield from _destinations(systems, others)
+
+
+def _destinations(systems: Mapping[str, System], others: Mapping[str, History]) -> Iterator[Finding]:
+    """The warehouses beside the main one, and those that the catalog names but no setting does."""
+    named = {name: system for system in systems.values() for name in system.all_destinations() if name != MAIN}
+    for name, system in named.items():
+        if name not in others:
+            text, setting = f"feeds of {system.name} go there, but it has no URL", warehouse_setting(name)
+            yield Finding(f"warehouse {name}", "failed", text, f"Set {setting} to the URL of that warehouse")
+    for name, warehouse in others.items():
+        if name not in named:
+            fix = f"Add it to `destinations` in the catalog, or remove {warehouse_setting(name)}"
+            yield Finding(f"warehouse {name}", "warning", "no feed goes there", fix)
+        for found in run_check("warehouse", warehouse.examine):
+            check = found.check.replace("warehouse", f"warehouse {name}", 1)
+            message, fix = naming_setting(found.message, name), naming_setting(found.fix, name)
+            yield replace(found, check=check, message=message, fix=fix)
 
 
 def _sources(
@@ -75,11 +97,20 @@ def read_rate(runs: Iterable[Run]) -> float | None:
     return largest.read / seconds if largest and seconds > 0 else None
 
 
-def health(*, settings: Settings, documents: Documents, ledger: Ledger, warehouse: History) -> Iterator[Finding]:
-    """Whether what jobs need can be reached: documents, ledger, warehouse and the container that exports arrive in."""
+def health(
+    *,
+    settings: Settings,
+    documents: Documents,
+    ledger: Ledger,
+    warehouse: History,
+    others: Mapping[str, History] = MappingProxyType({}),
+) -> Iterator[Finding]:
+    """Whether what jobs need can be reached: documents, ledger, warehouses and the container that exports arrive in."""
     yield from _reachable("state", lambda: documents.get("health"))
     yield from _reachable("ledger", lambda: ledger.watermark("sluice.health"))
     yield from _reachable("warehouse", lambda: warehouse.runs(limit=1))
+    for name, other in others.items():
+        yield from _reachable(f"warehouse {name}", partial(other.runs, limit=1))
     if url := settings.exports_url:
         yield from _reachable("exports", lambda: next(open_store(url, settings).list(), None))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -16,13 +16,14 @@ from shared.contract.conform import ROW, Contract, fit
 from shared.contract.mapping import map_headers, with_choices
 from shared.errors import ConfigError, DataError, IngestError
 from shared.model import Column, FeedName, Json, Layout, Slice, Unit
+from shared.pipeline.destinations import Target, run_in_each, targets
 from shared.pipeline.runner import Progress, Result, Runner, RunOptions
 from shared.settings import Settings
 from shared.sources import Source
 from shared.sources.csv import infer
-from shared.sources.csv.files import FileOptions, TextFile, text_files, text_unit
+from shared.sources.csv.files import FileOptions, text_files, text_unit
 from shared.sources.csv.source import CsvSource
-from shared.stores import Store, open_store
+from shared.stores import open_store
 from shared.stores.expiry import refuse_expired
 
 CatalogEdit: TypeAlias = aliases.Edit
@@ -44,6 +45,8 @@ class CsvOptions(RunOptions):
     """What is known of encoding, delimiter, quote, escape and header: it goes before the catalog."""
     batch_rows: int | None = None
     """Rows in memory at once; by default the setting."""
+    destination: str | None = None
+    """Load into this one only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +103,8 @@ def load(
     declared = text_layout(runner.systems, feed)
     layout = with_choices(replace(declared, **options.dialect), options.choices)
     system = runner.systems[feed.system]
-    runner = replace(runner, systems={**runner.systems, system.name: system.with_layout(feed.table, layout)})
+    runner = runner.with_system(system.with_layout(feed.table, layout))
+    into = targets(runner, str(feed), options.destination)
     store = open_store(location, settings)
     refuse_expired(store.expires, runner.now())
     files = text_files(store)
@@ -108,34 +112,36 @@ def load(
     for found in files:
         shown = _ByBytes(progress or Progress(), found.file.size, runner.timer)
         source = CsvSource(store, layout, batch_rows=batch_rows, on_bytes=shown.read)
-        yield _load(runner, store, source, feed, found, options, shown)
+        shown.phase(f"{feed}: looking")
+        file_options = FileOptions(full=options.full, exported_at=options.exported_at)
+        unit = text_unit(found, store, file_options, runner.now() + dt.timedelta(seconds=runner.cursor_ahead))
+        yield from _load(runner, into, unit, source, feed, options, shown)
 
 
 def _load(
     runner: Runner,
-    store: Store,
+    into: Sequence[Target],
+    unit: Unit,
     source: CsvSource,
     feed: FeedName,
-    found: TextFile,
     options: CsvOptions,
     progress: Progress,
-) -> CsvResult:
-    progress.phase(f"{feed}: looking")
-    file_options = FileOptions(full=options.full, exported_at=options.exported_at)
-    ahead = dt.timedelta(seconds=runner.cursor_ahead)
-    unit = text_unit(found, store, file_options, runner.now() + ahead)
+) -> Iterator[CsvResult]:
     preview = None
     if options.dry_run:
         try:
             preview = preview_of(unit, source, runner.systems[feed.system], feed.table)
         except IngestError:
             preview = None  # the run fails by the same error, and reports it
-    result = runner.run_unit(str(feed), unit, source, options, place=found.name, progress=progress)
-    progress.end(result)
-    return CsvResult(
-        table=result.table, place=result.place, run=result.run, skipped=result.skipped, changes=result.changes,
-        reasons=result.reasons, preview=preview, left_out=+source.left_out,
-    )  # fmt: skip
+    units, place = {target.name: unit for target in into}, unit.work_items[0].name
+    for result in run_in_each(into, str(feed), units, source, options, place=place, progress=progress):
+        progress.end(result)
+        yield CsvResult(
+            table=result.table, place=result.place, destination=result.destination, run=result.run,
+            skipped=result.skipped, changes=result.changes, reasons=result.reasons, preview=preview,
+            left_out=+source.left_out,
+        )  # fmt: skip
+        preview = None  # it is shown once
 
 
 def saved_choices(systems: Mapping[str, System], feed: FeedName, choices: Mapping[str, str]) -> CatalogEdit | None:

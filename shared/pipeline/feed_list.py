@@ -16,7 +16,7 @@ from shared.contract import cursor
 from shared.documents import Documents, read_json, to_json
 from shared.errors import ConfigError, IngestError
 from shared.ledger import Ledger
-from shared.model import Feed, Watermark, to_text
+from shared.model import MAIN, Feed, Watermark, to_text
 from shared.pipeline.backfill import BackfillRequest, backfill
 from shared.pipeline.folder import parse_time
 from shared.settings import Settings
@@ -182,6 +182,8 @@ class LastValues:
     documents: Documents
     now: str
     """Text of records."""
+    destination: str = MAIN
+    """That of ``warehouse`` and ``ledger``."""
 
     def apply(self, system: str, tables: Collection[str] = ()) -> None:
         """Set watermarks back where a value was changed to one below, or to NULL for everything.
@@ -190,6 +192,8 @@ class LastValues:
         """
         known = self.systems[system]
         for one in known.found:
+            if self.destination not in known.destinations(one.table):
+                continue
             if one.has_last_value and one.skipped is None and one.cursor and (not tables or one.table in tables):
                 try:
                     self._apply(known.feed(one.table, ()), one, str(known.feed_list and known.feed_list.table))
@@ -198,7 +202,8 @@ class LastValues:
                     _log.warning("%s", text, extra=SHOW_WARNING)
 
     def _apply(self, feed: Feed, found: FoundTable, where: str) -> None:
-        document = f"feed_lists/{feed.name}"
+        folder = "feed_lists" if self.destination == MAIN else f"feed_lists/{self.destination}"
+        document = f"{folder}/{feed.name}"
         seen, now = read_json(self.documents, document), {"last_value": found.last_value}
         if seen == now:
             return

@@ -7,9 +7,10 @@ import difflib
 from collections.abc import Mapping
 
 from shared.catalog import System
-from shared.errors import ConfigError
-from shared.ledger import Ledger
-from shared.model import Feed, FeedName, Json, Run
+from shared.errors import ConfigError, IngestError
+from shared.model import MAIN, Feed, FeedName, Json, Run
+from shared.pipeline.runner import Runner
+from shared.settings import naming_setting
 from shared.warehouses import History
 
 _MOST_NAMES = 5
@@ -29,12 +30,28 @@ def known_feed(name: str, systems: Mapping[str, System], history: History) -> st
     return name
 
 
-def overview(systems: Mapping[str, System], history: History, ledger: Ledger) -> list[dict[str, Json]]:
-    """Each feed, declared or with a history: keys, cursor, watermark, last run."""
+def overview(runner: Runner, chosen: str | None = None) -> list[dict[str, Json]]:
+    """Each feed, declared or with a history: keys, watermark, last run in each destination, or in the *chosen* one.
+
+    Destinations are named where there are several. Those beside the main one that cannot be reached say so.
+    """
+    if chosen is not None or not runner.others:
+        return _overview(runner.of(chosen or MAIN))
+    found = [{**row, "destination": MAIN} for row in _overview(runner)]
+    for name, other in runner.others.items():
+        try:
+            found += [{**row, "destination": name} for row in _overview(other)]
+        except IngestError as error:
+            found.append({"feed": None, "destination": name, "status": naming_setting(str(error), name)})
+    return sorted(found, key=lambda row: str(row["feed"]))
+
+
+def _overview(runner: Runner) -> list[dict[str, Json]]:
+    systems, history, ledger = runner.systems, runner.warehouse, runner.ledger
     last: dict[str, Run] = {}
     for run in history.runs(limit=None):
         last.setdefault(run.feed, run)
-    feeds = {feed.name: feed for feed in declared(systems)}
+    feeds = {feed.name: feed for feed in declared(systems) if runner.destination in feed.destinations}
     names = dict.fromkeys((*feeds, *sorted(last)))
     known = [_about(name, feeds.get(name), last.get(name), ledger.watermark(name).value) for name in names]
     found = {
@@ -45,7 +62,8 @@ def overview(systems: Mapping[str, System], history: History, ledger: Ledger) ->
         for one in system.found
     }
     more = [{"feed": name} for name in found if name not in names]
-    return [{**one, "found": found.get(one["feed"])} for one in (*known, *more)]
+    shown = (*known, *more) if runner.destination == MAIN else known
+    return [{**one, "found": found.get(one["feed"])} for one in shown]
 
 
 def _about(name: str, feed: Feed | None, last: Run | None, watermark: str | None) -> dict[str, Json]:

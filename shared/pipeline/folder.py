@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from shared.catalog import System
 from shared.errors import ConfigError, IngestError
 from shared.ids import work_id
-from shared.ledger import Ledger
 from shared.model import FeedName, Kind, Unit, WorkItem, to_text, with_note
 from shared.pipeline.audit import Audit, audit
+from shared.pipeline.destinations import Target, failed, run_in_each, targets
 from shared.pipeline.runner import Progress, Result, Runner, RunOptions
 from shared.pipeline.verbs import latest_cursor, recorded
 from shared.settings import Settings
@@ -37,6 +36,8 @@ class LoadOptions(RunOptions):
     """Text of records (shared.model.to_text)."""
     everything: bool = False
     """Exports older than the newest full, too."""
+    destination: str | None = None
+    """Load into this one only, and only tables that go there."""
 
 
 def exports_to_load(plans: Sequence[LoadPlan], failed: Collection[Export]) -> Iterator[Export | SkippedExport]:
@@ -72,18 +73,60 @@ def load(
     if warning := folder.expiry_warning(exports, plans, again=options.again):
         progress.warn(warning)
     yield from map(_skipped, unknown)
-    failed: set[Export] = set()
-    taken: Counter[str] = Counter()
-    for export in exports_to_load(plans, failed):
-        if isinstance(export, SkippedExport):
-            yield _skipped(export)
+    for plan in plans:
+        yield from _load_table(folder, plan, options, progress)
+
+
+def _load_table(folder: _Folder, plan: LoadPlan, options: LoadOptions, progress: Progress) -> Iterator[Result]:
+    """Load one table into each of its destinations. They take an export together where it is the next one for both."""
+    try:
+        into = targets(folder.runner, folder.feed_of(plan.table), options.destination)
+    except ConfigError as error:
+        if options.destination is None:
+            raise
+        yield from (_skipped(SkippedExport(export, str(error))) for export in (*plan.fulls, *plan.deltas))
+        return
+    queues = [_NextExports(target, plan) for target in into]
+    order = [*plan.fulls, *plan.deltas]
+    taken = 0
+    while waiting := [queue for queue in queues if queue.next is not None]:
+        for queue in [one for one in waiting if isinstance(one.next, SkippedExport)]:
+            yield replace(_skipped(queue.take_skipped()), destination=queue.target.name)
+        exports = [queue.next for queue in waiting if isinstance(queue.next, Export)]
+        if not exports:
             continue
-        first = not (options.dry_run and taken[export.table])
-        result = folder.load(export if first else _compared_alone(export), options, progress)
-        taken[export.table] += 1
-        if result.failed:
-            failed.add(export)
-        yield result
+        export = min(exports, key=order.index)
+        together = [queue for queue in waiting if queue.next == export]
+        alone = options.dry_run and taken > 0
+        loaded = _compared_alone(export) if alone else export
+        taken += 1
+        for queue, result in zip(
+            together, folder.load(loaded, [one.target for one in together], options, progress), strict=True
+        ):
+            queue.take(export, failed=result.failed)
+            yield result
+
+
+class _NextExports:
+    """The exports of a table that a destination takes, one after the other."""
+
+    def __init__(self, target: Target, plan: LoadPlan) -> None:
+        self.target = target
+        self._failed: set[Export] = set()
+        self._rest = exports_to_load([plan], self._failed)
+        self.next = next(self._rest, None)
+
+    def take(self, export: Export, *, failed: bool) -> None:
+        """Go on to the next one."""
+        if failed:
+            self._failed.add(export)
+        self.next = next(self._rest, None)
+
+    def take_skipped(self) -> SkippedExport:
+        """The next one, which is skipped."""
+        assert isinstance(self.next, SkippedExport)  # noqa: S101 - the caller has looked
+        skipped, self.next = self.next, next(self._rest, None)
+        return skipped
 
 
 def audits(runner: Runner, settings: Settings, location: str, options: LoadOptions) -> Iterator[Audit]:
@@ -170,7 +213,10 @@ class _Folder:
         return cls(runner, settings, store, system, exports_source(store, settings))
 
     def feed(self, export: Export) -> str:
-        return str(FeedName(self.system.name, export.table))
+        return self.feed_of(export.table)
+
+    def feed_of(self, table: str) -> str:
+        return str(FeedName(self.system.name, table))
 
     def find(self, options: LoadOptions) -> tuple[list[Export], list[SkippedExport]]:
         client = options.client or self.system.client
@@ -181,18 +227,29 @@ class _Folder:
         exports, unknown = find_exports(self.store, find_options, self.runner.now())
         return one_client(exports, client), unknown
 
-    def load(self, export: Export, options: LoadOptions, progress: Progress) -> Result:
+    def load(
+        self, export: Export, into: Sequence[Target], options: LoadOptions, progress: Progress
+    ) -> list[Result]:  # fmt: skip
+        """What became of an export in each destination."""
         feed = self.feed(export)
         progress.phase(f"{feed}: looking")
         try:
             unit = export_unit(export, self.store)
         except IngestError as error:
-            run = self.runner.refuse(feed, _unnamed_unit(export), error, dry_run=options.dry_run)
-            result = Result(table=export.table, place=export.folder, run=run)
+            results = [self._refused(target, export, error, options) for target in into]
         else:
-            result = self.runner.run_unit(feed, unit, self.source, options, place=export.folder, progress=progress)
-        progress.end(result)
-        return result
+            units = {target.name: unit for target in into}
+            results = run_in_each(into, feed, units, self.source, options, place=export.folder, progress=progress)
+        for result in results:
+            progress.end(result)
+        return results
+
+    def _refused(self, target: Target, export: Export, error: IngestError, options: LoadOptions) -> Result:
+        feed, unit = self.feed(export), _unnamed_unit(export)
+        if not isinstance(target.found, Runner):
+            return failed(target, feed, unit, target.found, export.folder)
+        run = target.found.refuse(feed, unit, error, dry_run=options.dry_run)
+        return Result(table=export.table, place=export.folder, destination=target.name, run=run)
 
     def expiry_warning(self, exports: Sequence[Export], plans: Sequence[LoadPlan], *, again: bool) -> str | None:
         """A warning if the right to read is likely to end before everything that is not loaded yet is read."""
@@ -202,7 +259,7 @@ class _Folder:
         seconds = 0.0
         for plan in plans:
             fresh = {name: sizes[name] for name in self._to_read(plan, again=again)}
-            runs = self.runner.warehouse.runs(str(FeedName(self.system.name, plan.table)))
+            runs = [run for runner in self._runners(plan) for run in runner.warehouse.runs(self.feed_of(plan.table))]
             seconds += expected_seconds(fresh, bytes_per_second(runs, sizes))
         return expiry_warning(self.store.expires, self.runner.now(), seconds)
 
@@ -210,11 +267,14 @@ class _Folder:
         """Names of the files of a table that a load will read if none fails."""
         chosen = [export for export in exports_to_load([plan], ()) if isinstance(export, Export)]
         work_items = [work for export in chosen for work in export_unit(export, self.store).work_items]
-        ledger: Ledger = self.runner.ledger
-        known = (
-            {} if again else ledger.known(str(FeedName(self.system.name, plan.table)), [work.id for work in work_items])
-        )
-        return [work.name for work in work_items if not recorded([work], known).done]
+        feed, ids = self.feed_of(plan.table), [work.id for work in work_items]
+        known = [{} if again else runner.ledger.known(feed, ids) for runner in self._runners(plan)]
+        return [work.name for work in work_items if not all(recorded([work], one).done for one in known)]
+
+    def _runners(self, plan: LoadPlan) -> list[Runner]:
+        """Of the destinations of a table."""
+        found = targets(self.runner, self.feed_of(plan.table))
+        return [target.found for target in found if isinstance(target.found, Runner)]
 
 
 def _unnamed_unit(export: Export) -> Unit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from shared.contract import cursor
@@ -29,11 +30,20 @@ def window(
     if top is None:
         return None
     span = Window(_floor(feed, seen) if after is None else after, top.value)
+    return _of_window(feed, span, now, Unit(kind="window", seen=seen, more=top.more, note=seen.note))
+
+
+def up_to(feed: Feed, unit: Unit, last: Watermark) -> Unit:
+    """The window of *unit* without what is beyond *last*: there the other destinations of the feed have ended."""
+    span, kind = unit.window, last.type
+    if span is None or last.value is None or kind is None or cursor.later(kind, span.ceiling, last.value) == last.value:
+        return unit
+    return _of_window(feed, Window(span.floor, last.value), unit.exported_at, replace(unit, more=False))
+
+
+def _of_window(feed: Feed, span: Window, now: str | None, like: Unit) -> Unit:
     name = f"{span.floor or 'the beginning'} to {span.ceiling}"
-    return Unit(
-        kind="window", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, window=span, seen=seen,
-        more=top.more, note=seen.note,
-    )  # fmt: skip
+    return replace(like, work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, window=span)
 
 
 def whole(feed: Feed, source: PullSource, *, now: str) -> Unit:
@@ -50,12 +60,13 @@ def whole(feed: Feed, source: PullSource, *, now: str) -> Unit:
     )  # fmt: skip
 
 
-def is_unchanged(feed: Feed, unit: Unit, source: PullSource, ledger: Ledger) -> bool:
+def is_unchanged(feed: Feed, unit: Unit, source: PullSource, mark: Watermark) -> bool:
     """Whether a pull feed's *unit* is known to have the same rows as the last run had, so that it need not be run.
+
+    *mark* is the watermark that it starts from.
 
     That is known of few rows only. It takes one query of the source, and none where it cannot be.
     """
-    mark = unit.seen or ledger.watermark(feed.name)
     if mark.fingerprint is None or (unit.window is not None and unit.window.ceiling != mark.value):
         return False
     rows = source.peek(unit, FEW)

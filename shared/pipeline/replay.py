@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +11,15 @@ from typing import IO
 
 from shared.catalog import System
 from shared.contract.mapping import with_choices
-from shared.errors import ConfigError
+from shared.errors import ConfigError, TransientError
 from shared.model import FeedName, Run
-from shared.pipeline.feeds import known_feed
+from shared.pipeline.destinations import Target, run_in_each, targets
 from shared.pipeline.runner import Progress, Result, Runner, RunOptions
 from shared.sources import corrected
 from shared.sources.corrected import CorrectedRows
 from shared.warehouses import History
+
+_log = logging.getLogger("sluice")
 
 
 def write_rejects(history: History, feed: str, run: str | None, out: IO[bytes]) -> None:
@@ -24,17 +28,18 @@ def write_rejects(history: History, feed: str, run: str | None, out: IO[bytes]) 
 
 
 def replay(runner: Runner, feed: str, file: Path, progress: Progress | None = None) -> Iterator[Result]:
-    """Load the rows in *file*: a result for each run that rejected some of them.
+    """Load the rows in *file* into each destination of *feed*: results for each run that rejected some of them.
 
-    Text is read as the types that the run had. ConfigError if *feed* has no such run.
+    Text is read as the types that the run had. ConfigError if no destination of *feed* has such a run.
     """
-    name = FeedName.parse(known_feed(feed, runner.systems, runner.warehouse))
+    name = FeedName.parse(feed)
     system = runner.systems.get(name.system)
     if system is None:
         raise ConfigError(
             f"there is no system {name.system!r} in the catalog", fix="Set CATALOG_PATH to the one it is in"
         )
-    runs = {run.id: run for run in runner.warehouse.runs(feed, limit=None)}
+    into = targets(runner, feed)
+    runs = {run.id: run for target in into for run in _runs(target, feed)}
     corrections = CorrectedRows(file, ())
     for rejected_by, unit in corrections.units().items():
         if rejected_by not in runs:
@@ -44,15 +49,25 @@ def replay(runner: Runner, feed: str, file: Path, progress: Progress | None = No
             )
         run = runs[rejected_by]
         dated = replace(unit, exported_at=unit.exported_at or run.exported_at, client=run.client)
-        typed = _as_rejected(system, name.table, run, corrections)
-        yield replace(runner, systems={**runner.systems, system.name: typed}).run_unit(
+        typed = targets(runner.with_system(_as_rejected(system, name.table, run, corrections)), feed)
+        yield from run_in_each(
+            typed,
             feed,
-            dated,
+            {target.name: dated for target in into},
             CorrectedRows(file, run.columns),
             RunOptions(),
             place=file.name,
             progress=progress or Progress(),
         )
+
+
+def _runs(target: Target, feed: str) -> list[Run]:
+    """What the history of one destination among several has of a feed; nothing if it cannot be reached just now."""
+    try:
+        return target.runner.warehouse.runs(feed, limit=None)
+    except (TransientError, ConfigError) as error:
+        _log.warning("destination %s has no history of %s: %s", target.name, feed, error)
+        return []
 
 
 def _as_rejected(system: System, table: str, run: Run, corrections: CorrectedRows) -> System:

@@ -21,9 +21,11 @@ from typing import Any
 from shared.catalog import System
 from shared.errors import DataError, IngestError, TransientError
 from shared.ledger import Ledger
-from shared.model import Change, Feed, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
+from shared.model import MAIN, Change, Feed, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
 from shared.pipeline import starts, verbs
-from shared.sources import Source
+from shared.pipeline.shared_read import leaving
+from shared.settings import naming_setting, no_destination
+from shared.sources import KINDS, Source
 from shared.warehouses import Limits, Merged, WarehouseWithHistory
 
 _log = logging.getLogger("sluice")
@@ -50,6 +52,7 @@ class Result:
 
     table: str
     place: str
+    destination: str = MAIN
     run: Run | None = None
     skipped: str | None = None
     changes: Sequence[Change] = ()
@@ -120,6 +123,23 @@ class Runner:
     """The time, aware."""
     timer: Callable[[], float]
     """Seconds from a clock that never goes back, to measure steps with."""
+    destination: str = MAIN
+    """Which one it loads into: that of ``warehouse`` and ``ledger``."""
+    others: Mapping[str, Runner] = field(default_factory=dict, repr=False)
+    """Runners of all other destinations, by name."""
+
+    def of(self, destination: str) -> Runner:
+        """The runner of a destination. ConfigError if it is not set up."""
+        if destination == self.destination:
+            return self
+        if destination not in self.others:
+            raise no_destination(destination, (self.destination, *self.others))
+        return self.others[destination]
+
+    def with_system(self, system: System) -> Runner:
+        """This runner, and those of the other destinations, with *system* in place of what it was."""
+        others = {name: other.with_system(system) for name, other in self.others.items()}
+        return replace(self, systems={**self.systems, system.name: system}, others=others)
 
     def run_for(self, feed: str, unit: Unit, options: RunOptions, *, verify_history: bool = True) -> Run | None:
         """The run that would load *unit*, or None if it is loaded: recorded done, by runs that history knows.
@@ -128,16 +148,21 @@ class Runner:
         so. Without *verify_history* the ledger alone decides, which does not wake a database that is paused.
         """
         started = to_text(self.now())
-        run = verbs.run_for(feed, unit, self.ledger, started, again=options.again, dry=options.dry_run)
+        run = self._run_for(feed, unit, started, again=options.again, dry=options.dry_run)
         if run is not None or not verify_history:
             return run
         known = self.ledger.known(feed, [work.id for work in unit.work_items])
         lost = sorted({record.run for record in known.values() if self.warehouse.run(record.run) is None})
         if not lost:
             return None
-        run = verbs.run_for(feed, unit, self.ledger, started, again=True, dry=options.dry_run)
+        run = self._run_for(feed, unit, started, again=True, dry=options.dry_run)
         note = f"loaded again: the ledger says that run {', '.join(lost)} loaded it, but the warehouse has no such run"
         return replace(run, note=with_note(run.note, note)) if run else None
+
+    def _run_for(self, feed: str, unit: Unit, started: str, *, again: bool, dry: bool) -> Run | None:
+        return verbs.run_for(
+            feed, unit, self.ledger, started, again=again, dry=dry, destination=self.destination
+        )  # fmt: skip
 
     # -- the verbs
 
@@ -145,16 +170,24 @@ class Runner:
         """Decide what *run* will read. Writes nothing. DataError or ConfigError if nothing of *unit* can be read."""
         system = self.systems[FeedName.parse(run.feed).system]
         with self._logged("plan", run) as details:
-            plan = verbs.plan(run, unit, source, system)
+            plan = verbs.plan(run, unit, source, system, self._stored(run.feed))
             details.update(slices=len(plan.slices), rows=sum(part.rows for part in plan.slices))
         return plan
+
+    def _stored(self, feed: str) -> Mapping[str, str]:
+        """The columns of a feed's table, where they matter for a plan: the source infers types from values."""
+        name = FeedName.parse(feed)
+        declared = self.systems[name.system].tables.get(name.table, {})
+        if not KINDS[declared.get("source", self.systems[name.system].source)].infers:
+            return {}
+        return self.warehouse.columns(self.systems[name.system].feed(name.table, ()))
 
     def stage(
         self, plan: Plan, part: Slice, source: Source, on_rows: Callable[[int], None] = lambda rows: None
     ) -> Staged:
         """Read one slice into its staging table, replacing any earlier try. *on_rows* gets the rows of each batch."""
         since = self.timer()
-        with self._logged("stage", plan.run) as details:
+        with self._logged("stage", plan.run) as details, leaving(source, part):
             staged = verbs.stage(plan, part, source, self.warehouse, cursor_ahead=self.cursor_ahead, on_rows=on_rows)
             details.update(slice=part.number, rows=staged.rows, rejected=staged.rejected)
         return replace(staged, seconds=self.timer() - since)
@@ -208,7 +241,7 @@ class Runner:
 
         A dry run is not recorded.
         """
-        text = error_text(error)
+        text = naming_setting(error_text(error), self.destination)
         _log.error("%s: run %s failed: %s", run.feed, run.id, text)
         known = replace(run, columns=plan.columns) if plan else run
         finished = to_text(self.now())
@@ -218,7 +251,7 @@ class Runner:
 
     def refuse(self, feed: str, unit: Unit, error: IngestError, *, dry_run: bool = False) -> Run:
         """The failed run of a unit that cannot be looked at: its files changed, or went, while they were named."""
-        run = verbs.run_for(feed, unit, self.ledger, to_text(self.now()), again=True, dry=dry_run)
+        run = self._run_for(feed, unit, to_text(self.now()), again=True, dry=dry_run)
         assert run is not None  # noqa: S101 - again=True always gives a run
         return self.fail(run, unit, error, dry_run=dry_run)
 
@@ -231,12 +264,12 @@ class Runner:
         table = FeedName.parse(feed).table
         run = self.run_for(feed, unit, options)
         if run is None:
-            return Result(table=table, place=place, skipped="already loaded (--again repeats it)")
+            return self._result(table, place, skipped="already loaded (--again repeats it)")
         try:
             with self.warehouse.owned(run, lambda: self._stop_if_loaded(feed, unit, options)):
                 return self._load(run, unit, source, options, place=place, progress=progress)
         except _LoadedMeanwhile:
-            return Result(table=table, place=place, skipped="loaded meanwhile by another process")
+            return self._result(table, place, skipped="loaded meanwhile by another process")
 
     def _stop_if_loaded(self, feed: str, unit: Unit, options: RunOptions) -> None:
         """What another process had begun may be done now. A repetition that was wished for finds its run done."""
@@ -257,16 +290,17 @@ class Runner:
             raise
         except IngestError as error:
             failed = self.fail(run, unit, error, plan=plan, dry_run=options.dry_run)
-            return Result(table=table, place=place, run=failed, reasons=_reasons(staged))
+            return self._result(table, place, run=failed, reasons=_reasons(staged))
         except Exception as error:
             self.fail(run, unit, error, plan=plan, dry_run=options.dry_run)
             raise
         finally:
             if plan is not None:
                 self._tidy_if_possible(plan, options)
-        return Result(
-            table=table, place=place, run=merged.run, changes=merged.changes, reasons=_reasons(staged)
-        )  # fmt: skip
+        return self._result(table, place, run=merged.run, changes=merged.changes, reasons=_reasons(staged))
+
+    def _result(self, table: str, place: str, **outcome: Any) -> Result:
+        return Result(table=table, place=place, destination=self.destination, **outcome)
 
     def _counted(self, run: Run, place: str, options: RunOptions) -> AbstractContextManager[None]:
         """Files alone: a table of a database does not crash what reads it, and has no ``--again``."""
@@ -303,6 +337,8 @@ class Runner:
     def _logged(self, verb: str, run: Run) -> Iterator[dict[str, Any]]:
         """Log one line for a step, with what is put into the dictionary."""
         details: dict[str, Any] = {"job": job} if (job := _JOB.get()) else {}
+        if self.destination != MAIN:
+            details["destination"] = self.destination
         since, outcome = self.timer(), ""
         try:
             yield details

@@ -14,13 +14,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from shared.catalog import System
-from shared.contract import cursor, direct
-from shared.contract.conform import Contract, fit
+from shared.contract import cursor, direct, types
+from shared.contract.conform import Contract, fit, folded
 from shared.errors import ConflictError, DataError, IngestError, overtaken
 from shared.ids import run_id, staging_name
 from shared.ledger import Ledger
+from shared.ledger.of_destination import name_in_ledger
 from shared.model import (
+    MAIN,
     Column,
+    Feed,
     FeedName,
     Plan,
     Record,
@@ -65,9 +68,18 @@ def recorded(work_items: Sequence[WorkItem], known: Mapping[str, Record]) -> Rec
 
 
 def run_for(
-    feed: str, unit: Unit, ledger: Ledger, started: str, *, again: bool = False, dry: bool = False
+    feed: str,
+    unit: Unit,
+    ledger: Ledger,
+    started: str,
+    *,
+    again: bool = False,
+    dry: bool = False,
+    destination: str = MAIN,
 ) -> Run | None:
     """The run that would load *unit*, or None if all of it is recorded done and it is not to be done *again*.
+
+    *ledger* is that of the *destination*.
 
     A window is never done: what was committed late, at a cursor already read, is in it the next time.
     """
@@ -76,7 +88,11 @@ def run_for(
         return None
     forgotten = any(record.status == "forgotten" for record in known.values())
     return Run(
-        id=run_id(feed, [(w.id, known[w.id].times if w.id in known else 0) for w in unit.work_items], dry=dry),
+        id=run_id(
+            name_in_ledger(feed, destination),
+            [(w.id, known[w.id].times if w.id in known else 0) for w in unit.work_items],
+            dry=dry,
+        ),
         feed=feed,
         kind=unit.kind,
         started=started,
@@ -88,9 +104,10 @@ def run_for(
     )
 
 
-def plan(run: Run, unit: Unit, source: Source, system: System) -> Plan:
+def plan(run: Run, unit: Unit, source: Source, system: System, stored: Mapping[str, str] | None = None) -> Plan:
     """Decide what *run* will read: feed, columns, slices. Writes nothing.
 
+    Columns whose types the source infers from their values are read as they are *stored*, where that holds them.
     DataError or ConfigError if nothing of the unit can be read.
     """
     table = FeedName.parse(run.feed).table
@@ -98,12 +115,23 @@ def plan(run: Run, unit: Unit, source: Source, system: System) -> Plan:
     feed = system.feed(
         table, list(dict.fromkeys(name for schema in described.schemas.values() for name in schema.names))
     )
-    columns = fit(described.schemas, contracted(feed, unit))
+    columns = as_stored(fit(described.schemas, contracted(feed, unit)), feed, stored or {})
     if unit.kind == "keys":
         columns = tuple(column for column in columns if column.name in feed.keys)
     return Plan(
         feed=feed, run=run, unit=unit, columns=columns, slices=tuple(described.slices), faulty=described.faulty
     )  # fmt: skip
+
+
+def as_stored(columns: Sequence[Column], feed: Feed, stored: Mapping[str, str]) -> tuple[Column, ...]:
+    """*columns*, where those that the catalog does not declare have the types of a table that is there (types.kept)."""
+    declared, known = {folded(name) for name in feed.types}, {folded(name): kind for name, kind in stored.items()}
+    return tuple(
+        column
+        if folded(column.name) in declared or folded(column.name) not in known
+        else replace(column, type=types.kept(known[folded(column.name)], column.type))
+        for column in columns
+    )
 
 
 def latest_cursor(exported_at: str | None, cursor_ahead: float) -> dt.datetime | None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from shared.contract.codes import Code
-from shared.model import Change, Column, Feed, Finding, Json, Orphans, Plan, Run, Staged
-from shared.settings import Settings, url_kind
+from shared.errors import ConfigError
+from shared.model import MAIN, Change, Column, Feed, Finding, Json, Orphans, Plan, Run, Staged
+from shared.settings import Settings, naming_setting, url_kind, warehouse_setting
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -186,6 +187,10 @@ class History(Protocol):
         """Columns, counts and span of a feed's table."""
         ...
 
+    def columns(self, feed: Feed) -> Mapping[str, str]:
+        """Column type by name of a feed's table, without counting anything; empty if there is no table."""
+        ...
+
     def orphans(self, feed: Feed, run: str | None = None) -> list[Orphans]:
         """Rows that refer to keys that are not there, by column; of those that *run* wrote, if it is given."""
         ...
@@ -205,6 +210,15 @@ class WarehouseWithHistory(Warehouse, History, Protocol):
 
 def open_warehouse(settings: Settings) -> WarehouseWithHistory:
     """The warehouse WAREHOUSE_URL names."""
-    kind, _ = url_kind("WAREHOUSE_URL", settings.warehouse_url, _MODULES)
+    return open_destination(settings, MAIN)
+
+
+def open_destination(settings: Settings, name: str) -> WarehouseWithHistory:
+    """The warehouse that WAREHOUSE_URL_<NAME> names. ConfigError if the setting is missing or wrong."""
+    own = settings.of_destination(name)
+    kind, _ = url_kind(warehouse_setting(name), own.warehouse_url, _MODULES)
     module = importlib.import_module(f"{__name__}.{_MODULES[kind]}")
-    return cast("WarehouseWithHistory", module.open_warehouse(settings))
+    try:
+        return cast("WarehouseWithHistory", module.open_warehouse(own))
+    except ConfigError as error:
+        raise ConfigError(naming_setting(error.problem, name), fix=naming_setting(error.fix, name)) from error

@@ -49,7 +49,9 @@ def health(app: App, *, deep: str | None) -> Response:
     """That the app is up; *deep*, if not empty or false, queries all it needs: 503 if something does not answer."""
     if deep is None or deep.lower() in ("", "0", "false"):
         return Response(200, {"status": "ok", "feeds": len(declared(app.systems))})
-    checks = health_checks(settings=app.settings, documents=app.documents, ledger=app.ledger, warehouse=app.warehouse)
+    checks = health_checks(
+        settings=app.settings, documents=app.documents, ledger=app.ledger, warehouse=app.warehouse, others=app.others
+    )  # fmt: skip
     found = [replace(one, message=redact(one.message), fix=redact(one.fix)) for one in checks]
     failed = any(one.status == "failed" for one in found)
     body = {"status": "failed" if failed else "ok", "checks": [asdict(one) for one in found]}

@@ -66,7 +66,7 @@ def stage_in_a_process(app, step, kind):
     return process.returncode
 
 
-@pytest.mark.parametrize("kind", ["abort", "hang", "eat"])
+@pytest.mark.parametrize("kind", ["abort", "hang", pytest.param("eat", marks=pytest.mark.slow)])
 def test_a_file_that_kills_its_process_is_given_up_after_three_starts(kind, loadable):
     """As wrong data, which nobody repeats by itself; the error says what to do."""
     app, work = loadable

@@ -13,6 +13,7 @@ import function_app
 
 from tests.exports import START, Clock, export_path, open_test_app, write_parquet
 from tests.jobs.job_steps import everything, file_work, row
+from tests.quick import quick_if
 from tests.standins.durable_host import DurableHost
 from tests.standins.fakes import Calls, Watched
 
@@ -47,9 +48,7 @@ SOME = range(1, CALLS, 5)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(
-    "lost", [pytest.param(n, marks=() if n in SOME else pytest.mark.slow) for n in range(1, CALLS + 1)]
-)
+@pytest.mark.parametrize("lost", [quick_if(n in SOME, n) for n in range(1, CALLS + 1)])
 def test_losing_any_one_call_of_a_job_changes_nothing(lost, after, loadable, tmp_path, monkeypatch):
     """Whichever call of warehouse, ledger or state it is, before or after it took effect."""
     app, work = loadable

@@ -13,10 +13,11 @@ import function_app
 
 from shared.jobs import orchestrations
 from tests.jobs.flaky import PAYLOAD_LIMIT, Flaky
+from tests.quick import quick_if
 from tests.standins.durable_host import DurableHost
 
-SCHEDULES = [*range(50), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(50, 150))]
-"""A third of them quick: seeds of which messages come late or twice, which steps fail, and when a process dies."""
+SCHEDULES = [quick_if(seed < 30, seed) for seed in range(100)]
+"""Seeds of which messages come late or twice, which steps fail, and when a process dies."""
 
 
 class Steps(Flaky):

@@ -13,9 +13,10 @@ import function_app
 
 from shared.jobs import orchestrations
 from tests.jobs.flaky import PAYLOAD_LIMIT, Flaky
+from tests.quick import quick_if
 from tests.standins.durable_host import DurableHost
 
-SCHEDULES = [*range(30), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(30, 120))]
+SCHEDULES = [quick_if(seed < 15, seed) for seed in range(80)]
 
 
 class Tables(Flaky):

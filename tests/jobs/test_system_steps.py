@@ -15,6 +15,7 @@ from shared.jobs.activities import run_activity
 from shared.jobs.summary import read_record
 from tests.exports import START, Clock, open_test_app
 from tests.jobs.job_steps import STARTED
+from tests.quick import quick_if
 from tests.standins.durable_host import DurableHost
 from tests.standins.fakes import Calls, Watched
 
@@ -149,9 +150,7 @@ SOME = range(1, CALLS, 9)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(
-    "lost", [pytest.param(n, marks=() if n in SOME else pytest.mark.slow) for n in range(1, CALLS + 1)]
-)
+@pytest.mark.parametrize("lost", [quick_if(n in SOME, n) for n in range(1, CALLS + 1)])
 def test_losing_any_one_call_of_a_job_changes_nothing(lost, after, tmp_path, monkeypatch, calm):
     """Whichever call of warehouse, ledger or documents it is, before or after it took effect."""
     app, calls = open_crm(tmp_path), Calls(lost, after=after)

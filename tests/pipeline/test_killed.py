@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.exports import START, export_path, load_exports, open_test_app, write_parquet
+from tests.quick import quick_if
 
 ROOT = Path(__file__).parents[2]
 EPOCH = START.replace(tzinfo=None)
@@ -115,6 +116,8 @@ MOMENTS = [
     ("stage", "within"), ("stage", "after"), ("reject", "after"), ("merge", "within"), ("merge", "after"),
     ("commit", "after"), ("tidy", "after"),
 ]  # fmt: skip
+QUICK = [("merge", "within"), ("commit", "after")]
+"""The moments at which most is at stake; the others are slow tests."""
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +129,7 @@ def calm(tmp_path_factory):
     return root, everything(root / "loaded")
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=" ".join)
+@pytest.mark.parametrize("moment", [quick_if(one in QUICK, one, id=" ".join(one)) for one in MOMENTS])
 def test_a_killed_load_is_completed_by_the_next(moment, calm, tmp_path):
     """A first load is killed and repeated, and then a delta is: as if nothing had happened."""
     root, expected = calm
@@ -194,6 +197,7 @@ def test_error_of_who_waits_too_long_names_the_process_that_holds_the_warehouse(
     assert 1 == len(list(load_exports(app, first(tmp_path))))
 
 
+@pytest.mark.slow
 def test_processes_that_load_one_folder_do_not_break_each_other(tmp_path):
     """The run of each file is the same for all of them: whoever comes second waits, and finds it done."""
     home = tmp_path / "loaded"

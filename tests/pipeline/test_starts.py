@@ -55,7 +55,7 @@ def leads(folder: Path) -> list[str]:
     return ["csv", "crm", "leads", str(folder / "leads.csv")]
 
 
-@pytest.mark.parametrize("prepare", [exports, leads])
+@pytest.mark.parametrize("prepare", [exports, pytest.param(leads, marks=pytest.mark.slow)])
 def test_a_file_that_kills_its_process_is_refused_after_three_starts(tmp_path, prepare):
     command = prepare(tmp_path)
 
@@ -84,6 +84,7 @@ def test_a_start_that_ends_is_forgotten(tmp_path):
     assert "{}" == app.ledger.watermark("coolr.location starts").value
 
 
+@pytest.mark.slow
 def test_another_version_of_the_file_is_another_work(tmp_path):
     """Whoever got a new file need not say anything."""
     command = exports(tmp_path)

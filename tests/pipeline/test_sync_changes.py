@@ -25,6 +25,7 @@ from shared.pipeline.runner import Progress
 from shared.pipeline.sync import SyncOptions
 from shared.sources import open_pull_sources
 from tests.exports import Clock, open_test_app
+from tests.quick import quick_if
 from tests.servers.source_table import at, item
 
 ROOT = Path(__file__).parents[2]
@@ -275,9 +276,7 @@ MOMENTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "moment", [pytest.param(one, marks=[pytest.mark.slow] * (one[0] != "merge"), id=" ".join(one)) for one in MOMENTS]
-)
+@pytest.mark.parametrize("moment", [quick_if(one[0] == "merge", one, id=" ".join(one)) for one in MOMENTS])
 def test_a_killed_sync_goes_on_from_there(source_table, moment, tmp_path):
     """Every process is killed at its first such moment, until one finds nothing left to do there."""
     (tmp_path / "catalog").mkdir()

@@ -190,6 +190,7 @@ VALUES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     files=st.lists(st.lists(VALUES, min_size=1, max_size=8), min_size=1, max_size=3),

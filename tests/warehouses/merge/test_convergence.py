@@ -19,7 +19,7 @@ from tests.warehouses.merge.wild_files import EPOCH, FAST, File, Law, bench, che
 pytestmark = pytest.mark.usefixtures("reading")  # both ways into DuckDB
 
 
-@settings(FAST, max_examples=12)
+@settings(FAST, max_examples=6)
 @given(wild_loads())
 def test_every_load_does_what_the_rules_say(reported):
     """Any files, in any order, as often as one likes, with a lost call: each column and count is as the rules say."""
@@ -27,7 +27,7 @@ def test_every_load_does_what_the_rules_say(reported):
 
 
 @pytest.mark.slow
-@settings(FAST, max_examples=315)
+@settings(FAST, max_examples=160)
 @given(wild_loads())
 def test_every_load_does_what_the_rules_say_in_many_more_cases(reported):
     """The same, for as long as a coffee takes."""
@@ -154,7 +154,7 @@ def test_the_order_of_deltas_does_not_matter(reported):
 
 
 @pytest.mark.slow
-@settings(FAST, max_examples=200)
+@settings(FAST, max_examples=100)
 @given(lawful_exports(most=6))
 def test_the_order_of_deltas_does_not_matter_in_many_more_cases(reported):
     """The same, with more exports and more often."""

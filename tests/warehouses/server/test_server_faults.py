@@ -275,7 +275,7 @@ def test_every_load_does_what_the_rules_say(postgres, loader, reported):
 @pytest.mark.slow
 @pytest.mark.parametrize("loader", ["auto", "array"])
 @given(reported=wild_loads())
-@settings(parent=FAST, max_examples=155)
+@settings(parent=FAST, max_examples=80)
 def test_every_load_does_what_the_rules_say_in_many_more_cases(postgres, loader, reported):
     """The same, for as long as a coffee takes."""
     name = postgres.create_database()

@@ -20,6 +20,7 @@ from shared.pipeline.folder import LoadOptions
 from shared.warehouses.merge import ingest
 from shared.warehouses.postgres import engine
 from tests.exports import load_exports
+from tests.quick import quick_if
 from tests.suites.warehouse_case import WarehouseCase, day, row, some
 from tests.warehouses.server.server_samples import (
     AFTER_DELTA,
@@ -213,6 +214,7 @@ def at_once(url: str, *loads: tuple[Path, Path]) -> None:
         assert [0] * len(loads) == [one.returncode for one in several], complaints
 
 
+@pytest.mark.slow
 def test_two_processes_merge_into_one_table_at_once(postgres, database, query, tmp_path):
     """They wait for each other; both are right, whoever comes first, and their outcomes add up."""
     case = WarehouseCase(tmp_path / "case", query, WAREHOUSE_URL=postgres.url(database))
@@ -228,6 +230,7 @@ def test_two_processes_merge_into_one_table_at_once(postgres, database, query, t
     assert 20 == sum(run.updated + run.stale for run in runs)
 
 
+@pytest.mark.slow
 def test_processes_that_load_the_same_file_do_not_break_each_other(postgres, database, query, tmp_path):
     """The run is the same for all: one merges, the others find it done. Each has a ledger of its own."""
     cases = [WarehouseCase(tmp_path / f"{n}", query, WAREHOUSE_URL=postgres.url(database)) for n in range(3)]
@@ -246,7 +249,7 @@ MOMENTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=" ".join)
+@pytest.mark.parametrize("moment", [quick_if(one == ("merge", "within"), one, id=" ".join(one)) for one in MOMENTS])
 def test_a_killed_load_is_completed_by_the_next(postgres, database, query, tmp_path, moment):
     """A first load is killed and repeated, and then a delta is: as if nothing had happened."""
     url = postgres.url(database)

@@ -56,22 +56,27 @@ def _on_sql_server(request: pytest.FixtureRequest, folder: Path, loader: str) ->
     yield Counted(case, lambda: server.statements, DIRECT if loader == "auto" else STAGED)
 
 
+@pytest.fixture(scope="module")
+def logging_postgres(postgres_installed: Path) -> Iterator[Postgres]:
+    """A server that counts by itself: every request is a line of its log."""
+    with Postgres(postgres_installed, (*FAST, "log_statement=all", "log_min_messages=log")) as server:
+        yield server
+
+
 def _on_postgresql(request: pytest.FixtureRequest, folder: Path, loader: str) -> Iterator[Counted]:
-    """Counted by the server itself: every request is a line of its log."""
-    installed = request.getfixturevalue("postgres_installed")
-    with Postgres(installed, (*FAST, "log_statement=all", "log_min_messages=log")) as server:
-        name = server.create_database()
+    server: Postgres = request.getfixturevalue("logging_postgres")
+    name = server.create_database()
 
-        def query(statement):
-            with server.connect(name) as connection:
-                found = connection.execute(statement)
-                return found.fetchall() if found.description else []
+    def query(statement):
+        with server.connect(name) as connection:
+            found = connection.execute(statement)
+            return found.fetchall() if found.description else []
 
-        def statements():
-            return re.findall(r"LOG:  (?:statement|execute [^:]*): (.*)", (server.folder / "output.txt").read_text())
+    def statements():
+        return re.findall(r"LOG:  (?:statement|execute [^:]*): (.*)", (server.folder / "output.txt").read_text())
 
-        case = WarehouseCase(folder, query, WAREHOUSE_URL=server.url(name), WAREHOUSE_LOADER=loader)
-        yield Counted(case, statements, DIRECT if loader == "auto" else STAGED)
+    case = WarehouseCase(folder, query, WAREHOUSE_URL=server.url(name), WAREHOUSE_LOADER=loader)
+    yield Counted(case, statements, DIRECT if loader == "auto" else STAGED)
 
 
 @pytest.fixture(params=["SQL Server, directly", "SQL Server, staged", "PostgreSQL, directly", "PostgreSQL, staged"])

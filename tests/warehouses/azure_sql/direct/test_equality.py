@@ -171,7 +171,7 @@ def test_memory_decides_what_sql_would(reported):
 
 
 @pytest.mark.slow
-@settings(_FAST, max_examples=810)
+@settings(_FAST, max_examples=400)
 @given(wild_files(most=8))
 def test_memory_decides_what_sql_would_in_many_more_cases(reported):
     """The same, for as long as a coffee takes."""
@@ -188,6 +188,7 @@ def table_of(server: Server) -> dict[int, dict[str, Any]]:
     return {values["ItemId"]: values for values in named}
 
 
+@pytest.mark.slow
 @settings(_FAST, max_examples=3)
 @given(wild_files(most=5))
 def test_the_server_ends_as_the_embedded_warehouse(reported):
