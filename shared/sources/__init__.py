@@ -51,6 +51,7 @@ KINDS: dict[str, SourceKind] = {
     "csv": SourceKind("shared.sources.csv", delivers="text"),
     "sql": SourceKind("shared.sources.sql", delivers="windows", setting="database_url", discovers=True),
     "rest": SourceKind("shared.sources.rest", delivers="windows", infers=True, own_settings=True, probes=True),
+    "hubspot": SourceKind("shared.sources.hubspot", delivers="windows", own_settings=True),
 }
 
 
