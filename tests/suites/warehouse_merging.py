@@ -130,7 +130,7 @@ class Merging:
         assert {"updated": 2, "superseded": 3, "read": 5} == some(run)
         assert [("a",), ("y",), ("Cy",)] == filled.rows("Name")
 
-    def test_rows_with_the_cursor_of_the_stored_ones_are_told_apart_by_their_content(self, filled):
+    def test_rows_with_the_cursor_of_the_stored_ones_are_compared_by_content(self, filled):
         """Beside others of the same delta, whose cursors decide."""
         filled.loaded("delta", 6, row(1, "Ada", 4), row(2, "Bob", 4), row(3, "Cy", 4, True), row(4, None, 4))
 
