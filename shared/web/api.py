@@ -17,7 +17,7 @@ from shared.jobs.request import Start
 from shared.jobs.triggers import Wanted
 from shared.jobs.view import job_loading, view
 from shared.model import FeedName, to_text
-from shared.pipeline.backfill import BackfillRequest, backfill, under_way
+from shared.pipeline.backfill import BackfillRequest, backfill_each, under_way
 from shared.pipeline.checks import health as health_checks
 from shared.pipeline.feeds import declared, known_feed
 from shared.pipeline.sync import feeds_to_sync
@@ -152,8 +152,7 @@ def _backfill(app: App, feed: str, body: BackfillBody) -> list[Start]:
         raise under_way(feed)
     request = BackfillRequest(feed=feed, to=body.to, requested_by=body.by, now=to_text(app.now()))
     try:
-        systems = app.resolved(FeedName.parse(feed).system).systems
-        backfill(request, systems=systems, warehouse=app.warehouse, ledger=app.ledger)
+        backfill_each(request, app.resolved(FeedName.parse(feed).system).runner)
     except ConfigError as error:
         raise RequestRefused(400, str(error)) from error
     return _run(app, feed, RunBody())
