@@ -65,6 +65,21 @@ class Session(Protocol):
         """Run one statement of DDL, its names and values quoted already (see shared.warehouses.merge.ddl)."""
         ...
 
+    def insert(self, table: sa.Table, names: Sequence[str], rows: sa.Select[Any]) -> int:
+        """Insert *rows*, whose columns go into those called *names*, into a table of a feed; their number."""
+        ...
+
+    def expose(self, table: sa.Table, where: Callable[[sa.FromClause], sa.ColumnElement[bool]]) -> None:
+        """Let rows of a feed's *table* that meet *where* be changed, and no others: it is called before they are.
+
+        *where* takes what has the table's columns.
+        """
+        ...
+
+    def add_column(self, table: sa.Table, name: str, kind: str) -> None:
+        """Add a nullable column to a table of a feed."""
+        ...
+
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
         """Give a column of *table* the type *column* has, whatever else of ours stands on it."""
         ...
@@ -85,11 +100,11 @@ class Session(Protocol):
         """*table*, a scratch one, has all its rows: the next statements join it with staging and the feed's table."""
         ...
 
-    def place(self, table: sa.Table) -> Expression | None:
+    def place(self, table: sa.FromClause) -> Expression | None:
         """Where *table* stores a row: as good as its key while nobody else may write. None if the engine hides it."""
         ...
 
-    def attempt(self, work: Callable[[], T]) -> T | None:
+    def try_unique(self, work: Callable[[], T]) -> T | None:
         """Do *work*; None, and nothing is done, if a unique index refused a key. Never asked of one without."""
         ...
 

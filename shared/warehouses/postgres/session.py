@@ -16,6 +16,7 @@ from sqlalchemy.types import UserDefinedType
 
 from shared.errors import LOAD_AGAIN, TransientError
 from shared.warehouses.merge import ddl, numbered
+from shared.warehouses.merge.in_place import ChangesInPlace
 from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, T, foreign
 from shared.warehouses.merge.shape import DELETED
 from shared.warehouses.merge.types import column_type
@@ -44,7 +45,7 @@ class _Tid(UserDefinedType[str]):
         return "tid"
 
 
-class PostgresSession:
+class PostgresSession(ChangesInPlace):
     """SQLAlchemy builds the statements, psycopg runs their text. Whoever makes it begins and ends the transaction."""
 
     changes_by: ChangesBy = "update"
@@ -118,17 +119,17 @@ class PostgresSession:
         # The pages of the feed's table were just read to compute the changes, so going to them by place is cheap.
         self.ddl(f"ANALYZE {self.quoted(str(table.schema), table.name)}; SET LOCAL random_page_cost = 0.1")
 
-    def place(self, table: sa.Table) -> Expression | None:
+    def place(self, table: sa.FromClause) -> Expression | None:
         place: sa.ColumnClause[str] = sa.column("ctid", _Tid())
         place.table = table
         return place
 
-    def attempt(self, work: Callable[[], T]) -> T | None:
-        self.ddl("SAVEPOINT attempt")
+    def try_unique(self, work: Callable[[], T]) -> T | None:
+        self.ddl("SAVEPOINT try_unique")
         try:
             return work()
         except errors.UniqueViolation:
-            self.ddl("ROLLBACK TO SAVEPOINT attempt")
+            self.ddl("ROLLBACK TO SAVEPOINT try_unique")
             return None
 
     def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Dialect
 from shared.errors import CORRECT_VALUE, LOAD_AGAIN, ConfigError, DataError, IngestError, TransientError
 from shared.native import native_call
 from shared.warehouses.merge import ddl, numbered
+from shared.warehouses.merge.in_place import ChangesInPlace
 from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row, T, foreign
 from shared.warehouses.merge.types import column_type
 
@@ -23,7 +24,7 @@ ALIAS = "_sluice"
 """Name the warehouse is attached under. Its file's name could be that of a schema, and every name be ambiguous."""
 
 
-class DuckDBSession:
+class DuckDBSession(ChangesInPlace):
     """SQLAlchemy builds the statements in PostgreSQL's dialect; DuckDB's own driver runs their text."""
 
     changes_by: ChangesBy = "replace"
@@ -89,10 +90,10 @@ class DuckDBSession:
     def filled(self, _table: sa.Table) -> None:
         """DuckDB knows how many rows its tables have."""
 
-    def place(self, _table: sa.Table) -> Expression | None:
+    def place(self, _table: sa.FromClause) -> Expression | None:
         return None
 
-    def attempt(self, work: Callable[[], T]) -> T | None:
+    def try_unique(self, work: Callable[[], T]) -> T | None:
         return work()
 
     def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
