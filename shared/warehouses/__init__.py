@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _MODULES: Mapping[str, str] = {
     "duckdb": "duckdb.engine",
     "lake": "lake.engine",
+    "lake+https": "lake.engine",
+    "lake+http": "lake.engine",
     "postgresql": "postgres.engine",
     "mssql": "azure_sql.engine",
 }

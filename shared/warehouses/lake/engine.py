@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import pyarrow as pa
 
 from shared.errors import LOAD_AGAIN, ConfigError, TransientError
@@ -25,6 +26,7 @@ from shared.warehouses import Backfill, KeysOf, Limits, Loaded, Merged, Profile,
 from shared.warehouses.embedded.locks import StagingLocks
 from shared.warehouses.embedded.session import DuckDBSession
 from shared.warehouses.lake import feed_table, rejects, staging
+from shared.warehouses.lake.blob import BlobStorage
 from shared.warehouses.lake.errors import Lost, Overtaken
 from shared.warehouses.lake.ingest_tables import IngestTables, may_have
 from shared.warehouses.lake.names import STAGING
@@ -41,7 +43,9 @@ _TRIES = 10
 
 def open_warehouse(settings: Settings) -> LakeWarehouse:
     """The URL's path is relative after three slashes and absolute after four, as DuckDB's."""
-    _, _, rest = settings.warehouse_url.partition("://")
+    kind, _, rest = settings.warehouse_url.partition("://")
+    if kind != "lake":
+        return LakeWarehouse(BlobStorage(settings.warehouse_url.removeprefix("lake+"), settings), settings)
     path = rest.removeprefix("/")
     if not path.strip("/."):
         raise ConfigError("WAREHOUSE_URL names no folder", fix="Write lake:///path/to/folder")
@@ -172,8 +176,15 @@ class LakeWarehouse:
             return table_rows(feed_table.viewed(work, [(schema, table)]), schema, table)
 
     def examine(self) -> Iterator[Finding]:
+        """Reads history, by which the layout is known, and writes and deletes a file."""
+        if isinstance(self._storage, LocalStorage) and not Path(self._storage.name).exists():
+            yield Finding("warehouse", "ok", f"{self._storage.name} will be created by the first load")
+            return
         runs = len(self.runs(None, None))
-        yield Finding("warehouse", "ok", f"the lake {self._storage.name} can be read; {runs} runs")
+        with self._work() as work:
+            staging.try_to_write(work)
+        library = f"delta-rs {deltalake.__version__}"
+        yield Finding("warehouse", "ok", f"{self._storage.name} can be read and written with {library}; {runs} runs")
 
     @contextlib.contextmanager
     def _history(self, feed: str | None) -> Iterator[DuckDBSession]:

@@ -26,8 +26,8 @@ def damaged(line: str) -> ConfigError:
 class Lost(ConfigError):  # noqa: N818 - beside Overtaken
     """A file of a table's version is gone. If the table has a later one since, that does not matter."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path} of the lake is gone, though its table has it", fix=_RESTORE)
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the lake has lost a file that its table has: {what}", fix=_RESTORE)
 
 
 class Overtaken(Exception):  # noqa: N818 - it is no failure: the change is computed again

@@ -58,7 +58,7 @@ def merge(work: Work, plan: Plan, staged: Sequence[Staged], run: Run, limits: Li
             merged = kind(session, plan, run, limits, tables)(staged)
             _commit(work, path, session, before, merged.run, feed)
         except BaseException:
-            work.storage.delete(f"{path}/{action.path}" for _, action in session.added)
+            work.discard(f"{path}/{action.path}" for _, action in session.added)
             raise
     history.add_run(merged.run)
     return merged

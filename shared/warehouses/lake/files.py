@@ -39,7 +39,7 @@ class DataFile(NamedTuple):
 
 
 class NewFiles(NamedTuple):
-    """Where new files of a table go."""
+    """Where new files of a table go, and what they have in common."""
 
     folder: Path
     """The local one of the table."""

@@ -121,7 +121,7 @@ class IngestTables:
             change = Change(columns, [action for _, action in made], gone)
             self._work.table(path).commit(snapshot, change)
         except BaseException:
-            self._work.storage.delete([f"{path}/{file.name}" for file, _ in made])
+            self._work.discard(f"{path}/{file.name}" for file, _ in made)
             raise
 
     def _copy(self, name: str, found: Sequence[DataFile], where: str, values: Sequence[Any]) -> None:

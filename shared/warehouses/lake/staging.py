@@ -83,6 +83,15 @@ def _folder(feed: Feed | str) -> str:
     return f"{STAGING}/{table_path(system, table)}"
 
 
+def try_to_write(work: Work) -> None:
+    """Write a file, and delete it. The storage's error if one of them is not allowed."""
+    folder = work.storage.folder(STAGING, work.scratch)
+    file = folder / f"w_{uuid.uuid4().hex}.txt"
+    file.write_text("of sluice doctor", encoding="utf-8")
+    work.storage.publish(STAGING, folder, [file])
+    work.storage.delete([f"{STAGING}/{file.name}"])
+
+
 # -- files that are being written
 
 

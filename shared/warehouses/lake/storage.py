@@ -25,12 +25,12 @@ class Storage(Protocol):
     name: str
     """The place, for people: without anything that signs in."""
 
-    def uri(self, path: str) -> str:
-        """What delta-rs opens a table at *path* by."""
+    def pull_log(self, path: str, scratch: Path) -> str:
+        """Where delta-rs finds the log of the table at *path*: in the storage itself, or in a copy of now."""
         ...
 
-    def options(self) -> dict[str, str]:
-        """How delta-rs signs in there, as long as a token lasts: for one call of the warehouse."""
+    def push_log(self, path: str, scratch: Path) -> None:
+        """Make what delta-rs has added to that log part of the lake. Overtaken if such a version is there already."""
         ...
 
     def folder(self, path: str, scratch: Path) -> Path:
@@ -65,11 +65,11 @@ class LocalStorage:
     def root(self) -> Path:
         return self._root
 
-    def uri(self, path: str) -> str:
+    def pull_log(self, path: str, _scratch: Path) -> str:
         return str(self._root / path)
 
-    def options(self) -> dict[str, str]:
-        return {}
+    def push_log(self, path: str, scratch: Path) -> None:
+        """It is there already."""
 
     def folder(self, path: str, _scratch: Path) -> Path:
         folder = self._root / path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -78,15 +79,15 @@ class Change(NamedTuple):
 class LakeTable:
     """The table at *path* of a lake."""
 
-    def __init__(self, storage: Storage, path: str, options: Mapping[str, str], now: float) -> None:
+    def __init__(self, storage: Storage, path: str, scratch: Path, now: float) -> None:
         """*now* is in seconds since 1970."""
-        self._storage, self.path, self._options, self._now = storage, path, dict(options), int(now * 1000)
+        self._storage, self.path, self._scratch, self._now = storage, path, scratch, int(now * 1000)
 
     def snapshot(self) -> Snapshot | None:
         """The current version; None if there is no table. ConfigError if it is one that we cannot work with."""
         try:
             with translated(self.path):
-                table = DeltaTable(self._storage.uri(self.path), storage_options=self._options or None)
+                table = DeltaTable(self._storage.pull_log(self.path, self._scratch))
                 return self._described(table)
         except TableNotFoundError:
             return None
@@ -96,6 +97,7 @@ class LakeTable:
         with translated(self.path):
             try:
                 self._commit(before, change)
+                self._storage.push_log(self.path, self._scratch)
             except (Exception, BaseException) as error:
                 if isinstance(error, KeyboardInterrupt) or not self._is_in(change):
                     raise
@@ -136,14 +138,13 @@ class LakeTable:
                 fix="Move them away, or name another folder in WAREHOUSE_URL",
             )
         create_table_with_add_actions(
-            self._storage.uri(self.path),
+            self._storage.pull_log(self.path, self._scratch),
             types.schema(change.columns),
             list(change.added),
             mode="error",
             partition_by=list(change.partition_by),
             description=change.description,
             configuration=_PROPERTIES,
-            storage_options=self._options or None,
             commit_properties=self._properties(change),
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 
+from shared.errors import IngestError
 from shared.warehouses.embedded.files import file_literal
 from shared.warehouses.embedded.session import ALIAS, translated
 from shared.warehouses.lake.errors import Lost, damaged
@@ -19,18 +20,24 @@ from shared.warehouses.lake.names import DATA
 from shared.warehouses.lake.storage import Storage
 from shared.warehouses.lake.table import LakeTable
 
+_GONE = ("No files found", "No such file")
+
 
 class Work:
     """What the steps of one call share."""
 
     def __init__(self, storage: Storage, connection: duckdb.DuckDBPyConnection, scratch: Path) -> None:
         self.storage, self.connection, self.scratch = storage, connection, scratch
-        self._options = storage.options()
         self.now = scratch.stat().st_mtime
         """When the call began, by this machine's clock, in seconds since 1970."""
 
+    def discard(self, paths: Iterable[str]) -> None:
+        """Delete files that were written in vain, if that is possible: what went wrong before is what matters."""
+        with contextlib.suppress(IngestError, OSError):
+            self.storage.delete(paths)
+
     def table(self, path: str) -> LakeTable:
-        return LakeTable(self.storage, path, self._options, self.now)
+        return LakeTable(self.storage, path, self.scratch, self.now)
 
     def data(self, table: str, files: Iterable[DataFile]) -> dict[Path, DataFile]:
         """Data files of the table at path *table*, by where they lie on this machine."""
@@ -59,11 +66,13 @@ def open_work(storage: Storage, config: Mapping[str, Any]) -> Iterator[Work]:
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
     """DuckDB's errors in our words, with those about data files."""
-    try:
-        with translated():
+    with translated():
+        try:
             yield
-    except (duckdb.InvalidInputException, duckdb.SerializationException) as error:
-        line = str(error).strip().splitlines()[0]
-        if f"/{DATA}" not in line:
-            raise
-        raise damaged(line) from error
+        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException) as error:
+            line = str(error).strip().splitlines()[0]
+            if f"/{DATA}" not in line:
+                raise
+            if any(words in line for words in _GONE):
+                raise Lost(line) from error
+            raise damaged(line) from error

@@ -12,6 +12,8 @@ import duckdb
 
 from deltalake import DeltaTable
 
+from shared.warehouses import Backfill
+
 _TYPES = {"timestamp": "TIMESTAMP", "date": "DATE"}
 
 
@@ -59,3 +61,18 @@ def plain(name: str) -> str:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def forget(root: Path) -> None:
+    """Remove a copy."""
+    shutil.rmtree(root)
+
+
+def rewrite(folder: Path, where: str) -> None:
+    """Delete the rows of a table that do not meet *where*."""
+    DeltaTable(str(folder)).delete(f"NOT ({where})")
+
+
+def backfill(number: int) -> Backfill:
+    """One of many."""
+    return Backfill(id=f"{number:016x}", feed="shop.item", at="2026-02-01T00:00:00.000000", requested_by="a test")
