@@ -31,7 +31,7 @@ from bench.measure import Cost, run
 LIMITS = {"append": 1.3, "first": 1.5, "delta": 2.0}
 YARDSTICK = {"append": "copy", "first": "copy", "delta": "merge"}
 _TABLE = Path("coolr") / "orderitem"
-_MODE = '\n[defaults]\nlake = "append"\n'
+_MODE = '[defaults]\nlake = "append"\n'
 
 
 class Bench:
@@ -85,7 +85,8 @@ class Bench:
             shutil.copytree(ROOT / "shared" / "catalog" / "systems", catalog)
             if mode == "append":
                 system = catalog / "coolr.toml"
-                system.write_text(system.read_text(encoding="utf-8") + _MODE, encoding="utf-8")
+                text = system.read_text(encoding="utf-8").replace("[defaults]\n", _MODE)
+                system.write_text(text, encoding="utf-8")
         return quiet({
             "WAREHOUSE_URL": f"lake:///{state}/lake", "LEDGER_URL": f"sqlite:///{state}/ledger.db",
             "CATALOG_PATH": str(catalog),

@@ -49,7 +49,7 @@ def stored(tmp_path_factory):
         assert all(result.loaded for result in load_exports(app, home / "exports"))
     list(upkeep(apps["lake"].runner, [], Upkeep(keep=dt.timedelta(days=7), manifest=True)))
     with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
-        rows = connection.execute("SELECT * FROM coolr.location").to_arrow_table().to_pylist()
+        rows = connection.sql("SELECT * FROM coolr.location").to_arrow_table().to_pylist()
     return home / "lake" / "coolr" / "location", rows
 
 
