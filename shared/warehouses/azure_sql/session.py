@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from shared.warehouses.azure_sql import tsql
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.in_place import ChangesInPlace
 from shared.warehouses.merge.names import MaskedNames, QuotedNames
-from shared.warehouses.merge.session import GONE, STAGING, VIEW_MARK, ChangesBy, Expression, KeyIndex, Row, foreign
+from shared.warehouses.merge.session import GONE, STAGING, VIEW_MARK, ChangesBy, Expression, KeyIndex, Row, T, foreign
 from shared.warehouses.merge.types import EXACT, column_type, text
 
 _KINDS = {
@@ -70,7 +70,9 @@ class MSSQLSession(ChangesInPlace):
     changes_by: ChangesBy = "update"
     indexes = True
     key_index: KeyIndex = "CLUSTERED"  # not unique: it takes 'a' and 'a ' for the same
+    has_unique_keys = False
     indexes_pin = True
+    table_options: Mapping[str, Any] = {}
     dialect: Dialect = dialect()
 
     def __init__(self, connection: Any) -> None:
@@ -141,9 +143,20 @@ class MSSQLSession(ChangesInPlace):
 
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
         table = sa.Table(f"#{name}", sa.MetaData(), *columns)
-        self.ddl(f"DROP TABLE IF EXISTS {self.quoted(table.name)}")
-        ddl.create_table(self, table)
+        self.ddl(f"DROP TABLE IF EXISTS {self.quoted(table.name)}; {ddl.creating(self.dialect, table)}")
         return table
+
+    def hold(self, _table: sa.Table, _keys: Sequence[str]) -> None:
+        """Whoever changes a row in between is found by the numbers of rows that change."""
+
+    def filled(self, _table: sa.Table) -> None:
+        """The server makes statistics when it plans a statement."""
+
+    def place(self, _table: sa.FromClause) -> Expression | None:
+        return None
+
+    def try_unique(self, work: Callable[[], T]) -> T | None:
+        return work()
 
     def fingerprint(self, _columns: Sequence[Expression]) -> Expression | None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -17,7 +17,7 @@ from shared.errors import CORRECT_VALUE, LOAD_AGAIN, ConfigError, DataError, Ing
 from shared.native import native_call
 from shared.warehouses.merge import ddl, numbered
 from shared.warehouses.merge.in_place import ChangesInPlace
-from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row, foreign, own_mark
+from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row, T, foreign, own_mark
 from shared.warehouses.merge.types import column_type
 
 ALIAS = "_sluice"
@@ -31,7 +31,9 @@ class DuckDBSession(ChangesInPlace):
     dialect: Dialect = numbered.DIALECT
     indexes = False  # each makes every merge dearer, and ALTER fails on an indexed table
     key_index: KeyIndex = "UNIQUE"
+    has_unique_keys = False
     indexes_pin = False
+    table_options: Mapping[str, Any] = {}
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
@@ -96,6 +98,18 @@ class DuckDBSession(ChangesInPlace):
         self.ddl(f"DROP TABLE IF EXISTS {self.quoted('temp', name)}")
         ddl.create_table(self, table)
         return table
+
+    def hold(self, _table: sa.Table, _keys: Sequence[str]) -> None:
+        """There is one writing process, and in it a lock for each table."""
+
+    def filled(self, _table: sa.Table) -> None:
+        """DuckDB knows how many rows its tables have."""
+
+    def place(self, _table: sa.FromClause) -> Expression | None:
+        return None
+
+    def try_unique(self, work: Callable[[], T]) -> T | None:
+        return work()
 
     def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
         # 64 bits: two contents of one key and cursor pass for equal once in 10^19. Comparing every column itself

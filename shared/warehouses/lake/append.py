@@ -46,8 +46,9 @@ class Append(Merge):
 
     def _shape(self) -> Shape:
         feed = self._feed
-        if self._session.columns(feed.system, feed.table):
-            return grow(self._session, feed, self._columns, self._run.files)
+        before = self._session.columns(feed.system, feed.table)
+        if before:
+            return grow(self._session, feed, self._columns, self._run.files, before)
         columns = _typed(self._columns)
         table = target(feed, {**columns, **OURS})
         ddl.create_schema(self._session, feed.system)

@@ -93,7 +93,7 @@ def _heal(session: LakeSession, history: IngestTables, before: Snapshot | None, 
         known = ingest.find(session, found.id)
         if known is not None and known.status == "done":
             break
-        ingest.write(session, found)
+        ingest.write(session, found, known)
         history.add_run(found)
     return _as_committed(session, history, before, run)
 
@@ -107,7 +107,7 @@ def _as_committed(session: LakeSession, history: IngestTables, before: Snapshot,
     for said in before.last_runs(1_000):
         if said["run"]["id"] == run:
             found = from_json(Run, said["run"])
-            ingest.write(session, found)
+            ingest.write(session, found, known)
             history.add_run(found)
             return found
     return None

@@ -55,7 +55,7 @@ class IngestTables:
 
     def record(self, run: Run) -> None:
         """Write a failed run, unless the lake has it as done."""
-        ingest.write(self._session, run)
+        ingest.write(self._session, run, ingest.find(self._session, run.id))
         self.add_run(run)
 
     def replace(

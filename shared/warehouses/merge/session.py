@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
@@ -11,6 +11,7 @@ from sqlalchemy.engine import Dialect
 
 from shared.errors import DataError
 
+T = TypeVar("T")
 STAGING = "staging"
 """Schema of the staging tables behind a database server."""
 VIEW_MARK = "sluice:"
@@ -35,7 +36,7 @@ GONE = "a staging table of the run is gone: another process has loaded the same 
 Row: TypeAlias = "tuple[Any, ...]"
 Expression: TypeAlias = "sa.ColumnElement[Any]"
 KeyIndex: TypeAlias = Literal["UNIQUE", "CLUSTERED"]
-ChangesBy: TypeAlias = Literal["replace", "update", "upsert"]
+ChangesBy: TypeAlias = Literal["replace", "update"]
 
 
 class Session(Protocol):
@@ -43,13 +44,17 @@ class Session(Protocol):
 
     dialect: Dialect
     changes_by: ChangesBy
-    """The cheapest way to change rows: DELETE and INSERT, UPDATE and INSERT, or INSERT .. ON CONFLICT DO UPDATE."""
+    """The cheaper way to change rows: DELETE and INSERT, or UPDATE and INSERT."""
     indexes: bool
     """Whether tables get indexes on their keys."""
     key_index: KeyIndex
-    """The kind of the index on all keys, where there is one: an upsert goes by a unique one."""
+    """The kind of the index on all keys, where there is one."""
+    has_unique_keys: bool
+    """Whether that index lets no key in twice."""
     indexes_pin: bool
     """Whether the type of a column cannot change while an index has it."""
+    table_options: Mapping[str, Any]
+    """Options of SQLAlchemy's Table that tables of feeds are created with."""
 
     def rows(self, statement: sa.Select[Any]) -> list[Row]:
         """All rows of a query; ask for few."""
@@ -100,6 +105,22 @@ class Session(Protocol):
 
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
         """Create an empty table that only this session sees and that ends with it."""
+        ...
+
+    def hold(self, table: sa.Table, keys: Sequence[str]) -> None:
+        """Rows of *table* are about to be looked up by *keys* and changed: keep others from doing so, if they could."""
+        ...
+
+    def filled(self, table: sa.Table) -> None:
+        """*table*, a scratch one, has all its rows: the next statements join it with staging and the feed's table."""
+        ...
+
+    def place(self, table: sa.FromClause) -> Expression | None:
+        """Where *table* stores a row: as good as its key while nobody else may write. None if the engine hides it."""
+        ...
+
+    def try_unique(self, work: Callable[[], T]) -> T | None:
+        """Do *work*; None, and nothing is done, if a unique index refused a key. Never asked of one without."""
         ...
 
     def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
