@@ -36,7 +36,9 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 LAYOUT_PAGE = DOCS / "adding-a-csv-layout.md"
 """Its commands follow each other, with files that the page shows."""
-LANGUAGES = {"console", "sh", "bash", "json", "toml", "csv", "mermaid", "text"}
+API_PAGE = DOCS / "adding-a-source.md"
+"""Its commands need an API: tests/sources/rest/test_guide.py runs them."""
+LANGUAGES = {"console", "sh", "bash", "json", "python", "toml", "csv", "mermaid", "text"}
 """How code blocks are marked; each kind is held by a test, but for plain text."""
 
 
@@ -62,7 +64,11 @@ def _commands(*pages: Path) -> list[list[str]]:
 
 def _anywhere() -> list[list[str]]:
     """The commands of sluice that need nothing but the folder."""
-    return [words for words in _commands(*(page for page in PAGES if page != LAYOUT_PAGE)) if words[0] == "sluice"]
+    return [
+        words
+        for words in _commands(*(page for page in PAGES if page not in (LAYOUT_PAGE, API_PAGE)))
+        if words[0] == "sluice"
+    ]
 
 
 def _run(command: list[str]) -> Result:
@@ -308,7 +314,7 @@ def test_catalog_of_a_pull_system_is_accepted(tmp_path):
     """What the page shows as whole files are such."""
     for number, text in enumerate(block for block in _blocks("toml", DOCS / "feeds.md") if "[system]" in block):
         (tmp_path / f"{number}.toml").write_text(text)
-    assert {"billing", "erp", "sales"} == catalog.read(tmp_path).keys()
+    assert {"billing", "crm", "erp", "sales"} == catalog.read(tmp_path).keys()
     feeds = {feed.table: feed for feed in catalog.read(tmp_path)["billing"].feeds()}
 
     assert ("updated_at", "*/15 * * * *", 300) == (

@@ -7,12 +7,23 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from shared.catalog.rules import Rule, number, one_of, read_nested, read_section, require, section_value, text
+from shared.catalog.rules import (
+    Rule,
+    number,
+    one_of,
+    read_nested,
+    read_section,
+    require,
+    section_value,
+    text,
+    text_list,
+)
 from shared.rest.auth import WAYS
 from shared.rest.instants import FORMATS
 from shared.settings import API_SETTINGS
 
 PAGINGS = ("none", "page", "offset", "cursor", "next")
+HUBSPOT_VERSIONS = ("v3", "2026-03", "2026-09")
 _PARAMETERS = "a table of names with texts"
 
 
@@ -147,6 +158,13 @@ COMMON: Mapping[str, Rule] = {
 }
 """Of every kind of API."""
 RULES: Mapping[str, Mapping[str, Rule]] = {
+    "hubspot": {
+        **COMMON,
+        "object": Rule("an object type, such as contacts, 0-421 or 2-123", text, required=True),
+        "version": Rule(f"one of {', '.join(HUBSPOT_VERSIONS)}", one_of(*HUBSPOT_VERSIONS)),
+        "properties": Rule("a list of properties; without it, all of them", text_list),
+        "associated": Rule("an object type: the table has the associations with it", text),
+    },
     "rest": {
         **COMMON,
         "path": Rule("the path of the list, below the base URL", text, required=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.errors import DataError
+from shared.jobs.destinations import runner_of
 from shared.jobs.request import PullFeed, UnitRequest
 from shared.model import Plan, Slice, Unit
 from shared.pipeline.starts import MAX_STARTS, Starts
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def refuse_window(app: App, request: UnitRequest, feed: str, unit: Unit) -> None:
     """DataError for a window that was given up within the last day, unless a person requested the job."""
     if isinstance(request.work, PullFeed):
-        starts = Starts.of_window(app.ledger, feed, unit)
+        starts = Starts.of_window(runner_of(app, request, feed).ledger, feed, unit)
         starts.refuse_fatal(app.now(), anew=request.requested_by is not None)
 
 
@@ -25,7 +26,8 @@ def refuse_slice(app: App, request: UnitRequest, plan: Plan, part: Slice, starts
     if starts <= MAX_STARTS:
         return
     if isinstance(request.work, PullFeed):
-        raise Starts.of_window(app.ledger, plan.run.feed, plan.unit).give_up(app.now())
+        feed = plan.run.feed
+        raise Starts.of_window(runner_of(app, request, feed).ledger, feed, plan.unit).give_up(app.now())
     raise DataError(
         f"{part.origin} ended the process {MAX_STARTS} times while it was read: by a crash, or for memory or time",
         fix="Ask for the file again; if it is sound, have it written with smaller row groups; then run the feed",

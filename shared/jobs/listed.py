@@ -5,7 +5,8 @@ named by the time of their export, whose files are all loaded or superseded. The
 ones, late ones of an earlier time too, those of the last days, and the newest full that is loaded of each table, by
 which the rest is chosen. Once a day everything is listed again, as a file may have been written into an old folder.
 
-What is remembered holds for one ledger and until a backfill: both have a word of it, which must be the same.
+What is remembered holds for the ledgers of all destinations, until a backfill: they have a word of it, which must be
+the same.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from __future__ import annotations
 import datetime as dt
 import logging
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import BinaryIO, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import BinaryIO
 
 from shared.documents import Documents, read_json, to_json
 from shared.ledger import Ledger
 from shared.model import Watermark, from_json, from_text, to_text
 from shared.pipeline.backfill import LISTED
-from shared.sources.exports.choice import Export
+from shared.pipeline.folder import exports_to_load
+from shared.pipeline.verbs import recorded
+from shared.sources.exports import listing
+from shared.sources.exports.choice import Export, LoadPlan, SkippedExport
 from shared.sources.exports.layout import export_path
 from shared.sources.times import timestamp
 from shared.stores import File, ListsByFolder, Store
@@ -43,24 +47,30 @@ class Remembered:
     listed: str
     """When all was listed last (text of records)."""
     word: str
-    """The ledger's, too."""
+    """That of the ledgers, too."""
     folders: frozenset[str] = frozenset()
 
 
-class DoneExports(NamedTuple):
+@dataclass(slots=True)
+class DoneExports:
     """What a search finds done."""
 
-    quiet: list[Export]
+    quiet: set[Export] = field(default_factory=set)
     """Loaded, or superseded by a full that is loaded."""
-    needed: list[Export]
+    needed: set[Export] = field(default_factory=set)
     """The newest full of each table that is loaded: the next search chooses by it."""
+
+    def add(self, destinations: Sequence[DoneExports]) -> None:
+        """Add what is done in all *destinations* of a feed, and what any of them needs."""
+        self.quiet |= set.intersection(*(one.quiet for one in destinations)) if destinations else set()
+        self.needed.update(*(one.needed for one in destinations))
 
 
 class Memory:
     """What is remembered, in the app's documents."""
 
-    def __init__(self, documents: Documents, ledger: Ledger, location: str, now: dt.datetime) -> None:
-        self._documents, self._ledger, self._location, self._now = documents, ledger, location, now
+    def __init__(self, documents: Documents, ledgers: Sequence[Ledger], location: str, now: dt.datetime) -> None:
+        self._documents, self._ledgers, self._location, self._now = documents, ledgers, location, now
 
     def read(self) -> Remembered | None:
         """None if all has to be listed."""
@@ -71,13 +81,17 @@ class Memory:
         since = from_text(known.listed)
         if since is None or known.location != self._location or to_text(self._now - ALL_AGAIN) >= known.listed:
             return None
-        return known if known.word == self._ledger.watermark(LISTED).value else None
+        return known if all(known.word == one.watermark(LISTED).value for one in self._ledgers) else None
 
-    def keep(self, before: Remembered | None, folders: Iterable[str]) -> None:
-        """Remember *folders*, and those of *before*; without it everything was listed, and the ledger notes that."""
-        if before is None:
-            before = Remembered(location=self._location, listed=to_text(self._now), word=to_text(self._now))
-            self._ledger.rewind(LISTED, Watermark(before.word, "timestamp"))
+    def begin(self) -> Remembered:
+        """Nothing, as everything is listed now. The ledgers note it first: a backfill meanwhile makes it void."""
+        word = to_text(self._now)
+        for ledger in self._ledgers:
+            ledger.rewind(LISTED, Watermark(word, "text"))
+        return Remembered(location=self._location, listed=word, word=word)
+
+    def keep(self, before: Remembered, folders: Iterable[str]) -> None:
+        """Remember *folders* beside those of *before*."""
         new = replace(before, folders=before.folders | set(folders))
         self._documents.put(_DOCUMENT, to_json({**asdict(new), "folders": sorted(new.folders)}))
         _log.info("%d folders of exports need not be listed by the next search", len(new.folders))
@@ -121,6 +135,44 @@ class Listing:
             for folder, names in self._seen.items()
             if names <= files and folder not in kept and (timestamp(folder.split("/")[-2]) or latest) < latest
         }
+
+
+class Search:
+    """One search: what it lists, what it finds done, and what the next one need not list."""
+
+    def __init__(self, memory: Memory, store: Store, *, all_tables: bool, all_again: bool) -> None:
+        """Only one that looks at *all_tables* remembers what it found."""
+        before = None if all_again else memory.read()
+        self._memory, self._kept = memory, (before or memory.begin()) if all_tables else None
+        self.store = Listing(store, before)
+        self.done = DoneExports()
+
+    def end(self, now: dt.datetime) -> None:
+        if self._kept is not None:
+            self._memory.keep(self._kept, self.store.done(self.done, now))
+
+
+def unloaded(
+    ledger: Ledger, feed: str, plan: LoadPlan, store: Store, done: DoneExports, *, retry: bool
+) -> Iterator[Export]:
+    """The exports of a table to load that are not loaded yet; those that failed only with *retry*. Adds to *done*."""
+    failed: set[Export] = set()
+    base_done = False
+    for export in exports_to_load([plan], failed):
+        if isinstance(export, SkippedExport):
+            done.quiet.update([export.export] if base_done else [])
+            continue
+        work_items = listing.export_unit(export, store).work_items
+        status = recorded(work_items, ledger.known(feed, [work.id for work in work_items]))
+        if status.failed and not retry:
+            failed.add(export)
+        if status.done and export.settled:
+            done.quiet.add(export)
+            if export in plan.fulls and not base_done:
+                base_done = True
+                done.needed.add(export)
+        if not (status.done if retry else status.settled):
+            yield export
 
 
 def dated_folder(name: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import logging
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from shared.documents import Documents
 from shared.errors import ConfigError, IngestError
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.leases import plain_name
-from shared.jobs.listed import DoneExports, Listing, Memory
+from shared.jobs.listed import DoneExports, Memory, Search, unloaded
 from shared.jobs.notifications import Notification, Notifications
 from shared.jobs.request import (
     ArchivedFiles,
@@ -36,12 +37,14 @@ from shared.jobs.summary import JobRecord, read_record
 from shared.ledger import Ledger
 from shared.model import Feed, FeedName, to_text
 from shared.pipeline.csv import text_layout
-from shared.pipeline.folder import exporting_system, exports_to_load, is_other_client
+from shared.pipeline.destinations import targets
+from shared.pipeline.folder import exporting_system, is_other_client
+from shared.pipeline.runner import Runner
 from shared.pipeline.verbs import recorded
 from shared.sources import is_set_up
 from shared.sources.csv.files import Dropped, FileOptions, dropped, is_archive, members_of, text_unit
 from shared.sources.exports import listing
-from shared.sources.exports.choice import Export, LoadPlan, SkippedExport, load_plans
+from shared.sources.exports.choice import Export, LoadPlan, load_plans
 from shared.sources.exports.layout import export_path
 from shared.sources.exports.listing import FindOptions
 from shared.stores import File, Store, open_store
@@ -149,17 +152,22 @@ def missed_files(app: App, wanted: Wanted = Wanted()) -> Iterator[Start]:
             "EXPORTS_URL is container %s, but events are sent for container %s only", root.container, CONTAINER
         )
     yield from _missed_texts(app, root, wanted)
-    memory = Memory(app.documents, app.ledger, root._replace(sas=None).link, app.now())
-    before = None if wanted.all_again else memory.read()
-    store = Listing(open_store(app.settings.exports_url, app.settings), before)
-    done = DoneExports([], [])
-    for system, plan in _plans(app, store):
+    memory = Memory(app.documents, _all_ledgers(app), root._replace(sas=None).link, app.now())
+    store = open_store(app.settings.exports_url, app.settings)
+    search = Search(memory, store, all_tables=wanted.feed is None, all_again=wanted.all_again)
+    for system, plan in _plans(app, search.store):
         feed = str(FeedName(system, plan.table))
         if _is_wanted(app, wanted, feed):
-            for export in _unloaded(app.ledger, feed, plan, store, done, retry=wanted.failed):
+            ledgers = _ledgers(app, feed)
+            found = [DoneExports() for _ in ledgers]
+            lacking = [
+                unloaded(ledger, feed, plan, search.store, one, retry=wanted.failed)
+                for ledger, one in zip(ledgers, found, strict=True)
+            ]
+            for export in dict.fromkeys(itertools.chain.from_iterable(lacking)):
                 yield from _again(app, wanted, _job_for_export(root._replace(sas=None), export))
-    if wanted.feed is None:  # others do not look at all tables
-        memory.keep(before, store.done(done, app.now()))
+            search.done.add(found)
+    search.end(app.now())
 
 
 def _is_wanted(app: App, wanted: Wanted, feed: str) -> bool:
@@ -199,31 +207,19 @@ def _is_settled(app: App, feed: str, file: File, store: Store, *, retry: bool) -
     except IngestError:
         return False
     work_items = [work for unit in units for work in unit.work_items]
-    status = recorded(work_items, app.ledger.known(feed, [work.id for work in work_items]))
-    return status.done if retry else status.settled
+    ids = [work.id for work in work_items]
+    known = [recorded(work_items, ledger.known(feed, ids)) for ledger in _ledgers(app, feed)]
+    return all(status.done if retry else status.settled for status in known)
 
 
-def _unloaded(
-    ledger: Ledger, feed: str, plan: LoadPlan, store: Store, done: DoneExports, *, retry: bool
-) -> Iterator[Export]:
-    """The exports of a table to load that are not loaded yet; those that failed only with *retry*. Adds to *done*."""
-    failed: set[Export] = set()
-    base_done = False
-    for export in exports_to_load([plan], failed):
-        if isinstance(export, SkippedExport):
-            done.quiet.extend([export.export] if base_done else [])
-            continue
-        work_items = listing.export_unit(export, store).work_items
-        status = recorded(work_items, ledger.known(feed, [work.id for work in work_items]))
-        if status.failed and not retry:
-            failed.add(export)
-        if status.done and export.settled:
-            done.quiet.append(export)
-            if export in plan.fulls and not base_done:
-                base_done = True
-                done.needed.append(export)
-        if not (status.done if retry else status.settled):
-            yield export
+def _all_ledgers(app: App) -> list[Ledger]:
+    return [app.ledger, *(runner.ledger for runner in app.runner.others.values())]
+
+
+def _ledgers(app: App, feed: str) -> list[Ledger]:
+    """Those of the destinations of a feed that are set up."""
+    found = (target.found for target in targets(app.runner, feed))
+    return [one.ledger for one in found if isinstance(one, Runner)]
 
 
 def _ignored_text(systems: Mapping[str, System], text: Dropped) -> str | None:

@@ -152,10 +152,10 @@ def _rewind(
 def _forget(
     request: BackfillRequest, mark: Watermark, to: str | None, warehouse: WarehouseWithHistory, ledger: Ledger
 ) -> BackfillResult:
+    ledger.rewind(LISTED, Watermark(f"backfill of {request.feed} at {request.now}", "text"))
     forgotten = ledger.forget(request.feed, to or "")
     if not forgotten:
         return BackfillResult(None, (), "nothing was loaded since then")
-    ledger.rewind(LISTED, Watermark(request.now, "timestamp"))
     done = _record(request, mark, to, warehouse, forgotten=len(forgotten))
     return BackfillResult(done, forgotten)
 

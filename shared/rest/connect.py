@@ -43,10 +43,18 @@ def own_settings(feed: Feed, settings: Settings) -> tuple[SystemSettings, str]:
     return settings.system(prefix), prefix
 
 
-def open_client(feed: Feed, settings: Settings, *, clock: Clock = SYSTEM, base_url: str | None = None) -> Client:
+def open_client(
+    feed: Feed,
+    settings: Settings,
+    *,
+    clock: Clock = SYSTEM,
+    base_url: str | None = None,
+    more_rates: Sequence[Rate] = (),
+) -> Client:
     """A client of the API of *feed*, which shares sign-in and rates with all others of its account in this process.
 
-    *base_url* is used if neither setting nor catalog has one. ConfigError if a setting is missing. Nothing is called.
+    *more_rates* are beside those of the catalog. *base_url* is used if neither setting nor catalog has one. ConfigError
+    if a setting is missing. Nothing is called.
     """
     names = missing(feed, settings)
     if base_url is not None:
@@ -58,7 +66,9 @@ def open_client(feed: Feed, settings: Settings, *, clock: Clock = SYSTEM, base_u
     place = f"{prefix}_BASE_URL" if own.base_url else f"base_url of system {feed.system}"
     auth = next(one for one in _auths(feed) if all(getattr(own, name) for name in _settings_of(one).values()))
     values = {role: str(getattr(own, name)) for role, name in _settings_of(auth).items()}
-    rates = [Rate(one["requests"], one["seconds"], one.get("bucket", "")) for one in feed.api.get("rate", ())]
+    rates = [Rate(one["requests"], one["seconds"], one.get("bucket", "")) for one in feed.api.get("rate", ())] + [
+        *more_rates
+    ]
     key = (base, hashlib.sha256(repr((auth, values, rates)).encode()).hexdigest(), clock)
 
     def opened() -> Account:

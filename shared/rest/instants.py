@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -53,6 +54,14 @@ def written(text: str, form: str) -> str:
 def text(value: Any) -> str:
     """What ``parse`` gave, as cursor text."""
     return cursor.text(value)
+
+
+def server_time(headers: Mapping[str, str]) -> dt.datetime | None:
+    """The time of whoever answered, by the header Date, in UTC without zone."""
+    try:
+        return parsedate_to_datetime(headers.get("Date", "")).astimezone(dt.UTC).replace(tzinfo=None)
+    except (ValueError, TypeError):
+        return None
 
 
 def _instant(value: Any, timezone: str) -> dt.datetime:

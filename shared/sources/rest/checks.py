@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from shared.errors import IngestError
 from shared.model import Feed, Finding
+from shared.rest import checks
 from shared.rest.connect import open_client
 from shared.rest.pages import Page, pages
 from shared.settings import Settings
-from shared.sources.rest.listing import server_time
 from shared.sources.rest.options import ListOptions, Rows
 from shared.text import counted
-
-_CLOCKS_DIFFER = 60.0
-"""Seconds from which it is worth a warning. Signatures of requests allow for some minutes mostly."""
-_FEW_LEFT = 0.1
 
 
 def examine(
@@ -25,7 +21,6 @@ def examine(
 ) -> Iterator[Finding]:
     """See ``sources.examine_source``: one call for each feed. Errors end the check of their feed alone."""
     first: Page | None = None
-    headers: Mapping[str, str] = {}
     for feed in feeds:
         check = f"source {feed.name}"
         try:
@@ -36,12 +31,11 @@ def examine(
             yield Finding(check, "failed", error.problem, error.fix)
             continue
         if first is None:
-            first, headers = page, page.response.headers
+            first = page
             yield Finding(f"source {feed.system}: sign-in", "ok", f"{client.host} answers, and lets us in")
         yield _table(check, feed, options, page)
     if first is not None:
-        yield from _clock(f"source {feeds[0].system}: clock", first, now())
-        yield from _left(f"source {feeds[0].system}: limits", headers)
+        yield from checks.of_account(feeds[0].system, first.response.headers, now())
 
 
 def _table(check: str, feed: Feed, options: ListOptions, page: Page) -> Finding:
@@ -58,36 +52,3 @@ def _table(check: str, feed: Feed, options: ListOptions, page: Page) -> Finding:
             f"Correct it in the catalog; the fields are {fields}",
         )  # fmt: skip
     return Finding(check, "ok", f"{counted(len(rows), 'record')} on its first page")
-
-
-def _clock(check: str, page: Page, now: dt.datetime) -> Iterator[Finding]:
-    theirs = server_time(page)
-    if theirs is None:
-        return
-    seconds = (now.astimezone(dt.UTC).replace(tzinfo=None) - theirs).total_seconds()
-    text = f"this machine's is {abs(seconds):,.0f} s {'ahead of' if seconds > 0 else 'behind'} the API's"
-    if abs(seconds) > _CLOCKS_DIFFER:
-        yield Finding(check, "warning", text, "Set this machine's clock: sign-ins and windows depend on it")
-    else:
-        yield Finding(check, "ok", text)
-
-
-def _left(check: str, headers: Mapping[str, str]) -> Iterator[Finding]:
-    """What headers of a rate say, in the usual spellings."""
-    known = {name.lower(): value for name, value in headers.items() if "ratelimit" in name.lower()}
-    for name, value in sorted(known.items()):
-        if not name.endswith("remaining") or not value.strip().isdigit():
-            continue
-        most = next((known[one] for one in _limits(name) if known.get(one, "").strip().isdigit()), None)
-        text = f"{int(value):,} calls left" + (f" of {int(most):,}" if most else "") + f" ({name})"
-        if most and int(value) < _FEW_LEFT * int(most):
-            yield Finding(
-                check, "warning", text, "Sync less often, or ask for a higher limit: syncs wait when it is used up"
-            )
-        else:
-            yield Finding(check, "ok", text)
-
-
-def _limits(remaining: str) -> list[str]:
-    stem = remaining.removesuffix("remaining").rstrip("-")
-    return [f"{stem}-limit", f"{stem}-max", stem, f"{stem}"]

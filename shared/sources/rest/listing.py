@@ -6,10 +6,10 @@ import datetime as dt
 import heapq
 
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from shared.errors import DataError
+from shared.rest import instants
 from shared.rest.client import Client
 from shared.rest.pages import Page, pages, records_of
 from shared.rest.rows import Kinds, Record, read_json
@@ -78,7 +78,7 @@ class Listing:
 
     def time(self) -> dt.datetime | None:
         """The API's time as it answered first, naive, in UTC; None if it does not say."""
-        return server_time(self.first) if self.first else None
+        return instants.server_time(self.first.response.headers) if self.first else None
 
     def refuse_without_cursor(self, name: str) -> DataError:
         fields = ", ".join(self.kinds.types)
@@ -89,11 +89,3 @@ class Listing:
 
     def close(self) -> None:
         self._spool.close()
-
-
-def server_time(page: Page) -> dt.datetime | None:
-    """By the header Date, in UTC without zone."""
-    try:
-        return parsedate_to_datetime(page.response.headers.get("Date", "")).astimezone(dt.UTC).replace(tzinfo=None)
-    except (ValueError, TypeError):
-        return None
