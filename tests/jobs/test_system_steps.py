@@ -144,7 +144,7 @@ def run_job(app: Any, calls: Calls, monkeypatch: Any, **options: Any) -> Any:
         return durable.run("system_job", {"work": WORK}, "sync:crm"), durable
 
 
-CALLS = 94
+CALLS = 95
 """At most so many calls does a job of two tables make."""
 SOME = range(1, CALLS, 9)
 
