@@ -271,7 +271,8 @@ def test_a_system_that_can_be_synced_is_declared(app, data, tmp_path):
     with advised("Declare a system with source {} in the catalog") as advice:
         sync(other)
 
-    declared = f'system = {{ name = "shop", source = {advice.values[0]} }}\n'
+    assert '"sql"' in advice.values[0].split(" or ")
+    declared = 'system = { name = "shop", source = "sql" }\n'
     assert ["done"] == sync(_app(data, tmp_path, f'{declared}[tables]\nitem = {{ keys = ["Id"], cursor = "At" }}'))
 
 
