@@ -19,7 +19,7 @@ from shared.errors import ConfigError
 from shared.model import MAIN, Feed, Layout
 from shared.settings import Settings, zone
 from shared.sources import KINDS
-from shared.sources.tables import Discovery, FoundTable
+from shared.sources.tables import CHANGE_DELETED, CHANGE_VERSION, Discovery, FoundTable
 
 __all__ = ["LISTED", "PACKAGED", "FeedList", "System", "read"]
 
@@ -253,7 +253,14 @@ def _with_defaults(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[
         "types": {**{column.name: column.type for column in columns}, **types},
         "references": {**{column.name: column.references for column in columns if column.references}, **declared},
     }
-    return _with_layout({**defaults, **own, **merged})
+    return _with_layout({**defaults, **_tracked(defaults, own), **own, **merged})
+
+
+def _tracked(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The cursor and the deletion flag of a table whose changes the server tracks, in place of those of *defaults*."""
+    if not own.get("change_tracking", defaults.get("change_tracking")):
+        return {}
+    return {"cursor": CHANGE_VERSION, "deleted": CHANGE_DELETED, "cursor_fallback": None}
 
 
 def _with_layout(options: dict[str, Any]) -> dict[str, Any]:
