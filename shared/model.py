@@ -148,6 +148,8 @@ class Feed:
     """The warehouses that it goes to, by name."""
     layout: Layout | None = None
     """Of a feed that is read from text files."""
+    api: Mapping[str, Json] = field(default_factory=dict)
+    """What the catalog says of the API that it is read from; only its kind of source knows what it means."""
 
     @property
     def name(self) -> str:

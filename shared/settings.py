@@ -99,6 +99,8 @@ class Settings:
     """How much later than its export a cursor may be; beyond that its row is rejected."""
     settle: float = _setting(600.0, read=_seconds)
     """How long a folder of part files must have been unchanged to count as complete."""
+    keep_raw: str | None = None
+    """Folder in which answers of APIs are kept as they came; not of the environment but of ``sluice sync``."""
     sync_rows: int = _setting(5_000_000, read=_positive)
     """Rows that one run of a pull feed takes at most; the next goes on from there."""
     sync_tables: int = _setting(4, read=_positive)
@@ -191,6 +193,26 @@ class SystemSettings:
     """The secret before that one, accepted while it is being replaced."""
     webhook_hosts: str = ""
     """Hosts (``host`` or ``host:port``, with commas) that the links of a notification may lead to."""
+    base_url: str | None = None
+    """The API that the system is read from, in place of the one that the catalog names."""
+    api_token: str | None = field(default=None, repr=False)
+    """What signs in there, as this and the following; the catalog says which of them."""
+    api_key: str | None = field(default=None, repr=False)
+    api_secret: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    access_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    company_id: str | None = None
+
+
+API_SETTINGS = (
+    "base_url", "api_token", "api_key", "api_secret", "username", "password", "client_id", "client_secret",
+    "access_token", "refresh_token", "company_id",
+)  # fmt: skip
+"""The fields of ``SystemSettings`` that a catalog file may name for an API."""
 
 
 def _refuse_unresolved(env: Mapping[str, str]) -> None:

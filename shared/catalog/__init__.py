@@ -13,8 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shared.catalog import schema
+from shared.catalog import api, schema
 from shared.catalog.discovery import LISTED, FeedList, read_discovery, read_feed_list
+from shared.catalog.lines import with_line
+from shared.catalog.rules import read_section
 from shared.errors import ConfigError
 from shared.model import MAIN, Feed, Layout
 from shared.settings import Settings, zone
@@ -175,26 +177,30 @@ def read(folder: Path) -> dict[str, System]:
 
 def _system(path: Path) -> System:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name} is not TOML: {error}", fix=f"Correct {path}") from error
     problems: list[str] = []
-    file = schema.read_section("file", content, schema.FILE, problems)
-    head = schema.read_section("system", file.get("system", {}), schema.SYSTEM, problems)
+    file = read_section("file", content, schema.FILE, problems)
+    head = read_section("system", file.get("system", {}), schema.SYSTEM, problems)
     defaults = _Defaults.read(file.get("defaults", {}), head.get("source", ""), problems)
     feeds = {table: f"feed {file.get('system', {}).get('name')}.{table}" for table in file.get("tables", {})}
     tables = {
-        table: defaults.under(schema.read_section(feed, file["tables"][table], schema.OPTIONS, problems))
+        table: defaults.with_api(
+            feed, defaults.under(read_section(feed, file["tables"][table], schema.OPTIONS, problems)), problems
+        )
         for table, feed in feeds.items()
     }
-    rule = schema.read_section("undeclared", file.get("undeclared", {}), schema.OPTIONS, problems)
+    rule = read_section("undeclared", file.get("undeclared", {}), schema.OPTIONS, problems)
     undeclared = defaults.under(rule) if rule else None
     discovery = read_discovery(file.get("discover"), problems)
     feed_list = read_feed_list(file.get("feed_list"), problems)
     if not problems:  # else an option that is wrong would be missed here
         problems = list(_problems_together(feeds, tables, undeclared, head["source"]))
     if problems:
-        raise ConfigError(f"{path.name}, {'; '.join(problems)}", fix=f"Correct {path}")
+        named = "; ".join(with_line(problem, text) for problem in problems)
+        raise ConfigError(f"{path.name}, {named}", fix=f"Correct {path}")
     return System(
         name=head["name"], source=head["source"], client=head.get("client"), tables=tables, undeclared=undeclared,
         file=path, discovery=discovery, feed_list=feed_list,
@@ -215,20 +221,31 @@ class _Defaults(NamedTuple):
         """Of section ``[defaults]``, in which a section named as a source holds those of its tables."""
         of_all = {name: value for name, value in section.items() if name not in KINDS}
         by_source = {
-            name: schema.read_section(f"defaults.{name}", section[name], schema.OPTIONS, problems)
+            name: read_section(f"defaults.{name}", section[name], schema.OPTIONS, problems)
             for name in KINDS
             if name in section
         }
-        return cls(schema.read_section("defaults", of_all, schema.OPTIONS, problems), by_source, source)
+        return cls(read_section("defaults", of_all, schema.OPTIONS, problems), by_source, source)
 
     def under(self, own: Mapping[str, Any]) -> dict[str, Any]:
         """The options of a table whose *own* ones go before these."""
-        source = own.get("source") or self.of_all.get("source", self.source)
-        special = self.by_source.get(source, {})
+        special = self.by_source.get(self._source_of(own), {})
         by_column = {
-            name: {**self.of_all.get(name, {}), **special.get(name, {})} for name in ("types", "references")
+            name: {**self.of_all.get(name, {}), **special.get(name, {})} for name in ("types", "references", "api")
         }  # fmt: skip
         return _with_defaults({**self.of_all, **special, **by_column}, own)
+
+    def with_api(self, entry: str, options: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+        """The options of a table, where what is said of its API is read."""
+        source = self._source_of(options)
+        section = options.pop("api")
+        if source not in api.RULES:
+            return {**options, "api": section} if section else options
+        found = api.read(entry, source, section, problems)
+        return {**options, "api": found, "types": api.with_cursor_type(options, found)}
+
+    def _source_of(self, own: Mapping[str, Any]) -> str:
+        return str(own.get("source") or self.of_all.get("source", self.source))
 
 
 def _problems_together(
@@ -252,6 +269,7 @@ def _with_defaults(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[
     merged = {
         "types": {**{column.name: column.type for column in columns}, **types},
         "references": {**{column.name: column.references for column in columns if column.references}, **declared},
+        "api": {**defaults.get("api", {}), **own.get("api", {})},
     }
     return _with_layout({**defaults, **_tracked(defaults, own), **own, **merged})
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from shared.catalog.schema import Rule, read_section
+from shared.catalog.rules import Rule, read_section, text
 from shared.sources.tables import Discovery
 
 LISTED = ("schema", "table", "keys", "cursor", "last_value", "enabled")
@@ -43,16 +43,10 @@ def read_feed_list(section: Mapping[str, Any] | None, problems: list[str]) -> Fe
     return FeedList(where=found["from"], table=found["table"], columns=found.get("columns", {}))
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError
-    return value
-
-
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise ValueError
-    return tuple(map(_text, value))
+    return tuple(map(text, value))
 
 
 def _where(value: Any) -> str:
@@ -64,7 +58,7 @@ def _where(value: Any) -> str:
 def _columns(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not set(value) <= set(LISTED):
         raise ValueError
-    return {name: _text(column) for name, column in value.items()}
+    return {name: text(column) for name, column in value.items()}
 
 
 _PATTERNS = "a list of patterns, such as 'dbo.*'"
@@ -75,6 +69,6 @@ _DISCOVER = {
 }
 _FEED_LIST = {
     "from": Rule("'source' or 'warehouse'", _where, required=True),
-    "table": Rule("the name of a table, as <table> or <schema>.<table>", _text, required=True),
+    "table": Rule("the name of a table, as <table> or <schema>.<table>", text, required=True),
     "columns": Rule(f"a table with the columns of {', '.join(LISTED)}", _columns),
 }

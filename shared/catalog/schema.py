@@ -1,18 +1,16 @@
-"""What a catalog file may hold, section by section: the value of each key, and what is allowed for it.
-
-By hand, in tables of rules: pydantic took as many lines, and 0.15 s of every start.
-"""
+"""What a catalog file may hold, section by section: the value of each key, and what is allowed for it."""
 
 from __future__ import annotations
 
 import codecs
 import datetime as dt
-import math
 import re
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
+from shared.catalog import api
+from shared.catalog.rules import Rule, flag, number, one_of, read_nested, require, section_value, text, text_list
 from shared.contract import types as column_types
 from shared.contract.cursor import CURSOR_TYPES
 from shared.errors import ConfigError
@@ -26,126 +24,57 @@ _RESERVED = ("information_schema", "ingest", "temp")
 _LONGEST_TABLE = 63 - len("_active")
 
 
-class Rule(NamedTuple):
-    """The rule of one key."""
-
-    allowed: str
-    """What a value must be; an error repeats it."""
-    read: Callable[[Any], Any]
-    """The value as the catalog keeps it. ValueError or ConfigError if it is not allowed."""
-    required: bool = False
-
-
-def read_section(entry: str, section: Any, rules: Mapping[str, Rule], problems: list[str]) -> dict[str, Any]:
-    """The values of a section whose name in errors is *entry*; what is wrong is added to *problems* and left out."""
-    if not isinstance(section, dict):
-        problems.append(f"{entry} must be a table, not {section!r}")
-        return {}
-    unknown = [name for name in section if name not in rules]
-    known = ", ".join(sorted(rules))
-    problems += [f"{entry}: {name!r} is unknown; known are {known}" for name in unknown]
-    found: dict[str, Any] = {}
-    for name, rule in rules.items():
-        if name in section or rule.required:
-            try:
-                found[name] = rule.read(section.get(name))
-            except _Nested as error:
-                problems += [f"{entry}: {problem}" for problem in error.problems]
-            except (ValueError, ConfigError):
-                problems.append(f"{entry}: {name} must be {rule.allowed}, not {section.get(name)!r}")
-    return found
-
-
-class _Nested(Exception):  # noqa: N818 - carries problems of a section within a section
-    """What is wrong within the value of a key."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
-
-
-def _read_nested(entry: str, section: Any, rules: Mapping[str, Rule]) -> dict[str, Any]:
-    problems: list[str] = []
-    found = read_section(entry, section, rules, problems)
-    if problems:
-        raise _Nested(problems)
-    return found
-
-
-# -- values
-
-
-def _require(condition: object) -> None:
-    if not condition:
-        raise ValueError
-
-
-def _text(value: Any) -> str:
-    _require(isinstance(value, str) and value)
-    return str(value)
-
-
-def _section(value: Any) -> dict[str, Any]:
-    _require(isinstance(value, dict))
-    return dict(value)
-
-
-def _number(value: Any) -> float:
-    _require(isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
-    return float(value)
-
-
 def _system_name(value: Any) -> str:
-    name = _text(value)
-    _require(_SYSTEM_NAME.fullmatch(name) and name not in _RESERVED)
+    name = text(value)
+    require(_SYSTEM_NAME.fullmatch(name) and name not in _RESERVED)
     return name
 
 
 def _source(value: Any) -> str:
-    _require(value in KINDS)
+    require(value in KINDS)
     return str(value)
 
 
 def _distinct(names: Collection[str]) -> None:
-    _require(len({name.casefold() for name in names}) == len(names))
+    require(len({name.casefold() for name in names}) == len(names))
 
 
 def _keys(value: Any) -> tuple[str, ...]:
-    _require(isinstance(value, list) and value)
-    names = tuple(map(_text, value))
+    require(isinstance(value, list) and value)
+    names = tuple(map(text, value))
     _distinct(names)
     return names
 
 
 def _column(value: Any) -> str | None:
-    return None if value is False else _text(value)
+    return None if value is False else text(value)
 
 
 def _types(value: Any) -> dict[str, str]:
-    found = {column: column_types.parse(_text(kind)) for column, kind in _section(value).items()}
+    found = {column: column_types.parse(text(kind)) for column, kind in section_value(value).items()}
     _distinct(found)
     return found
 
 
 def _references(value: Any) -> dict[str, str]:
-    found = {column: _reference(key) for column, key in _section(value).items()}
+    found = {column: _reference(key) for column, key in section_value(value).items()}
     _distinct(found)
     return found
 
 
 def _deletes(value: Any) -> str:
-    _require(value in ("soft", "hard"))
+    require(value in ("soft", "hard"))
     return str(value)
 
 
 def _share(value: Any) -> float:
-    share = _number(value)
-    _require(0 <= share <= 1)
+    share = number(value)
+    require(0 <= share <= 1)
     return share
 
 
 def _seconds(value: Any) -> int:
-    _require(isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+    require(isinstance(value, int) and not isinstance(value, bool) and value >= 0)
     return int(value)
 
 
@@ -153,93 +82,74 @@ def _schedule(value: Any) -> str:
     from cronsim import CronSim, CronSimError
 
     try:
-        CronSim(_text(value), dt.datetime(2000, 1, 1, tzinfo=dt.UTC))
+        CronSim(text(value), dt.datetime(2000, 1, 1, tzinfo=dt.UTC))
     except CronSimError as error:
         raise ValueError from error
     return str(value)
 
 
 def _source_table(value: Any) -> str:
-    schema, dot, table = _text(value).partition(".")
-    _require(schema and (table or not dot))
+    schema, dot, table = text(value).partition(".")
+    require(schema and (table or not dot))
     return str(value)
 
 
 def _hours(value: Any) -> float | None:
     if value is False:
         return None
-    hours = _number(value)
-    _require(hours > 0)
+    hours = number(value)
+    require(hours > 0)
     return hours
 
 
 def _destinations(value: Any) -> tuple[str, ...]:
     names = _keys(value)
     for name in names:
-        _require(re.fullmatch(DESTINATION, name))
+        require(re.fullmatch(DESTINATION, name))
     return names
 
 
 def _columns(value: Any) -> tuple[LayoutColumn, ...]:
-    columns = _section(value)
-    _require(columns)
+    columns = section_value(value)
+    require(columns)
     _distinct(columns)
     return tuple(
-        LayoutColumn(name=name, **_read_nested(f"column {name!r}", options, COLUMN))
-        for name, options in columns.items()
+        LayoutColumn(name=name, **read_nested(f"column {name!r}", options, COLUMN)) for name, options in columns.items()
     )
 
 
-def _words(value: Any) -> tuple[str, ...]:
-    _require(isinstance(value, list))
-    return tuple(map(_text, value))
-
-
 def _reference(value: Any) -> str:
-    parts = _text(value).split(".")
-    _require(len(parts) == 3 and all(parts))
+    parts = text(value).split(".")
+    require(len(parts) == 3 and all(parts))
     return str(value)
 
 
-def _one_of(*allowed: Any) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        _require(value in allowed)
-        return value
-
-    return read
-
-
 def _region(value: Any) -> str:
-    _require(re.fullmatch("[A-Z]{2}", _text(value)))
+    require(re.fullmatch("[A-Z]{2}", text(value)))
     return str(value)
 
 
 def _dialect(value: Any) -> dict[str, Any]:
-    return _read_nested("csv", value, DIALECT)
-
-
-def _flag(value: Any) -> bool:
-    _require(isinstance(value, bool))
-    return bool(value)
+    return read_nested("csv", value, DIALECT)
 
 
 def _encoding(value: Any) -> str:
     try:
-        return codecs.lookup(_text(value)).name
+        return codecs.lookup(text(value)).name
     except LookupError as error:
         raise ValueError from error
 
 
 def _character(value: Any) -> str:
-    _require(len(_text(value)) == 1)
+    require(len(text(value)) == 1)
     return str(value)
 
 
 # -- sections
 
 FILE = {
-    "system": Rule("a table", _section, required=True),
-    **{name: Rule("a table", _section) for name in ("defaults", "undeclared", "tables", "discover", "feed_list")},
+    "system": Rule("a table", section_value, required=True),
+    **{name: Rule("a table", section_value) for name in ("defaults", "undeclared", "tables", "discover", "feed_list")},
 }
 SYSTEM = {
     "name": Rule(
@@ -248,17 +158,17 @@ SYSTEM = {
         required=True,
     ),
     "source": Rule(f"one of {', '.join(KINDS)}", _source, required=True),
-    "client": Rule("a text", _text),
+    "client": Rule("a text", text),
 }
 COLUMN = {
-    "type": Rule(f"a type ({', '.join(column_types.SIMPLE)} or decimal(p,s))", lambda v: column_types.parse(_text(v))),
-    "aliases": Rule("a list of headers", _words),
-    "cleaner": Rule(f"one of {', '.join(column_types.CLEANERS)}", _one_of(*column_types.CLEANERS)),
-    "required": Rule("true or false", _flag),
-    "parts": Rule("a list of headers", _words),
-    "several": Rule("'first' or 'coalesce'", _one_of("first", "coalesce")),
-    "true": Rule("a list of words", _words),
-    "false": Rule("a list of words", _words),
+    "type": Rule(f"a type ({', '.join(column_types.SIMPLE)} or decimal(p,s))", lambda v: column_types.parse(text(v))),
+    "aliases": Rule("a list of headers", text_list),
+    "cleaner": Rule(f"one of {', '.join(column_types.CLEANERS)}", one_of(*column_types.CLEANERS)),
+    "required": Rule("true or false", flag),
+    "parts": Rule("a list of headers", text_list),
+    "several": Rule("'first' or 'coalesce'", one_of("first", "coalesce")),
+    "true": Rule("a list of words", text_list),
+    "false": Rule("a list of words", text_list),
     "references": Rule("a key of a feed, as <system>.<table>.<column>", _reference),
 }
 """Of one column of a feed that is read from text files."""
@@ -267,14 +177,14 @@ DIALECT = {
     "delimiter": Rule("one character", _character),
     "quote": Rule("one character", _character),
     "escape": Rule("one character", _character),
-    "header": Rule("true or false", _flag),
+    "header": Rule("true or false", flag),
 }
 """Of the text files of a feed. What is not declared is detected."""
 LAYOUT = {
     "columns": Rule("a table of columns, each a table of its options", _columns),
     "region": Rule("a country in two capital letters, such as US", _region),
-    "decimal_mark": Rule("'.' or ','", _one_of(".", ",")),
-    "day_first": Rule("true or false", _flag),
+    "decimal_mark": Rule("'.' or ','", one_of(".", ",")),
+    "day_first": Rule("true or false", flag),
     "csv": Rule("a table of encoding, delimiter, quote, escape and header", _dialect),
 }
 """Of a feed that is read from text files."""
@@ -294,7 +204,7 @@ OPTIONS = {
         "a table of columns, each once, with the key of a feed that they refer to, as <system>.<table>.<column>",
         _references,
     ),
-    "timezone": Rule("an IANA name such as Europe/Amsterdam", lambda value: zone(_text(value))),
+    "timezone": Rule("an IANA name such as Europe/Amsterdam", lambda value: zone(text(value))),
     "deletes": Rule("'soft' or 'hard'", _deletes),
     "max_reject_share": Rule("a number from 0 to 1", _share),
     "max_delete_share": Rule("a number from 0 to 1", _share),
@@ -303,6 +213,7 @@ OPTIONS = {
     "reconcile": Rule("a cron expression of five fields, such as '0 3 * * 0'", _schedule),
     "source_table": Rule("the name of a table, as <table> or <schema>.<table>", _source_table),
     "max_age_hours": Rule("a number of hours above 0, or false for none", _hours),
+    "api": Rule("a table of options of the API", section_value),
     "destinations": Rule(
         "a list of names, each once, such as 'main' and 'lake': a-z, 0-9 and _, with a letter first", _destinations
     ),
@@ -370,6 +281,7 @@ def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
 
 def source_problems(entry: str, source: str, options: Mapping[str, Any]) -> Iterator[str]:
     """Whether a feed has columns just if its *source* delivers text files, and what is of windows if it has windows."""
+    yield from api.problems_together(entry, source, options)
     layout = options.get("layout")
     for name in ("cursor_fallback", "change_tracking"):
         if options.get(name) and not KINDS[source].pulled:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shared.cli import load, options, output, progress
+from shared.text import counted
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Merge the first window, show what it would change, and roll it back.")
 @click.option("--batch-size", "batch_rows", type=click.IntRange(1), metavar="N", help="Rows in memory at once.")
 @click.option("--discover", is_flag=True, help="Print what the catalog would say of tables that it does not have.")
+@click.option("--probe", is_flag=True, help="Show the first page of an API and the columns that it would have.")
+@click.option("--keep-raw", metavar="FOLDER", help="Keep the answers of an API there as they come.")
 @options.limits
 @options.destination
 @options.as_json
-def sync(system: str, tables: tuple[str, ...], as_json: bool, discover: bool, **chosen: Any) -> None:
+def sync(
+    system: str, tables: tuple[str, ...], as_json: bool, discover: bool, probe: bool, **chosen: Any
+) -> None:  # fmt: skip
     """Read what is new in a database or an API.
 
     All tables of SYSTEM, or only those named, several at once. Each goes on from its watermark until it has caught up.
@@ -42,6 +47,11 @@ def sync(system: str, tables: tuple[str, ...], as_json: bool, discover: bool, **
         if tables or any(chosen.values()):
             raise click.UsageError("--discover reads no rows: it takes no other options but --json")
         _discover(current(), system.lower(), as_json=as_json)
+        return
+    if probe:
+        if len(tables) != 1 or any(chosen.values()):
+            raise click.UsageError("--probe shows one page of one ENTITY: it takes no other options but --json")
+        _probe(current(), system.lower(), tables[0].lower(), as_json=as_json)
         return
     app = current().resolved(system.lower(), fresh=True)
     if not chosen["dry_run"]:
@@ -62,6 +72,26 @@ def _discover(app: App, system: str, *, as_json: bool) -> None:
         return
     for line in discovery.as_toml(found, system, app.systems):
         click.echo(line)
+
+
+def _probe(app: App, system: str, table: str, *, as_json: bool) -> None:
+    from shared.pipeline import discovery
+
+    feed, found = discovery.probed(app.systems, app.settings, system, table)
+    if as_json:
+        columns = [column._asdict() for column in found.columns]
+        output.print_json([{**found._asdict(), "feed": feed.name, "columns": columns, "remarks": [*found.remarks]}])
+        return
+    click.echo(f"{found.call}: {found.status}, {counted(found.records, 'record')}")
+    output.print_table(
+        {
+            "column": column.name, "type": column.type, "filled": f"{column.filled} of {found.records}",
+            "example": column.example,
+        }
+        for column in found.columns
+    )  # fmt: skip
+    for remark in found.remarks:
+        click.secho(remark, fg="yellow", err=True)
 
 
 def _record(table: TableSync) -> dict[str, Any]:

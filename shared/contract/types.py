@@ -169,6 +169,20 @@ def widened(stored: str, incoming: str) -> str | None:
     return None
 
 
+def kept(stored: str, inferred: str) -> str:
+    """The type to read values as that were *inferred* from themselves, where a column is *stored* already.
+
+    What was stored decides where it can hold them, so that a column does not change with the rows that happen to come:
+    text holds everything, floating point every number. Else the column widens, or the two are incompatible.
+
+    >>> kept("text", "bigint"), kept("double", "decimal(23,4)"), kept("bigint", "null"), kept("bigint", "text")
+    ('text', 'double', 'bigint', 'text')
+    """
+    if inferred == NULL or stored == "text" or (stored in ("real", "double") and _is_exact(inferred)):
+        return stored
+    return inferred
+
+
 def can_convert(stored: str, declared: str) -> bool:
     """Whether a stored column can become a declared type that it does not widen to, if all of its values fit.
 

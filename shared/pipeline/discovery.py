@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from shared.catalog import System
-from shared.model import FeedName, Json
+from shared.model import Feed, FeedName, Json
 from shared.pipeline.feed_list import listed_tables
+from shared.pipeline.sync import feeds_to_sync
 from shared.settings import Settings
-from shared.sources import KINDS, database_tables
+from shared.sources import KINDS, Probe, database_tables, probe
 from shared.sources.tables import Discovery, FoundTable, found_tables
 from shared.warehouses import WarehouseWithHistory
 
@@ -89,3 +90,9 @@ def as_record(found: FoundTable, system: str) -> dict[str, Json]:
         "cursor": found.cursor, "references": dict(found.references), "reason": found.reason,
         "skipped": found.skipped, "entry": found.entry,
     }  # fmt: skip
+
+
+def probed(systems: Mapping[str, System], settings: Settings, system: str, table: str) -> tuple[Feed, Probe]:
+    """A table of an API, and its first page. ConfigError if there is no such table, or if it is of no API."""
+    (feed,) = feeds_to_sync(systems, system, [table])
+    return feed, probe(feed, settings)

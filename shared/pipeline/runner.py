@@ -25,7 +25,7 @@ from shared.model import MAIN, Change, Feed, FeedName, Plan, Run, Slice, Staged,
 from shared.pipeline import starts, verbs
 from shared.pipeline.shared_read import leaving
 from shared.settings import naming_setting, no_destination
-from shared.sources import Source
+from shared.sources import KINDS, Source
 from shared.warehouses import Limits, Merged, WarehouseWithHistory
 
 _log = logging.getLogger("sluice")
@@ -170,9 +170,17 @@ class Runner:
         """Decide what *run* will read. Writes nothing. DataError or ConfigError if nothing of *unit* can be read."""
         system = self.systems[FeedName.parse(run.feed).system]
         with self._logged("plan", run) as details:
-            plan = verbs.plan(run, unit, source, system)
+            plan = verbs.plan(run, unit, source, system, self._stored(run.feed))
             details.update(slices=len(plan.slices), rows=sum(part.rows for part in plan.slices))
         return plan
+
+    def _stored(self, feed: str) -> Mapping[str, str]:
+        """The columns of a feed's table, where they matter for a plan: the source infers types from values."""
+        name = FeedName.parse(feed)
+        declared = self.systems[name.system].tables.get(name.table, {})
+        if not KINDS[declared.get("source", self.systems[name.system].source)].infers:
+            return {}
+        return self.warehouse.columns(self.systems[name.system].feed(name.table, ()))
 
     def stage(
         self, plan: Plan, part: Slice, source: Source, on_rows: Callable[[int], None] = lambda rows: None

@@ -47,6 +47,8 @@ class SyncOptions(RunOptions):
     """At most about so many rows of each table; the next sync goes on from there."""
     batch_rows: int | None = None
     """Rows in memory at once; by default the setting."""
+    keep_raw: str | None = None
+    """Folder in which answers of an API are kept as they come."""
     destination: str | None = None
     """Sync into this one only, and only tables that go there."""
 
@@ -107,6 +109,8 @@ def sync(
     feeds = _of_destination(runner, feeds_to_sync(runner.systems, system, names), options.destination, names)
     if options.batch_rows is not None:
         settings = replace(settings, batch_rows=options.batch_rows)
+    if options.keep_raw is not None:
+        settings = replace(settings, keep_raw=options.keep_raw)
     if options.limit is not None:
         settings = replace(settings, sync_rows=options.limit)
     opened = {feed.name: source for feed, source in zip(feeds, open_sources(feeds, settings), strict=True)}

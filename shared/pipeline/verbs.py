@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from shared.catalog import System
-from shared.contract import cursor, direct
-from shared.contract.conform import Contract, fit
+from shared.contract import cursor, direct, types
+from shared.contract.conform import Contract, fit, folded
 from shared.errors import ConflictError, DataError, IngestError, overtaken
 from shared.ids import run_id, staging_name
 from shared.ledger import Ledger
@@ -23,6 +23,7 @@ from shared.ledger.of_destination import name_in_ledger
 from shared.model import (
     MAIN,
     Column,
+    Feed,
     FeedName,
     Plan,
     Record,
@@ -103,9 +104,10 @@ def run_for(
     )
 
 
-def plan(run: Run, unit: Unit, source: Source, system: System) -> Plan:
+def plan(run: Run, unit: Unit, source: Source, system: System, stored: Mapping[str, str] | None = None) -> Plan:
     """Decide what *run* will read: feed, columns, slices. Writes nothing.
 
+    Columns whose types the source infers from their values are read as they are *stored*, where that holds them.
     DataError or ConfigError if nothing of the unit can be read.
     """
     table = FeedName.parse(run.feed).table
@@ -113,12 +115,23 @@ def plan(run: Run, unit: Unit, source: Source, system: System) -> Plan:
     feed = system.feed(
         table, list(dict.fromkeys(name for schema in described.schemas.values() for name in schema.names))
     )
-    columns = fit(described.schemas, contracted(feed, unit))
+    columns = as_stored(fit(described.schemas, contracted(feed, unit)), feed, stored or {})
     if unit.kind == "keys":
         columns = tuple(column for column in columns if column.name in feed.keys)
     return Plan(
         feed=feed, run=run, unit=unit, columns=columns, slices=tuple(described.slices), faulty=described.faulty
     )  # fmt: skip
+
+
+def as_stored(columns: Sequence[Column], feed: Feed, stored: Mapping[str, str]) -> tuple[Column, ...]:
+    """*columns*, where those that the catalog does not declare have the types of a table that is there (types.kept)."""
+    declared, known = {folded(name) for name in feed.types}, {folded(name): kind for name, kind in stored.items()}
+    return tuple(
+        column
+        if folded(column.name) in declared or folded(column.name) not in known
+        else replace(column, type=types.kept(known[folded(column.name)], column.type))
+        for column in columns
+    )
 
 
 def latest_cursor(exported_at: str | None, cursor_ahead: float) -> dt.datetime | None:

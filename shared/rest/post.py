@@ -26,7 +26,7 @@ _POLICY = remote.RetryPolicy(attempts=3, seconds=20.0)
 _LONGEST_WAIT = 15.0
 _MOST_READ = 8_192
 """Bytes of an answer that are looked at."""
-_MOST_SAID = 300
+_LONGEST = 300
 
 
 class PostResult(NamedTuple):
@@ -54,7 +54,7 @@ def post_json(
     headers: Mapping[str, str] | None = None,
     session: requests.Session | None = None,
 ) -> PostResult:
-    """POST *body* to *url*, which *setting* holds, and return the answer, whatever it is. Follows no redirect.
+    """POST *body* to *url*, which *setting* holds, and return the response, whatever it is. Follows no redirect.
 
     ConfigError if the URL cannot be used, TransientError if no answer came; neither shows more of it than its host.
     A call whose answer was lost is repeated, so the other side may see it twice.
@@ -142,7 +142,7 @@ def _result(response: requests.Response, url: str) -> PostResult:
     if response.status_code < 400:
         return PostResult(response.status_code, "it redirects, which is not followed", after)
     start = next(response.iter_content(_MOST_READ), b"").decode("utf-8", "replace")
-    return PostResult(response.status_code, one_line(_without(_reason(start), url))[:_MOST_SAID].rstrip(". "), after)
+    return PostResult(response.status_code, one_line(_without(_reason(start), url))[:_LONGEST].rstrip(". "), after)
 
 
 def _reason(body: str) -> str:

@@ -33,6 +33,13 @@ class SourceKind(NamedTuple):
     discovers: bool = False
     """Whether it can list its tables: then ``database_tables`` and ``table_rows`` are in the module."""
 
+    infers: bool = False
+    """Whether its column types follow from the values that are there, and so may differ from run to run."""
+    own_settings: bool = False
+    """Whether what it needs depends on the feed: ``missing(feed, settings)`` in the module names what is not set."""
+    probes: bool = False
+    """Whether it can show a first page: then ``probe(feed, settings)`` is in the module."""
+
     @property
     def pulled(self) -> bool:
         """Whether it is read by windows of cursor values. The others deliver files."""
@@ -43,13 +50,35 @@ KINDS: dict[str, SourceKind] = {
     "exports": SourceKind("shared.sources.exports", delivers="exports"),
     "csv": SourceKind("shared.sources.csv", delivers="text"),
     "sql": SourceKind("shared.sources.sql", delivers="windows", setting="database_url", discovers=True),
+    "rest": SourceKind("shared.sources.rest", delivers="windows", infers=True, own_settings=True, probes=True),
+    "hubspot": SourceKind("shared.sources.hubspot", delivers="windows", own_settings=True),
 }
 
 
 def is_set_up(feed: Feed, settings: Settings) -> bool:
     """Whether the setting is there that names where *feed* is read. The catalog has systems that not everyone uses."""
-    setting = KINDS[feed.source].setting
-    return setting is None or getattr(settings.system(feed.system), setting) is not None
+    return not missing_settings(feed, settings)
+
+
+def missing_settings(feed: Feed, settings: Settings) -> list[str]:
+    """The settings that are not there, and without which *feed* cannot be read."""
+    kind = KINDS[feed.source]
+    if kind.own_settings:
+        return list(_module(feed.source).missing(feed, settings))
+    if kind.setting is None or getattr(settings.system(feed.system), kind.setting) is not None:
+        return []
+    return [f"{feed.system.upper()}_{kind.setting.upper()}"]
+
+
+def probe(feed: Feed, settings: Settings) -> Probe:
+    """What the first page of *feed* has, and what is unsure of it.
+
+    ConfigError if its kind of source has no pages, or a setting is missing; else as the API answers.
+    """
+    if not KINDS[feed.source].probes:
+        kinds = " or ".join(f'"{name}"' for name, kind in KINDS.items() if kind.probes)
+        raise ConfigError(f"feed {feed.name} is not read from an API", fix=f"Choose a feed of source {kinds}")
+    return cast("Probe", _module(feed.source).probe(feed, settings))
 
 
 def examine_source(
@@ -61,9 +90,9 @@ def examine_source(
     """
     first = feeds[0]
     kind, check = KINDS[first.source], f"source {first.system}"
-    if not is_set_up(first, settings):
-        setting = f"{first.system.upper()}_{str(kind.setting).upper()}"
-        yield Finding(check, "skipped", f"{setting} is not set", f"Set it to sync {len(feeds)} tables")
+    if names := missing_settings(first, settings):
+        are = "is" if len(names) == 1 else "are"
+        yield Finding(check, "skipped", f"{', '.join(names)} {are} not set", f"Set it to sync {len(feeds)} tables")
         return
     examine = getattr(importlib.import_module(kind.module), "examine", None)
     if examine is not None:
@@ -113,6 +142,27 @@ def table_rows(system: str, kind: str, settings: Settings, table: str) -> tuple[
 
 def _module(kind: str) -> Any:
     return importlib.import_module(KINDS[kind].module)
+
+
+class Probe(NamedTuple):
+    """The first page of an API, for whoever declares it."""
+
+    call: str
+    """What was called, without secrets."""
+    status: int
+    records: int
+    columns: Sequence[ProbedColumn]
+    remarks: Sequence[str]
+    """What is unsure, or wrong, one sentence each."""
+
+
+class ProbedColumn(NamedTuple):
+    name: str
+    type: str
+    """Column type that a table would have; ``null``: no value shows it."""
+    filled: int
+    """Records with a value."""
+    example: str
 
 
 class Described(NamedTuple):

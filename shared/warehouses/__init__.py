@@ -187,6 +187,10 @@ class History(Protocol):
         """Columns, counts and span of a feed's table."""
         ...
 
+    def columns(self, feed: Feed) -> Mapping[str, str]:
+        """Column type by name of a feed's table, without counting anything; empty if there is no table."""
+        ...
+
     def orphans(self, feed: Feed, run: str | None = None) -> list[Orphans]:
         """Rows that refer to keys that are not there, by column; of those that *run* wrote, if it is given."""
         ...

@@ -81,8 +81,11 @@ WRONG = {
         '[system]\nname = "ingest"\nsource = "exports"',
         "and none of information_schema, ingest, temp, not",
     ),
-    "no source": ('[system]\nname = "crm"', "system: source must be one of exports, csv, sql, not None"),
-    "unknown source": ('[system]\nname = "crm"\nsource = "fax"', "source must be one of exports, csv, sql, not 'fax'"),
+    "no source": ('[system]\nname = "crm"', "system: source must be one of exports, csv, sql, rest, not None"),
+    "unknown source": (
+        '[system]\nname = "crm"\nsource = "fax"',
+        "source must be one of exports, csv, sql, rest, not 'fax'",
+    ),
     "client no text": (HEAD + "client = 7", "client must be a text, not 7"),
     "tables no table": ("tables = 1\n" + HEAD, "tables must be a table, not 1"),
     "feed no table": (HEAD + "[tables]\na = 1", "crm.toml, feed crm.a must be a table, not 1"),
@@ -231,7 +234,7 @@ def test_everything_that_is_wrong_is_reported_at_once(tmp_path):
 def test_feeds_that_do_not_hold_together_are_reported_at_once(tmp_path):
     """Which shows only when the defaults are added."""
     with pytest.raises(
-        ConfigError, match=r"^crm\.toml, feed crm\.a: it has no keys; feed crm\.B: write the table's name"
+        ConfigError, match=r"^crm\.toml, feed crm\.a: it has no keys \(line 5\); feed crm\.B: write the table's name"
     ):
         system(tmp_path, HEAD + '[tables]\na = { cursor = "M" }\nB = { keys = ["Id"] }\n')
 

@@ -211,6 +211,12 @@ class DuckDBWarehouse:
         with self._session() as session:
             return profile(session, feed)
 
+    def columns(self, feed: Feed) -> Mapping[str, str]:
+        if not self._path.exists():
+            return {}
+        with self._session() as session:
+            return session.columns(feed.system, feed.table)
+
     def orphans(self, feed: Feed, run: str | None = None) -> list[Orphans]:
         if not self._path.exists():
             return []

@@ -231,6 +231,9 @@ class ServerWarehouse:
     def profile(self, feed: Feed) -> Profile:
         return self._query(lambda session: profile(session, feed), Profile(columns={}))
 
+    def columns(self, feed: Feed) -> Mapping[str, str]:
+        return self._query(lambda session: session.columns(feed.system, feed.table), {})
+
     def _hold(self, locks: Sequence[Lock]) -> AbstractContextManager[bool]:
         """Hold all of *locks*; whether one had to be waited for."""
 

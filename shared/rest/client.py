@@ -1,0 +1,263 @@
+"""Calls of one API: signed, within its rate, repeated while that may help, with answers of bounded size."""
+
+from __future__ import annotations
+
+import threading
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from shared import remote
+from shared.azure import urls
+from shared.errors import ConfigError, DataError, IngestError
+from shared.model import Json
+from shared.rest import failures
+from shared.rest.auth import Auth, NoAuth
+from shared.rest.clock import SYSTEM, Clock
+from shared.rest.failures import Response
+from shared.rest.limits import Limiter, suspended
+
+if TYPE_CHECKING:
+    import requests
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+"""How long an open connection may stay silent."""
+WHOLE_SECONDS = 300.0
+"""How long one answer may take in all."""
+MOST_BYTES = 64 << 20
+"""Of one response, unpacked."""
+LONGEST_WAIT = 120.0
+"""Seconds that a call waits at the API's wish; a longer one ends the sync, and the next goes on."""
+POLICY = remote.RetryPolicy(attempts=8, seconds=600.0, first_wait=0.5, longest_wait=20.0)
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call, as it is repeated."""
+
+    path: str
+    """Below the base URL, or a whole URL on its host."""
+    parameters: Mapping[str, str | int] = field(default_factory=dict)
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Json = None
+    """Sent as JSON, unless it is None."""
+    in_body: bool = False
+    """Whether the parameters belong into the body."""
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    """Sent as a form instead."""
+    accept: str = "application/json"
+    bucket: str = ""
+    """Which of the API's rates it is counted in, see ``Rate``."""
+    allowed: frozenset[int] = frozenset()
+    """Statuses beside 2xx that are answers like others."""
+
+    @property
+    def content(self) -> Json:
+        """What is sent as JSON."""
+        return {**(self.body or {}), **self.parameters} if self.in_body else self.body
+
+
+@dataclass(kw_only=True)
+class Client:
+    """One API, for any number of threads."""
+
+    base: str
+    """Its URL; paths of calls are below it, and no call leaves its host."""
+    setting: str
+    """The setting, or place, that the URL is from, for errors."""
+    limiter: Limiter
+    auth: Auth = field(default_factory=NoAuth)
+    clock: Clock = SYSTEM
+    policy: remote.RetryPolicy = POLICY
+    timezone: str = "UTC"
+    """In which the API's days begin."""
+    most_bytes: int = MOST_BYTES
+    keep: Callable[[Call, Response], None] | None = None
+    """Gets every answer that is a success."""
+    retries: int = 0
+    last: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Headers of the last answer that had any of a rate."""
+
+    def __post_init__(self) -> None:
+        parts = _parts(self.base, self.setting)
+        self.host = parts.hostname or ""
+        self._origin = _origin(self.base)
+        self._base = self.base.partition("?")[0].rstrip("/") + "/"
+        self._local = threading.local()
+        self._sessions: list[requests.Session] = []
+
+    def close(self) -> None:
+        while self._sessions:
+            self._sessions.pop().close()
+        self._local = threading.local()
+
+    def url(self, path: str) -> str:
+        """The URL of *path*. DataError if it leads elsewhere: nothing that signs in is sent to another host."""
+        found = path if "://" in path else urljoin(self._base, path.lstrip("/")) if path else self._base.rstrip("/")
+        if path.startswith("//") or _origin(found) != self._origin:
+            raise DataError(
+                f"{self.host} names a page on another host, {urlsplit(found).hostname}",
+                fix="Correct the base URL to the host that its pages are on",
+            )
+        return found
+
+    def call(self, call: Call) -> Response:
+        """The answer to *call*, once it is a success or *allowed*.
+
+        ConfigError or DataError if it is refused, TransientError if it may work later.
+        """
+        tries = [0]
+        return self.policy.call(lambda: self._try(call, tries), on=self._wait)
+
+    def json(self, call: Call) -> Any:
+        """The JSON that answers *call*; numbers with a fraction as Decimal. A page of HTML is no response."""
+        return self.decoded(call)[1]
+
+    def decoded(self, call: Call) -> tuple[Response, Any]:
+        """The answer to *call* and its JSON."""
+        from shared.rest.rows import read_json
+
+        def once() -> tuple[Response, Any]:
+            response = self._try(call, tries)
+            success = 200 <= response.status < 300
+            return response, read_json(response.body) if success else failures.parsed(response.body)
+
+        tries = [0]
+        return self.policy.call(lambda: self._readable(once, call), on=self._wait)
+
+    # -- one try
+
+    def _readable(self, once: Callable[[], tuple[Response, Any]], call: Call) -> tuple[Response, Any]:
+        try:
+            return once()
+        except ValueError as error:
+            what = f"{self._place(call)} answers with something else than JSON"
+            failure = remote.RetryLater(what, fix="Correct the base URL, or sync again once the API is up")
+            failure.__cause__ = remote.RedactedCause(str(error))
+        raise failure
+
+    def _wait(self, error: Exception) -> bool | float:
+        waits = remote.retry_wait(error, LONGEST_WAIT)
+        self.retries += bool(waits is True or waits)
+        return waits
+
+    def _try(self, call: Call, tries: list[int]) -> Response:
+        tries[0] += 1
+        response, used = self._signed(call)
+        if response.status == 401 and self.auth.renew(used):
+            response, _ = self._signed(call)
+        if 200 <= response.status < 300 or response.status in call.allowed:
+            self.limiter.succeeded(call.bucket)
+            if self.keep is not None:
+                self.keep(call, response)
+            return response
+        refusal = failures.refusal_of(response, tuple(self.auth.secrets))
+        if failures.is_daily(response, refusal):
+            until, reason = (
+                failures.next_midnight(self.clock.now(), self.timezone),
+                f"{self.host} allows no more calls today",
+            )
+            self.limiter.suspend(until, reason)
+            raise suspended(until, reason)
+        if response.status == 429:
+            self.limiter.push_back(call.bucket, min(failures.wait(429, refusal, tries[0]) or 1.0, LONGEST_WAIT))
+        raise failures.failure(response, self._place(call), refusal, tries[0])
+
+    def _signed(self, call: Call) -> tuple[Response, str | None]:
+        headers = {"Accept": call.accept, "User-Agent": "sluice", **call.headers}
+        parameters = {} if call.in_body else {name: str(value) for name, value in call.parameters.items()}
+        url = self.url(call.path)
+        used = self.auth.sign(headers, parameters)
+        self.limiter.wait(call.bucket)
+        return self._send(call, url, headers, parameters), used
+
+    def _send(self, call: Call, url: str, headers: Mapping[str, str], parameters: Mapping[str, str]) -> Response:
+        import requests
+
+        from urllib3.exceptions import HTTPError
+
+        try:
+            with self._session().request(
+                call.method, url, params=parameters, json=call.content, data=call.form, headers=headers,
+                timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, stream=True, auth=_as_it_is,
+            ) as received:  # fmt: skip
+                found = Response(received.status_code, received.headers, self._body(received, call))
+        except (requests.RequestException, HTTPError, OSError) as error:
+            failure: IngestError = _unanswered(error, self.host)
+        else:
+            if any("ratelimit" in name.lower() for name in found.headers):
+                self.last = found.headers
+            return found
+        raise failure  # out here, as the library's own error, whose text holds the URL, would be its context in there
+
+    def _body(self, received: requests.Response, call: Call) -> bytes:
+        since, parts, size = self.clock.timer(), [], 0
+        for part in received.iter_content(_CHUNK):
+            size += len(part)
+            if size > self.most_bytes:
+                raise DataError(
+                    f"{self._place(call)} answers with more than {self.most_bytes >> 20} MB",
+                    fix="Choose smaller pages in the catalog",
+                )
+            if self.clock.timer() - since > WHOLE_SECONDS:
+                raise remote.RetryLater(f"{self._place(call)} did not respond in time")
+            parts.append(part)
+        return b"".join(parts)
+
+    def _session(self) -> requests.Session:
+        """One of this thread: a session may not be shared."""
+        import requests
+
+        found: requests.Session | None = getattr(self._local, "session", None)
+        if found is None:
+            found = self._local.session = requests.Session()
+            self._sessions.append(found)
+        return found
+
+    def _place(self, call: Call) -> str:
+        return f"{self.host}{urlsplit(self.url(call.path)).path}"
+
+
+_PLAIN = "Write it as https://host/path, without user and password"
+
+
+def _parts(url: str, setting: str) -> Any:
+    try:
+        parts = urlsplit(url)
+        found = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0 and parts.username is None
+    except ValueError:
+        found = False
+    if not found:
+        raise ConfigError(f"{setting} is no URL of an API", fix=_PLAIN)
+    if parts.scheme == "http" and not urls.is_loopback(parts.hostname or ""):
+        raise ConfigError(f"{setting} is not encrypted", fix="Start it with https://")
+    return parts
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return "", None, None
+    return parts.scheme, parts.hostname, port
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Signs in with nothing: requests would take a sign-in from a netrc file, over the header that was given."""
+    return request
+
+
+def _unanswered(error: Exception, host: str) -> IngestError:
+    import requests
+
+    if isinstance(error, ValueError):  # InvalidURL, InvalidHeader and their like
+        return ConfigError(f"{host} cannot be called: {type(error).__name__}", fix=_PLAIN)
+    if isinstance(error, requests.exceptions.ReadTimeout):
+        return remote.RetryLater(f"{host} did not respond in time")
+    return remote.unreachable(error, host)

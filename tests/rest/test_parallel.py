@@ -1,0 +1,47 @@
+"""Several calls at once."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from shared.rest.parallel import in_order
+
+
+def test_results_come_in_order_though_later_ones_are_done_first():
+    """The first waits for the second."""
+    second = threading.Event()
+
+    def call(number):
+        if number == 0:
+            assert second.wait(30)
+        if number == 1:
+            second.set()
+        return number
+
+    assert list(range(20)) == list(in_order(call, range(20), workers=2))
+
+
+def test_few_results_wait():
+    """Nothing is called ahead of what is taken but for one call a worker."""
+    begun = []
+    found = in_order(begun.append, range(100), workers=3)
+
+    next(found)
+    found.close()
+
+    assert 4 >= len(begun)
+
+
+def test_the_first_error_ends_it():
+    def call(number):
+        if number == 2:
+            raise ValueError(number)
+        return number
+
+    taken = []
+    with pytest.raises(ValueError, match="2"):
+        taken.extend(in_order(call, range(100), workers=4))
+    found = in_order(call, range(3), workers=4)
+    assert [0, 1] == [next(found), next(found)]
