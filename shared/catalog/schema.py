@@ -194,7 +194,7 @@ OPTIONS = {
     "cursor": Rule("a column name, or false for none", _column),
     "cursor_fallback": Rule("a column name, or false for none", _column),
     "deleted": Rule("a column name, or false for none", _column),
-    "change_tracking": Rule("true or false", _flag),
+    "change_tracking": Rule("true or false", flag),
     "types": Rule(
         "a table of columns, each once, with their types"
         f" ({', '.join(column_types.SIMPLE)} or decimal(p,s) with p up to 38)",

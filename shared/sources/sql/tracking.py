@@ -105,8 +105,7 @@ class TrackedSource(SqlSource):
             version = self.newest() if unit.window is None else unit.window.ceiling
             return [Span(version=int(version or 0), whole=True)]
         assert unit.window is not None  # noqa: S101 - it has a floor
-        since = max(int(floor) - 1, self._state()[1])  # what was changed at the floor is read again
-        return [Span(floor=floor, ceiling=unit.window.ceiling, version=since)]
+        return [Span(floor=floor, ceiling=unit.window.ceiling, version=int(floor))]  # a version is never half read
 
     def _table_of(self, span: Span) -> Table:
         if span.keys:
