@@ -35,6 +35,9 @@ OUTCOMES: tuple[Outcome, ...] = (
 SYSTEM_COLUMNS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
 """The four columns that every merged table has in addition to the feed's own."""
 
+APPENDED_COLUMNS = ("SyncedAt", "SyncedBy", "SyncedKind", "SyncedOn")
+"""What a table has instead that keeps the rows of all runs: time, id, kind and day (UTC) of the run."""
+
 MAIN = "main"
 """The destination that WAREHOUSE_URL names. The others are named by WAREHOUSE_URL_<NAME>."""
 
@@ -129,9 +132,13 @@ class Feed:
     """Columns of ``types`` that the catalog does not declare: values are cast to them, no stored column is changed."""
     references: Mapping[str, str] = field(default_factory=dict)
     """The key that a column refers to, as ``<system>.<table>.<column>``, by column."""
+    display: tuple[str, ...] = ()
+    """Columns that tell people which row it is: what views of feeds that refer to it show."""
     timezone: str = "UTC"
     """What timestamps without zone are in."""
     deletes: Literal["soft", "hard"] = "soft"
+    lake: Literal["current", "append"] = "current"
+    """In a data lake: the rows as they are now, or the rows of every run as they came."""
     max_reject_share: float = 0.1
     max_delete_share: float = 0.3
     overlap_seconds: int = 0

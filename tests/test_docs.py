@@ -35,10 +35,10 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 LAYOUT_PAGE = DOCS / "adding-a-csv-layout.md"
+"""Its commands follow each other, with files that the page shows."""
 API_PAGE = DOCS / "adding-a-source.md"
 """Its commands need an API: tests/sources/rest/test_guide.py runs them."""
-"""Its commands follow each other, with files that the page shows."""
-LANGUAGES = {"console", "sh", "bash", "json", "toml", "csv", "mermaid", "text"}
+LANGUAGES = {"console", "sh", "bash", "json", "python", "toml", "csv", "mermaid", "text"}
 """How code blocks are marked; each kind is held by a test, but for plain text."""
 
 
@@ -314,7 +314,7 @@ def test_catalog_of_a_pull_system_is_accepted(tmp_path):
     """What the page shows as whole files are such."""
     for number, text in enumerate(block for block in _blocks("toml", DOCS / "feeds.md") if "[system]" in block):
         (tmp_path / f"{number}.toml").write_text(text)
-    assert {"billing", "erp", "sales"} == catalog.read(tmp_path).keys()
+    assert {"billing", "crm", "erp", "sales"} == catalog.read(tmp_path).keys()
     feeds = {feed.table: feed for feed in catalog.read(tmp_path)["billing"].feeds()}
 
     assert ("updated_at", "*/15 * * * *", 300) == (

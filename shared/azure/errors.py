@@ -98,6 +98,7 @@ def _forbidden(refusal: Refusal, identity: Callable[[], str]) -> IngestError:
 
 _PAST = {"read": "read", "list": "listed", "write": "written to", "delete": "deleted from"}
 _ROLE = {"read": "Reader", "list": "Reader", "write": "Contributor", "delete": "Contributor"}
+_PERMISSIONS = {"read": "r", "list": "rl", "write": "racwdl", "delete": "racwdl"}
 _PLAIN = {
     "PublicAccessNotPermitted": ("public access is off", "Use a link with a SAS, or sign in"),
     "KeyBasedAuthenticationNotPermitted": (
@@ -130,7 +131,7 @@ def _sas_refused(refusal: Refusal, sas: str) -> IngestError:
     if permissions and refusal.right[0] not in permissions:
         return ConfigError(
             f"{url}: the SAS lacks {refusal.right} permission (sp={permissions})",
-            fix=f"Ask for a link with sp={'rl' if refusal.right == 'list' else 'r'}",
+            fix=f"Ask for a link with sp={_PERMISSIONS[refusal.right]}",
         )
     if refusal.code == "AuthenticationFailed":
         return ConfigError(

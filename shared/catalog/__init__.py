@@ -74,6 +74,7 @@ class System:
     def feed(self, table: str, names: Sequence[str]) -> Feed:
         """The feed of *table*, whose source has columns *names*. ConfigError has the line to add if there is none."""
         schema.check_table_name(table)
+        self._refuse_name_of_view(table)
         if table in self.tables:
             return self._feed(table, self.tables[table])
         rule = self._by_rule(table, names)
@@ -83,6 +84,18 @@ class System:
                 fix=f"Add under [tables] there: {self._line_to_add(table, names)}",
             )
         return self._feed(table, rule)
+
+    def _refuse_name_of_view(self, table: str) -> None:
+        """ConfigError for an undeclared table that is named like the view in which a declared one has its names."""
+        references = self.tables.get(table.removesuffix(schema.NAMED), {}).get("references", {})
+        shown = {name for name, options in self.tables.items() if options.get("display")}
+        others = {".".join(key.split(".")[1:2]) for key in references.values() if key.startswith(f"{self.name}.")}
+        if table.endswith(schema.NAMED) and table not in self.tables and shown & others:
+            raise ConfigError(
+                f"{table!r} is named like the view of {table.removesuffix(schema.NAMED)!r} that joins names in",
+                fix=f"Take display from {', '.join(sorted(shown & others))} in {self.file.name} and drop that view, or"
+                " rename the table",
+            )
 
     def feeds(self) -> list[Feed]:
         """The declared feeds."""
@@ -111,7 +124,7 @@ class System:
         declared = {table: options for table, options in self.tables.items() if table not in before}
         new = {
             one.table: {
-                **_without_absent(self.found_options, one.columns), "keys": one.keys, "cursor": one.cursor,
+                **_without_absent(self.found_options, one.columns, one.keys), "keys": one.keys, "cursor": one.cursor,
                 "source_table": one.at_source,
                 "references": {**one.references, **self.found_options.get("references", {})},
             }
@@ -289,11 +302,13 @@ def _with_layout(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _without_absent(options: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
-    """*options*, without those that name a column which is none of *columns*."""
+def _without_absent(options: Mapping[str, Any], columns: Sequence[str], keys: Sequence[str]) -> dict[str, Any]:
+    """*options*, without those that name a column which is none of *columns*; nothing is shown of several *keys*."""
     there = {column.casefold() for column in columns}
     by_column = ("deleted", "cursor_fallback")
-    return {name: value for name, value in options.items() if name not in by_column or str(value).casefold() in there}
+    found = {name: value for name, value in options.items() if name not in by_column or str(value).casefold() in there}
+    shown = [name for name in options.get("display", ()) if name.casefold() in there and len(keys) == 1]
+    return {**found, "display": tuple(shown)}
 
 
 def _in_zone(options: Mapping[str, Any], timezone: str | None) -> Mapping[str, Any]:

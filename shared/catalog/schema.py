@@ -21,6 +21,8 @@ from shared.sources.tables import CHANGE_DELETED, CHANGE_VERSION
 
 _SYSTEM_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED = ("information_schema", "ingest", "temp")
+NAMED = "_named"
+"""What the views that join names in end with; never longer than those of active rows."""
 _LONGEST_TABLE = 63 - len("_active")
 
 
@@ -40,8 +42,12 @@ def _distinct(names: Collection[str]) -> None:
 
 
 def _keys(value: Any) -> tuple[str, ...]:
-    require(isinstance(value, list) and value)
-    names = tuple(map(text, value))
+    require(value)
+    return _names(value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = text_list(value)
     _distinct(names)
     return names
 
@@ -64,6 +70,11 @@ def _references(value: Any) -> dict[str, str]:
 
 def _deletes(value: Any) -> str:
     require(value in ("soft", "hard"))
+    return str(value)
+
+
+def _lake(value: Any) -> str:
+    require(value in ("current", "append"))
     return str(value)
 
 
@@ -204,8 +215,10 @@ OPTIONS = {
         "a table of columns, each once, with the key of a feed that they refer to, as <system>.<table>.<column>",
         _references,
     ),
+    "display": Rule("a list of column names, each once", _names),
     "timezone": Rule("an IANA name such as Europe/Amsterdam", lambda value: zone(text(value))),
     "deletes": Rule("'soft' or 'hard'", _deletes),
+    "lake": Rule("'current' or 'append'", _lake),
     "max_reject_share": Rule("a number from 0 to 1", _share),
     "max_delete_share": Rule("a number from 0 to 1", _share),
     "overlap_seconds": Rule("a whole number of seconds", _seconds),
@@ -268,10 +281,13 @@ def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
     fallback = options.get("cursor_fallback")
     if fallback and (not cursor or cursor.casefold() == fallback.casefold()):
         yield f"{entry}: cursor_fallback {fallback!r} needs a cursor, and another one than itself"
+    if options.get("display") and len(keys) > 1:
+        yield f"{entry}: display needs a feed with one key, as nothing refers to a row by several"
     layout = options.get("layout")
     if layout:
         columns = {column.name for column in layout.columns}
-        missing = [name for name in (*keys, cursor, flag, *options["references"]) if name and name not in columns]
+        named = (*keys, cursor, flag, *options["references"], *options.get("display", ()))
+        missing = [name for name in named if name and name not in columns]
         yield from (f"{entry}: {name!r} is no column under columns" for name in missing)
         yield from (f"{entry}: {problem}" for problem in map(_cleaner_problem, layout.columns) if problem)
     kind = {column.casefold(): kind for column, kind in options["types"].items()}.get((cursor or "").casefold())

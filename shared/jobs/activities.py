@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from shared import errors
 from shared.alerts.decide import alert_for_failure, alert_for_run
 from shared.errors import ConfigError, DataError, IngestError, TransientError
-from shared.jobs import summary, tables
-from shared.jobs.documents import MAX_STARTS, SliceResults, SliceStart, UnitDocuments, UnitState
+from shared.jobs import destinations, summary, tables
+from shared.jobs.documents import MAX_STARTS, SliceResults, UnitDocuments, UnitState
+from shared.jobs.faults import as_error, as_fault
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.leases import Holder, Lease, plain_name
 from shared.jobs.reports import alerts_of, job_link
@@ -25,7 +25,6 @@ from shared.jobs.request import (
     ArchivedFiles,
     FailedSlice,
     FailedUnit,
-    Fault,
     FinishRequest,
     JobRequest,
     NotifiedFiles,
@@ -39,11 +38,11 @@ from shared.jobs.request import (
     files_of,
     short,
 )
-from shared.jobs.work import FoundUnit, OpenWork, Skipped, Unreadable, WorkOpener
+from shared.jobs.work import FoundUnit, Skipped, Unreadable
 from shared.model import FeedName, Plan, Run, Staged, from_json
 from shared.pipeline import pull
-from shared.pipeline.runner import Bug, RunOptions, error_text, log_job
-from shared.redaction import redact
+from shared.pipeline.runner import Runner, RunOptions, error_text, log_job
+from shared.sources import Source
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -75,7 +74,7 @@ def open_units(app: App, request: JobRequest) -> ActivityResult:
     """How many units a notification or an archive has, and what it is about."""
     assert isinstance(request.work, NotifiedFiles | ArchivedFiles)  # noqa: S101 - no other work has this step
     try:
-        units, what = _opener(app).count(request.work)
+        units, what = destinations.opener(app, request).count(request.work)
     except ConfigError as error:  # delivered once more after the job had ended
         return {**_ENDED, "error": str(error)}
     return {"units": units, "what": what}
@@ -87,33 +86,41 @@ def plan(app: App, request: UnitRequest) -> ActivityResult:
     try:
         state = _plan(app, request, documents)
     except Skipped as skipped:
-        state = documents.add(UnitState(outcome=UnitOutcome(
+        state = documents.add(UnitState(outcome=destinations.in_destination(request, UnitOutcome(
             status=skipped.status, skipped=str(skipped), feed=skipped.feed, place=short(skipped.place),
             retryable=skipped.retryable,
-        )))  # fmt: skip
+        ))))  # fmt: skip
     if state.plan is not None:
-        return {"slices": len(state.plan.slices)}
-    return state.outcome.to_json() if state.outcome else _ENDED
+        same = {"same": True} if destinations.is_alike(app, request, state.plan) else {}
+        return {"slices": len(state.plan.slices), **same, **destinations.others(app, request, state.plan.run.feed)}
+    return (
+        {**state.outcome.to_json(), **destinations.others(app, request, state.outcome.feed)}
+        if state.outcome
+        else _ENDED
+    )
 
 
 def stage(app: App, request: SliceRequest) -> ActivityResult:
     """Stage one slice of the unit. What became of it is for ``publish`` to read."""
-    documents = UnitDocuments(app.documents, request)
-    state = documents.read()
-    if state is None or state.plan is None or state.outcome is not None:
+    tries = destinations.begun(app, request)
+    if tries is None:
         return _ENDED
-    start = documents.begin(request.slice)
-    if start is None:  # to stage it again would drop its table, perhaps while it is merged
+    if not tries:
         return {"status": "staged"}
+    source = destinations.source_of(app, request)
+    return {"status": destinations.stage_together(request, tries, source, lambda one, reader: _try(app, one, reader))}
+
+
+def _try(app: App, one: destinations.Try, source: Source) -> str:
     try:
-        result = SliceResult(staged=_stage(app, request, state.plan, start))
+        result = SliceResult(staged=_stage(app, one, source))
     except TransientError:
-        documents.forget(start)
+        one.documents.forget(one.start)
         raise
     except Exception as error:  # noqa: BLE001 - what it means for the unit is for `publish` to say
-        result = SliceResult(fault=_fault(error))
-    documents.end(start, result)
-    return {"status": "fault" if result.fault else "staged"}
+        result = SliceResult(fault=as_fault(error))
+    one.documents.end(one.start, result)
+    return "fault" if result.fault else "staged"
 
 
 def record_failure(app: App, request: FailedSlice) -> ActivityResult:
@@ -137,6 +144,7 @@ def publish(app: App, request: UnitRequest) -> ActivityResult:
     assert state.plan is not None  # noqa: S101 - a unit without an outcome has a plan
     slices = documents.results(len(state.plan.slices))
     outcome, failed = _merge(app, request, state.plan, slices)
+    outcome = destinations.in_destination(request, outcome)
     documents.put(replace(state, outcome=outcome))
     if outcome.status == "failed":
         _alert(app, request, outcome, failed)
@@ -150,8 +158,10 @@ def fail(app: App, request: FailedUnit) -> ActivityResult:
     if state.outcome is not None:
         return state.outcome.to_json()
     run = state.plan.run if state.plan else None
-    feed, place = (run.feed, files_of(run)) if run else _open(app, request).describe(request.unit)
-    outcome = UnitOutcome(status="failed", feed=feed, place=short(place), error=short(request.error), retryable=True)
+    feed, place = (run.feed, files_of(run)) if run else destinations.open_work(app, request).describe(request.unit)
+    outcome = destinations.in_destination(request, UnitOutcome(
+        status="failed", feed=feed, place=short(place), error=short(request.error), retryable=True,
+    ))  # fmt: skip
     documents.put(replace(state, outcome=outcome))
     _alert(app, request, outcome, None)
     return outcome.to_json()
@@ -176,7 +186,8 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
             return UnitState()
         _begin_sync(app, request, request.work)
     try:
-        found = _open(app, request).find(request.unit, request.started)
+        alike = destinations.plan_of_first(app, request)
+        found = destinations.find(app, request) if alike is None else destinations.found_by_first(alike)
         run = _run_for(app, request, found)
     except (TransientError, Skipped):
         raise
@@ -187,8 +198,9 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
     if holder.former:
         documents.inherit(holder.former)
     lease = _lease(app, request, run)
+    run = replace(run, started=request.started)
     try:
-        planned = app.runner.plan(replace(run, started=request.started), found.unit, found.source)
+        planned = replace(alike, run=run) if alike else _runner(app, request, run).plan(run, found.unit, found.source)
     except TransientError:
         lease.release(holder)
         raise
@@ -201,8 +213,12 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
     return state
 
 
+def _runner(app: App, request: UnitRequest, run: Run) -> Runner:
+    return destinations.runner_of(app, request, run.feed)
+
+
 def _begin_sync(app: App, request: UnitRequest, work: PullFeed) -> None:
-    if work.keys:  # remembered once it has its lease: it is skipped while the feed is synced
+    if work.keys or request.destination:  # keys: once they have their lease, as they are skipped during a sync
         return
     FeedStates(app.documents).record_sync(work.feed, request.started)
     if request.unit == 0:
@@ -215,9 +231,7 @@ def _run_for(app: App, request: UnitRequest, found: FoundUnit) -> Run:
     if FeedStates(app.documents).paused(found.feed):
         raise Skipped(found.feed, found.place, "its feed is paused", retryable=True)
     # Only for a person's request is the warehouse queried: a query resumes a paused database, which costs.
-    run = app.runner.run_for(
-        found.feed, found.unit, RunOptions(), verify_history=request.requested_by is not None
-    )  # fmt: skip
+    run = destinations.run_for(app, request, found)
     if run is None:
         raise Skipped(found.feed, found.place, "already loaded")
     return run
@@ -235,15 +249,17 @@ def _acquire(app: App, documents: UnitDocuments, request: UnitRequest, run: Run,
 
 def _lease(app: App, request: UnitRequest, run: Run) -> Lease:
     """The lease of the run, or of its feed if that is pulled."""
-    return Lease(app.documents, plain_name(run.feed) if isinstance(request.work, PullFeed) else run.id)
+    if not isinstance(request.work, PullFeed):
+        return Lease(app.documents, run.id)
+    return Lease(app.documents, plain_name(destinations.name_of_lease(app, request, run.feed)))
 
 
 def _refuse(app: App, request: UnitRequest, documents: UnitDocuments, error: Exception) -> UnitState:
     """The state of a unit that could not be found out about."""
     if isinstance(error, Unreadable):
-        run = app.runner.refuse(error.feed, error.unit, error.error)
+        run = destinations.runner_of(app, request, error.feed).refuse(error.feed, error.unit, error.error)
         return _keep_failure(app, request, documents, UnitOutcome.of_run(run), run)
-    feed, place = _open(app, request).describe(request.unit)
+    feed, place = destinations.open_work(app, request).describe(request.unit)
     outcome = UnitOutcome(status="failed", feed=feed, place=short(place), error=short(error_text(error)))
     return _keep_failure(app, request, documents, outcome, None)
 
@@ -251,30 +267,31 @@ def _refuse(app: App, request: UnitRequest, documents: UnitDocuments, error: Exc
 def _fail_run(
     app: App, request: UnitRequest, documents: UnitDocuments, found: FoundUnit, run: Run, error: Exception
 ) -> UnitState:  # fmt: skip
-    failed = app.runner.fail(run, found.unit, error)
+    failed = _runner(app, request, run).fail(run, found.unit, error)
     return _keep_failure(app, request, documents, UnitOutcome.of_run(failed), failed)
 
 
 def _keep_failure(
     app: App, request: UnitRequest, documents: UnitDocuments, outcome: UnitOutcome, run: Run | None
 ) -> UnitState:  # fmt: skip
-    state = documents.add(UnitState(outcome=outcome))
-    if state.outcome == outcome:
-        _alert(app, request, outcome, run)
+    named = destinations.in_destination(request, outcome)
+    state = documents.add(UnitState(outcome=named))
+    if state.outcome == named:
+        _alert(app, request, named, run)
     return state
 
 
 # -- stage
 
 
-def _stage(app: App, request: SliceRequest, plan: Plan, start: SliceStart) -> Staged:
-    part = plan.slices[request.slice]
-    if start.starts > MAX_STARTS:
+def _stage(app: App, one: destinations.Try, source: Source) -> Staged:
+    part = one.plan.slices[one.request.slice]
+    if one.start.starts > MAX_STARTS:
         raise DataError(
             f"{part.origin} ended the process {MAX_STARTS} times while it was read: by a crash, or for memory or time",
             fix="Ask for the file again; if it is sound, have it written with smaller row groups; then run the feed",
         )
-    return app.runner.stage(plan, part, _open(app, request).source(request.unit))
+    return destinations.runner_of(app, one.request, one.plan.run.feed).stage(one.plan, part, source)
 
 
 # -- publish and tidy
@@ -286,33 +303,33 @@ def _merge(
     """The outcome of merging, and the run if it failed."""
     known = slices.by_number
     staged = {number: one.staged for number, one in known.items() if one.staged is not None}
-    faults = {number: _error(one.fault) for number, one in known.items() if one.fault is not None}
+    faults = {number: as_error(one.fault) for number, one in known.items() if one.fault is not None}
     if missing := len(plan.slices) - len(staged) - len(faults):
         reason = next((one.missed for one in known.values() if one.missed is not None), "no error was recorded")
         error = f"{missing} of its slices could not be staged: {reason}"
         return _unfinished(plan.run, error), None
     try:
-        run = app.runner.merge(plan, staged, faults, _options(request, plan.run.feed)).run
+        run = _runner(app, request, plan.run).merge(plan, staged, faults, _options(request, plan.run.feed)).run
     except TransientError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
-        failed = app.runner.fail(plan.run, plan.unit, error, plan=plan)
+        failed = _runner(app, request, plan.run).fail(plan.run, plan.unit, error, plan=plan)
         return UnitOutcome.of_run(failed), failed
     FeedStates(app.documents).record_data(run)
     idle = isinstance(request.work, PullFeed) and not pull.has_news(run)
-    return UnitOutcome.of_run(run, more=_has_more(app, plan), done="no news" if idle else "done"), None
+    return UnitOutcome.of_run(run, more=_has_more(app, request, plan), done="no news" if idle else "done"), None
 
 
 def _unfinished(run: Run, error: str) -> UnitOutcome:
     return UnitOutcome(status="failed", feed=run.feed, place=files_of(run), error=error, retryable=True)
 
 
-def _has_more(app: App, plan: Plan) -> bool:
+def _has_more(app: App, request: UnitRequest, plan: Plan) -> bool:
     """Whether the next window is to be read. One all of whose rows were rejected would be read again for ever."""
     seen = plan.unit.seen
     if not plan.unit.more or seen is None:
         return False
-    now = app.ledger.watermark(plan.run.feed)
+    now = _runner(app, request, plan.run).ledger.watermark(plan.run.feed)
     return (seen.value, seen.type) != (now.value, now.type)
 
 
@@ -339,21 +356,10 @@ def _tidy(app: App, request: UnitRequest, state: UnitState) -> None:
         return
     with _lease(app, request, state.plan.run).ending(state.holder) as is_held:
         if is_held:
-            app.runner.tidy(state.plan)
+            _runner(app, request, state.plan.run).tidy(state.plan)
 
 
 # -- all of them
-
-
-def _open(app: App, request: JobRequest) -> OpenWork:
-    return _opener(app).open(request.work)
-
-
-def _opener(app: App) -> WorkOpener:
-    return WorkOpener(
-        settings=app.settings, systems=app.systems, documents=app.documents, ledger=app.ledger, now=app.now,
-        resolve=lambda name: app.resolved(name).systems[name],
-    )  # fmt: skip
 
 
 def _alert(app: App, request: JobRequest, outcome: UnitOutcome, run: Run | None) -> None:
@@ -361,23 +367,10 @@ def _alert(app: App, request: JobRequest, outcome: UnitOutcome, run: Run | None)
     if request.table is not None:
         return
     link = job_link(app.settings, request.job)
+    run = replace(run, error=outcome.error) if run and outcome.destination else run
     alert = alert_for_run(run, outcome.place, link) if run else alert_for_failure(outcome.to_json(), link)
     if alert is not None:
         alerts_of(app).send(alert)
-
-
-def _fault(error: Exception) -> Fault:
-    if isinstance(error, IngestError):
-        return Fault(kind=type(error).__name__, problem=redact(error.problem), fix=error.fix)
-    return Fault(kind=None, problem=redact(error_text(error)))
-
-
-def _error(fault: Fault) -> Exception:
-    """The error that ``_fault`` kept."""
-    if fault.kind is None:
-        return Bug(fault.problem)
-    error: IngestError = getattr(errors, fault.kind)(fault.problem, fix=fault.fix)
-    return error
 
 
 class _Activity(NamedTuple):

@@ -54,13 +54,14 @@ class SliceResults(NamedTuple):
 class UnitDocuments:
     """Of several writers of a document the first one wins, so a step that runs twice leaves what it left at first.
 
-    ``jobs/<job>/<started>/<unit>/unit``, or ``<table>/<unit>/unit`` of a system, is removed from under a job that loses
+    ``jobs/<job>/<started>/<unit>/unit``, or ``<table>/<unit>/unit`` of a system, with ``<unit>@<destination>`` for all
+    but the first destination of a feed, is removed from under a job that loses
     its lease: whatever step of it comes later finds nothing and does nothing. ``.../slice/<number>/<try>`` is empty
     from the start of a try until its end.
     """
 
     def __init__(self, documents: Documents, request: UnitRequest) -> None:
-        self._documents, self._folder = documents, f"{folder_of(request)}{request.unit}"
+        self._documents, self._folder = documents, f"{folder_of(request)}{_numbered(request)}"
 
     @property
     def name(self) -> str:
@@ -68,11 +69,13 @@ class UnitDocuments:
         return f"{self._folder}{_UNIT}"
 
     @classmethod
-    def of_table(cls, documents: Documents, request: FinishRequest) -> UnitDocuments:
+    def of_table(
+        cls, documents: Documents, request: FinishRequest, destination: str | None = None
+    ) -> UnitDocuments:  # fmt: skip
         """Those of a table of a system, which is a unit of the job, as its windows are units of the table."""
         assert request.table is not None  # noqa: S101 - it is about a table
         fields = {one.name: getattr(request, one.name) for one in dataclasses.fields(JobRequest)}
-        return cls(documents, UnitRequest(**{**fields, "table": None}, unit=request.table))
+        return cls(documents, UnitRequest(**{**fields, "table": None}, unit=request.table, destination=destination))
 
     def read(self) -> UnitState | None:
         """What is decided; None before the unit is planned, once its job is over, and if the job lost its lease."""
@@ -201,6 +204,29 @@ def outcomes(documents: Documents, request: JobRequest, units: Iterable[int]) ->
     return {number: state.outcome for number, state in found if state is not None and state.outcome is not None}
 
 
+def outcomes_of_others(documents: Documents, request: JobRequest) -> dict[tuple[int, str], UnitOutcome]:
+    """The outcomes of units in all but the first destinations of their feeds, by number and destination."""
+    folder = folder_of(request)
+    names = {entry.name: entry.name.removeprefix(folder).split("/") for entry in documents.entries(folder)}
+    wanted = {name: _place(parts[0]) for name, parts in names.items() if len(parts) == 2 and "@" in parts[0]}
+    states = _together(lambda name: _read(documents, name, UnitState), wanted)
+    found = zip(wanted.values(), states, strict=True)
+    return {place: state.outcome for place, state in sorted(found) if state is not None and state.outcome is not None}
+
+
+def _numbered(request: UnitRequest) -> str:
+    return f"{request.unit}" if request.destination is None else f"{request.unit}@{request.destination}"
+
+
+def _place(name: str) -> tuple[int, str]:
+    """
+    >>> _place("3"), _place("3@lake")
+    ((3, ''), (3, 'lake'))
+    """
+    number, _, destination = name.partition("@")
+    return int(number), destination
+
+
 def latest_outcomes(documents: Documents, job: str) -> list[UnitOutcome]:
     """The outcomes that are decided so far of the latest execution of a job, by number of their units.
 
@@ -208,10 +234,10 @@ def latest_outcomes(documents: Documents, job: str) -> list[UnitOutcome]:
     """
     folder = f"jobs/{job}/"
     names = [entry.name for entry in documents.entries(folder) if entry.name.endswith(_UNIT)]
-    executions: dict[str, dict[tuple[int, ...], str]] = {}
+    executions: dict[str, dict[tuple[tuple[int, str], ...], str]] = {}
     for name in names:
         started, *numbers, _ = name.removeprefix(folder).split("/")
-        executions.setdefault(started, {})[tuple(map(int, numbers))] = name
+        executions.setdefault(started, {})[tuple(map(_place, numbers))] = name
     # What an earlier execution left behind, which was terminated before it could clean up, is older.
     latest = executions[max(executions)] if executions else {}
     shown = [latest[key] for key in sorted(latest) if len(key) == 1 or key[:1] not in latest]

@@ -30,6 +30,8 @@ Steps: TypeAlias = Generator[Any, Any, Json]
 CHILDREN = 50
 """At most so many children of one orchestration: its replay cost grows with their square."""
 ATTEMPTS = 5
+_OTHERS_ATTEMPTS = 2
+"""In all but the first destination of a feed: one that is down must not hold up the tables that follow."""
 _FIRST_PAUSE = dt.timedelta(seconds=30)
 _LONGEST_PAUSE = dt.timedelta(minutes=10)
 _WINDOWS = 10
@@ -100,7 +102,8 @@ def unit(context: Context) -> Steps:
 
 def stage_slice(context: Context) -> Steps:
     """One of the slices of a unit, on whichever worker is free."""
-    return (yield from _stage(context, context.get_input()))
+    request = context.get_input()
+    return (yield from _stage(context, request, _OTHERS_ATTEMPTS if "destination" in request else ATTEMPTS))
 
 
 def lane(context: Context) -> Steps:
@@ -150,41 +153,71 @@ def _request(context: Context) -> Json:
 
 def _windows(context: Context, request: Json, ending: str) -> Steps:
     """Units of work one after the other, until there is no more of it; then the activity *ending*."""
-    common = {name: value for name, value in request.items() if name != "unit"}
-    first = request.get("unit", 0)
+    common = {name: value for name, value in request.items() if name not in ("unit", "only")}
+    first, only = request.get("unit", 0), request.get("only")
     for number in range(first, first + _WINDOWS):
         context.set_custom_status({"units": number + 1})
-        outcome = yield from _unit(context, {**common, "unit": number})
-        if not outcome.get("more"):
-            known = {"outcome": outcome} if "place" in outcome else {}
+        outcome = yield from _unit(context, {**common, "unit": number, **({"only": only} if only else {})})
+        others = outcome.get("others", {})
+        more = [*([None] if outcome.get("more") else []), *(name for name in others if others[name].get("more"))]
+        only = more if only or others else None
+        # One that is behind the first goes on for a while; then it is the turn of the next job, for both of them.
+        if not more or (None not in more and number == first + _WINDOWS - 1):
+            known = {"outcome": outcome} if "place" in outcome and not others else {}
             return (yield from _call(context, ending, {**common, **known, "units": number + 1}))
-    context.continue_as_new({**common, "unit": first + _WINDOWS})
+    context.continue_as_new({**common, "unit": first + _WINDOWS, **({"only": only} if only else {})})
     return {}
 
 
 def _unit(context: Context, request: Json) -> Steps:
-    """The four verbs in order; ``publish`` decides what failed slices mean, and cleans up if it can."""
-    planned = yield from _call(context, "plan", request)
+    """One unit in each destination of its feed. The first to plan says which others there are.
+
+    Those that plan the same are staged with it, and published after it. They are tried less often: nothing waits long
+    for one that is down, and the next job takes for it what it lacks.
+    """
+    only = request.get("only")
+    request = {name: value for name, value in request.items() if name != "only"}
+    planned: Json = {} if only and None not in only else (yield from _call(context, "plan", request))
+    others = [name for name in only if name] if only else planned.get("others", [])
+    first = {name: value for name, value in planned.items() if name != "others"}
+    own = {name: {**request, "destination": name} for name in others}
+    plans: dict[str, Json] = {}
+    for name in others:
+        plans[name] = yield from _call(context, "plan", own[name], _OTHERS_ATTEMPTS)
+    beside = [name for name in others if plans[name].get("same")]
+    outcome: Json = {}
+    if first:
+        outcome = yield from _planned(context, {**request, **({"beside": beside} if beside else {})}, first)
+    results: dict[str, Json] = {}
+    for name in others:
+        results[name] = yield from _planned(context, own[name], plans[name], _OTHERS_ATTEMPTS)
+    return {**outcome, "others": results} if others else outcome
+
+
+def _planned(context: Context, request: Json, planned: Json, attempts: int = ATTEMPTS) -> Steps:
+    """The verbs after the first, in order; ``publish`` decides what failed slices mean, and cleans up if it can."""
+    plain = {name: value for name, value in request.items() if name != "beside"}
     if "failed" in planned:
-        return (yield from _call(context, "fail", {**request, "error": planned["failed"]}))
+        return (yield from _call(context, "fail", {**plain, "error": planned["failed"]}))
     if "slices" not in planned:  # skipped, or failed for good
         return planned
     if planned["slices"] == 1:
-        yield from _stage(context, {**request, "slice": 0})
+        yield from _stage(context, {**request, "slice": 0}, attempts)
     else:
-        yield from _fan_out(context, "stage_slice", request, 0, planned["slices"], under=f"{request['unit']}.")
-    outcome = yield from _call(context, "publish", request)
+        under = ".".join(str(request[name]) for name in ("unit", "destination") if name in request)
+        yield from _fan_out(context, "stage_slice", request, 0, planned["slices"], under=f"{under}.")
+    outcome = yield from _call(context, "publish", plain, attempts)
     if "failed" in outcome:
-        outcome = yield from _call(context, "fail", {**request, "error": outcome["failed"]})
+        outcome = yield from _call(context, "fail", {**plain, "error": outcome["failed"]})
     if not outcome.get("tidied"):
-        yield from _call(context, "tidy", request)
+        yield from _call(context, "tidy", plain, attempts)
     return outcome
 
 
-def _stage(context: Context, request: Json) -> Steps:
-    staged = yield from _call(context, "stage", request)
+def _stage(context: Context, request: Json, attempts: int) -> Steps:
+    staged = yield from _call(context, "stage", request, attempts)
     if "failed" in staged:
-        yield from _call(context, "record_failure", {**request, "error": staged["failed"]})
+        yield from _call(context, "record_failure", {**request, "beside": [], "error": staged["failed"]})
     return staged
 
 
@@ -227,10 +260,10 @@ def _together(context: Context, child: str, requests: Mapping[str, Json]) -> Ste
     return {}
 
 
-def _call(context: Context, activity: str, request: Json) -> Steps:
+def _call(context: Context, activity: str, request: Json, attempts: int = ATTEMPTS) -> Steps:
     """What *activity* returns; ``failed`` with the last error once it has failed too often."""
     error = ""
-    for attempt in range(ATTEMPTS):
+    for attempt in range(attempts):
         if attempt:
             yield context.create_timer(context.current_utc_datetime + _pause(attempt))
         try:

@@ -184,6 +184,8 @@ class UnitRequest(JobRequest):
     """One unit of a job, by number: ``plan``, ``publish``, ``tidy``."""
 
     unit: int
+    destination: str | None = None
+    """Which one of its feed's the request is about; None for the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +200,8 @@ class SliceRequest(UnitRequest):
     """One slice of a unit, by number: ``stage``."""
 
     slice: int
+    beside: tuple[str, ...] = ()
+    """Destinations that have planned the same: the slice is read once for them and for this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +257,8 @@ class UnitOutcome:
     place: str
     """The file, folder or window, for people."""
     feed: str | None = None
+    destination: str | None = None
+    """Which one of the feed's it is about; None for the main one."""
     skipped: str | None = None
     """Why."""
     error: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from shared.jobs.documents import TableDocuments
 from shared.jobs.notifications import Notifications
 from shared.jobs.reports import alerts_of, job_link
 from shared.jobs.request import FinishRequest, NotifiedFiles, PullFeed, PullSystem, UnitOutcome, UnitRequest
-from shared.model import from_json, from_text, to_text
+from shared.model import MAIN, Watermark, from_json, from_text, to_text
+from shared.pipeline.destinations import destinations_of
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -79,9 +80,11 @@ def _keep(store: Documents, request: FinishRequest, record: JobRecord) -> JobRec
 
 
 def _record(app: App, request: FinishRequest) -> JobRecord:
-    outcomes = unit_outcomes(app.documents, request)
+    outcomes = unit_outcomes(app, request)
     if isinstance(request.work, PullFeed):
-        outcomes[-1] = replace(outcomes[-1], behind=seconds_behind(app, request.work.feed, outcomes))
+        outcomes = [
+            one for windows in by_destination(outcomes) for one in _with_behind(app, request.work.feed, windows)
+        ]
     began, now = from_text(request.started), to_text(app.now())
     ended = from_text(now)
     assert began is not None  # noqa: S101 - both are times
@@ -96,24 +99,64 @@ def _record(app: App, request: FinishRequest) -> JobRecord:
     )  # fmt: skip
 
 
-def unit_outcomes(store: Documents, request: FinishRequest) -> list[UnitOutcome]:
-    """What became of the units of a job, or of the windows of a table, by number."""
+def _with_behind(app: App, feed: str, windows: Sequence[UnitOutcome]) -> list[UnitOutcome]:
+    return [*windows[:-1], replace(windows[-1], behind=seconds_behind(app, feed, windows))]
+
+
+def by_destination(outcomes: Sequence[UnitOutcome]) -> list[list[UnitOutcome]]:
+    """Those of each destination, the first of the feed first."""
+    names = dict.fromkeys((None, *(one.destination for one in outcomes)))
+    found = [[one for one in outcomes if one.destination == name] for name in names]
+    return [windows for windows in found if windows]
+
+
+def unit_outcomes(app: App, request: FinishRequest) -> list[UnitOutcome]:
+    """What became of the units of a job, or of the windows of a table, by number and destination."""
     last = {request.units - 1: request.outcome} if request.outcome else {}
-    known = {**documents.outcomes(store, request, range(request.units - len(last))), **last}
-    lost = UnitOutcome(status="failed", place="", error="its orchestration ended without an outcome", retryable=True)
-    if len(known) == request.units:
+    known = {**documents.outcomes(app.documents, request, range(request.units - len(last))), **last}
+    several = any(len(system.all_destinations()) > 1 for system in app.systems.values())
+    if len(known) == request.units and not several:
         return [known[number] for number in range(request.units)]
-    feeds = TableDocuments(store, request).read() if isinstance(request.work, PullSystem) else []
-    named = dict(enumerate(replace(lost, place=feed, feed=feed) for feed in feeds))
-    unnamed = {number: replace(lost, place=f"unit {number}") for number in range(request.units)}
-    return list({**unnamed, **named, **known}.values())
+    others = documents.outcomes_of_others(app.documents, request) if several else {}
+    firsts = {**_lost(app, request, {number for number, _ in others}), **known}
+    missing = {
+        (number, name): replace(_LOST, feed=one.feed, place=one.place, destination=name)
+        for number, one in firsts.items()
+        for name in _expected(app, request, one)
+    }
+    found = {**{(number, ""): one for number, one in firsts.items()}, **missing, **others}
+    return [found[place] for place in sorted(found)]
+
+
+_LOST = UnitOutcome(status="failed", place="", error="its orchestration ended without an outcome", retryable=True)
+
+
+def _expected(app: App, request: FinishRequest, first: UnitOutcome) -> Sequence[str]:
+    """The destinations that a unit must have beside the first. Of windows, each may have its own number."""
+    if first.feed is None or first.error == _LOST.error or isinstance(request.work, PullFeed):
+        return ()
+    return destinations_of(app.runner, first.feed)[1:]
+
+
+def _lost(app: App, request: FinishRequest, known: Collection[int]) -> dict[int, UnitOutcome]:
+    """The outcomes of units that nothing is *known* of in any destination."""
+    is_system = isinstance(request.work, PullSystem)
+    feeds = TableDocuments(app.documents, request).read() if is_system else []
+    places = dict(enumerate(feeds))
+    return {
+        number: replace(_LOST, place=places.get(number, f"unit {number}"), feed=places.get(number))
+        for number in range(request.units)
+        if number not in known
+    }
 
 
 def seconds_behind(app: App, feed: str, windows: Sequence[UnitOutcome]) -> float | None:
     """Seconds of the source's time that a pull feed has not read: 0 once it has caught up; None if not known."""
     if all(window.status in ("done", "no news") for window in windows) and not windows[-1].more:
         return 0.0
-    mark = app.ledger.watermark(feed)
+    runner = app.runner
+    name = windows[-1].destination or destinations_of(runner, feed)[0]
+    mark = runner.of(name).ledger.watermark(feed) if name == MAIN or name in runner.others else Watermark()
     seen = from_text(mark.value) if mark.type == "timestamp" else None
     return max(0.0, (app.now().replace(tzinfo=None) - seen).total_seconds()) if seen else None
 

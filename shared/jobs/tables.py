@@ -13,7 +13,7 @@ from shared.errors import ConfigError
 from shared.jobs.documents import TableDocuments, UnitDocuments, UnitState
 from shared.jobs.orchestrations import CHILDREN
 from shared.jobs.request import COUNTS, FinishRequest, JobRequest, PullFeed, PullSystem, TakeTable, UnitOutcome, short
-from shared.jobs.summary import seconds_behind, unit_outcomes
+from shared.jobs.summary import by_destination, seconds_behind, unit_outcomes
 from shared.model import FeedName
 from shared.pipeline.relations import in_order
 
@@ -59,10 +59,13 @@ def finish_table(app: App, request: FinishRequest) -> dict[str, Any]:
     """Keep what became of a table, all its windows together, as a unit of the job."""
     assert isinstance(request.work, PullFeed)  # noqa: S101 - no other work has this step
     feed = request.work.feed
-    windows = unit_outcomes(app.documents, request)
-    outcome = table_outcome(feed, windows, seconds_behind(app, feed, windows))
-    UnitDocuments.of_table(app.documents, request).add(UnitState(outcome=outcome))
-    return {"status": outcome.status}
+    first, *others = [
+        table_outcome(feed, windows, seconds_behind(app, feed, windows))
+        for windows in by_destination(unit_outcomes(app, request))
+    ]
+    for outcome in (first, *others):
+        UnitDocuments.of_table(app.documents, request, outcome.destination).add(UnitState(outcome=outcome))
+    return {"status": first.status}
 
 
 def table_outcome(feed: str, windows: Sequence[UnitOutcome], behind: float | None) -> UnitOutcome:
@@ -74,7 +77,8 @@ def table_outcome(feed: str, windows: Sequence[UnitOutcome], behind: float | Non
     skipped = next((window.skipped for window in windows if window.skipped), None)
     notes = [note for window in windows for note in (window.note, window.skipped) if note and note != skipped]
     return UnitOutcome(
-        status=status, place=short(feed), feed=feed, windows=len(windows), behind=behind, skipped=skipped,
+        status=status, place=short(feed), feed=feed, destination=windows[0].destination,
+        windows=len(windows), behind=behind, skipped=skipped,
         error=next((window.error for window in windows if window.status == "failed"), None),
         note=short("; ".join(dict.fromkeys(notes))) or None, retryable=any(window.retryable for window in windows),
         run=known[-1].run if known else None, kind=known[-1].kind if known else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import logging
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,9 @@ from shared.jobs.summary import JobRecord, read_record
 from shared.ledger import Ledger
 from shared.model import Feed, FeedName, to_text
 from shared.pipeline.csv import text_layout
+from shared.pipeline.destinations import targets
 from shared.pipeline.folder import exporting_system, exports_to_load, is_other_client
+from shared.pipeline.runner import Runner
 from shared.pipeline.verbs import recorded
 from shared.sources import is_set_up
 from shared.sources.csv.files import Dropped, FileOptions, dropped, is_archive, members_of, text_unit
@@ -146,7 +149,8 @@ def missed_files(app: App, wanted: Wanted = Wanted()) -> Iterator[Start]:
     for system, plan in _plans(app, store):
         feed = str(FeedName(system, plan.table))
         if _is_wanted(app, wanted, feed):
-            for export in _unloaded(app.ledger, feed, plan, store, retry=wanted.failed):
+            lacking = [_unloaded(one, feed, plan, store, retry=wanted.failed) for one in _ledgers(app, feed)]
+            for export in dict.fromkeys(itertools.chain.from_iterable(lacking)):
                 yield from _again(app, wanted, _job_for_export(root._replace(sas=None), export))
 
 
@@ -187,8 +191,15 @@ def _is_settled(app: App, feed: str, file: File, store: Store, *, retry: bool) -
     except IngestError:
         return False
     work_items = [work for unit in units for work in unit.work_items]
-    status = recorded(work_items, app.ledger.known(feed, [work.id for work in work_items]))
-    return status.done if retry else status.settled
+    ids = [work.id for work in work_items]
+    known = [recorded(work_items, ledger.known(feed, ids)) for ledger in _ledgers(app, feed)]
+    return all(status.done if retry else status.settled for status in known)
+
+
+def _ledgers(app: App, feed: str) -> list[Ledger]:
+    """Those of the destinations of a feed that are set up."""
+    found = (target.found for target in targets(app.runner, feed))
+    return [one.ledger for one in found if isinstance(one, Runner)]
 
 
 def _unloaded(ledger: Ledger, feed: str, plan: LoadPlan, store: Store, *, retry: bool) -> Iterator[Export]:

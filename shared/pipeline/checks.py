@@ -5,25 +5,28 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
+import threading
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
 from shared.catalog import System
 from shared.documents import Documents
-from shared.errors import CORRECT_PATH, NEW_LINK, IngestError
+from shared.errors import CORRECT_PATH, NEW_LINK, IngestError, TransientError
 from shared.ledger import Ledger
 from shared.model import MAIN, Feed, Finding, Run, from_text
 from shared.pipeline.feeds import declared
 from shared.settings import Settings, naming_setting, warehouse_setting
-from shared.sources import KINDS, examine_source
+from shared.sources import KINDS, examine_source, ping_database
 from shared.stores import open_store
 from shared.warehouses import History
 
 _log = logging.getLogger("sluice")
 _SOON = dt.timedelta(days=2)
+_NO_ANSWER = "Check that its server runs and is not overloaded, and that this machine can reach it"
 _TELLING = 1_000
 """Rows of a run that tells how fast a table is read."""
 
@@ -104,8 +107,15 @@ def health(
     ledger: Ledger,
     warehouse: History,
     others: Mapping[str, History] = MappingProxyType({}),
+    systems: Mapping[str, System] = MappingProxyType({}),
+    patience: float = 5.0,
 ) -> Iterator[Finding]:
-    """Whether what jobs need can be reached: documents, ledger, warehouses and the container that exports arrive in."""
+    """Whether what jobs need can be reached: documents, ledger, warehouses, the container that exports arrive in, and
+    the databases that *systems* are read from.
+
+    A database that is read has *patience* seconds to answer, all of them at the same time.
+    """
+    sources = {name: _pending(name, kind, settings) for name, kind in _databases(systems, settings)}
     yield from _reachable("state", lambda: documents.get("health"))
     yield from _reachable("ledger", lambda: ledger.watermark("sluice.health"))
     yield from _reachable("warehouse", lambda: warehouse.runs(limit=1))
@@ -113,6 +123,40 @@ def health(
         yield from _reachable(f"warehouse {name}", partial(other.runs, limit=1))
     if url := settings.exports_url:
         yield from _reachable("exports", lambda: next(open_store(url, settings).list(), None))
+    wait(sources.values(), timeout=patience)
+    for name, pinged in sources.items():
+        yield from _reachable(f"source {name}", partial(_given, pinged))
+
+
+def _databases(systems: Mapping[str, System], settings: Settings) -> Iterator[tuple[str, str]]:
+    """Name and kind of each system whose feeds are tables of a database that is set."""
+    for system in systems.values():
+        kinds = {system.source, *(feed.source for feed in system.feeds())}
+        if system.is_set_up(settings):
+            yield from ((system.name, kind) for kind in sorted(kinds) if KINDS[kind].discovers)
+
+
+def _pending(system: str, kind: str, settings: Settings) -> Future[None]:
+    """Done once a database has answered. Drivers cannot be interrupted, so a thread of its own waits for it."""
+    pinged: Future[None] = Future()
+
+    def wait_for_it() -> None:
+        try:
+            ping_database(system, kind, settings)
+        except Exception as error:  # noqa: BLE001 - whoever looks at the answer gets it
+            pinged.set_exception(error)
+        else:
+            pinged.set_result(None)
+
+    threading.Thread(target=wait_for_it, daemon=True).start()
+    return pinged
+
+
+def _given(pinged: Future[None]) -> None:
+    """Raises what went wrong; TransientError if there is no answer yet."""
+    if not pinged.done():
+        raise TransientError("its database gives no answer", fix=_NO_ANSWER)
+    pinged.result()
 
 
 def _reachable(name: str, call: Callable[[], object]) -> Iterator[Finding]:

@@ -5,16 +5,50 @@ from __future__ import annotations
 import hashlib
 
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from shared.model import Feed, Unit
+from shared.arrow import pc
+from shared.contract import cursor
+from shared.contract.cast import cast
+from shared.model import Column, Feed, Unit
 
 T = TypeVar("T")
 
 FEW = 2_000
 """Rows whose fingerprint is taken at most: with more, a run costs less in proportion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Chooses the rows of a window from what is read in the order of the cursor."""
+
+    counted: tuple[Column, ...]
+    """The cursor; then its fallback, if there is one."""
+    floor: str
+    ceiling: str
+    timezone: str
+
+    def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        there = {column.source for column in self.counted} <= set(batch.schema.names)
+        if (
+            not batch.num_rows
+            or not there
+            or not self._among(batch.slice(batch.num_rows - 1), least_only=True)[0].as_py()
+        ):
+            return batch.slice(0, 0)  # most batches of a large window end below it
+        return batch.filter(self._among(batch))
+
+    def _among(self, batch: pa.RecordBatch, *, least_only: bool = False) -> Any:
+        kind = self.counted[0].type
+        values = pc.coalesce(
+            *(cast(batch.column(column.source), kind, self.timezone).values for column in self.counted)
+        )
+        floor, ceiling = (pa.scalar(cursor.typed(kind, text), values.type) for text in (self.floor, self.ceiling))
+        above = pc.greater_equal(values, floor)
+        return pc.fill_null(above if least_only else pc.and_(above, pc.less_equal(values, ceiling)), fill_value=False)
 
 
 class Fingerprint:
@@ -23,14 +57,19 @@ class Fingerprint:
     The same digest means the same rows: reading and merging them again would change nothing.
     """
 
-    def __init__(self, feed: Feed, unit: Unit) -> None:
+    def __init__(self, feed: Feed, unit: Unit, rows: Rows | None = None) -> None:
+        """Of the *rows* among those that are added, all by default."""
         self._digest = hashlib.sha256(repr((feed, unit.kind, unit.window)).encode())
         self._rows = 0
         self._names: list[str] | None = None
+        self._chosen = rows
 
     def add(self, batch: pa.RecordBatch) -> None:
-        self._rows += batch.num_rows
         if self._rows > FEW:
+            return
+        batch = batch if self._chosen is None else self._chosen.of(batch)
+        self._rows += batch.num_rows
+        if self._rows > FEW or not batch.num_rows:
             return
         if self._names is None:
             self._names = batch.schema.names

@@ -5,14 +5,18 @@ from __future__ import annotations
 import datetime as dt
 
 from dataclasses import replace
+from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
-from shared.contract import cursor
+from shared.contract import cursor, types
 from shared.ids import work_id
 from shared.ledger import Ledger
-from shared.model import Feed, Run, Unit, Watermark, Window, WorkItem, from_text
-from shared.pipeline.fingerprint import FEW, Fingerprint
+from shared.model import Feed, Plan, Run, Unit, Watermark, Window, WorkItem, from_text
+from shared.pipeline.fingerprint import FEW, Fingerprint, Rows
 from shared.sources import PullSource
+
+Place: TypeAlias = tuple[str | None, str | None]
+"""Value and type of a watermark."""
 
 
 def window(
@@ -32,10 +36,10 @@ def window(
     if top.whole:
         return whole(feed, source, now=now)
     span = Window(_floor(feed, seen) if after is None else after, top.value)
-    return _of_window(feed, span, now, Unit(kind="window", seen=seen, more=top.more, note=seen.note))
+    return _of_window(feed.name, span, now, Unit(kind="window", seen=seen, more=top.more, note=seen.note))
 
 
-def up_to(feed: Feed, unit: Unit, last: Watermark) -> Unit:
+def up_to(feed: str, unit: Unit, last: Watermark) -> Unit:
     """The window of *unit* without what is beyond *last*: there the other destinations of the feed have ended."""
     span, kind = unit.window, last.type
     if span is None or last.value is None or kind is None or cursor.later(kind, span.ceiling, last.value) == last.value:
@@ -43,9 +47,32 @@ def up_to(feed: Feed, unit: Unit, last: Watermark) -> Unit:
     return _of_window(feed, Window(span.floor, last.value), unit.exported_at, replace(unit, more=False))
 
 
-def _of_window(feed: Feed, span: Window, now: str | None, like: Unit) -> Unit:
+def _of_window(feed: str, span: Window, now: str | None, like: Unit) -> Unit:
     name = f"{span.floor or 'the beginning'} to {span.ceiling}"
-    return replace(like, work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, window=span)
+    return replace(like, work_items=(WorkItem(work_id(feed, name), name),), exported_at=now, window=span)
+
+
+def place_of(mark: Watermark) -> Place:
+    """Where a watermark is: of two with the same place the same rows come next."""
+    return (None, None) if mark.value is None else (mark.value, mark.type)
+
+
+def compared(one: Place, other: Place) -> int:
+    """Which of two places is ahead; 0 if neither is, or if their values cannot be compared.
+
+    >>> compared(("9", "bigint"), ("10", "bigint")), compared(("9", "bigint"), ("9", "integer"))
+    (-1, 0)
+    >>> compared(("9", "bigint"), (None, None)), compared(("9", "bigint"), ("2026-02-24", "date"))
+    (1, 0)
+    """
+    (value, kind), (second, other_kind) = one, other
+    if value is None or second is None or kind is None or other_kind is None:
+        return (value is not None) - (second is not None)
+    if cursor.family(kind) != cursor.family(other_kind):
+        return 0
+    if cursor.typed(kind, value) == cursor.typed(kind, second):
+        return 0
+    return 1 if cursor.later(kind, value, second) == value else -1
 
 
 def whole(feed: Feed, source: PullSource, *, now: str) -> Unit:
@@ -74,10 +101,30 @@ def is_unchanged(feed: Feed, unit: Unit, source: PullSource, mark: Watermark) ->
     rows = source.peek(unit, FEW)
     if rows is None:
         return False
-    fingerprint = Fingerprint(feed, unit)
+    found = Fingerprint(feed, unit)
     for batch in rows:
-        fingerprint.add(batch)
-    return fingerprint.text == mark.fingerprint
+        found.add(batch)
+    return found.text == mark.fingerprint
+
+
+def fingerprint(plan: Plan) -> Fingerprint | None:
+    """To be taken of what a run reads: of the rows that the next sync reads again if nothing happens meanwhile.
+
+    Those of a window are the ones of the overlap, which the run has read too: what it has not read cannot be in it.
+    Where that is all that the run reads, or nothing else is known, of all of it. None if those are many, or if several
+    workers read them.
+    """
+    feed, unit = plan.feed, plan.unit
+    if unit.files or unit.kind == "keys" or len(plan.slices) != 1:
+        return None
+    counted = [column for name in (feed.cursor, feed.cursor_fallback) for column in plan.columns if column.name == name]
+    if unit.window is not None and counted and counted[0].name == feed.cursor and counted[0].type != types.NULL:
+        kind, ceiling = counted[0].type, unit.window.ceiling
+        floor = _floor(feed, Watermark(ceiling, kind))
+        if floor and (not unit.window.floor or cursor.typed(kind, floor) > cursor.typed(kind, unit.window.floor)):
+            following = replace(unit, kind="window", window=Window(floor, ceiling))
+            return Fingerprint(feed, following, Rows(tuple(counted), floor, ceiling, feed.timezone))
+    return Fingerprint(feed, unit) if plan.slices[0].rows <= FEW else None
 
 
 def _floor(feed: Feed, seen: Watermark) -> str | None:

@@ -22,11 +22,11 @@ from shared.catalog import System
 from shared.errors import DataError, IngestError, TransientError
 from shared.ledger import Ledger
 from shared.model import MAIN, Change, Feed, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
-from shared.pipeline import starts, verbs
+from shared.pipeline import relations, starts, verbs
 from shared.pipeline.shared_read import leaving
 from shared.settings import naming_setting, no_destination
 from shared.sources import KINDS, Source
-from shared.warehouses import Limits, Merged, WarehouseWithHistory
+from shared.warehouses import NAMED, Limits, Merged, WarehouseWithHistory
 
 _log = logging.getLogger("sluice")
 _JOB: ContextVar[str | None] = ContextVar("job", default=None)
@@ -213,19 +213,31 @@ class Runner:
                 plan, kept, self.warehouse, self.ledger, limits=limits, finished=finished, faulty=faulty
             )
             details.update(rows=merged.run.read, inserted=merged.run.inserted, updated=merged.run.updated)
-        return merged if options.dry_run else merged._replace(run=self._with_orphans(merged.run, plan.feed))
+        return merged if options.dry_run else merged._replace(run=self._related(merged.run, plan.feed))
 
-    def _with_orphans(self, run: Run, feed: Feed) -> Run:
-        """*run*, with a note on rows that refer to keys that are not there, in history too."""
-        if not feed.references or not run.inserted + run.updated + run.undeleted:
-            return run
-        texts = [one.text for one in self.warehouse.orphans(feed, run.id)]
+    def _related(self, run: Run, feed: Feed) -> Run:
+        """*run*, with a note on references to keys that are not there, and on names that views lack, in history too."""
+        texts = [] if run.kind == "keys" else list(self._renewed_views(feed))
+        if feed.references and run.inserted + run.updated + run.undeleted:
+            texts += [one.text for one in self.warehouse.orphans(feed, run.id)]
         new = [text for text in texts if text not in (run.note or "")]
         if not new:
             return run
         note = with_note(run.note, "; ".join(new))
         self.warehouse.annotate(run.id, note)
         return replace(run, note=note)
+
+    def _renewed_views(self, feed: Feed) -> Iterator[str]:
+        """Let the views that join names in follow the columns; what is lacking. Whatever goes wrong fails no load."""
+        if not feed.references and not feed.display:
+            return
+        feeds = {one.name: one for system in self.systems.values() for one in system.feeds()}
+        for view in relations.named_views(feed, feeds):
+            try:
+                lacking = self.warehouse.renew_view(view)
+                yield from lacking if view.feed.name == feed.name else ()
+            except Exception as error:  # noqa: BLE001 - the rows are loaded, and the next run tries again
+                yield f"view {view.feed.name}{NAMED} could not be renewed: {error_text(error)}"
 
     def tidy(self, plan: Plan, *, dry_run: bool = False) -> None:
         """Drop the run's staging tables, and what a dry run rejected. Always the last step, after failures too."""

@@ -28,8 +28,6 @@ from shared.sources import KINDS, PullSource, open_pull_sources
 Open: TypeAlias = "Callable[[Sequence[Feed], Settings], list[PullSource]]"
 SyncOutcome: TypeAlias = Literal["done", "no news", "failed", "skipped"]
 
-_Place: TypeAlias = tuple[str | None, str | None]
-"""Value and type of a watermark."""
 _COUNTS = ("read", *OUTCOMES, "absent", "values_rejected")
 
 
@@ -230,10 +228,10 @@ class _Table:
         """The destinations that can read the same windows, those that are ahead of others first."""
         if len(states) < 2 or self.feed.cursor is None or self.options.full or self.options.keys:
             return [list(states)] if states else []
-        groups: dict[_Place, list[_DestinationSync]] = {}
+        groups: dict[pull.Place, list[_DestinationSync]] = {}
         for state in states:
-            groups.setdefault(_place_of(state.runner.ledger.watermark(self.feed.name)), []).append(state)
-        return [groups[mark] for mark in sorted(groups, key=cmp_to_key(_compared), reverse=True)]
+            groups.setdefault(pull.place_of(state.runner.ledger.watermark(self.feed.name)), []).append(state)
+        return [groups[mark] for mark in sorted(groups, key=cmp_to_key(pull.compared), reverse=True)]
 
     def _windows(self, states: list[_DestinationSync], until: Watermark | None) -> Watermark | None:
         """Sync window by window, at most *until* there; where it has ended. Keys never catch up."""
@@ -293,7 +291,7 @@ class _Table:
         units = {states[0].target.name: unit}
         for state in states[1:]:
             mark = state.runner.ledger.watermark(self.feed.name)
-            if after is None and _place_of(mark) != _place_of(unit.seen):
+            if after is None and pull.place_of(mark) != pull.place_of(unit.seen):
                 state.stop_for(_Skipped("another process is syncing it"))
             units[state.target.name] = replace(unit, seen=mark, note=mark.note)
         return units
@@ -306,7 +304,7 @@ class _Table:
         if self.options.full:
             return pull.whole(self.feed, self.source, now=now)
         unit = pull.window(self.feed, self.source, state.runner.ledger, now=now, after=after)
-        return unit if unit is None or until is None else pull.up_to(self.feed, unit, until)
+        return unit if unit is None or until is None else pull.up_to(self.feed.name, unit, until)
 
     def _are_unchanged(self, states: Sequence[_DestinationSync], units: Mapping[str, Unit]) -> list[_DestinationSync]:
         """The destinations whose unit has nothing new. Those with the same fingerprint know it by one query."""
@@ -363,21 +361,6 @@ class _Table:
             feed=self.feed.name, destination=state.target.name, outcome=state.outcome or "failed", reason=state.reason,
             windows=state.windows, seconds=seconds, watermark=mark.value, behind=behind,
         )  # fmt: skip
-
-
-def _place_of(mark: Watermark) -> _Place:
-    """Where a watermark is: of two with the same place the same rows come next."""
-    return (None, None) if mark.value is None else (mark.value, mark.type)
-
-
-def _compared(one: _Place, other: _Place) -> int:
-    """Which of two places is ahead; 0 if their values cannot be compared."""
-    (value, kind), (second, other_kind) = one, other
-    if value is None or second is None or kind is None or other_kind is None:
-        return (value is not None) - (second is not None)
-    if cursor.family(kind) != cursor.family(other_kind):
-        return 0
-    return 1 if cursor.later(kind, value, second) == value else -1
 
 
 class _Watched(Progress):

@@ -36,7 +36,7 @@ from shared.model import (
     from_text,
     with_note,
 )
-from shared.pipeline.fingerprint import FEW, Fingerprint
+from shared.pipeline import pull
 from shared.pipeline.keys import commit_keys, contracted
 from shared.pipeline.tally import REJECTS_SCHEMA, Spool, StageCounter
 from shared.redaction import redact
@@ -168,9 +168,8 @@ def stage(
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as keys,
     ):
         counter = StageCounter(contract, part, feed, Spool(rejects, REJECTS_SCHEMA), Spool(keys, contract.keys_schema))
-        fingerprint = Fingerprint(plan.feed, plan.unit)
-        is_few = not plan.unit.files and len(plan.slices) == 1 and part.rows <= FEW
-        accepted = counter.accepted(fingerprint.watch(source.read(part)) if is_few else source.read(part), on_rows)
+        read, fingerprint = source.read(part), pull.fingerprint(plan)
+        accepted = counter.accepted(fingerprint.watch(read) if fingerprint else read, on_rows)
         loaded = warehouse.stage(plan.feed, table, stored, accepted, _inline_limit(plan))
         counter.refuse(loaded.refused)
         # A row of keys alone is no row to correct: the sync that brought the rest of it has rejected it.
@@ -180,7 +179,7 @@ def stage(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
         rejected=counter.rejected, values_rejected=counter.values_rejected,
         keyless=counter.rejected - counter.keys.rows, present=present, high=counter.high, inline=loaded.inline,
-        reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if is_few else None,
+        reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if fingerprint else None,
         left_out={kind: count for kind, count in getattr(source, "left_out", {}).items() if count},
     )  # fmt: skip
 

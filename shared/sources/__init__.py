@@ -31,7 +31,7 @@ class SourceKind(NamedTuple):
     """The field of ``SystemSettings`` without which a system of this kind cannot be read."""
 
     discovers: bool = False
-    """Whether it can list its tables: then ``database_tables`` and ``table_rows`` are in the module."""
+    """Whether it is a database: then ``database_tables``, ``table_rows`` and ``ping`` are in the module."""
 
     infers: bool = False
     """Whether its column types follow from the values that are there, and so may differ from run to run."""
@@ -97,6 +97,11 @@ def examine_source(
     examine = getattr(importlib.import_module(kind.module), "examine", None)
     if examine is not None:
         yield from examine(feeds, settings, now, rate)
+
+
+def ping_database(system: str, kind: str, settings: Settings) -> None:
+    """Return once the database of *system*, whose setting is there, has answered; an error of ours if it does not."""
+    _module(kind).ping(system, settings)
 
 
 def open_pull_source(feed: Feed, settings: Settings) -> PullSource:

@@ -17,7 +17,7 @@ from shared.jobs.request import Start
 from shared.jobs.triggers import Wanted
 from shared.jobs.view import job_loading, view
 from shared.model import FeedName, to_text
-from shared.pipeline.backfill import BackfillRequest, backfill, under_way
+from shared.pipeline.backfill import BackfillRequest, backfill_each, under_way
 from shared.pipeline.checks import health as health_checks
 from shared.pipeline.feeds import declared, known_feed
 from shared.pipeline.sync import feeds_to_sync
@@ -50,7 +50,8 @@ def health(app: App, *, deep: str | None) -> Response:
     if deep is None or deep.lower() in ("", "0", "false"):
         return Response(200, {"status": "ok", "feeds": len(declared(app.systems))})
     checks = health_checks(
-        settings=app.settings, documents=app.documents, ledger=app.ledger, warehouse=app.warehouse, others=app.others
+        settings=app.settings, documents=app.documents, ledger=app.ledger, warehouse=app.warehouse, others=app.others,
+        systems=app.systems,
     )  # fmt: skip
     found = [replace(one, message=redact(one.message), fix=redact(one.fix)) for one in checks]
     failed = any(one.status == "failed" for one in found)
@@ -152,8 +153,7 @@ def _backfill(app: App, feed: str, body: BackfillBody) -> list[Start]:
         raise under_way(feed)
     request = BackfillRequest(feed=feed, to=body.to, requested_by=body.by, now=to_text(app.now()))
     try:
-        systems = app.resolved(FeedName.parse(feed).system).systems
-        backfill(request, systems=systems, warehouse=app.warehouse, ledger=app.ledger)
+        backfill_each(request, app.resolved(FeedName.parse(feed).system).runner)
     except ConfigError as error:
         raise RequestRefused(400, str(error)) from error
     return _run(app, feed, RunBody())

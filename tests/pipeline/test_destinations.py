@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import signal
+import subprocess
+import sys
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -23,6 +27,7 @@ from shared.sources.exports.parquet import ExportsSource
 from tests.exports import START, export_path, load_exports, open_test_app, write_parquet
 from tests.standins.fakes import Calls, MemoryPullSource, Watched
 
+ROOT = Path(__file__).parents[2]
 CATALOG = """
 [system]
 name = "coolr"
@@ -199,6 +204,42 @@ def test_a_destination_that_is_down_stops_no_other_and_catches_up(app, tmp_path,
     after = load(app, tmp_path)
     assert ("main", "already loaded (--again repeats it)") in after
     assert is_equal(app)
+
+
+KILLED = """
+import sys
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.exports import load_exports, open_test_app
+from tests.standins.fakes import Fatal, Watched
+
+folder, exports, catalog, lake = sys.argv[1:]
+app = open_test_app(Path(folder), CATALOG_PATH=catalog, WAREHOUSE_URL_LAKE=lake)
+
+
+class Waiting(Fatal):
+    def through(self, name, call):
+        while name.endswith(".merge") and not app.warehouse.runs("coolr.location"):
+            pass
+        return super().through(name, call)
+
+
+list(load_exports(replace(app, others={"lake": Watched(app.others["lake"], Waiting("merge", "before"))}), exports))
+"""
+
+
+def test_a_process_that_is_killed_between_two_merges_is_healed_by_the_next(app, tmp_path, catalog):
+    export(tmp_path, "Full", "20260201", [(n, 0) for n in range(20)])
+    words = (tmp_path, tmp_path / "exports", catalog, f"duckdb:///{tmp_path}/lake.duckdb")
+    killed = subprocess.run([sys.executable, "-c", KILLED, *map(str, words)], cwd=ROOT, check=False)
+    assert -signal.SIGKILL == killed.returncode
+    assert ([], 20) == (content(app.others["lake"]), len(content(app.warehouse)))
+
+    assert ("lake", "done") in load(app, tmp_path)
+    assert is_equal(app)
+    assert 1 == len(app.warehouse.runs())
 
 
 def test_a_failure_names_its_destination_and_its_setting(app, tmp_path):

@@ -273,6 +273,46 @@ def test_without_news_there_is_no_run_and_there_are_at_most_two_queries_a_table(
     assert (True, runs) == (len(sent) <= 2 * 2, len(app.warehouse.runs(limit=None)))
 
 
+def test_the_first_sync_after_a_change_has_no_news_either(app, source_table, monkeypatch):
+    """The run keeps the fingerprint of the rows it has read that are within the overlap of the next."""
+    table = create(source_table, 5)
+    sync(app)
+    sent = queries(monkeypatch)
+    first = [one.outcome for one in sync(app).values()]
+    number = len(sent)
+    source_table.do(table.insert().values(Id=500, At=at(5)))
+    second = sync(app, "item")["item"]
+
+    assert (["no news"] * 2, True) == (first, number <= 2 * 2)
+    assert ("done", "no news") == (second.outcome, sync(app, "item")["item"].outcome)
+
+
+def test_a_full_leaves_no_news_either(app, source_table):
+    create(source_table, 5)
+    sync(app, "item", full=True)
+
+    assert () == tuple(sync(app, "item")["item"].windows)
+
+
+@pytest.mark.parametrize("minute", [3.5, 4])
+def test_what_is_committed_after_a_run_has_read_is_news(app, source_table, monkeypatch, minute):
+    """Though the run has not ended yet, and at no higher cursor: the fingerprint is of what was read."""
+    table = create(source_table, 5)
+    read = SqlSource.read
+
+    def and_late(self, part):
+        yield from read(self, part)
+        source_table.do(table.insert().values(Id=500, At=at(minute)))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlSource, "read", and_late)
+        sync(app, "item")
+    before = alive(app)
+    sync(app, "item")
+
+    assert ([*range(5)], [*range(5), 500]) == (before, alive(app))
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -130,6 +130,20 @@ class Merging:
         assert {"updated": 2, "superseded": 3, "read": 5} == some(run)
         assert [("a",), ("y",), ("Cy",)] == filled.rows("Name")
 
+    def test_rows_with_the_cursor_of_the_stored_ones_are_compared_by_content(self, filled):
+        """Beside others of the same delta, whose cursors decide."""
+        filled.loaded("delta", 6, row(1, "Ada", 4), row(2, "Bob", 4), row(3, "Cy", 4, True), row(4, None, 4))
+
+        run = filled.loaded(
+            "delta", 7, row(1, "Ada", 4), row(2, "Bo", 4), row(3, "Cy", 4), row(4, "Di", 5), row(5, "new", 4),
+            row(6, "b", 3), row(6, "a", 4),
+        )  # fmt: skip
+        again = filled.loaded("delta", 8, row(1, "Ada", 4), row(3, "Cy", 4), row(5, "old", 3))
+
+        assert {"unchanged": 1, "updated": 2, "undeleted": 1, "inserted": 2, "superseded": 1, "read": 7} == some(run)
+        assert {"unchanged": 2, "stale": 1, "read": 3} == some(again)
+        assert [("Ada",), ("Bo",), ("Cy",), ("Di",), ("new",), ("a",)] == filled.rows("Name")
+
     def test_without_a_cursor_the_later_export_wins(self, case):
         """Of equal times, the one that comes last."""
         for number, name in ((5, "first"), (5, "same time"), (4, "earlier")):

@@ -15,10 +15,11 @@ from tests.suites.warehouse_fulls import Fulls
 from tests.suites.warehouse_history import History
 from tests.suites.warehouse_keys import Keys
 from tests.suites.warehouse_merging import Merging
+from tests.suites.warehouse_names import Names
 from tests.suites.warehouse_values import Values
 
 
-class WarehouseSuite(Merging, Values, Fulls, Keys, History):
+class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History):
     """Inherit, and give the fixtures ``settings`` and ``query``."""
 
     longest_key = 2_500

@@ -52,6 +52,15 @@ def examine(
         database.close()
 
 
+def ping(system: str, settings: Settings) -> None:
+    """Return once the database of *system* has answered one query, which reads no table. It is tried once."""
+    database = Database(f"{system.upper()}_DATABASE_URL", settings.system(system).database_url)
+    try:
+        database.ping()
+    finally:
+        database.close()
+
+
 @dataclass(frozen=True, slots=True)
 class _Examined:
     check: str

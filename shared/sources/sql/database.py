@@ -82,12 +82,23 @@ class Database:
     def do(self, work: Callable[[sa.Connection], T]) -> T:
         """The result of *work* with a connection; tried again while the error is retryable, then TransientError."""
 
-        def call() -> T:
-            with self._engine.connect() as connection:
-                return work(connection)
+        return call_with_retry(lambda: self._with_connection(work), self._kinds, self._explained)
 
-        kinds = (sa.exc.DBAPIError, sa.exc.TimeoutError, *self.dialect.errors, OSError)
-        return call_with_retry(call, kinds, self._explained)
+    def ping(self) -> None:
+        """Return once the server has answered a query. It is tried once; the error is one of ours."""
+        try:
+            self._with_connection(lambda connection: connection.execute(sa.select(1)).fetchall())
+        except self._kinds as error:
+            raise self._explained(error) from error
+
+    def _with_connection(self, work: Callable[[sa.Connection], T]) -> T:
+        with self._engine.connect() as connection:
+            return work(connection)
+
+    @property
+    def _kinds(self) -> tuple[type[Exception], ...]:
+        """What goes wrong at the other side, by our drivers."""
+        return (sa.exc.DBAPIError, sa.exc.TimeoutError, *self.dialect.errors, OSError)
 
     def expect(self, tables: Iterable[TableName]) -> None:
         """Look *tables* up together as soon as one of their schema is wanted."""

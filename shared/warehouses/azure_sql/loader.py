@@ -116,13 +116,10 @@ class StagingLoader:
     def create(self, *, long: Iterable[str] = ()) -> None:
         """The table, empty. Text in *long* may be of any length, binary is staged as text."""
 
-        def unit(session: MSSQLSession) -> None:
-            session.ddl(f"DROP TABLE IF EXISTS {self.name}")
-            columns = [sa.Column(c.name, staged_type(c, self.wide)) for c in self.table.c]
-            ddl.create_table(session, sa.Table(self.table.name, sa.MetaData(), *columns, schema=self.table.schema))
-
         self.wide = set(long)
-        self.units.run(unit)
+        columns = [sa.Column(c.name, staged_type(c, self.wide)) for c in self.table.c]
+        table = sa.Table(self.table.name, sa.MetaData(), *columns, schema=self.table.schema)
+        self.units.run_single(f"DROP TABLE IF EXISTS {self.name}; {ddl.creating(MSSQLSession.dialect, table)}")
 
     # -- what comes in
 

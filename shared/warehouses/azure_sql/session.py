@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import re
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -14,8 +16,9 @@ from shared.errors import LOAD_AGAIN, TransientError
 from shared.mssql.errors import number
 from shared.warehouses.azure_sql import tsql
 from shared.warehouses.merge import ddl
+from shared.warehouses.merge.in_place import ChangesInPlace
 from shared.warehouses.merge.names import MaskedNames, QuotedNames
-from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, foreign
+from shared.warehouses.merge.session import GONE, STAGING, VIEW_MARK, ChangesBy, Expression, KeyIndex, Row, T, foreign
 from shared.warehouses.merge.types import EXACT, column_type, text
 
 _KINDS = {
@@ -28,6 +31,7 @@ IN_ROW = 4_000
 """UTF-16 units of text that a column holds unless it is a ``max`` one."""
 
 
+_MARK = re.compile(rf"AS /\*({VIEW_MARK}[0-9a-f]+)\*/ ")
 _NAMES = QuotedNames(tsql.name)
 
 
@@ -60,13 +64,15 @@ class Result(NamedTuple):
     rows: list[Row]
 
 
-class MSSQLSession:
+class MSSQLSession(ChangesInPlace):
     """SQLAlchemy builds the statements, ODBC runs their text. Whoever makes it begins and ends the transaction."""
 
     changes_by: ChangesBy = "update"
     indexes = True
     key_index: KeyIndex = "CLUSTERED"  # not unique: it takes 'a' and 'a ' for the same
+    has_unique_keys = False
     indexes_pin = True
+    table_options: Mapping[str, Any] = {}
     dialect: Dialect = dialect()
 
     def __init__(self, connection: Any) -> None:
@@ -123,11 +129,34 @@ class MSSQLSession:
     def columns(self, schema: str, table: str) -> dict[str, str]:
         return column_types(schema, table, self._described(schema, table))
 
+    def view_mark(self, schema: str, name: str) -> str | None:
+        found = self.fetch(
+            "SELECT m.definition FROM sys.objects AS o LEFT JOIN sys.sql_modules AS m ON m.object_id = o.object_id"  # noqa: S608 - quoted
+            f" WHERE o.object_id = OBJECT_ID({tsql.text(tsql.name(schema, name))})"
+        )
+        mark = _MARK.search(found[0][0] or "") if found else None
+        return None if not found else (mark[1] if mark else "")
+
+    def put_view(self, schema: str, name: str, query: str, mark: str) -> None:
+        # Rights stay. The mark is in the text, which SQL Server keeps as it is.
+        self.ddl(f"CREATE OR ALTER VIEW {self.quoted(schema, name)} AS /*{mark}*/ {query}")
+
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
         table = sa.Table(f"#{name}", sa.MetaData(), *columns)
-        self.ddl(f"DROP TABLE IF EXISTS {self.quoted(table.name)}")
-        ddl.create_table(self, table)
+        self.ddl(f"DROP TABLE IF EXISTS {self.quoted(table.name)}; {ddl.creating(self.dialect, table)}")
         return table
+
+    def hold(self, _table: sa.Table, _keys: Sequence[str]) -> None:
+        """Whoever changes a row in between is found by the numbers of rows that change."""
+
+    def filled(self, _table: sa.Table) -> None:
+        """The server makes statistics when it plans a statement."""
+
+    def place(self, _table: sa.FromClause) -> Expression | None:
+        return None
+
+    def try_unique(self, work: Callable[[], T]) -> T | None:
+        return work()
 
     def fingerprint(self, _columns: Sequence[Expression]) -> Expression | None:
         return None

@@ -30,13 +30,14 @@ from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Orphans, PlainFile, Plan, Run, Staged
 from shared.remote import Busy, RetryPolicy
 from shared.settings import Settings
-from shared.warehouses import Backfill, Limits, Loaded, LoadedFile, Merged, Profile
-from shared.warehouses.duckdb import direct
-from shared.warehouses.duckdb.files import HIDDEN, attached, file_literal, make_folder
-from shared.warehouses.duckdb.locks import StagingLocks
-from shared.warehouses.duckdb.session import ALIAS, DuckDBSession, drained, translated
+from shared.warehouses import Backfill, Limits, Loaded, LoadedFile, Merged, NamedView, Profile
+from shared.warehouses.embedded import direct
+from shared.warehouses.embedded.files import HIDDEN, attached, file_literal, make_folder
+from shared.warehouses.embedded.locks import StagingLocks
+from shared.warehouses.embedded.session import ALIAS, DuckDBSession, drained, translated
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
+from shared.warehouses.merge.named import renew
 from shared.warehouses.merge.orphans import orphans
 from shared.warehouses.merge.profile import profile, table_rows
 from shared.warehouses.merge.types import sql_type
@@ -65,7 +66,7 @@ class DuckDBWarehouse:
         self._timeout = lock_timeout
         self._claims = StagingLocks(self._side("").parent, lock_timeout)
         self._opening = threading.Lock()
-        self._branching, self._creating = threading.Lock(), threading.Lock()
+        self._branching, self._creating, self._naming = threading.Lock(), threading.Lock(), threading.Lock()
         self._merging: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._users = self._doubting = 0
 
@@ -222,6 +223,10 @@ class DuckDBWarehouse:
             return []
         with self._session() as session:
             return list(orphans(session, feed, run))
+
+    def renew_view(self, view: NamedView) -> list[str]:
+        with self._naming, self._session() as session, session.transaction():
+            return renew(session, view)
 
     def table_rows(self, schema: str, table: str) -> tuple[list[str], list[Sequence[Any]]]:
         if not self._path.exists():

@@ -6,7 +6,7 @@ import datetime as dt
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
@@ -23,6 +23,9 @@ from shared.warehouses.merge.types import DATETIME
 FIRST, SYNCED, BY, DELETED = SYSTEM_COLUMNS
 Collection: TypeAlias = "sa.sql.expression.ColumnCollection[str, Any]"
 OUTCOME = "_sluice_outcome"
+TIED = "tied"
+"""Outcome, for now, of a row that has the cursor of the stored one: only by its content it differs or does not."""
+PLACE = "_sluice_place"
 _PRINT = "_sluice_print"
 _HERE = "_sluice_here"
 _AFTER = "_sluice_after"
@@ -40,10 +43,12 @@ class Rules:
     """Time of the earliest complete full exported after this run that is merged already: then the run is late."""
     superseded_by: dt.datetime | None = None
     """Time of the earliest such full, or of keys that were compared: what a complete run lacks is no news then."""
+    newest: dt.datetime | None = None
+    """When the newest export of the feed was made that is merged already."""
     full: bool
     """A complete run that is not late: what it lacks is gone, and a full repairs."""
     compare: bool = True
-    """Whether rows may differ in more than their cursor, see ``ties``. Comparing costs more than all the rest."""
+    """Whether content is compared, which costs more than all the rest. Else rows that have to be are ``TIED``."""
 
 
 def equal(session: Session, one: Expression, other: Expression) -> Expression:
@@ -51,24 +56,13 @@ def equal(session: Session, one: Expression, other: Expression) -> Expression:
     return sa.and_(*(a == b for a, b in zip(session.exact(one), session.exact(other), strict=True)))
 
 
-def ties(session: Session, rules: Rules, shape: Shape, incoming: sa.FromClause) -> sa.Select[Any]:
-    """A row if any incoming row has the cursor of the stored one with its key: only then need content be compared."""
-    columns = {name: _as_stored(incoming, name, shape.table.c[stored].type) for name, stored in shape.stored.items()}
-    named = {name: shape.table.c[stored] for name, stored in shape.stored.items()}
-    both = [equal(session, columns[key], named[key]) for key in rules.feed.keys]
-    cursor = rules.feed.cursor
-    if cursor in named:
-        one, other = session.exact(columns[cursor])[0], session.exact(named[cursor])[0]
-        both.append(one.is_not_distinct_from(other))
-    return sa.select(sa.literal(1)).select_from(incoming.join(shape.table, sa.and_(*both))).limit(1)
-
-
 def changes(
     session: Session, rules: Rules, shape: Shape, incoming: sa.FromClause, present: Sequence[sa.FromClause]
 ) -> sa.Select[tuple[object, ...]]:
     """Key, row number, outcome, FirstSyncAt and DeletedAt of every row that is not ``unchanged``.
 
-    *incoming* has one row a key. ``absent`` rows have no row number; ``stale`` ones are there to be counted.
+    Where the engine says in which place it stores a row, that too. *incoming* has one row a key. ``absent`` rows have
+    no row number; ``stale`` ones are there to be counted.
     """
     s, t = _incoming(session, rules, shape, incoming), _stored(session, rules, shape)
     keys = rules.feed.keys
@@ -80,6 +74,7 @@ def changes(
         _outcome(session, rules, s, t, gone_at, present).label(OUTCOME),
         sa.func.coalesce(t.c[FIRST], at(rules.now)).label(FIRST),
         sa.case((s.c[ROW].is_(None), at(rules.exported)), else_=gone_at).label(DELETED),
+        *(t.c[name] for name in (PLACE,) if name in t.c),
     ).select_from(s.join(t, same_key, isouter=True, full=rules.full))
     found = decided.subquery("decided")
     return sa.select(*found.c).where(found.c[OUTCOME] != "unchanged")  # NULL, an active row left alone, goes too
@@ -146,8 +141,9 @@ def _stored(session: Session, rules: Rules, shape: Shape) -> sa.Subquery:
         sa.literal(1).label(_HERE),
         table.c[FIRST],
         table.c[DELETED],
-        from_export(session, rules, table.c[BY], ">").label(_AFTER),
-        from_export(session, rules, table.c[BY], ">=").label(_SETTLED),
+        from_export(rules, table.c[BY], ">").label(_AFTER),
+        from_export(rules, table.c[BY], ">=").label(_SETTLED),
+        *(place.label(PLACE) for place in [session.place(table)] if place is not None),
     ).subquery("t")
 
 
@@ -169,18 +165,18 @@ def _comparable(session: Session, rules: Rules, content: Mapping[str, Expression
     return [part.label(f"{_PRINT}_{n}") for n, part in enumerate(exact)]
 
 
-def from_export(session: Session, rules: Rules, by: Expression, operator: str) -> Expression:
+def from_export(rules: Rules, by: Expression, operator: Literal[">", ">="]) -> Expression:
     """1 if a stored row is from an export after this one (or, with ``>=``, not before it), else 0.
 
-    The runs in question are asked for first: mostly there are none, and then no row needs to be looked at.
+    Mostly there is no such export, and then no row needs to be looked at.
     """
-    if rules.exported is None:
+    exported, newest = rules.exported, rules.newest
+    if exported is None or newest is None or not (newest > exported or (newest == exported and operator == ">=")):
         return sa.literal_column("0", sa.Integer)
     run = ingest.RUN.c
-    that = run.exported_at.op(operator, is_comparison=True)(rules.exported)
+    that = run.exported_at.op(operator, is_comparison=True)(exported)
     found = sa.select(run.id).where(run.feed == rules.feed.name, run.status == "done", that)
-    known = session.rows(found.limit(1))
-    return sa.case((by.in_(found), 1), else_=0) if known else sa.literal_column("0", sa.Integer)
+    return sa.case((by.in_(found), 1), else_=0)
 
 
 def _gone_at(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:
@@ -197,9 +193,9 @@ def _outcome(
     unknown: Expression = sa.literal("inserted")
     if rules.feed.deletes == "hard":
         unknown = sa.case((gone_at.is_not(None), "unchanged"), else_="inserted")
-    same = [(_Same(*_content_of(s), gone_at, *_content_of(t), t.c[DELETED]), "unchanged")]
+    same = (_Same(*_content_of(s), gone_at, *_content_of(t), t.c[DELETED]), "unchanged")
     newer = sa.case(
-        *(same if rules.compare else []),
+        same if rules.compare else (_ties(rules, s, t), TIED),
         (sa.and_(t.c[DELETED].is_(None), gone_at.is_not(None)), "deleted"),
         (sa.and_(t.c[DELETED].is_not(None), gone_at.is_(None)), "undeleted"),
         else_="updated",
@@ -234,21 +230,34 @@ class _Same(FunctionElement[bool]):
 @compiles(_Same)
 def _each_is_same(element: _Same, compiler: Any, **kw: Any) -> str:
     """One comparison for each pair."""
-    ones, others = _halves(element)
-    pairs = (one.is_not_distinct_from(other) for one, other in zip(ones, others, strict=True))
+    pairs = (one.is_not_distinct_from(other) for one, other in _pairs(element))
     return str(compiler.process(sa.and_(*pairs).self_group(), **kw))
 
 
 @compiles(_Same, "mssql")
-def _rows_are_same(element: _Same, compiler: Any, **kw: Any) -> str:
-    """One subquery for all, not one for each: a hundred columns would take long to compile."""
-    one, other = (", ".join(compiler.process(part, **kw) for part in half) for half in _halves(element))
-    return f"EXISTS (SELECT {one} INTERSECT SELECT {other})"
+def _each_is_same_or_null(element: _Same, compiler: Any, **kw: Any) -> str:
+    """Comparisons that are evaluated in the row itself (decision 0031). Where one is unknown, the rows differ."""
+    pairs = (_equal_or_null(one, other) for one, other in _pairs(element))
+    return str(compiler.process(sa.and_(*pairs).self_group(), **kw))
 
 
-def _halves(element: _Same) -> tuple[list[Any], list[Any]]:
+def _equal_or_null(one: Expression, other: Expression) -> Expression:
+    """True only where both are the same or NULL; unknown where one of them is NULL."""
+    return sa.or_(one == other, sa.and_(one.is_(None), other.is_(None)))
+
+
+def _pairs(element: _Same) -> list[tuple[Any, Any]]:
     parts = list(element.clauses)
-    return parts[: len(parts) // 2], parts[len(parts) // 2 :]
+    half = len(parts) // 2
+    return list(zip(parts[:half], parts[half:], strict=True))
+
+
+def _ties(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:
+    """Whether a row has the cursor of the stored one."""
+    cursor = rules.feed.cursor
+    if cursor is None or cursor not in s.c or cursor not in t.c:
+        return sa.literal_column("1", sa.Integer) == sa.literal_column("1", sa.Integer)  # T-SQL has no true
+    return _equal_or_null(s.c[cursor], t.c[cursor])
 
 
 def _newer(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:
@@ -263,7 +272,7 @@ def _newer(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:
     else:
         new, old = s.c[cursor], t.c[cursor]
         higher = sa.or_(new > old, sa.and_(old.is_(None), new.is_not(None)))
-        wins = [higher, sa.and_(new.is_not_distinct_from(old), not_after)]
+        wins = [higher, sa.and_(_ties(rules, s, t), not_after)]
     if rules.full:
         wins.append(t.c[_SETTLED] == 0)
     return sa.or_(*wins)

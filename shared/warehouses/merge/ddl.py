@@ -33,7 +33,12 @@ def create_schema(session: Session, schema: str) -> None:
 
 
 def create_table(session: Session, table: sa.Table) -> None:
-    session.ddl(str(sa.schema.CreateTable(table).compile(dialect=session.dialect)))
+    session.ddl(creating(session.dialect, table))
+
+
+def creating(dialect: Dialect, table: sa.Table) -> str:
+    """The statement that creates *table*."""
+    return str(sa.schema.CreateTable(table).compile(dialect=dialect)).strip()
 
 
 def add_column(session: Session, table: sa.Table, name: str, kind: str, value: Any = None) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -16,6 +18,30 @@ from shared.warehouses.merge.changes import Rules
 TWICE = (
     "Find rows with the same key in its table, which something else than Sluice wrote; keep one each, and load again"
 )
+
+
+class Past(NamedTuple):
+    """What the runs before a run say of it."""
+
+    overtaken_by: dt.datetime | None
+    superseded_by: dt.datetime | None
+    newest: dt.datetime | None
+    """When the newest export of the feed was made that is merged already."""
+    client: str | None
+    """Another client whose data the feed has, if the run is of one."""
+
+
+def looking_back(run: Run) -> sa.Select[Any]:
+    """Asks for the ``Past`` of *run*: one row."""
+    parts: list[sa.Select[Any] | None] = [None] * 4
+    if run.exported_at:
+        parts[0], parts[2] = overtaking(run), _newest(run)
+        if run.complete:
+            parts[1] = superseding(run)
+    if run.client is not None:
+        parts[3] = other_clients(run)
+    named = zip(Past._fields, parts, strict=True)
+    return sa.select(*((sa.null() if part is None else part.scalar_subquery()).label(name) for name, part in named))
 
 
 def overtaking(run: Run) -> sa.Select[Any]:
@@ -35,14 +61,20 @@ def _later(run: Run) -> sa.Select[Any]:
     return query.where(old.feed == run.feed, old.status == "done", old.complete, old.exported_at > after)
 
 
-def rules(feed: Feed, run: Run, overtaken_by: Any, superseded_by: Any = None) -> Rules:
-    """What decides in *run*, given what ``overtaking`` and, for a complete one, ``superseding`` found."""
+def _newest(run: Run) -> sa.Select[Any]:
+    old = ingest.RUN.c
+    return sa.select(sa.func.max(old.exported_at)).where(old.feed == run.feed, old.status == "done")
+
+
+def rules(feed: Feed, run: Run, past: Past) -> Rules:
+    """What decides in *run*, given its past. One in memory looks at each row's own run instead of the newest."""
     exported, now = from_text(run.exported_at), from_text(run.finished or run.started)
     assert now is not None  # noqa: S101 - every run has a start
-    late = overtaken_by if exported else None
-    full = run.complete and late is None and superseded_by is None
+    late = past.overtaken_by if exported else None
+    full = run.complete and late is None and past.superseded_by is None
     return Rules(
-        feed=feed, now=now, exported=exported, overtaken_by=late, superseded_by=superseded_by, full=full
+        feed=feed, now=now, exported=exported, overtaken_by=late, superseded_by=past.superseded_by,
+        newest=past.newest, full=full,
     )  # fmt: skip
 
 

@@ -151,17 +151,19 @@ def finding(run: str) -> sa.Select[Any]:
     return sa.select(RUN).where(RUN.c.id == run)
 
 
-def write(session: Session, run: Run) -> None:
-    """Write *run*, over an earlier try of it that failed."""
-    for statement in writing(run):
-        session.change(statement)
+def write(session: Session, run: Run, before: Run | None) -> None:
+    """Write *run*, over an earlier try of it that failed: *before*, what ``find`` found of it."""
+    earlier, statement = writing(run)
+    if before is not None:
+        session.change(earlier)
+    session.change(statement)
 
 
 def record(session: Session, run: Run) -> None:
     """Write a failed *run*, unless it is there as done."""
     before = find(session, run.id)
     if before is None or before.status != "done":
-        write(session, run)
+        write(session, run, before)
 
 
 def annotate(session: Session, run: str, note: str) -> None:

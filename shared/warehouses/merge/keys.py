@@ -67,7 +67,7 @@ def absences(session: Session, rules: Rules, table: KeyedTable, staged: Sequence
     gone = [
         t.c[DELETED].is_(None),
         t.c[SYNCED] < at(rules.exported),
-        from_export(session, rules, t.c[BY], ">") == 0,
+        from_export(rules, t.c[BY], ">") == 0,
     ]
     for number, part in enumerate(staged):
         keys = _staged(rules, table, part, f"s{number}")

@@ -12,27 +12,25 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sqlalchemy.dialects import postgresql
-
 from shared.contract.conform import ROW
 from shared.errors import DataError, TransientError
 from shared.model import Change, Feed, Plan, Run, Staged, with_note
 from shared.warehouses import Limits, Merged
-from shared.warehouses.merge import ddl, history, ingest, keys
+from shared.warehouses.merge import history, ingest, keys
 from shared.warehouses.merge.changes import (
     BY,
     DELETED,
     FIRST,
     OUTCOME,
+    PLACE,
     SYNCED,
-    Rules,
+    TIED,
     at,
     changes,
     equal,
     flag_time,
     flagged,
     outcome_is,
-    ties,
 )
 from shared.warehouses.merge.history import TWICE, no_outcomes
 from shared.warehouses.merge.samples import changed, inserted, with_after
@@ -54,59 +52,54 @@ class Merge:
         """*tables* are the staging tables by name, as the session reaches them."""
         self._session, self._feed, self._run, self._limits = session, plan.feed, run, limits
         self._columns, self._tables = plan.columns, tables
-        self._rules = self._find_rules()
+        self._past = self._look_back()
+        self._rules = history.rules(self._feed, self._run, self._past)
 
     def __call__(self, staged: Sequence[Staged]) -> Merged:
         before = ingest.find(self._session, self._run.id)
         if before is not None and before.status == "done":
             return Merged(before, ())
-        self._refuse_other_clients()
+        if self._past.client is not None:
+            history.refuse_client(self._run, self._past.client)
         self._session.keep([name for part in staged for name in (part.table, part.present) if name])
         self._parts = [self._tables[part.table] for part in staged]
         self._present = [self._tables[part.present] for part in staged if part.present]
         self._long = {name for part in staged for name in part.long}
         self._all = _together(self._parts)
-        self._confirm_staged(sum(part.rows for part in staged))
+        self._staged = sum(part.rows for part in staged)
         counts, shown = self._bring_in()
         run = history.done(self._run, self._rules, counts)
-        ingest.write(self._session, run)
+        ingest.write(self._session, run, before)
         return Merged(run, shown)
 
-    def _find_rules(self) -> Rules:
-        if not self._run.exported_at:
-            return history.rules(self._feed, self._run, None)
-        questions = [history.overtaking(self._run), *([history.superseding(self._run)] if self._run.complete else [])]
-        return history.rules(self._feed, self._run, *(self._session.rows(one)[0][0] for one in questions))
+    def _look_back(self) -> history.Past:
+        if not self._run.exported_at and self._run.client is None:
+            return history.Past(None, None, None, None)
+        return history.Past(*self._session.rows(history.looking_back(self._run))[0])
 
-    def _refuse_other_clients(self) -> None:
-        others = self._session.rows(history.other_clients(self._run)) if self._run.client is not None else []
-        if others:
-            history.refuse_client(self._run, others[0][0])
-
-    def _confirm_staged(self, promised: int) -> None:
-        found = self._number(self._all)
-        if found != promised:
+    def _confirm_staged(self, found: int) -> None:
+        if found != self._staged:
             raise TransientError(  # nothing is wrong with the data
-                f"{promised} rows of {self._feed.name} were staged, but {found} are there",
+                f"{self._staged} rows of {self._feed.name} were staged, but {found} are there",
                 fix="Another process may be doing the same run: load it again when that process is done",
             )
 
     def _bring_in(self) -> tuple[dict[str, int], list[Change]]:
-        if any(key not in self._all.c for key in self._feed.keys):
-            return no_outcomes(), []  # a key column without a type has no value: every row was rejected
-        if self._run.kind == "keys":
-            return self._compare_keys()
-        duplicates = self._duplicates()
-        if duplicates is None and self._rules.overtaken_by is None:
-            adopted = self._adopt()
-            if adopted is not None:
-                return self._counted_as_inserted(adopted)
-        shape = grow(self._session, self._feed, self._columns, self._run.files)
+        if any(key not in self._all.c for key in self._feed.keys) or self._run.kind == "keys":
+            self._confirm_staged(self._number(self._all))
+            # A key column without a type has no value: every row was rejected.
+            return self._compare_keys() if self._run.kind == "keys" else (no_outcomes(), [])
+        before = self._session.columns(self._feed.system, self._feed.table)
+        adopted, duplicates = self._adopt(is_new=not before)
+        if adopted is not None:
+            return self._counted_as_inserted(adopted)
+        shape = grow(self._session, self._feed, self._columns, self._run.files, before)
         if self._session.widen_text(shape.table, shape.stored, self._long):
             renew_view(self._session, shape)
+        self._session.hold(shape.table, [shape.stored[key] for key in self._feed.keys])
         incoming, superseded = self._winners(duplicates)
-        found = self._compute(shape, incoming)
-        counts = self._count(found, superseded)
+        found, outcomes = self._compute(shape, incoming)
+        counts = self._count(outcomes, superseded)
         self._check_limits(counts["absent"], shape.table)
         shown = changed(self._session, self._feed, found, shape) if self._limits.dry_run else []
         self._apply(found, shape, counts)
@@ -114,10 +107,17 @@ class Merge:
 
     # -- a first load: the staging table becomes the target
 
-    def _adopt(self) -> sa.Table | None:
+    def _adopt(self, *, is_new: bool) -> tuple[sa.Table | None, sa.Table | None]:
+        """The table, if staging became it, else keys that several staged rows have, see ``_duplicates``."""
+        is_new = is_new and self._rules.overtaken_by is None
+        if is_new and self._session.has_unique_keys:  # making the index takes less than looking for duplicates
+            adopted = self._session.try_unique(self._become)
+            return adopted, self._duplicates() if adopted is None else None
+        duplicates = self._duplicates()
+        return self._become() if is_new and duplicates is None else None, duplicates
+
+    def _become(self) -> sa.Table | None:
         first, *others = self._parts
-        if self._session.columns(self._feed.system, self._feed.table):
-            return None
         if not self._session.adopt(first, self._feed.system, self._feed.table):
             return None
         ours = {FIRST: self._rules.now, SYNCED: self._rules.now, BY: self._run.id}
@@ -141,6 +141,7 @@ class Merge:
         if self._limits.dry_run:
             shown = inserted(self._session, target)
         stored = self._number(target)
+        self._confirm_staged(stored + gone)
         return {**no_outcomes(), "inserted": stored, "unchanged": gone}, shown
 
     # -- keys alone: what they lack is gone
@@ -157,6 +158,7 @@ class Merge:
         counts = {**read, "absent": self._number(found)}
         self._check_limits(counts["absent"], table.shape.table)
         shown = changed(self._session, self._feed, found, table.shape) if self._limits.dry_run else []
+        self._expose(found, table.shape)
         self._delete_absent(found, table.shape, counts["absent"])
         return counts, with_after(self._session, shown, table.shape)
 
@@ -174,12 +176,21 @@ class Merge:
     # -- any other load: compute the changes, then apply them
 
     def _duplicates(self) -> sa.Table | None:
-        """The keys that more than one staged row has, or None if every row has its own."""
+        """The keys that more than one staged row has, or None if every row has its own. TransientError if some lack."""
         keys = [self._all.c[key] for key in self._feed.keys]
-        table = self._session.scratch("duplicates", [sa.Column(key.name, key.type) for key in keys])
         alike = [part for key in keys for part in self._session.exact(key)]
+        number = sa.cast(sa.func.count(), sa.BigInteger)
+        by_key = sa.select(number.label("number")).select_from(self._all).group_by(*dict.fromkeys([*keys, *alike]))
+        counted = by_key.subquery("by_key").c.number
+        totals = sa.select(sa.func.coalesce(sa.func.sum(counted), 0), sa.func.max(counted))
+        rows, most = self._session.rows(totals)[0]
+        self._confirm_staged(int(rows))
+        if most is None or most == 1:
+            return None
+        table = self._session.scratch("duplicates", [sa.Column(key.name, key.type) for key in keys])
         several = sa.select(*keys).group_by(*dict.fromkeys([*keys, *alike])).having(sa.func.count() > 1)
-        return table if self._session.change(sa.insert(table).from_select(self._feed.keys, several)) else None
+        self._session.change(sa.insert(table).from_select(self._feed.keys, several))
+        return table
 
     def _winners(self, duplicates: sa.Table | None) -> tuple[sa.FromClause, int]:
         """One row a key: of several the highest cursor, then the last in file order; and how many gave way."""
@@ -204,12 +215,21 @@ class Merge:
         kept = sa.select(rows).where(~lost)
         return kept.subquery("kept"), superseded
 
-    def _compute(self, shape: Shape, incoming: sa.FromClause) -> sa.Table:
+    def _compute(self, shape: Shape, incoming: sa.FromClause) -> tuple[sa.Table, dict[str, int]]:
+        """The changes, and how many there are of each outcome."""
         # A full mostly repeats what is stored; a delta often has nothing but news.
-        same = ties(self._session, self._rules, shape, incoming)
-        compare = self._run.kind == "full" or bool(self._session.rows(same))
-        rules = replace(self._rules, compare=compare)
-        return self._scratch_changes(shape, changes(self._session, rules, shape, incoming, self._present))
+        rules = replace(self._rules, compare=self._run.kind == "full" or self._rules.full)
+        found = self._scratch_changes(shape, changes(self._session, rules, shape, incoming, self._present))
+        outcomes = self._outcomes(found)
+        if TIED not in outcomes:
+            return found, outcomes
+        tied = sa.exists().where(found.c[ROW] == incoming.c[ROW], outcome_is(found, TIED))
+        again = sa.select(incoming).where(tied).subquery("tied")
+        compared = changes(self._session, replace(rules, compare=True), shape, again, self._present)
+        names = [column.name for column in found.c]
+        self._session.change(sa.insert(found).from_select(names, compared))
+        self._session.change(sa.delete(found).where(outcome_is(found, TIED)))
+        return found, self._outcomes(found)
 
     def _scratch_changes(self, shape: Shape, query: sa.Select[Any]) -> sa.Table:
         columns = [
@@ -218,30 +238,42 @@ class Merge:
             sa.Column(OUTCOME, TEXT),
             sa.Column(FIRST, DATETIME),
             sa.Column(DELETED, DATETIME),
+            *(sa.Column(PLACE, column.type) for column in query.selected_columns if column.name == PLACE),
         ]
         table = self._session.scratch("changes", columns)
-        self._session.change(sa.insert(table).from_select([column.name for column in columns], query))
+        # A heap of tempdb: with its lock, SQL Server fills it in parallel, and logs but its pages.
+        insert = sa.insert(table).with_hint("WITH (TABLOCK)", dialect_name="mssql")
+        self._session.change(insert.from_select([column.name for column in columns], query))
         return table
 
-    def _count(self, found: sa.Table, superseded: int) -> dict[str, int]:
-        kinds = sa.select(found.c[OUTCOME], sa.func.count()).group_by(found.c[OUTCOME])
-        counts = {**no_outcomes(), **dict(self._session.rows(kinds)), "superseded": superseded}
-        self._refuse_shared_keys(found)
-        accepted = self._run.read - self._run.rejected
-        unchanged = accepted - sum(n for outcome, n in counts.items() if outcome != "absent")
-        return {**counts, "unchanged": unchanged}
+    def _outcomes(self, found: sa.Table) -> dict[str, int]:
+        """Rows of each outcome. DataError if a row meets two stored ones.
 
-    def _refuse_shared_keys(self, found: sa.Table) -> None:
-        """A row that meets two stored ones would be counted twice, and another row not at all: the sum alone agrees."""
+        It would be counted twice, and another row not at all: the sum alone agrees.
+        """
         row = found.c[ROW]
-        again = sa.select(sa.func.count(row) - sa.func.count(row.distinct()))
-        several = self._session.rows(again.where(sa.not_(outcome_is(found, "inserted", "absent"))))[0][0]
+        again = sa.select((sa.func.count(row) - sa.func.count(row.distinct())).label("several"))
+        again_rows = again.where(sa.not_(outcome_is(found, "inserted", "absent"))).subquery("again")
+        several_rows = sa.func.max(again_rows.c.several)
+        joined = found.join(again_rows, sa.literal(1) == 1)
+        kinds = (
+            sa.select(found.c[OUTCOME], sa.func.count(), several_rows).select_from(joined).group_by(found.c[OUTCOME])
+        )
+        rows = self._session.rows(kinds)
+        several = rows[0][2] if rows else 0
         if several:
             raise DataError(
                 f"the outcomes of {self._feed.name} do not add up to {self._run.read} rows: "
                 f"{several} rows of its table have the same key as another row",
                 fix=TWICE,
             )
+        return {outcome: number for outcome, number, _ in rows}
+
+    def _count(self, outcomes: Mapping[str, int], superseded: int) -> dict[str, int]:
+        counts = {**no_outcomes(), **outcomes, "superseded": superseded}
+        accepted = self._run.read - self._run.rejected
+        unchanged = accepted - sum(n for outcome, n in counts.items() if outcome != "absent")
+        return {**counts, "unchanged": unchanged}
 
     def _check_limits(self, absent: int, target: sa.Table) -> None:
         if absent <= _ALWAYS_PASS:
@@ -256,13 +288,21 @@ class Merge:
             )
 
     def _apply(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
+        self._session.filled(found)
+        self._expose(found, shape)
         if self._session.changes_by == "replace" and not shape.kept:
             self._replace(found, shape, counts)
-        elif self._session.changes_by == "upsert":
-            self._upsert(found, shape, counts)
         else:
             self._update(found, shape, counts)
         self._delete_absent(found, shape, counts["absent"])
+
+    def _expose(self, found: sa.Table, shape: Shape) -> None:
+        outcomes = (*_CHANGED, "absent", *(["stale"] if self._limits.dry_run else []))  # stale ones are only shown
+
+        def touched(rows: sa.FromClause) -> sa.ColumnElement[bool]:
+            return outcome_is(found, *outcomes) & self._same_key(rows, found, shape)
+
+        self._session.expose(shape.table, touched)
 
     def _delete_absent(self, found: sa.Table, shape: Shape, absent: int) -> None:
         if not absent:
@@ -280,17 +320,6 @@ class Merge:
         gone = outcome_is(found, *_CHANGED) & self._same_key(shape.table, found, shape)
         _expect(self._session.change(sa.delete(shape.table).where(gone)), _sum(counts, _CHANGED), self._feed)
         self._insert(found, shape, counts, ("inserted", *self._stay()))
-
-    def _upsert(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
-        self._delete(found, shape, counts)
-        keys = self._stored_keys(shape)
-        # Again, as something else may have dropped it; it is there, and this a look into the catalog.
-        ddl.create_index(self._session, shape.table, [shape.stored[key] for key in self._feed.keys], kind="UNIQUE")
-        names, rows = self._new_rows(found, shape, ("inserted", *self._stay()))
-        insert = postgresql.insert(shape.table).from_select(names, rows)
-        new = {name: insert.excluded[name] for name in names if name != FIRST and name not in keys}
-        touched = self._session.change(insert.on_conflict_do_update(index_elements=sorted(keys), set_=new))
-        _expect(touched, _sum(counts, ("inserted", *self._stay())), self._feed)
 
     def _delete(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
         """Where deletions are hard, the rows that are deleted."""
@@ -312,7 +341,7 @@ class Merge:
 
     def _insert(self, found: sa.Table, shape: Shape, counts: Mapping[str, int], outcomes: Sequence[str]) -> None:
         names, rows = self._new_rows(found, shape, outcomes)
-        touched = self._session.change(sa.insert(shape.table).from_select(names, rows))
+        touched = self._session.insert(shape.table, names, rows)
         _expect(touched, _sum(counts, outcomes), self._feed)
 
     def _new_rows(self, found: sa.Table, shape: Shape, outcomes: Sequence[str]) -> tuple[list[str], sa.Select[Any]]:
@@ -338,9 +367,12 @@ class Merge:
             for name, stored in shape.stored.items()
         }
 
-    def _same_key(self, target: sa.Table, found: sa.Table, shape: Shape) -> sa.ColumnElement[bool]:
+    def _same_key(self, target: sa.FromClause, found: sa.Table, shape: Shape) -> sa.ColumnElement[bool]:
+        """Whether a row of *found* is of a stored row; in its place, where that is known."""
         pairs = ((target.c[shape.stored[key]], found.c[key]) for key in self._feed.keys)
-        return sa.and_(*(equal(self._session, stored, key) for stored, key in pairs))
+        place = self._session.place(target) if PLACE in found.c else None
+        there = [] if place is None else [place == found.c[PLACE]]
+        return sa.and_(*there, *(equal(self._session, stored, key) for stored, key in pairs))
 
     def _stored_keys(self, shape: Shape) -> set[str]:
         return {shape.stored[key] for key in self._feed.keys}

@@ -48,13 +48,14 @@ def _leads_nowhere(session: Session, references: str, value: sa.Column[Any]) -> 
         return value.is_not(None)
     # By another name, because a table may refer to itself.
     other = shape.target(Feed(system=system, table=table, source="", keys=(name,)), columns).alias("referred")
-    as_text = not _are_comparable(value.type, other.c[name].type)
+    as_text = not are_comparable(value.type, other.c[name].type)
     mine, theirs = (_comparable(session, one, as_text=as_text) for one in (value, other.c[name]))
     there = sa.exists().where(theirs == mine, other.c[shape.DELETED].is_(None)).correlate(value.table)
     return sa.and_(value.is_not(None), ~there)
 
 
-def _are_comparable(one: Any, other: Any) -> bool:
+def are_comparable(one: Any, other: Any) -> bool:
+    """Whether values of two types of SQLAlchemy can be compared as they are, on every engine."""
     return isinstance(one, type(other)) or all(isinstance(kind, sa.Integer | sa.Numeric) for kind in (one, other))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
@@ -11,8 +11,11 @@ from sqlalchemy.engine import Dialect
 
 from shared.errors import DataError
 
+T = TypeVar("T")
 STAGING = "staging"
 """Schema of the staging tables behind a database server."""
+VIEW_MARK = "sluice:"
+"""What the mark of a view begins with."""
 
 
 def foreign(schema: str, table: str, name: str, kind: str) -> str:
@@ -23,12 +26,17 @@ def foreign(schema: str, table: str, name: str, kind: str) -> str:
     )
 
 
+def own_mark(comment: str) -> str:
+    """The mark in a view's comment; empty if it is of others."""
+    return comment if comment.startswith(VIEW_MARK) else ""
+
+
 GONE = "a staging table of the run is gone: another process has loaded the same work, or cleaned up"
 """The problem when that happens, which loading again solves."""
 Row: TypeAlias = "tuple[Any, ...]"
 Expression: TypeAlias = "sa.ColumnElement[Any]"
 KeyIndex: TypeAlias = Literal["UNIQUE", "CLUSTERED"]
-ChangesBy: TypeAlias = Literal["replace", "update", "upsert"]
+ChangesBy: TypeAlias = Literal["replace", "update"]
 
 
 class Session(Protocol):
@@ -36,13 +44,17 @@ class Session(Protocol):
 
     dialect: Dialect
     changes_by: ChangesBy
-    """The cheapest way to change rows: DELETE and INSERT, UPDATE and INSERT, or INSERT .. ON CONFLICT DO UPDATE."""
+    """The cheaper way to change rows: DELETE and INSERT, or UPDATE and INSERT."""
     indexes: bool
     """Whether tables get indexes on their keys."""
     key_index: KeyIndex
-    """The kind of the index on all keys, where there is one: an upsert goes by a unique one."""
+    """The kind of the index on all keys, where there is one."""
+    has_unique_keys: bool
+    """Whether that index lets no key in twice."""
     indexes_pin: bool
     """Whether the type of a column cannot change while an index has it."""
+    table_options: Mapping[str, Any]
+    """Options of SQLAlchemy's Table that tables of feeds are created with."""
 
     def rows(self, statement: sa.Select[Any]) -> list[Row]:
         """All rows of a query; ask for few."""
@@ -60,6 +72,21 @@ class Session(Protocol):
         """Run one statement of DDL, its names and values quoted already (see shared.warehouses.merge.ddl)."""
         ...
 
+    def insert(self, table: sa.Table, names: Sequence[str], rows: sa.Select[Any]) -> int:
+        """Insert *rows*, whose columns go into those called *names*, into a table of a feed; their number."""
+        ...
+
+    def expose(self, table: sa.Table, where: Callable[[sa.FromClause], sa.ColumnElement[bool]]) -> None:
+        """Let rows of a feed's *table* that meet *where* be changed, and no others: it is called before they are.
+
+        *where* takes what has the table's columns.
+        """
+        ...
+
+    def add_column(self, table: sa.Table, name: str, kind: str) -> None:
+        """Add a nullable column to a table of a feed."""
+        ...
+
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
         """Give a column of *table* the type *column* has, whatever else of ours stands on it."""
         ...
@@ -68,8 +95,32 @@ class Session(Protocol):
         """Column types (shared.contract.types) by name, in order; empty if there is no table."""
         ...
 
+    def view_mark(self, schema: str, name: str) -> str | None:
+        """The mark of a view of ours; empty if something else has that name, None if nothing has."""
+        ...
+
+    def put_view(self, schema: str, name: str, query: str, mark: str) -> None:
+        """Create or replace a view of ours by *query*, its names quoted already. Who could read it can do so still."""
+        ...
+
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
         """Create an empty table that only this session sees and that ends with it."""
+        ...
+
+    def hold(self, table: sa.Table, keys: Sequence[str]) -> None:
+        """Rows of *table* are about to be looked up by *keys* and changed: keep others from doing so, if they could."""
+        ...
+
+    def filled(self, table: sa.Table) -> None:
+        """*table*, a scratch one, has all its rows: the next statements join it with staging and the feed's table."""
+        ...
+
+    def place(self, table: sa.FromClause) -> Expression | None:
+        """Where *table* stores a row: as good as its key while nobody else may write. None if the engine hides it."""
+        ...
+
+    def try_unique(self, work: Callable[[], T]) -> T | None:
+        """Do *work*; None, and nothing is done, if a unique index refused a key. Never asked of one without."""
         ...
 
     def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:

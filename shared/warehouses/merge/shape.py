@@ -30,9 +30,9 @@ class Shape(NamedTuple):
     """Columns of the table that the run lacks: they keep their values."""
 
 
-def target(feed: Feed, columns: Mapping[str, str]) -> sa.Table:
-    """The table of *feed* with *columns*, for building statements."""
-    return sa.Table(feed.table, sa.MetaData(), *described(feed, columns), schema=feed.system)
+def target(feed: Feed, columns: Mapping[str, str], options: Mapping[str, Any] | None = None) -> sa.Table:
+    """The table of *feed* with *columns*, for building statements; with *options* to create it."""
+    return sa.Table(feed.table, sa.MetaData(), *described(feed, columns), schema=feed.system, **(options or {}))
 
 
 def described(feed: Feed, columns: Mapping[str, str]) -> list[sa.Column[Any]]:
@@ -55,9 +55,13 @@ def staged_columns(plan: Plan, part: Staged) -> dict[str, list[Column]]:
     return {part.table: stored, **({part.present: keys} if part.present else {})}
 
 
-def grow(session: Session, feed: Feed, wanted: Sequence[Column], files: Sequence[str]) -> Shape:
-    """Create the table, add columns it lacks, widen those too narrow. DataError where types do not go together."""
-    before = session.columns(feed.system, feed.table)
+def grow(
+    session: Session, feed: Feed, wanted: Sequence[Column], files: Sequence[str], before: Mapping[str, str]
+) -> Shape:  # fmt: skip
+    """Create the table, add columns it lacks, widen those too narrow. DataError where types do not go together.
+
+    *before* are the types of its columns by name, none if there is no table.
+    """
     if not before:
         return _created(session, feed, wanted)
     spelled = {folded(name): name for name in before}
@@ -71,9 +75,9 @@ def grow(session: Session, feed: Feed, wanted: Sequence[Column], files: Sequence
         elif column.type != types.NULL:
             stored[column.name] = column.name
             after[column.name] = column.type
-            ddl.add_column(session, target(feed, before), column.name, column.type)
+            session.add_column(target(feed, before), column.name, column.type)
     table = target(feed, after)
-    if after != before:
+    if after != before and DELETED in after:
         ddl.create_active_view(session, table, DELETED)
     given = set(stored.values())
     return Shape(table, stored, [name for name in after if name not in given and name not in SYSTEM_COLUMNS])
@@ -81,7 +85,7 @@ def grow(session: Session, feed: Feed, wanted: Sequence[Column], files: Sequence
 
 def _created(session: Session, feed: Feed, wanted: Sequence[Column]) -> Shape:
     columns = {column.name: column.type for column in wanted if column.type != types.NULL}
-    table = target(feed, {**columns, **OUR_TYPES})
+    table = target(feed, {**columns, **OUR_TYPES}, session.table_options)
     ddl.create_schema(session, feed.system)
     ddl.create_table(session, table)
     _add_view_and_indexes(session, feed, table)

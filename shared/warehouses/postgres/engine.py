@@ -30,7 +30,7 @@ from shared.warehouses.merge.session import STAGING
 from shared.warehouses.postgres import direct
 from shared.warehouses.postgres.copy import encoded, fitting
 from shared.warehouses.postgres.errors import passes, translated
-from shared.warehouses.postgres.session import PostgresSession
+from shared.warehouses.postgres.session import TABLE_OPTIONS, PostgresSession
 from shared.warehouses.server import few_rows, inline
 from shared.warehouses.server.pool import ConnectionPool
 from shared.warehouses.server.unit import UnitsOfWork
@@ -48,6 +48,8 @@ _MEMORY = {"work_mem": "64MB", "maintenance_work_mem": "256MB"}
 """What sorting and joining gets, unless the server gives more: with the usual 4 MB a merge goes through files."""
 _SHARED: Mapping[bool, str] = {False: "", True: "_shared"}
 """Ends of the names of functions that lock."""
+_MANY = 10_000
+"""Staged rows from which on the planner is to know how many keys there are: else it hashes the feed's table."""
 _AGE = "staged by Sluice at "
 
 
@@ -139,9 +141,13 @@ class Postgres:
         reading = threading.Event()
 
         def fill(session: PostgresSession) -> Loaded:
-            self._create(session, feed, table)
+            becomes_target = self._create(session, feed, table)
             reading.set()
-            return _filled(session, feed, table, batches)
+            loaded = _filled(session, feed, table, batches)
+            if loaded.rows >= _MANY and not becomes_target:
+                keys = ", ".join(session.quoted(key) for key in feed.keys if key in table.c)
+                session.ddl(f"ANALYZE {session.quoted(STAGING, table.name)} ({keys})")
+            return loaded
 
         with claim():
             return self.units.run(fill, on=lambda error: passes(error) and not reading.is_set())
@@ -178,15 +184,17 @@ class Postgres:
     def clean_up(self, _tables: Iterable[str]) -> None:
         """Nothing is kept outside the database."""
 
-    def _create(self, session: PostgresSession, feed: Feed, table: sa.Table) -> None:
-        """The staging table, empty. A first load becomes the feed's table, any other is not worth a log."""
+    def _create(self, session: PostgresSession, feed: Feed, table: sa.Table) -> bool:
+        """The staging table, empty; whether it becomes the feed's table, as in a first load. Else it needs no log."""
         session.ddl(f"DROP TABLE IF EXISTS {_named([table.name])}")
-        kind = [] if not session.columns(feed.system, feed.table) else ["UNLOGGED"]
+        is_first = not session.columns(feed.system, feed.table)
+        kind = TABLE_OPTIONS if is_first else {"prefixes": ["UNLOGGED"]}
         columns = [sa.Column(column.name, column.type) for column in table.c]
-        ddl.create_table(session, sa.Table(table.name, sa.MetaData(), *columns, schema=STAGING, prefixes=kind))
+        ddl.create_table(session, sa.Table(table.name, sa.MetaData(), *columns, schema=STAGING, **kind))
         # The server keeps no time of creation.
         now = session.execute("SELECT now()")[0][0]
         session.ddl(f"COMMENT ON TABLE {session.quoted(STAGING, table.name)} IS '{_AGE}{now.isoformat()}'")
+        return is_first
 
 
 def _signed_in(session: PostgresSession) -> list[Finding]:

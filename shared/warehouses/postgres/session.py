@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import logging
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -12,26 +14,70 @@ from psycopg import errors
 from psycopg.raw_cursor import RawServerCursor
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Dialect
+from sqlalchemy.types import UserDefinedType
 
 from shared.errors import LOAD_AGAIN, TransientError
 from shared.warehouses.merge import ddl, numbered
-from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, foreign
+from shared.warehouses.merge.in_place import ChangesInPlace
+from shared.warehouses.merge.session import (
+    GONE,
+    STAGING,
+    VIEW_MARK,
+    ChangesBy,
+    Expression,
+    KeyIndex,
+    Row,
+    T,
+    foreign,
+    own_mark,
+)
 from shared.warehouses.merge.shape import DELETED
 from shared.warehouses.merge.types import column_type
 
+_log = logging.getLogger("sluice")
+
 _HASHES_ROWS = 140_000
 """PostgreSQL 14, the first with hash_record_extended."""
+_NAMED_VIEWS = (
+    "SELECT DISTINCT n.nspname, v.relname, pg_get_viewdef(v.oid), obj_description(v.oid, 'pg_class')"
+    " FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid JOIN pg_class v ON v.oid = w.ev_class"
+    " JOIN pg_namespace n ON n.oid = v.relnamespace JOIN pg_class t ON t.oid = d.refobjid"
+    " JOIN pg_namespace s ON s.oid = t.relnamespace WHERE d.classid = 'pg_rewrite'::regclass"
+    " AND d.refclassid = 'pg_class'::regclass AND s.nspname = $1 AND t.relname = $2"
+    " AND obj_description(v.oid, 'pg_class') LIKE $3"
+)
+"""Of a table: the views that join names in, which read it."""
 _PAGE = 1_000
 """Rows that a streaming query has in memory."""
+TABLE_OPTIONS: Mapping[str, Any] = {"postgresql_with": {"fillfactor": 90}}
+"""An update puts a row's new version into the same page, where that has room, and then leaves the indexes alone."""
+_CHEAP_LOOKUPS = (
+    "SELECT set_config(name, value, true) FROM (VALUES ('random_page_cost', '0.1'), ('cpu_operator_cost', '0.0005'))"
+    " AS cost (name, value)"
+    " WHERE 2 * pg_table_size($1::regclass) <= pg_size_bytes(current_setting('effective_cache_size'))"
+)
+"""Lets the planner look rows up by their key, up to about a fifth of a table that fits into memory. By its usual costs,
+those of a disk, it reads the whole table, which took twice as long for a tenth (bench/RESULTS_POSTGRES.md)."""
 
 
-class PostgresSession:
+class _Tid(UserDefinedType[str]):
+    """Page and number of a row within its table."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_kw: Any) -> str:
+        return "tid"
+
+
+class PostgresSession(ChangesInPlace):
     """SQLAlchemy builds the statements, psycopg runs their text. Whoever makes it begins and ends the transaction."""
 
-    changes_by: ChangesBy = "upsert"
+    changes_by: ChangesBy = "update"
     indexes = True
     key_index: KeyIndex = "UNIQUE"
+    has_unique_keys = True
     indexes_pin = False
+    table_options = TABLE_OPTIONS
     dialect: Dialect = numbered.DIALECT
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
@@ -54,21 +100,59 @@ class PostgresSession:
         self.connection.execute(numbered.text(text).encode())
 
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
-        """The view of active rows gives way meanwhile, and comes again with those who may read it."""
-        view = f"{table.name}_active"
-        rights = self.execute(
+        """The views of ours on the table give way meanwhile, and come again with those who may read them."""
+        schema, active = str(table.schema), f"{table.name}_active"
+        named = self.execute(_NAMED_VIEWS, schema, table.name, f"{VIEW_MARK}%")
+        rights = {view: self._rights(*view) for view in ((schema, active), *((row[0], row[1]) for row in named))}
+        for view in rights:
+            self.ddl(f"DROP VIEW IF EXISTS {self.quoted(*view)}")
+        ddl.change_type(self, table, column)
+        ddl.create_active_view(self, table, DELETED)
+        self._grant(rights.pop((schema, active)))
+        for (own_schema, view, query, mark), grants in zip(named, rights.values(), strict=True):
+            try:
+                with self.connection.transaction():
+                    self._create_view(own_schema, view, query.rstrip().rstrip(";"), mark, grants)
+            except (errors.UndefinedFunction, errors.DatatypeMismatch) as error:
+                # What it compares has become different types; it is made anew after the merge.
+                _log.warning("view %s.%s is gone until it is made again: %s", own_schema, view, error)
+
+    def view_mark(self, schema: str, name: str) -> str | None:
+        found = self.execute(
+            "SELECT obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = $1 AND c.relname = $2",
+            schema,
+            name,
+        )
+        return own_mark(found[0][0] or "") if found else None
+
+    def put_view(self, schema: str, name: str, query: str, mark: str) -> None:
+        # Columns of a view can neither change nor move, so it is dropped; views of others on it refuse that.
+        grants = self._rights(schema, name)
+        self.ddl(f"DROP VIEW IF EXISTS {self.quoted(schema, name)}")
+        self._create_view(schema, name, query, mark, grants)
+
+    def _create_view(self, schema: str, name: str, query: str, mark: str, grants: Iterable[str]) -> None:
+        view = self.quoted(schema, name)
+        self.ddl(f"CREATE VIEW {view} AS {query}")
+        self.ddl(f"COMMENT ON VIEW {view} IS '{mark}'")
+        self._grant(grants)
+
+    def _rights(self, schema: str, view: str) -> list[str]:
+        """Statements that grant what others than its owner may do with a view."""
+        found = self.execute(
             "SELECT format('GRANT %s ON %I.%I TO %s%s', a.privilege_type, n.nspname, c.relname,"
             " CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,"
             " CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)"
             " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a"
             " WHERE n.nspname = $1 AND c.relname = $2 AND a.grantee <> c.relowner",
-            table.schema,
+            schema,
             view,
         )
-        self.ddl(f"DROP VIEW IF EXISTS {self.quoted(str(table.schema), view)}")
-        ddl.change_type(self, table, column)
-        ddl.create_active_view(self, table, DELETED)
-        for (grant,) in rights:
+        return [row[0] for row in found]
+
+    def _grant(self, grants: Iterable[str]) -> None:
+        for grant in grants:
             self.ddl(grant)
 
     def execute(self, text: str, *values: object) -> list[Row]:
@@ -86,6 +170,29 @@ class PostgresSession:
         table = sa.Table(name, sa.MetaData(), *columns, schema="pg_temp", **options)
         ddl.create_table(self, table)
         return table
+
+    def hold(self, table: sa.Table, keys: Sequence[str]) -> None:
+        # If something else has dropped the index, it is made again. If it is there, this still locks out who writes.
+        ddl.create_index(self, table, keys, kind="UNIQUE")
+        name = self.quoted(str(table.schema), table.name)
+        self.execute(_CHEAP_LOOKUPS, name)
+
+    def filled(self, table: sa.Table) -> None:
+        # The pages of the feed's table were just read to compute the changes, so going to them by place is cheap.
+        self.ddl(f"ANALYZE {self.quoted(str(table.schema), table.name)}; SET LOCAL random_page_cost = 0.1")
+
+    def place(self, table: sa.FromClause) -> Expression | None:
+        place: sa.ColumnClause[str] = sa.column("ctid", _Tid())
+        place.table = table
+        return place
+
+    def try_unique(self, work: Callable[[], T]) -> T | None:
+        self.ddl("SAVEPOINT try_unique")
+        try:
+            return work()
+        except errors.UniqueViolation:
+            self.ddl("ROLLBACK TO SAVEPOINT try_unique")
+            return None
 
     def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
         # 64 bits, as in DuckDB. Comparing every column itself makes the join carry them all, and spill.

@@ -98,6 +98,6 @@ def decided(
     known = by_key(fit.spelling, found.stored, map(fit.spelling.key, incoming)) if fit else None
     if fit is None or known is None:
         return None
-    rules = history.rules(plan.feed, run, found.late)
+    rules = history.rules(plan.feed, run, history.Past(found.late, None, None, None))
     made = decide(rules, run.id, fit.spelling, known, incoming)
     return Decision(made.writes, history.done(run, rules, made.counts))

@@ -17,9 +17,10 @@ from shared.errors import DataError
 from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Orphans, Plan, Run, Staged
 from shared.text import SHOW_WAITING
-from shared.warehouses import Backfill, Limits, Loaded, Merged, Profile
+from shared.warehouses import NAMED, Backfill, Limits, Loaded, Merged, NamedView, Profile
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
+from shared.warehouses.merge.named import renew
 from shared.warehouses.merge.orphans import orphans
 from shared.warehouses.merge.profile import profile, table_rows
 from shared.warehouses.merge.session import STAGING, Session
@@ -180,6 +181,16 @@ class ServerWarehouse:
 
     def annotate(self, run: str, note: str) -> None:
         self._engine.units.run(lambda session: ingest.annotate(session, run, note))
+
+    def renew_view(self, view: NamedView) -> list[str]:
+        def unit(session: Session) -> list[str]:
+            self._engine.lock(session, f"{view.feed.name}{NAMED}")
+            return renew(session, view)
+
+        try:
+            return self._engine.units.run(unit)
+        finally:
+            self._engine.units.close_idle()
 
     def record_backfill(self, backfill: Backfill) -> None:
         self._prepare()

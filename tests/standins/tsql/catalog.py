@@ -314,6 +314,8 @@ CREATE VIEW sys.tables AS SELECT t.table_name COLLATE NOCASE AS name, CAST(t.tab
 CREATE VIEW sys.views AS SELECT view_name COLLATE NOCASE AS name, CAST(view_oid AS INTEGER) AS object_id,
     CAST(schema_oid AS INTEGER) AS schema_id, 'V ' AS type, 'VIEW' AS type_desc
     FROM duckdb_views() WHERE database_name = '{DATABASE}' AND NOT internal;
+CREATE VIEW sys.sql_modules AS SELECT CAST(view_oid AS INTEGER) AS object_id, comment AS definition
+    FROM duckdb_views() WHERE database_name = '{DATABASE}' AND NOT internal;
 CREATE VIEW sys.objects AS SELECT name, object_id, schema_id, type, type_desc FROM sys.tables
     UNION ALL SELECT name, object_id, schema_id, type, type_desc FROM sys.views;
 CREATE VIEW sys.columns AS SELECT CAST(table_oid AS INTEGER) AS object_id, column_name COLLATE NOCASE AS name,

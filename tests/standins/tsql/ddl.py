@@ -32,8 +32,8 @@ class _Definition:
 class Ddl:
     """Statements on one connection, within its transaction."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, world: World, now: str) -> None:
-        self._connection, self._now = connection, now
+    def __init__(self, connection: duckdb.DuckDBPyConnection, world: World, now: str, batch: str) -> None:
+        self._connection, self._now, self._batch = connection, now, batch
         self._world = replace(world, function=lambda name, given: _LATER.get(name) or world.function(name, given))
 
     def run(self, of: Tokens) -> None:
@@ -113,6 +113,8 @@ class Ddl:
         replaces = "OR REPLACE " if of[1].word == "OR" or of[0].word == "ALTER" else ""
         body = translate.query(of[end + 1 :], self._world)
         self._do(f"CREATE {replaces}VIEW {quoted(schema)}.{quoted(name)} AS {body}")
+        # Its definition: nothing else may stand in the batch of a view.
+        self._do(f"COMMENT ON VIEW {quoted(schema)}.{quoted(name)} IS {catalog.literal(self._batch)}")
 
     def _drop(self, of: Tokens, place: int) -> None:
         exists, place = _if_exists(of, place)

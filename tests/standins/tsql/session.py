@@ -52,6 +52,7 @@ class Connection:
         self._changed = False  # by DDL
         self._known: dict[tuple[str, str, int], Table | None] = {}
         self._variables: dict[str, str] = {}
+        self._batch = ""
         self._messages: list[tuple[str, str]] = []
         self._facts = Facts(server, duck, table=self._table, transactions=lambda: self._count)
 
@@ -204,7 +205,7 @@ class Connection:
                 "Reduce the number of parameters and resend the request.",
             )  # fmt: skip
         results: list[Result] = []
-        begun = self._count
+        self._batch, begun = sql, self._count
         try:
             with self._failing(), self._server.faults(sql):
                 _check_syntax(sql)
@@ -296,7 +297,7 @@ class Connection:
     def _ddl(self) -> Iterator[ddl.Ddl]:
         with self._statement(writes=True):
             self._changed = True
-            yield ddl.Ddl(self._duck, self._world(), self._server.now().isoformat(" "))
+            yield ddl.Ddl(self._duck, self._world(), self._server.now().isoformat(" "), self._batch)
             self._version = self._server.newer()
 
     @contextlib.contextmanager

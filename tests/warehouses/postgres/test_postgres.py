@@ -15,8 +15,9 @@ import pytest
 from shared.errors import ConfigError, DataError, TransientError
 from shared.settings import Settings
 from shared.warehouses import open_warehouse
-from shared.warehouses.merge import ingest
+from shared.warehouses.merge import ingest, numbered
 from shared.warehouses.postgres.errors import passes, translated
+from shared.warehouses.postgres.session import PostgresSession
 from tests.advice import advised, advises
 from tests.exports import START, open_test_app
 from tests.servers.postgres import Postgres
@@ -95,6 +96,54 @@ class TestPostgres(OnAServer):
 
         assert [("C",)] == found
 
+    def test_pages_have_room_for_updates(self, case, query):
+        """A tenth of each: then a new version of a row stays in the page of the old one, and no index changes."""
+        case.loaded("delta", 5, row(1), table="adopted")
+        case.loaded("delta", 5, table="created")
+
+        options = "SELECT DISTINCT reloptions FROM pg_class WHERE relname IN ('adopted', 'created')"
+
+        assert [(["fillfactor=90"],)] == query(options)
+
+    def test_nobody_else_writes_between_computing_changes_and_applying_them(
+        self, open_case, full, query, database, postgres, monkeypatch
+    ):
+        """Rows are updated in their places, which others could give to new versions of them."""
+        case, refused, filled = open_case(WAREHOUSE_LOADER="array"), [], PostgresSession.filled
+        case.load(full)
+
+        def write_meanwhile(session, table):
+            with postgres.connect(database) as other:
+                other.execute("SET lock_timeout = '50ms'")
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    other.execute("UPDATE shop.item SET \"Name\" = 'mine'")
+            refused.append(table.name)
+            filled(session, table)
+
+        monkeypatch.setattr(PostgresSession, "filled", write_meanwhile)
+        run = case.loaded("delta", 6, row(1, "Ida", 4))
+
+        assert ["changes"] == refused
+        assert {"updated": 1, "read": 1} == some(run)
+
+    def test_rows_are_updated_in_their_places(self, open_case, query, monkeypatch):
+        """Even after others have moved them: a place that is looked up holds until the transaction ends."""
+        case, places, change = open_case(WAREHOUSE_LOADER="array"), [], PostgresSession.change
+        case.loaded("full", 5, *(row(n) for n in range(2_000)))
+        query("UPDATE shop.item SET \"Name\" = 'mine'")
+
+        def look(session, statement):
+            places.extend(re.findall(r'\S+ = "shop"."item"."ctid"', numbered.compiled(statement)[0]))
+            return change(session, statement)
+
+        monkeypatch.setattr(PostgresSession, "change", look)
+        run = case.loaded("delta", 6, *(row(n, "Ida", 6) for n in range(0, 2_000, 2)))
+
+        assert ['"pg_temp"."changes"."_sluice_place" = "shop"."item"."ctid"'] == places
+        assert {"updated": 1_000, "read": 1_000} == some(run)
+        names = 'SELECT "Name", count(*) FROM shop.item GROUP BY 1 ORDER BY 1'
+        assert [("Ida", 1_000), ("mine", 1_000)] == query(names)
+
     def test_tables_survive_a_crash(self, case, query):
         """They are logged, whether they were staged or made empty; what is staged later is not."""
         kinds = []
@@ -108,7 +157,7 @@ class TestPostgres(OnAServer):
         assert [(2,)] == query(adopted)  # it was staged as the second column, after the number of the row
 
     def test_index_that_somebody_dropped_is_made_again(self, filled, query):
-        """The upsert cannot do without it."""
+        """It lets no key of a first load in twice, and while it is made or looked at nobody writes."""
         query("DROP INDEX shop.ix_item_keys")
 
         run = filled.loaded("delta", 6, row(1, "Ida", 4), row(4, "Di", 4))

@@ -35,8 +35,8 @@ def just_before_commit(monkeypatch, act: Callable[[], object], times: int = 1) -
     left = iter(range(times))
     write = ingest.write
 
-    def written(session: Any, run: Any) -> None:
-        write(session, run)
+    def written(*given: Any) -> None:
+        write(*given)
         if next(left, None) is not None:
             act()
 

@@ -74,8 +74,8 @@ def test_deadlock_is_tried_again(case, postgres, database, query, monkeypatch, s
         while query(f"SELECT count(*) {SESSIONS} AND wait_event_type = 'Lock'") == [(0,)]:
             assert wants.is_alive()
 
-    def written(session: Any, run: Any) -> None:
-        write(session, run)
+    def written(session: Any, *given: Any) -> None:
+        write(session, *given)
         if not threads:
             cross()
             try:

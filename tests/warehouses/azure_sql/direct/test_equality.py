@@ -155,7 +155,7 @@ def check_replay(reported: tuple[Law, list[Any]]) -> None:
             there = {name for values in before.values() for name in values}
             names = [column.name for column in run.columns if column.type != "null" or column.name in there]
             times = {known.id: from_text(known.exported_at) for known in runs if known.status == "done"}
-            rules = history.rules(of, run, overtaken(run, runs))
+            rules = history.rules(of, run, history.Past(overtaken(run, runs), None, None, None))
             counts, after = remembered(rules, run.id, names, tapped.rows, before, times)
             note(f"{law} {file} {counts}")
 

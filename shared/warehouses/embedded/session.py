@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -16,21 +16,24 @@ from sqlalchemy.engine import Dialect
 from shared.errors import CORRECT_VALUE, LOAD_AGAIN, ConfigError, DataError, IngestError, TransientError
 from shared.native import native_call
 from shared.warehouses.merge import ddl, numbered
-from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row, foreign
+from shared.warehouses.merge.in_place import ChangesInPlace
+from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row, T, foreign, own_mark
 from shared.warehouses.merge.types import column_type
 
 ALIAS = "_sluice"
 """Name the warehouse is attached under. Its file's name could be that of a schema, and every name be ambiguous."""
 
 
-class DuckDBSession:
+class DuckDBSession(ChangesInPlace):
     """SQLAlchemy builds the statements in PostgreSQL's dialect; DuckDB's own driver runs their text."""
 
     changes_by: ChangesBy = "replace"
     dialect: Dialect = numbered.DIALECT
     indexes = False  # each makes every merge dearer, and ALTER fails on an indexed table
     key_index: KeyIndex = "UNIQUE"
+    has_unique_keys = False
     indexes_pin = False
+    table_options: Mapping[str, Any] = {}
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
@@ -75,11 +78,38 @@ class DuckDBSession:
         ).fetchall()
         return {name: column_type(kind) or foreign(schema, table, name, kind) for name, kind in found}
 
+    def view_mark(self, schema: str, name: str) -> str | None:
+        found = self.connection.execute(
+            "SELECT coalesce(comment, '') FROM duckdb_views() WHERE database_name = $1"
+            " AND lower(schema_name) = lower($2) AND lower(view_name) = lower($3)"
+            " UNION ALL SELECT '' FROM duckdb_tables() WHERE database_name = $1"
+            " AND lower(schema_name) = lower($2) AND lower(table_name) = lower($3)",
+            [ALIAS, schema, name],
+        ).fetchall()
+        return own_mark(found[0][0]) if found else None
+
+    def put_view(self, schema: str, name: str, query: str, mark: str) -> None:
+        view = self.quoted(schema, name)
+        self.ddl(f"CREATE OR REPLACE VIEW {view} AS {query}")
+        self.ddl(f"COMMENT ON VIEW {view} IS '{mark}'")
+
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
         table = sa.Table(name, sa.MetaData(), *columns, schema="temp", prefixes=["TEMPORARY"])
         self.ddl(f"DROP TABLE IF EXISTS {self.quoted('temp', name)}")
         ddl.create_table(self, table)
         return table
+
+    def hold(self, _table: sa.Table, _keys: Sequence[str]) -> None:
+        """There is one writing process, and in it a lock for each table."""
+
+    def filled(self, _table: sa.Table) -> None:
+        """DuckDB knows how many rows its tables have."""
+
+    def place(self, _table: sa.FromClause) -> Expression | None:
+        return None
+
+    def try_unique(self, work: Callable[[], T]) -> T | None:
+        return work()
 
     def fingerprint(self, columns: Sequence[Expression]) -> Expression | None:
         # 64 bits: two contents of one key and cursor pass for equal once in 10^19. Comparing every column itself
