@@ -124,6 +124,8 @@ class Feed:
     """Column that a pull feed counts by where the cursor is NULL."""
     deleted: str | None = None
     """Column that flags a deleted row."""
+    change_tracking: bool = False
+    """Whether a pull feed is read by SQL Server's change tracking, whose columns are its cursor and its flag then."""
     types: Mapping[str, str] = field(default_factory=dict)
     """Column types that differ from what the files say, see shared.contract.types."""
     undeclared_types: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ from shared.errors import ConfigError
 from shared.model import MAIN, Feed, Layout
 from shared.settings import Settings, zone
 from shared.sources import KINDS
-from shared.sources.tables import Discovery, FoundTable
+from shared.sources.tables import CHANGE_DELETED, CHANGE_VERSION, Discovery, FoundTable
 
 __all__ = ["LISTED", "PACKAGED", "FeedList", "System", "read"]
 
@@ -284,7 +284,14 @@ def _with_defaults(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[
         "references": {**{column.name: column.references for column in columns if column.references}, **declared},
         "api": {**defaults.get("api", {}), **own.get("api", {})},
     }
-    return _with_layout({**defaults, **own, **merged})
+    return _with_layout({**defaults, **_tracked(defaults, own), **own, **merged})
+
+
+def _tracked(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The cursor and the deletion flag of a table whose changes the server tracks, in place of those of *defaults*."""
+    if not own.get("change_tracking", defaults.get("change_tracking")):
+        return {}
+    return {"cursor": CHANGE_VERSION, "deleted": CHANGE_DELETED, "cursor_fallback": None}
 
 
 def _with_layout(options: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from shared.errors import ConfigError
 from shared.model import LayoutColumn
 from shared.settings import DESTINATION, zone
 from shared.sources import KINDS
+from shared.sources.tables import CHANGE_DELETED, CHANGE_VERSION
 
 _SYSTEM_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED = ("information_schema", "ingest", "temp")
@@ -204,6 +205,7 @@ OPTIONS = {
     "cursor": Rule("a column name, or false for none", _column),
     "cursor_fallback": Rule("a column name, or false for none", _column),
     "deleted": Rule("a column name, or false for none", _column),
+    "change_tracking": Rule("true or false", flag),
     "types": Rule(
         "a table of columns, each once, with their types"
         f" ({', '.join(column_types.SIMPLE)} or decimal(p,s) with p up to 38)",
@@ -274,6 +276,8 @@ def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
         yield f"{entry}: it has no keys"
     if flag and flag.casefold() in {column.casefold() for column in (*keys, cursor) if column}:
         yield f"{entry}: {flag!r} cannot be the deletion flag and a key or the cursor"
+    if options.get("change_tracking") and (cursor, flag) != (CHANGE_VERSION, CHANGE_DELETED):
+        yield f"{entry}: change_tracking takes the place of cursor and deleted: leave them out"
     fallback = options.get("cursor_fallback")
     if fallback and (not cursor or cursor.casefold() == fallback.casefold()):
         yield f"{entry}: cursor_fallback {fallback!r} needs a cursor, and another one than itself"
@@ -295,8 +299,9 @@ def source_problems(entry: str, source: str, options: Mapping[str, Any]) -> Iter
     """Whether a feed has columns just if its *source* delivers text files, and what is of windows if it has windows."""
     yield from api.problems_together(entry, source, options)
     layout = options.get("layout")
-    if options.get("cursor_fallback") and not KINDS[source].pulled:
-        yield f"{entry}: source {source!r} takes no cursor_fallback"
+    for name in ("cursor_fallback", "change_tracking"):
+        if options.get(name) and not KINDS[source].pulled:
+            yield f"{entry}: source {source!r} takes no {name}"
     if KINDS[source].delivers == "text" and layout is None:
         yield f"{entry}: source {source!r} needs columns"
     if KINDS[source].delivers != "text" and layout is not None:

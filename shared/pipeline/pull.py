@@ -25,7 +25,7 @@ def window(
     """What a pull feed should read next: from its watermark, less the overlap, to what is there now.
 
     *now* is text of records. With *after*, it begins at that cursor instead. None while the source is empty. A feed
-    without cursor is read whole.
+    without cursor is read whole, and so is one whose source does not know what is new.
     """
     if feed.cursor is None:
         return whole(feed, source, now=now)
@@ -33,6 +33,8 @@ def window(
     top = source.ceiling(seen.value if after is None else after)
     if top is None:
         return None
+    if top.whole:
+        return whole(feed, source, now=now)
     span = Window(_floor(feed, seen) if after is None else after, top.value)
     return _of_window(feed.name, span, now, Unit(kind="window", seen=seen, more=top.more, note=seen.note))
 

@@ -217,6 +217,8 @@ class Ceiling(NamedTuple):
     """Cursor text."""
     more: bool
     """Whether the source has rows beyond it already."""
+    whole: bool = False
+    """Whether all rows up to it have to be read, because the source does not know which of them are new."""
 
 
 class PullSource(Source, Protocol):

@@ -19,6 +19,10 @@ CURSORS = (
 """Names of columns that hold the time of a row's last change, in order of preference; case and marks do not count."""
 
 
+CHANGE_VERSION, CHANGE_DELETED = "SYS_CHANGE_VERSION", "SYS_CHANGE_DELETED"
+"""Cursor and deletion flag of feeds that are read by change tracking: columns that only their merged tables have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseColumn:
     """A column as far as it may be a key or a cursor."""

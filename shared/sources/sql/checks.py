@@ -20,6 +20,7 @@ from shared.sources.sql.database import Database, Reflection
 from shared.sources.sql.facts import Facts, Size, look
 from shared.sources.sql.postgres import PostgreSQL
 from shared.sources.sql.source import database_of, named_table
+from shared.sources.sql.tracking import TrackedSource
 
 _CLOCK_SECONDS = 60
 """How far two clocks may differ before that is worth a warning."""
@@ -155,7 +156,8 @@ class _Examined:
         try:
             reflection = self.database.table(name, schema)
             names = {folded(one.name): one.name for one in reflection.columns}
-            wanted = [*feed.keys, feed.cursor, feed.cursor_fallback, feed.deleted, *feed.references]
+            of_time = [] if feed.change_tracking else [feed.cursor, feed.cursor_fallback, feed.deleted]
+            wanted = [*feed.keys, *of_time, *feed.references]
             missing = [column for column in wanted if column and folded(column) not in names]
             if missing:
                 return Finding(
@@ -164,6 +166,8 @@ class _Examined:
                 )  # fmt: skip
             table = _Table(self.database, feed, reflection, found.indexes.get(reflection.name, ()))
             size = found.sizes.get(reflection.name, Size(None, None))
+            if feed.change_tracking:
+                TrackedSource(feed, self.database, Settings()).newest()
             problems = [*table.unread(), *table.unindexed(size), *table.nulls(size)]
         except IngestError as error:
             return Finding(check, "failed", error.problem, error.fix)
@@ -199,7 +203,7 @@ class _Table:
 
     def unindexed(self, size: Size) -> Iterator[tuple[str, str]]:
         """A problem with its fix if a large table has no index that begins with cursor and key."""
-        if self.feed.cursor is None or size.rows is None or size.rows < _SMALL:
+        if self.feed.change_tracking or self.feed.cursor is None or size.rows is None or size.rows < _SMALL:
             return
         wanted = [self._spelled(name) for name in dict.fromkeys([self.feed.cursor, *self.feed.keys])]
         leading = [index for index in self.indexes if index[0] == wanted[0]]
@@ -218,7 +222,7 @@ class _Table:
     def nulls(self, size: Size) -> Iterator[tuple[str, str]]:
         """A problem with its fix if rows have no cursor, and no other column stands in for it."""
         by = self.feed.cursor
-        if by is None or self.feed.cursor_fallback is not None:
+        if by is None or self.feed.cursor_fallback is not None or self.feed.change_tracking:
             return
         name = self._spelled(by)
         if not next(one.nullable for one in self.reflection.columns if one.name == name):

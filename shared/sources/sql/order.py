@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -28,6 +30,9 @@ class Span:
     keys: bool = False
     after: Position | None = None
     until: Position | None = None
+    version: int | None = None
+    """Of change tracking: the one since which changes are read, or the one that a table read ``whole`` is of."""
+    whole: bool = False
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Span:
@@ -80,7 +85,7 @@ class Order:
 class Table:
     """A table as the server has it now, and which of its columns are the feed's keys and cursor."""
 
-    clause: sa.TableClause
+    clause: sa.FromClause
     columns: Mapping[str, SourceColumn]
     keys: tuple[SourceColumn, ...]
     cursor: SourceColumn | None
@@ -116,13 +121,18 @@ class Table:
         return self._compared(lambda column: column.ordered >= column.bound(value))
 
     def at_most(self, value: Any) -> Expression:
+        if self._is_finer:
+            return self._compared(lambda column: column.ordered < column.bound(_next(value)))
         return self._compared(lambda column: column.ordered <= column.bound(value))
 
-    def below(self, value: Any) -> Expression:
-        return self._compared(lambda column: column.ordered < column.bound(value))
-
     def above(self, value: Any) -> Expression:
+        if self._is_finer:
+            return self.at_least(_next(value))
         return self._compared(lambda column: column.ordered > column.bound(value))
+
+    @property
+    def _is_finer(self) -> bool:
+        return self.cursor is not None and self.cursor.is_finer
 
     def _compared(self, condition: Callable[[SourceColumn], Expression]) -> Expression:
         """*condition* of the cursor; without COALESCE, which no index serves."""
@@ -144,3 +154,8 @@ class Table:
             return [Span()]
         window = Span(unit.window.floor, unit.window.ceiling)
         return [Span(nulls=True), window] if window.floor is None and self.cursor.nullable else [window]
+
+
+def _next(value: str) -> str:
+    """The instant a microsecond later: a column that is finer may have values up to it."""
+    return (dt.datetime.fromisoformat(value) + dt.timedelta(microseconds=1)).isoformat(" ", "microseconds")

@@ -62,6 +62,8 @@ _AHEAD_SECONDS = 60.0
 """How far a cursor may be ahead of it before that is worth a warning: clocks differ."""
 _MICROSECONDS = len("2026-02-24 12:00:00.123456")
 
+_BOTH = "\0"
+"""Between the names of a cursor and of its fallback: no column has it in its name."""
 _EXACT = ("smallint", "integer", "bigint", "decimal")
 
 
@@ -75,8 +77,10 @@ def open_source(feed: Feed, settings: Settings) -> SqlSource:
 
 def open_sources(feeds: Sequence[Feed], settings: Settings) -> list[SqlSource]:
     """The tables of several *feeds* of one system, which share its connections and are looked up together."""
+    from shared.sources.sql.tracking import TrackedSource
+
     database = database_of(feeds, settings)
-    return [SqlSource(feed, database, settings) for feed in feeds]
+    return [(TrackedSource if feed.change_tracking else SqlSource)(feed, database, settings) for feed in feeds]
 
 
 def database_of(feeds: Sequence[Feed], settings: Settings) -> Database:
@@ -132,8 +136,8 @@ class SqlSource:
         return None if top is None else self._text(by, top)
 
     def describe(self, unit: Unit) -> Described:
-        spans = self._table.spans(unit)
-        delivered = self._table.delivered(spans[0])
+        spans = self._spans(unit)
+        delivered = self._table_of(spans[0]).delivered(spans[0])
         schema = pa.schema([(column.name, column.type) for column in delivered.values()])
         cut = [] if self._has_no_news(unit) else [part for span in spans for part in self._cut(span)]
         parts = cut or [(spans[-1], 0)]
@@ -146,11 +150,12 @@ class SqlSource:
 
     def peek(self, unit: Unit, most: int) -> list[pa.RecordBatch] | None:
         """See PullSource. Two queries for the first window of a table whose cursor may be NULL."""
-        found, read = [], self._table.columns
-        selected = sa.select(*(column.selected for column in read.values())).select_from(self._table.clause)
-        for span in self._table.spans(unit):
+        found = []
+        for span in self._spans(unit):
+            table = self._table_of(span)
+            selected = sa.select(*(column.selected for column in table.columns.values())).select_from(table.clause)
             statement = self._within(span, span.after, selected, in_order=True).limit(most + 1)
-            rows = self._page(statement, read, self._table.order(span))
+            rows = self._page(statement, table.columns, table.order(span))
             if len(rows) > most:
                 return None
             found += [rows.batch] if rows else []
@@ -161,7 +166,8 @@ class SqlSource:
         return one_ahead(self._pages(part))
 
     def _pages(self, part: Slice) -> Generator[pa.RecordBatch, None, None]:
-        table, span = self._table, Span.from_json(part.detail)
+        span = Span.from_json(part.detail)
+        table = self._table_of(span)
         order, read, after = table.order(span), table.selected(span), span.after
         selected = sa.select(*(column.selected for column in read.values())).select_from(table.clause)
         size = min(self._settings.batch_rows, _FIRST_PAGE)
@@ -182,8 +188,7 @@ class SqlSource:
 
     def _page(self, statement: sa.Select[Any], read: Mapping[str, SourceColumn], order: Order) -> Page:
         found = self._database.do(lambda connection: page(connection, statement, read, order))
-        columns = [name for name in read if name in self._table.columns]  # not a cursor that is no column
-        return replace(found, batch=found.batch.select(columns))
+        return replace(found, batch=found.batch.select([name for name in read if _BOTH not in name]))
 
     # -- where a window ends
 
@@ -203,10 +208,10 @@ class SqlSource:
         """
         table = self._table
         cursors = sa.select(by.selected).select_from(table.clause)
-        settled = [] if limit is None else [self._at_most(by, limit)]
+        settled = [] if limit is None else [table.at_most(limit)]
         if table.settled is not None:
             settled.append(by.ordered < table.settled)
-        above = by.ordered.is_not(None) if seen is None else self._above(by, seen)
+        above = by.ordered.is_not(None) if seen is None else table.above(seen)
         last = cursors.where(above, *settled).order_by(by.ordered).limit(1).offset(self._settings.sync_rows - 1)
         top = cursors.where(by.ordered.is_not(None), *settled).order_by(by.ordered.desc()).limit(1)
         first = last.scalar_subquery() if counted else sa.null()
@@ -235,18 +240,13 @@ class SqlSource:
         span = unit.window
         return span is not None and span.floor is not None and span.ceiling == self._no_news
 
-    def _at_most(self, by: SourceColumn, value: Any) -> Expression:
-        return self._table.below(_next(value)) if by.is_finer else self._table.at_most(value)
-
-    def _above(self, by: SourceColumn, value: Any) -> Expression:
-        return self._table.at_least(_next(value)) if by.is_finer else self._table.above(value)
-
     # -- statements
 
     def _cut(self, whole: Span) -> Iterator[tuple[Span, int]]:
         """Parts of ``slice_rows`` rows, and the rest, each with the number of its rows as they are now."""
-        order, size, after = self._table.order(whole), self._settings.slice_rows, whole.after
-        selected = sa.select(*(column.selected for column in order.columns)).select_from(self._table.clause)
+        table, size, after = self._table_of(whole), self._settings.slice_rows, whole.after
+        order = table.order(whole)
+        selected = sa.select(*(column.selected for column in order.columns)).select_from(table.clause)
         names = [column.name for column in order.columns]
         while found := self._database.rows(
             self._within(whole, after, selected, in_order=True).limit(1).offset(size - 1)
@@ -254,7 +254,7 @@ class SqlSource:
             until = order.position(found[0], names)
             yield replace(whole, after=after, until=until), size
             after = until
-        counted = self._within(whole, after, sa.select(sa.func.count()).select_from(self._table.clause))
+        counted = self._within(whole, after, sa.select(sa.func.count()).select_from(table.clause))
         if rows := int(self._database.rows(counted)[0][0]):
             yield replace(whole, after=after), rows
 
@@ -262,7 +262,7 @@ class SqlSource:
         self, span: Span, after: Position | None, selected: sa.Select[Any], *, in_order: bool = False
     ) -> sa.Select[Any]:
         """*selected* of the rows of *span* after a position."""
-        order = self._table.order(span)
+        order = self._table_of(span).order(span)
         found = selected.where(*self._window(span))
         if after is not None:
             found = found.where(*order.beyond(after))
@@ -272,9 +272,10 @@ class SqlSource:
         return found.order_by(*(column.ordered for column in order.columns)) if in_order else found
 
     def _window(self, span: Span) -> Iterator[Expression]:
-        by = self._table.cursor
+        table = self._table_of(span)
+        by = table.cursor
         if span.keys:
-            yield from (key.ordered.is_not(None) for key in self._table.keys if key.nullable)
+            yield from (key.ordered.is_not(None) for key in table.keys if key.nullable)
             return
         if by is None:
             return
@@ -282,15 +283,22 @@ class SqlSource:
             yield by.ordered.is_(None)
         floor, ceiling = self._value(by, span.floor), self._value(by, span.ceiling)
         if floor is not None:
-            yield self._table.at_least(floor)
+            yield table.at_least(floor)
         if ceiling is not None:
-            yield self._at_most(by, ceiling)
+            yield table.at_most(ceiling)
 
     def _next_size(self, batch: pa.RecordBatch) -> int:
         widest = _BATCH_BYTES * batch.num_rows // max(1, batch.nbytes)
         return max(1, min(self._settings.batch_rows, widest, batch.num_rows * _LARGEST_GROWTH))
 
     # -- the table, and its cursor as text
+
+    def _spans(self, unit: Unit) -> list[Span]:
+        return self._table.spans(unit)
+
+    def _table_of(self, span: Span) -> Table:
+        """What the rows of *span* are selected from."""
+        return self._table
 
     @cached_property
     def _table(self) -> Table:
@@ -316,7 +324,7 @@ class SqlSource:
             settled=next((database.dialect.settled(one) for one in reflection.columns if one.name == by), None),
         )  # fmt: skip
 
-    def _column(self, clause: sa.TableClause, reflected: Reflected, cursors: Sequence[str]) -> SourceColumn:
+    def _column(self, clause: sa.FromClause, reflected: Reflected, cursors: Sequence[str]) -> SourceColumn:
         column, dialect = clause.c[reflected.name], self._database.dialect
         found = dialect.column(column, reflected)
         if reflected.name in cursors and pa.types.is_string(found.compared):
@@ -338,7 +346,7 @@ class SqlSource:
                 fix="Choose a cursor_fallback of the same type",
             )
         return replace(
-            first, name=f"{first.name}\0{second.name}", nullable=second.nullable,
+            first, name=f"{first.name}{_BOTH}{second.name}", nullable=second.nullable,
             selected=sa.func.coalesce(first.selected, second.selected),
             ordered=sa.func.coalesce(first.ordered, second.ordered),
         )  # fmt: skip
@@ -389,11 +397,6 @@ class SqlSource:
         zone = None if by.type.equals(INSTANT) else ZoneInfo(self._feed.timezone)
         local = value.replace(tzinfo=dt.UTC).astimezone(zone).replace(tzinfo=None) if zone else value
         return local.isoformat(sep=" ", timespec="microseconds")
-
-
-def _next(value: str) -> str:
-    """The instant a microsecond later: a column that is finer may have values up to it."""
-    return (dt.datetime.fromisoformat(value) + dt.timedelta(microseconds=1)).isoformat(" ", "microseconds")
 
 
 def _without(positions: Collection[Position], found: Page) -> pa.RecordBatch:

@@ -39,6 +39,7 @@ from tests.standins.tsql import bulk, catalog, errors
 from tests.standins.tsql.catalog import DATABASE, SYSTEM, literal
 from tests.standins.tsql.locks import Locks
 from tests.standins.tsql.session import Connection
+from tests.standins.tsql.tracking import Tracking
 
 
 @dataclass
@@ -89,6 +90,7 @@ class Server:
         self._faults: list[Fault] = []
         self._guard = threading.Lock()
         self.locks = Locks()
+        self.tracking = Tracking()
         self._database = duckdb.connect(":memory:", config={"threads": 2})
         self._database.execute(f"ATTACH {literal(str(catalog.system_file()))} AS {SYSTEM} (READ_ONLY)")
         self._database.execute(f"ATTACH {literal(str(path or ':memory:'))} AS {DATABASE}")

@@ -56,6 +56,10 @@ class Facts:
             return "1" if server.permissions.get(str(given[2]).upper(), True) else "0"
         if name in ("USER_ID", "DATABASE_PRINCIPAL_ID"):
             return "NULL"
+        if name == "CHANGE_TRACKING_CURRENT_VERSION":
+            return "NULL" if server.tracking.oldest is None else str(server.tracking.version)
+        if name == "CHANGE_TRACKING_MIN_VALID_VERSION":
+            return "NULL" if server.tracking.oldest is None else str(server.tracking.oldest)
         if name == "XACT_STATE":
             return "1" if self._transactions() else "0"
         fixed = {"DB_NAME": "'sluice'", "SUSER_SNAME": "'app'", "USER_NAME": "'app'", "SCHEMA_NAME": "'dbo'",

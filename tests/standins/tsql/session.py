@@ -156,6 +156,8 @@ class Connection:
         try:
             if self._begun:
                 self._duck.execute(how)
+                if self._wrote and how == "COMMIT":
+                    self._server.tracking.committed(self._duck)
         finally:
             if self._changed:
                 self._version = self._server.newer()
@@ -275,13 +277,21 @@ class Connection:
             return self._change(of)
         if first == "BULK":
             return self._bulk_insert(of)
-        if (first, second) == ("UPDATE", "STATISTICS"):
+        if (first, second) in (("UPDATE", "STATISTICS"), ("ALTER", "DATABASE")):
             return None
+        if (first, of[-1].word) == ("ALTER", "CHANGE_TRACKING"):
+            return self._track(of)
         if first in ("GRANT", "REVOKE", "DENY") or second in ("USER", "ROLE", "MASTER", "DATABASE", "EXTERNAL"):
             return self._administer(of)
         with self._ddl() as change:
             change.run(of)
         return None
+
+    def _track(self, of: Tokens) -> None:
+        schema, name, _ = translate.name_of(of, 2)
+        table = self._table(schema, name)
+        assert table is not None, name
+        self._server.tracking.enable(self._duck, table)
 
     @contextlib.contextmanager
     def _ddl(self) -> Iterator[ddl.Ddl]:
@@ -342,6 +352,7 @@ class Connection:
         if of[0].word == "SELECT" and of[1].text.startswith("@") and len(of) > 2 and of[2].text == "=":
             self._variables[of[1].text.lower()] = self._constant(of[3:])
             return None
+        of = self._server.tracking.read(of)
         touches = any(token.word == "FROM" for token in of)
         into = any(token.word == "INTO" for token in of)
         with self._statement(writes=into, begins=touches):
