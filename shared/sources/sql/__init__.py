@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from shared.sources.sql.checks import examine, ping
 from shared.sources.sql.discover import database_tables, table_rows
-from shared.sources.sql.source import open_source, open_sources
+from shared.sources.sql.opening import open_source, open_sources
 
 __all__ = ["database_tables", "examine", "open_source", "open_sources", "ping", "table_rows"]

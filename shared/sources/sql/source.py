@@ -67,22 +67,6 @@ _BOTH = "\0"
 _EXACT = ("smallint", "integer", "bigint", "decimal")
 
 
-def open_source(feed: Feed, settings: Settings) -> SqlSource:
-    """The table of *feed* in the database that the setting ``<SYSTEM>_DATABASE_URL`` names.
-
-    ConfigError if that is not the URL of a supported database. No connection is made yet.
-    """
-    return open_sources([feed], settings)[0]
-
-
-def open_sources(feeds: Sequence[Feed], settings: Settings) -> list[SqlSource]:
-    """The tables of several *feeds* of one system, which share its connections and are looked up together."""
-    from shared.sources.sql.tracking import TrackedSource
-
-    database = database_of(feeds, settings)
-    return [(TrackedSource if feed.change_tracking else SqlSource)(feed, database, settings) for feed in feeds]
-
-
 def database_of(feeds: Sequence[Feed], settings: Settings) -> Database:
     """The database of several *feeds* of one system. ConfigError if its setting is missing or wrong."""
     system = feeds[0].system

@@ -116,9 +116,7 @@ def test_many_changes_are_read_window_by_window(tracked, tmp_path):
     result = synced.sync()
 
     assert [2, 6] == [run.read for run in result.runs]
-    assert {"inserted": 5, "updated": 3} == {
-        name: n for name, n in result.counts.items() if n and name != "read"
-    }
+    assert {"inserted": 5, "updated": 3} == {name: n for name, n in result.counts.items() if n and name != "read"}
     assert [(key, "all") for key in (1, 2, 3, 10, 11)] + [(key, "new") for key in (12, 13, 14)] == synced.rows()
 
 
