@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def upkeep(
     feeds: tuple[str, ...], keep: float | None, cluster: bool, manifest: bool, dry_run: bool, as_json: bool
 ) -> None:  # fmt: skip
-    """Put small files of a data lake together, and delete replaced ones.
+    """Put small files of a lake together, delete replaced ones.
 
     All tables, or only those of the feeds named. Loads and readers go on meanwhile.
     """

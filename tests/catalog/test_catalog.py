@@ -81,10 +81,10 @@ WRONG = {
         '[system]\nname = "ingest"\nsource = "exports"',
         "and none of information_schema, ingest, temp, not",
     ),
-    "no source": ('[system]\nname = "crm"', "system: source must be one of exports, csv, sql, rest, not None"),
+    "no source": ('[system]\nname = "crm"', "system: source must be one of exports, csv, sql, rest, hubspot, not None"),
     "unknown source": (
         '[system]\nname = "crm"\nsource = "fax"',
-        "source must be one of exports, csv, sql, rest, not 'fax'",
+        "source must be one of exports, csv, sql, rest, hubspot, not 'fax'",
     ),
     "client no text": (HEAD + "client = 7", "client must be a text, not 7"),
     "tables no table": ("tables = 1\n" + HEAD, "tables must be a table, not 1"),
