@@ -3,12 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
+READERS := .venv-readers
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 # Written when an installation is complete, so that a broken one is repeated.
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 PEERS_INSTALLED := $(PEERS)/.installed
+READERS_INSTALLED := $(READERS)/.installed
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := check
@@ -38,6 +40,10 @@ demo-csv: $(RUNTIME)  ## Import a made-up CSV: preview, load, rejects, reload
 .PHONY: demo-db
 demo-db: $(DEV)  ## Sync a made-up database: full, incremental, deletions, backfill (brings its own MariaDB)
 	@$(BIN)/python -m tests.demo_db
+
+.PHONY: demo-lake
+demo-lake: $(DEV)  ## Sync two made-up databases into a data lake, kill it, repair it, look back (brings its own servers)
+	@$(BIN)/python -m tests.demo_lake
 
 .PHONY: host
 host: $(DEV)  ## Run the functions in Azure Functions Core Tools over Azurite, and load an export there
@@ -83,9 +89,12 @@ bench: $(DEV)  ## Measure against plain SQL, and against peers where installed
 .PHONY: bench-peers
 bench-peers: $(PEERS_INSTALLED)  ## Install the peers to measure against, in their own .venv-peers
 
+.PHONY: readers
+readers: $(READERS_INSTALLED)  ## Install Spark and others that read a lake, in their own .venv-readers, for the slow tests
+
 .PHONY: clean
 clean:  ## Remove what make made; your data in .sluice stays
-	rm -rf $(VENV) $(PEERS) *.egg-info build dist .coverage htmlcov .hypothesis
+	rm -rf $(VENV) $(PEERS) $(READERS) *.egg-info build dist .coverage htmlcov .hypothesis
 	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -123,4 +132,12 @@ $(PEERS)/bin/python:
 $(PEERS_INSTALLED): bench/requirements-peers.txt | $(PEERS)/bin/python
 	@echo "Installing peers into $(PEERS) ..."
 	@$(PEERS)/bin/python -m pip -qq --disable-pip-version-check install -r bench/requirements-peers.txt
+	@touch $@
+
+$(READERS)/bin/python:
+	$(call make-venv,$(READERS))
+
+$(READERS_INSTALLED): integrations/spark/requirements.txt | $(READERS)/bin/python
+	@echo "Installing readers into $(READERS) ..."
+	@$(READERS)/bin/python -m pip -qq --disable-pip-version-check install -r integrations/spark/requirements.txt
 	@touch $@

@@ -118,6 +118,14 @@ async def watchdog(timer: func.TimerRequest, client: df.DurableOrchestrationClie
     await client.purge_instance_history_by(_EARLIEST, old, finished)
 
 
+@app.timer_trigger(arg_name="timer", schedule="%UPKEEP_SCHEDULE%", run_on_startup=False, use_monitor=True)
+def upkeep(timer: func.TimerRequest) -> None:
+    """Put small files of data lakes together and delete replaced ones; nothing where there is no lake."""
+    from shared.jobs import upkeep as tables
+
+    tables.tend_all(_app())
+
+
 @app.route(route="jobs/{id}", methods=["GET"])
 @app.durable_client_input(client_name="client")
 async def job(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:

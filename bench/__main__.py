@@ -7,6 +7,8 @@
     make bench ARGS=postgres                     on PostgreSQL instead (bench/postgres.py)
     make bench ARGS=staging                      CSV for Azure SQL instead, see bench/staging.py
     make bench ARGS=sql                          a sync of a database's table instead (bench/sql.py)
+    make bench ARGS=lake                         a lake beside DuckDB's Parquet, MERGE and dlt (bench/lake.py)
+    make bench ARGS=scaling                      how costs grow with files, tables and rows (bench/scaling.py)
     make bench ARGS=functions                    the Functions app instead: replay, webhook, start (bench/functions.py)
 
 Three steps: a first full into an empty database, a second full over it, a delta over the first full; the last two
@@ -157,5 +159,13 @@ if __name__ == "__main__":
         from bench import sql
 
         sql.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["lake"]:
+        from bench import lake
+
+        lake.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["scaling"]:
+        from bench import scaling
+
+        scaling.main(sys.argv[2:])
     else:
         main()

@@ -57,9 +57,9 @@ class Bench:
             "sluice": ["-m", "shared", "load", exports, "--tables", "orderitem", "--json"],
         }[who]
         env = quiet({"URL": url, "WAREHOUSE_URL": url, "LEDGER_URL": f"sqlite:///{ledger}"})
-        since = self._server_time()
+        since = server_time(self._server)
         cost, _ = run([sys.executable, *command], env, ROOT)
-        turn = Turn(cost.wall, cost.cpu, self._server_time() - since, cost.peak)
+        turn = Turn(cost.wall, cost.cpu, server_time(self._server) - since, cost.peak)
         print(f"  {step:6} {who:7} {turn.wall:7.2f} s  {turn.client:6.2f} + {turn.server:6.2f} s CPU", flush=True)
         return turn
 
@@ -90,16 +90,18 @@ class Bench:
             shutil.copy(self._states / f"{who}_first.db", path)
         return path
 
-    def _server_time(self) -> float:
-        """CPU seconds of the server: its processes that are there, and those that were."""
-        (main,) = [p for p in psutil.process_iter(["cmdline"]) if self._is_main(p.info["cmdline"] or [])]
-        times = main.cpu_times()
-        alive = [child.cpu_times() for child in main.children()]
-        ended = times.children_user + times.children_system
-        return ended + sum(one.user + one.system for one in (times, *alive))
 
-    def _is_main(self, command: list[str]) -> bool:
-        return str(self._server.folder / "data") in command and command[0].endswith("postgres")
+def server_time(server: Any) -> float:
+    """CPU seconds of a server: its processes that are there, and those that were."""
+    (main,) = [p for p in psutil.process_iter(["cmdline"]) if _is_main(server, p.info["cmdline"] or [])]
+    times = main.cpu_times()
+    alive = [child.cpu_times() for child in main.children()]
+    ended = float(times.children_user + times.children_system)
+    return ended + sum(one.user + one.system for one in (times, *alive))
+
+
+def _is_main(server: Any, command: list[str]) -> bool:
+    return str(server.folder / "data") in command and command[0].endswith("postgres")
 
 
 def main(given: list[str]) -> None:

@@ -76,6 +76,9 @@ param reconcileSchedule string = '0 10 * * * *'
 @description('When to search for late feeds and stuck jobs. Six fields, seconds first, UTC.')
 param watchdogSchedule string = '0 */15 * * * *'
 
+@description('When to tidy up the files of data lakes. Six fields, seconds first, UTC.')
+param upkeepSchedule string = '0 40 2 * * *'
+
 @description('Client of the CoolR system whose exports are loaded. Empty: the only one found.')
 param coolrClient string = ''
 
@@ -486,6 +489,7 @@ var hostSettings = {
   SYNC_SCHEDULE: syncSchedule
   RECONCILE_SCHEDULE: reconcileSchedule
   WATCHDOG_SCHEDULE: watchdogSchedule
+  UPKEEP_SCHEDULE: upkeepSchedule
 }
 
 var sluiceSettings = {

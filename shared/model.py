@@ -35,6 +35,9 @@ OUTCOMES: tuple[Outcome, ...] = (
 SYSTEM_COLUMNS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
 """The four columns that every merged table has in addition to the feed's own."""
 
+APPENDED_COLUMNS = ("SyncedAt", "SyncedBy", "SyncedKind", "SyncedOn")
+"""What a table has instead that keeps the rows of all runs: time, id, kind and day (UTC) of the run."""
+
 MAIN = "main"
 """The destination that WAREHOUSE_URL names. The others are named by WAREHOUSE_URL_<NAME>."""
 
@@ -130,6 +133,8 @@ class Feed:
     timezone: str = "UTC"
     """What timestamps without zone are in."""
     deletes: Literal["soft", "hard"] = "soft"
+    lake: Literal["current", "append"] = "current"
+    """In a data lake: the rows as they are now, or the rows of every run as they came."""
     max_reject_share: float = 0.1
     max_delete_share: float = 0.3
     overlap_seconds: int = 0

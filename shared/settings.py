@@ -125,6 +125,8 @@ class Settings:
     """How long a job may run before the watchdog calls it stuck."""
     keep_jobs: float = _setting(2_592_000.0, read=_seconds)
     """How long finished jobs, their history and their results are kept."""
+    lake_keep: float = _setting(604_800.0, read=_seconds)
+    """How long upkeep keeps files of a data lake that were replaced: for readers, and for earlier versions."""
     alert_url: str | None = _setting(None, secret=True)
     """Where alerts and summaries are posted to."""
     alert_format: str = _setting("teams", read=_one_of("teams", "slack", "json"))

@@ -414,8 +414,8 @@ def test_sources_do_not_know_each_other(path):
 
 @each(under=".warehouses.")
 def test_warehouses_do_not_know_each_other(path):
-    """What two of them need lies in ``merge`` or ``server``."""
-    assert [] == siblings(name_of(path), parsed(path), "shared.warehouses", ("merge", "server"))
+    """What two of them need lies in ``merge``, ``server`` or ``embedded``."""
+    assert [] == siblings(name_of(path), parsed(path), "shared.warehouses", ("merge", "server", "embedded"))
 
 
 @each(but=WORLDLY)

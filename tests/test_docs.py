@@ -38,7 +38,7 @@ LAYOUT_PAGE = DOCS / "adding-a-csv-layout.md"
 API_PAGE = DOCS / "adding-a-source.md"
 """Its commands need an API: tests/sources/rest/test_guide.py runs them."""
 """Its commands follow each other, with files that the page shows."""
-LANGUAGES = {"console", "sh", "bash", "json", "toml", "csv", "mermaid", "text"}
+LANGUAGES = {"console", "sh", "bash", "json", "python", "toml", "csv", "mermaid", "text"}
 """How code blocks are marked; each kind is held by a test, but for plain text."""
 
 

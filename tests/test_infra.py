@@ -26,7 +26,7 @@ SECRET = {
 }  # fmt: skip
 """Settings that come from the key vault, where they are wanted."""
 TUNING = {
-    "ALERT_REPEAT", "BATCH_ROWS", "BATCH_SIZE", "CURSOR_AHEAD", "KEEP_JOBS", "SETTLE", "SLICE_ROWS",
+    "ALERT_REPEAT", "BATCH_ROWS", "BATCH_SIZE", "CURSOR_AHEAD", "KEEP_JOBS", "LAKE_KEEP", "SETTLE", "SLICE_ROWS",
     "SOURCE_CONNECTIONS", "STAGING_DATA_SOURCE", "STUCK_AFTER", "SYNC_ROWS", "SYNC_TABLES", "WAREHOUSE_CONNECTIONS",
     "WAREHOUSE_LOADER", "WEBHOOK_MAX_AGE", "WEBHOOK_MAX_BYTES",
 }  # fmt: skip
@@ -77,7 +77,16 @@ def test_settings_of_bindings_are_deployed():
 
 
 @pytest.mark.parametrize(
-    "name", ["SYNC_SCHEDULE", "RECONCILE_SCHEDULE", "WATCHDOG_SCHEDULE", "TASKHUB_NAME", "ALERT_FORMAT", "ALERT_ON"]
+    "name",
+    [
+        "SYNC_SCHEDULE",
+        "RECONCILE_SCHEDULE",
+        "WATCHDOG_SCHEDULE",
+        "UPKEEP_SCHEDULE",
+        "TASKHUB_NAME",
+        "ALERT_FORMAT",
+        "ALERT_ON",
+    ],
 )
 def test_deployed_default_is_that_of_the_sample(name):
     """What a laptop does, Azure does."""

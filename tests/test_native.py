@@ -14,7 +14,7 @@ from shared.errors import DataError
 from shared.mssql import odbc
 from shared.native import native_call
 from shared.warehouses.azure_sql.bulk_copy import BulkCopy
-from shared.warehouses.duckdb.session import translated
+from shared.warehouses.embedded.session import translated
 from tests.exports import export_path, write_parquet
 
 

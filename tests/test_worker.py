@@ -50,6 +50,7 @@ EXPECTED = {
     "sync_due": [timer("SYNC_SCHEDULE"), CLIENT],
     "reconcile": [timer("RECONCILE_SCHEDULE"), CLIENT],
     "watchdog": [timer("WATCHDOG_SCHEDULE"), CLIENT],
+    "upkeep": [timer("UPKEEP_SCHEDULE")],
     "job": [*http("GET", "jobs/{id}"), CLIENT],
     "feed": [*http("POST", "feeds/{feed}/{action:regex(^(run|backfill|pause|resume)$)}"), CLIENT],
     "system": [*http("POST", "systems/{system}/run"), CLIENT],

@@ -66,6 +66,11 @@ def _deletes(value: Any) -> str:
     return str(value)
 
 
+def _lake(value: Any) -> str:
+    require(value in ("current", "append"))
+    return str(value)
+
+
 def _share(value: Any) -> float:
     share = number(value)
     require(0 <= share <= 1)
@@ -204,6 +209,7 @@ OPTIONS = {
     ),
     "timezone": Rule("an IANA name such as Europe/Amsterdam", lambda value: zone(text(value))),
     "deletes": Rule("'soft' or 'hard'", _deletes),
+    "lake": Rule("'current' or 'append'", _lake),
     "max_reject_share": Rule("a number from 0 to 1", _share),
     "max_delete_share": Rule("a number from 0 to 1", _share),
     "overlap_seconds": Rule("a whole number of seconds", _seconds),

@@ -19,7 +19,7 @@ from shared.contract.json_rows import objects
 from shared.contract.layout import cleaned_columns
 from shared.contract.mapping import map_headers, require_columns
 from shared.errors import DataError
-from shared.model import SYSTEM_COLUMNS, Column, Feed
+from shared.model import APPENDED_COLUMNS, SYSTEM_COLUMNS, Column, Feed
 
 ROW = "_sluice_row"
 """Column of every staging table: the number of the row within its run, from 0 in file order."""
@@ -31,6 +31,7 @@ DAY_FIRST = b"day_first"
 """Metadata of a field of text, ``true`` or ``false``: the order of day and month that the dates of the file show."""
 
 _RESERVED = {name.casefold() for name in (*SYSTEM_COLUMNS, ROW)}
+_APPENDED = {name.casefold() for name in APPENDED_COLUMNS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def _stored_name(file: str, name: str, feed: Feed) -> str:
             f"{file} has a column name that cannot be stored: {name[:80]!r} ({size} bytes)",
             fix=f"Give it a name of 1 to {LONGEST_NAME} bytes at the source",
         )
-    if folded(name) in _RESERVED:
+    if folded(name) in _RESERVED or (feed.lake == "append" and folded(name) in _APPENDED):
         return f"{name}_source"
     declared = (*feed.keys, feed.cursor, feed.deleted, *feed.types)
     return next((known for known in declared if known and folded(known) == folded(name)), name)

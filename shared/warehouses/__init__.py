@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
 from shared.contract.codes import Code
 from shared.errors import ConfigError
@@ -17,7 +18,12 @@ from shared.settings import Settings, naming_setting, url_kind, warehouse_settin
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MODULES: Mapping[str, str] = {"duckdb": "duckdb.engine", "postgresql": "postgres.engine", "mssql": "azure_sql.engine"}
+_MODULES: Mapping[str, str] = {
+    "duckdb": "duckdb.engine",
+    "lake": "lake.engine",
+    "postgresql": "postgres.engine",
+    "mssql": "azure_sql.engine",
+}
 
 REJECT_COLUMNS = ("place", "scope", "column", "code", "reason", "raw")
 """Columns of the batches ``reject`` takes, all text."""
@@ -206,6 +212,52 @@ class History(Protocol):
 
 class WarehouseWithHistory(Warehouse, History, Protocol):
     """What every engine here is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upkeep:
+    """What upkeep does beside putting small files together."""
+
+    keep: dt.timedelta
+    """How long replaced files stay, for readers and for earlier versions."""
+    cluster: bool = False
+    """Whether to sort tables by their key whose files overlap in it."""
+    manifest: bool = False
+    """Whether to write a manifest of current files; one that is there is kept current in any case."""
+    dry_run: bool = False
+    """Only say what would be done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableUpkeep:
+    """What became of one table, or on a dry run would."""
+
+    table: str
+    """The feed it belongs to."""
+    files_before: int = 0
+    files_after: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    """Of the current version."""
+    rewrites: int = 0
+    """Groups of files that were written anew, each in a commit of its own."""
+    deleted_files: int = 0
+    deleted_bytes: int = 0
+    """Of what no version within the retention has."""
+    note: str | None = None
+
+
+KeysOf: TypeAlias = Callable[[str, Collection[str]], Sequence[str]]
+"""The key columns of a feed whose table has these columns; none if they are unknown."""
+
+
+@runtime_checkable
+class NeedsUpkeep(Protocol):
+    """A warehouse whose tables are files, which become many."""
+
+    def upkeep(self, feed: str, keys_of: KeysOf, options: Upkeep) -> TableUpkeep | None:
+        """Do the upkeep of the table of *feed* while loads go on; None if there is no table."""
+        ...
 
 
 def open_warehouse(settings: Settings) -> WarehouseWithHistory:

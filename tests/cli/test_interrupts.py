@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.warehouses.duckdb.session import translated
+from shared.warehouses.embedded.session import translated
 from tests.exports import export_path, open_test_app, write_parquet
 
 ROOT = Path(__file__).parents[2]

@@ -14,6 +14,7 @@ from shared.errors import LOAD_AGAIN, TransientError
 from shared.mssql.errors import number
 from shared.warehouses.azure_sql import tsql
 from shared.warehouses.merge import ddl
+from shared.warehouses.merge.in_place import ChangesInPlace
 from shared.warehouses.merge.names import MaskedNames, QuotedNames
 from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, foreign
 from shared.warehouses.merge.types import EXACT, column_type, text
@@ -60,7 +61,7 @@ class Result(NamedTuple):
     rows: list[Row]
 
 
-class MSSQLSession:
+class MSSQLSession(ChangesInPlace):
     """SQLAlchemy builds the statements, ODBC runs their text. Whoever makes it begins and ends the transaction."""
 
     changes_by: ChangesBy = "update"

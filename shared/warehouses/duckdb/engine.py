@@ -31,10 +31,10 @@ from shared.model import Column, Feed, Finding, Orphans, PlainFile, Plan, Run, S
 from shared.remote import Busy, RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Backfill, Limits, Loaded, LoadedFile, Merged, Profile
-from shared.warehouses.duckdb import direct
-from shared.warehouses.duckdb.files import HIDDEN, attached, file_literal, make_folder
-from shared.warehouses.duckdb.locks import StagingLocks
-from shared.warehouses.duckdb.session import ALIAS, DuckDBSession, drained, translated
+from shared.warehouses.embedded import direct
+from shared.warehouses.embedded.files import HIDDEN, attached, file_literal, make_folder
+from shared.warehouses.embedded.locks import StagingLocks
+from shared.warehouses.embedded.session import ALIAS, DuckDBSession, drained, translated
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge.merge import Merge
 from shared.warehouses.merge.orphans import orphans

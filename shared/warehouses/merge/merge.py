@@ -157,6 +157,7 @@ class Merge:
         counts = {**read, "absent": self._number(found)}
         self._check_limits(counts["absent"], table.shape.table)
         shown = changed(self._session, self._feed, found, table.shape) if self._limits.dry_run else []
+        self._expose(found, table.shape)
         self._delete_absent(found, table.shape, counts["absent"])
         return counts, with_after(self._session, shown, table.shape)
 
@@ -256,6 +257,7 @@ class Merge:
             )
 
     def _apply(self, found: sa.Table, shape: Shape, counts: Mapping[str, int]) -> None:
+        self._expose(found, shape)
         if self._session.changes_by == "replace" and not shape.kept:
             self._replace(found, shape, counts)
         elif self._session.changes_by == "upsert":
@@ -263,6 +265,14 @@ class Merge:
         else:
             self._update(found, shape, counts)
         self._delete_absent(found, shape, counts["absent"])
+
+    def _expose(self, found: sa.Table, shape: Shape) -> None:
+        outcomes = (*_CHANGED, "absent", *(["stale"] if self._limits.dry_run else []))  # stale ones are only shown
+
+        def touched(rows: sa.FromClause) -> sa.ColumnElement[bool]:
+            return outcome_is(found, *outcomes) & self._same_key(rows, found, shape)
+
+        self._session.expose(shape.table, touched)
 
     def _delete_absent(self, found: sa.Table, shape: Shape, absent: int) -> None:
         if not absent:
@@ -312,7 +322,7 @@ class Merge:
 
     def _insert(self, found: sa.Table, shape: Shape, counts: Mapping[str, int], outcomes: Sequence[str]) -> None:
         names, rows = self._new_rows(found, shape, outcomes)
-        touched = self._session.change(sa.insert(shape.table).from_select(names, rows))
+        touched = self._session.insert(shape.table, names, rows)
         _expect(touched, _sum(counts, outcomes), self._feed)
 
     def _new_rows(self, found: sa.Table, shape: Shape, outcomes: Sequence[str]) -> tuple[list[str], sa.Select[Any]]:
@@ -338,7 +348,7 @@ class Merge:
             for name, stored in shape.stored.items()
         }
 
-    def _same_key(self, target: sa.Table, found: sa.Table, shape: Shape) -> sa.ColumnElement[bool]:
+    def _same_key(self, target: sa.FromClause, found: sa.Table, shape: Shape) -> sa.ColumnElement[bool]:
         pairs = ((target.c[shape.stored[key]], found.c[key]) for key in self._feed.keys)
         return sa.and_(*(equal(self._session, stored, key) for stored, key in pairs))
 

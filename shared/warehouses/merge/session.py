@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import sqlalchemy as sa
@@ -58,6 +58,21 @@ class Session(Protocol):
 
     def ddl(self, text: str) -> None:
         """Run one statement of DDL, its names and values quoted already (see shared.warehouses.merge.ddl)."""
+        ...
+
+    def insert(self, table: sa.Table, names: Sequence[str], rows: sa.Select[Any]) -> int:
+        """Insert *rows*, whose columns go into those called *names*, into a table of a feed; their number."""
+        ...
+
+    def expose(self, table: sa.Table, where: Callable[[sa.FromClause], sa.ColumnElement[bool]]) -> None:
+        """Let rows of a feed's *table* that meet *where* be changed, and no others: it is called before they are.
+
+        *where* takes what has the table's columns.
+        """
+        ...
+
+    def add_column(self, table: sa.Table, name: str, kind: str) -> None:
+        """Add a nullable column to a table of a feed."""
         ...
 
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:

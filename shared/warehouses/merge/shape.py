@@ -71,9 +71,9 @@ def grow(session: Session, feed: Feed, wanted: Sequence[Column], files: Sequence
         elif column.type != types.NULL:
             stored[column.name] = column.name
             after[column.name] = column.type
-            ddl.add_column(session, target(feed, before), column.name, column.type)
+            session.add_column(target(feed, before), column.name, column.type)
     table = target(feed, after)
-    if after != before:
+    if after != before and DELETED in after:
         ddl.create_active_view(session, table, DELETED)
     given = set(stored.values())
     return Shape(table, stored, [name for name in after if name not in given and name not in SYSTEM_COLUMNS])

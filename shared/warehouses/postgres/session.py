@@ -15,6 +15,7 @@ from sqlalchemy.engine import Dialect
 
 from shared.errors import LOAD_AGAIN, TransientError
 from shared.warehouses.merge import ddl, numbered
+from shared.warehouses.merge.in_place import ChangesInPlace
 from shared.warehouses.merge.session import GONE, STAGING, ChangesBy, Expression, KeyIndex, Row, foreign
 from shared.warehouses.merge.shape import DELETED
 from shared.warehouses.merge.types import column_type
@@ -25,7 +26,7 @@ _PAGE = 1_000
 """Rows that a streaming query has in memory."""
 
 
-class PostgresSession:
+class PostgresSession(ChangesInPlace):
     """SQLAlchemy builds the statements, psycopg runs their text. Whoever makes it begins and ends the transaction."""
 
     changes_by: ChangesBy = "upsert"

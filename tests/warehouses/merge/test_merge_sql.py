@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import mssql, postgresql
 
 from shared.pipeline.folder import LoadOptions
-from shared.warehouses.duckdb.session import DuckDBSession
+from shared.warehouses.embedded.session import DuckDBSession
 from tests.exports import export_path, load_exports, open_test_app, write_parquet
 
 DIALECTS = {"mssql": mssql.dialect(), "postgresql": postgresql.dialect()}

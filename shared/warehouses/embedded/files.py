@@ -10,7 +10,7 @@ import duckdb
 
 from shared.errors import held, no_folder
 from shared.remote import Busy
-from shared.warehouses.duckdb.session import is_held
+from shared.warehouses.embedded.session import is_held
 
 _HELD = re.compile(r"Conflicting lock is held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
 

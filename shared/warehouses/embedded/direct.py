@@ -16,7 +16,7 @@ from shared.contract.direct import Check
 from shared.errors import ConflictError
 from shared.ids import file_version
 from shared.model import Column, PlainFile
-from shared.warehouses.duckdb.session import DuckDBSession
+from shared.warehouses.embedded.session import DuckDBSession
 from shared.warehouses.merge.types import column_type
 
 WITHOUT_STATISTICS = "statistics_propagation,join_filter_pushdown"

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Dialect
 from shared.errors import CORRECT_VALUE, LOAD_AGAIN, ConfigError, DataError, IngestError, TransientError
 from shared.native import native_call
 from shared.warehouses.merge import ddl, numbered
+from shared.warehouses.merge.in_place import ChangesInPlace
 from shared.warehouses.merge.session import ChangesBy, Expression, KeyIndex, Row, foreign
 from shared.warehouses.merge.types import column_type
 
@@ -23,7 +24,7 @@ ALIAS = "_sluice"
 """Name the warehouse is attached under. Its file's name could be that of a schema, and every name be ambiguous."""
 
 
-class DuckDBSession:
+class DuckDBSession(ChangesInPlace):
     """SQLAlchemy builds the statements in PostgreSQL's dialect; DuckDB's own driver runs their text."""
 
     changes_by: ChangesBy = "replace"

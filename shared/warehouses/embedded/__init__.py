@@ -1,0 +1,1 @@
+"""DuckDB within this process: what all engines that use it have in common."""

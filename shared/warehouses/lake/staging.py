@@ -1,0 +1,116 @@
+"""What is staged: a Parquet file for each slice, in the lake itself, for another machine may publish it."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from shared.contract import types
+from shared.contract.conform import ROW
+from shared.errors import LOAD_AGAIN, TransientError
+from shared.ids import run_of_staging
+from shared.model import Column, Feed, Plan, Staged
+from shared.warehouses.embedded.files import file_literal
+from shared.warehouses.embedded.session import DuckDBSession, drained
+from shared.warehouses.lake.names import STAGING, table_path
+from shared.warehouses.lake.work import Work
+from shared.warehouses.merge import ddl, shape
+from shared.warehouses.merge import session as merge_session
+
+DEAD = 86_400.0
+"""Seconds after which what another run has left is a leftover of one that died."""
+_LOADING = 3_600.0
+
+
+def stage(work: Work, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
+    """Replace what is staged as *name* by the rows of *batches*; their number."""
+    place = _folder(feed)
+    folder = work.storage.folder(place, work.scratch)
+    path = folder / f"{name}.parquet"
+    unfinished = folder / f"{name}.{uuid.uuid4().hex}.tmp"
+    schema = pa.schema([(ROW, pa.int64()), *((c.name, types.to_arrow(c.type)) for c in columns)])
+    copy = f"COPY (SELECT * FROM incoming) TO {file_literal(unfinished)} (FORMAT parquet, COMPRESSION snappy)"  # noqa: S608 - quoted
+    try:
+        rows = drained(work.connection, copy, pa.RecordBatchReader.from_batches(schema, iter(batches)))
+        os.replace(unfinished, path)  # noqa: PTH105 - at once, over an earlier one
+    finally:
+        unfinished.unlink(missing_ok=True)
+    work.storage.publish(place, folder, [path])
+    return rows
+
+
+def staged_tables(
+    work: Work, session: DuckDBSession, plan: Plan, staged: Sequence[Staged]
+) -> Mapping[str, sa.FromClause]:  # fmt: skip
+    """What was staged, as views, by name. TransientError if a part of it is gone."""
+    wanted = {name: columns for part in staged for name, columns in shape.staged_columns(plan, part).items()}
+    paths = {name: f"{_folder(plan.feed)}/{name}.parquet" for name in wanted}
+    found = work.storage.local(paths.values(), work.scratch)
+    if len(found) < len(set(paths.values())):
+        raise TransientError(merge_session.GONE, fix=LOAD_AGAIN)
+    ddl.create_schema(session, merge_session.STAGING)
+    for name, path in paths.items():
+        view = session.quoted(merge_session.STAGING, name)
+        session.ddl(f"CREATE VIEW {view} AS SELECT * FROM read_parquet({file_literal(found[path])})")  # noqa: S608 - quoted
+    return {name: shape.staging(plan.feed, columns, name, merge_session.STAGING) for name, columns in wanted.items()}
+
+
+def droppable(work: Work, run: str) -> dict[str, str]:
+    """What *run* has staged, and what runs have left that died: names of staging tables by path."""
+    found = {}
+    for entry in work.storage.entries(f"{STAGING}/"):
+        name = entry.path.rpartition("/")[2]
+        owner = run_of_staging(name.partition(".")[0])
+        if owner is not None and (owner == run or work.now - entry.written >= DEAD):
+            found[entry.path] = name.partition(".")[0]
+    return found
+
+
+def is_staging(work: Work, feed: Feed | str) -> bool:
+    """Whether rows of a feed were staged within an hour and are there still."""
+    return any(work.now - entry.written < _LOADING for entry in work.storage.entries(f"{_folder(feed)}/"))
+
+
+def _folder(feed: Feed | str) -> str:
+    system, _, table = (feed if isinstance(feed, str) else feed.name).partition(".")
+    return f"{STAGING}/{table_path(system, table)}"
+
+
+# -- files that are being written
+
+
+@contextmanager
+def noted(work: Work, path: str, attempt: str) -> Iterator[None]:
+    """Within it new data files of *attempt* are written into the table at *path*.
+
+    Should the process die meanwhile, ``delete_leftovers`` finds the note, and the files by it.
+    """
+    folder = work.storage.folder(STAGING, work.scratch)
+    note = folder / f"w_{attempt}.json"
+    note.write_text(json.dumps({"table": path, "attempt": attempt}), encoding="utf-8")
+    work.storage.publish(STAGING, folder, [note])
+    yield
+    work.storage.delete([f"{STAGING}/{note.name}"])
+
+
+def delete_leftovers(work: Work) -> None:
+    """Delete data files that processes have written that died before they committed them, a day ago or more."""
+    notes = [
+        entry.path
+        for entry in work.storage.entries(f"{STAGING}/w_")
+        if work.now - entry.written >= DEAD and entry.path.endswith(".json")
+    ]
+    for path, file in work.storage.local(notes, work.scratch).items():
+        note = json.loads(file.read_text(encoding="utf-8"))
+        snapshot = work.table(note["table"]).snapshot()
+        written = [e.path for e in work.storage.entries(f"{note['table']}/") if note["attempt"] in e.path]
+        if snapshot is None or not snapshot.has_attempt(note["attempt"]):
+            work.storage.delete(written)
+        work.storage.delete([path])

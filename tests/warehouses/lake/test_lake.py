@@ -1,0 +1,22 @@
+"""A data lake in a folder: the behaviour of every warehouse, and what is particular to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.suites.warehouse_suite import WarehouseSuite
+from tests.warehouses.lake import lake_tables
+
+
+class TestLake(WarehouseSuite):
+    """In a folder of its own for each test."""
+
+    longest_key = None
+
+    @pytest.fixture
+    def settings(self, tmp_path):
+        return {"WAREHOUSE_URL": f"lake:///{tmp_path}/lake"}
+
+    @pytest.fixture
+    def query(self, tmp_path):
+        return lambda statement: lake_tables.query(tmp_path / "lake", statement)
