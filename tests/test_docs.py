@@ -35,9 +35,9 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 LAYOUT_PAGE = DOCS / "adding-a-csv-layout.md"
+"""Its commands follow each other, with files that the page shows."""
 API_PAGE = DOCS / "adding-a-source.md"
 """Its commands need an API: tests/sources/rest/test_guide.py runs them."""
-"""Its commands follow each other, with files that the page shows."""
 LANGUAGES = {"console", "sh", "bash", "json", "python", "toml", "csv", "mermaid", "text"}
 """How code blocks are marked; each kind is held by a test, but for plain text."""
 

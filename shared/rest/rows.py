@@ -11,7 +11,7 @@
 | instants that were made of numbers       | timestamp                                                         |
 | more than one of these rows              | text, numbers and true and false as JSON writes them              |
 
-Numbers are read exactly, as decimals. The parser is the standard library's: bench/RESULTS_REST.md.
+Numbers are read exactly, as decimals. The parser is the standard library's: docs/decisions/0045-types-of-json.md.
 """
 
 from __future__ import annotations

@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
+from shared.arrow import pc
 from shared.contract.conform import LONGEST_NAME
 from shared.rest import instants
 from shared.rest.rows import Record
@@ -38,16 +41,35 @@ def columns(properties: Sequence[Mapping[str, Any]], wanted: Sequence[str] | Non
     return {**OWN, **{name: types.get(name, "text") for name in chosen if name not in long}}
 
 
-def row(record: Record, types: Mapping[str, str]) -> Record:
-    """One record as a row of text, whatever the types: its contract casts it."""
+def row(record: Record, instants: Mapping[str, str]) -> Record:
+    """One record as a row of text, whatever the types: its contract casts it.
+
+    *instants* are the types of the properties that are instants or dates. Others stay as they are, empty texts too:
+    see ``without_blanks``.
+    """
     properties = record.get("properties") or {}
-    own = {
+    return {
+        **properties, **{name: value(properties.get(name), kind) for name, kind in instants.items()},
         "id": str(record["id"]), "created_at": record.get("createdAt"), "updated_at": record.get("updatedAt"),
         "archived": "true" if record.get("archived") else "false", "archived_at": record.get("archivedAt"),
         "merged_into": None,
     }  # fmt: skip
-    named = {name: value(properties.get(name), types[name]) for name in types if name not in OWN}
-    return {**own, **named}
+
+
+def instants_of(types: Mapping[str, str]) -> dict[str, str]:
+    """The properties among columns that are instants or dates, with their types."""
+    return {name: kind for name, kind in types.items() if name not in OWN and kind in ("timestamp", "date")}
+
+
+def without_blanks(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """*batch* (of text), where an empty text is NULL: HubSpot writes it for what has no value, whatever its type."""
+    arrays = [column if column.null_count == len(column) else _without(column) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+
+
+def _without(column: Any) -> Any:
+    blank = pc.equal(column, "")
+    return pc.if_else(blank, None, column) if pc.any(blank).as_py() else column
 
 
 def losers(found: Record, cursor: str) -> Iterator[Record]:

@@ -175,7 +175,7 @@ class HubSpotSource:
         rows = iter(self._few[1]) if self._few is not None and is_known else self._rows(part.detail)
         size = min(_BATCH, self._settings.batch_rows)
         while batch := list(islice(rows, size)):
-            yield batch_of(batch, schema)
+            yield records.without_blanks(batch_of(batch, schema))
 
     def _rows(self, detail: Mapping[str, Any]) -> Iterator[Record]:
         types: Mapping[str, str] = detail["columns"]
@@ -184,15 +184,15 @@ class HubSpotSource:
                 yield from ({"id": str(one["id"])} for one in page)
             return
         low, high = (None if detail[end] is None else _typed(detail[end]) for end in ("floor", "ceiling"))
-        merged: set[str] = set()
+        instants_of, merged = records.instants_of(types), set[str]()
         for found in self._changed(types, low, high):
-            yield records.row(found, types)
+            yield records.row(found, instants_of)
             for loser in records.losers(found, self._cursor):
                 merged.add(str(loser["id"]))
                 yield loser
         for found in self._archived(types, low):
             if str(found["id"]) not in merged:
-                yield records.row(found, types)
+                yield records.row(found, instants_of)
 
     def _changed(self, types: Mapping[str, str], low: dt.datetime | None, high: dt.datetime | None) -> Iterator[Record]:
         for page in self._pages(types, low, high):
