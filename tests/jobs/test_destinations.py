@@ -13,9 +13,12 @@ import stamina
 import function_app
 
 from shared.errors import ConfigError
+from shared.jobs import triggers
 from shared.jobs.summary import read_record
 from shared.jobs.work import Exports
 from shared.sources.exports.parquet import ExportsSource
+from tests.arrivals import STAMP, rows
+from tests.arrivals import Exports as ExportsContainer
 from tests.exports import Clock, export_path, open_test_app, write_parquet
 from tests.jobs.job_steps import file_work, row
 from tests.pipeline.test_destinations import CATALOG, SHOP, Down, is_equal
@@ -287,3 +290,23 @@ def test_a_source_that_cannot_be_opened_is_a_fault_of_each(app, work, monkeypatc
     assert {"status": "failed", "files": 2, "done": 0, "failed": 2} == job.output
     errors = [one.error for one in read_record(app.documents, JOB).outcomes]
     assert ["there is no such container. Make it.", "in lake: there is no such container. Make it."] == errors
+
+
+def test_a_destination_that_is_added_later_is_filled_by_the_search_for_missed_files(
+    app, azurite, container, tmp_path, monkeypatch
+):
+    """Of files that the first one has, each job loads them into the other one alone."""
+    urls = {"STORAGE_CONNECTION_STRING": azurite.connection_string, "EXPORTS_URL": container.url}
+    app = replace(app, settings=replace(app.settings, **{name.lower(): url for name, url in urls.items()}))
+    exports = ExportsContainer(container, azurite, tmp_path)
+    exports.upload(f"Full/Acme/{STAMP}/location.parquet", rows(3))
+    (start,) = triggers.missed_files(app)
+    run(with_lake(app, "stage"), start.input["work"], monkeypatch, job=start.job)
+    assert [(None, "done"), ("lake", "failed")] == units(app, start.job)
+
+    (again,) = triggers.missed_files(app)
+    run(app, again.input["work"], monkeypatch, job=again.job)
+
+    assert [(None, "skipped"), ("lake", "done")] == units(app, start.job)
+    assert is_equal(app)
+    assert [] == list(triggers.missed_files(app))
