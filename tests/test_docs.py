@@ -125,6 +125,17 @@ def genius_database(mariadb, mariadb_database, monkeypatch):
     monkeypatch.setenv("GENIUS_DATABASE_URL", mariadb.url(mariadb_database))
 
 
+@pytest.fixture
+def lake(tmp_path, monkeypatch):
+    """A data lake that is empty yet, and the feed of its page."""
+    catalog_folder = shutil.copytree(catalog.PACKAGED, tmp_path / "catalog")
+    (catalog_folder / "shop.toml").write_text(
+        '[system]\nname = "shop"\nsource = "exports"\n[tables.orders]\nkeys = ["id"]\n'
+    )
+    monkeypatch.setenv("CATALOG_PATH", str(catalog_folder))
+    monkeypatch.setenv("WAREHOUSE_URL", f"lake:///{tmp_path}/lake")
+
+
 # -- commands
 
 
@@ -145,6 +156,8 @@ def test_every_sluice_command_runs(command, folder, monkeypatch, request):
         request.getfixturevalue("billing")
     if command[1:3] == ["sync", "genius"]:
         request.getfixturevalue("genius_database")
+    if command[1] == "upkeep":
+        request.getfixturevalue("lake")
     if command[1] == "sql":
         monkeypatch.setenv("WAREHOUSE_URL", "mssql://server.database.windows.net/sluice")
 

@@ -307,4 +307,6 @@ def open_destination(settings: Settings, name: str) -> WarehouseWithHistory:
     try:
         return cast("WarehouseWithHistory", module.open_warehouse(own))
     except ConfigError as error:
+        if name == MAIN:
+            raise
         raise ConfigError(naming_setting(error.problem, name), fix=naming_setting(error.fix, name)) from error
