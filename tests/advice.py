@@ -51,6 +51,6 @@ def advises(template: str, text: str) -> tuple[str, ...]:
     return found.groups()
 
 
-def follows(template: str, *values: Any, id: str | None = None) -> Any:
+def follows(template: str, *values: Any, id: str | None = None, marks: Any = ()) -> Any:
     """A case of a parametrised test that takes the text first, then *values*."""
-    return pytest.param(template, *values, id=id or template[:50])
+    return pytest.param(template, *values, id=id or template[:50], marks=marks)

@@ -93,6 +93,7 @@ def loads(lab: TextLab, path: Path, *options: str) -> None:
             "If that is intended, unpack it and load the text",
             ("p.csv.gz", lambda path: gzipped(path, (FINE + "\n" * 70_000_000).encode())),
             ("p.csv", FINE + "\n" * 70_000_000),
+            marks=pytest.mark.slow,
         ),
         follows("Save it as .xlsx without a password", ("p.xlsx", b"\xd0\xcf\x11\xe0" * 9), ("p.xlsx", sheet)),
         follows("Save the table in one", ("p.xlsx", chart_only), ("p.xlsx", sheet)),

@@ -25,6 +25,9 @@ class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History):
     longest_key = 2_500
     """Characters (of one byte) that a text key may have; longer ones are rejected, or None if any length will do."""
 
+    takes_long = False
+    """Whether further cases of its tests are slow ones."""
+
     @pytest.fixture
     def settings(self) -> dict[str, str]:
         """WAREHOUSE_URL of an empty warehouse, and whatever else the app needs for it."""

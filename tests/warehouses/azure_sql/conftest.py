@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import stamina
 
@@ -11,21 +9,7 @@ from shared.mssql import odbc
 from shared.settings import Settings
 from shared.warehouses.azure_sql.engine import AzureSQL
 from tests.standins.tsql.engine import Server
-from tests.suites.warehouse_suite import WarehouseSuite
 from tests.warehouses.azure_sql.samples import URL, ServerWithContainer, copy_through
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test of the behaviour suite, the first case is quick on the stand-in, and the others are slow."""
-    seen = set()
-    for item in items:
-        if item.path.parent != Path(__file__).parent or not isinstance(item, pytest.Function):
-            continue
-        if item.cls and issubclass(item.cls, WarehouseSuite):
-            name = (item.cls, item.originalname)
-            if name in seen:
-                item.add_marker(pytest.mark.slow)
-            seen.add(name)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ OURS = ("shop", "coolr", "ingest", "staging")
 
 class OnTheStandIn(WarehouseSuite):
     longest_key = 450
+    takes_long = True
 
     @pytest.fixture
     def server(self, monkeypatch: pytest.MonkeyPatch) -> Server:

@@ -13,6 +13,7 @@ class TestLake(WarehouseSuite):
 
     longest_key = None
     has_views = False
+    takes_long = True
 
     @pytest.fixture
     def settings(self, tmp_path):
