@@ -156,7 +156,13 @@ def mariadb_programs() -> Programs:
         return found
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(CACHE / "lock"):
-        return _unpacked() or _installed() or _missing("there is none here, and no Debian package to be had")
+        # Another process may have unpacked it while this one waited.
+        return (
+            _working(_places())
+            or _unpacked()
+            or _installed()
+            or _missing("there is none here, and no Debian package to be had")
+        )
 
 
 def _places() -> Iterator[Programs]:

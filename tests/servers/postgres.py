@@ -110,12 +110,16 @@ class Postgres:
 
 def postgres_programs() -> Path:
     """The folder with PostgreSQL's programs; skips the test, saying why, where there is none to be had."""
-    for folder in _places():
-        if _version(folder) >= OLDEST:
-            return folder
+    if found := _working():
+        return found
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(CACHE / "lock"):
-        return _unpacked() or _installed() or _missing("none is here that works, and no Debian package")
+        # Another process may have unpacked it while this one waited.
+        return _working() or _unpacked() or _installed() or _missing("none is here that works, and no Debian package")
+
+
+def _working() -> Path | None:
+    return next((folder for folder in _places() if _version(folder) >= OLDEST), None)
 
 
 def _places() -> Iterator[Path]:

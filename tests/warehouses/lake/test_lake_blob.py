@@ -53,6 +53,7 @@ class TestLakeInAContainer(WarehouseSuite):
     """In a container of its own for each test."""
 
     longest_key = None
+    has_views = False
 
     @pytest.fixture
     def settings(self, lake_settings):
