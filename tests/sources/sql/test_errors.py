@@ -30,7 +30,7 @@ def ids(found):
 
 def test_a_slice_whose_server_dies_can_be_read_again(private_table):
     """A TransientError, and the same slice from its start once the server is back."""
-    private_table.create(item(), *({"Id": n, "At": at(n)} for n in range(4)))
+    private_table.create(item(), *({"Id": n, "At": at(n)} for n in range(10)))
     source = private_table.source(batch_rows=2)
     (part,) = source.describe(window(source)).slices
     reading = source.read(part)
@@ -39,11 +39,11 @@ def test_a_slice_whose_server_dies_can_be_read_again(private_table):
     with pytest.raises(
         TransientError, match=r"refuses connections|is unavailable or busy|connection to .* was lost"
     ) as caught:
-        next(reading)
+        list(reading)  # the page after the first may have been read ahead already, those after it were not
     private_table.server.start()
 
     assert 2 == first
-    assert [0, 1, 2, 3] == ids(rows_of(source, part))
+    assert list(range(10)) == ids(rows_of(source, part))
     assert private_table.server.password not in f"{caught.value}{caught.value.__cause__}"
 
 
