@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from shared.sources.hubspot import records
 
 PLAIN = st.sampled_from([None, "", "2026-02-24", "2026-02-24T12:00:00.123Z"])
-ODD = st.sampled_from(
-    ["1771934400000", "1771934400", " ", " 2026-02-24T12:00:00Z", "2026-02-24 ", "1e3", "soon", 7, True]
-)
+ODD = st.sampled_from(["1771934400000", "1771934400", " ", " 2026-02-24T12:00:00Z", "2026-02-24 ", "1e3", "soon", 7])
 
 
 @pytest.mark.parametrize("kind", ["timestamp", "date", "double", "boolean", "text"])
