@@ -66,8 +66,8 @@ def _measured(rows: int, properties: int, requests: int, work: Path) -> tuple[Co
         }  # fmt: skip
         try:
             cost, said = run([sys.executable, "-m", "shared", "sync", "crm", "--json"], quiet(settings), ROOT)
-            with urllib.request.urlopen(f"{url}/counts") as answer:  # noqa: S310 - our own server
-                counts: dict[str, int] = json.load(answer)
+            with urllib.request.urlopen(f"{url}/counts") as response:  # noqa: S310 - our own server
+                counts: dict[str, int] = json.load(response)
         finally:
             server.kill()
     if f'"inserted": {rows}' not in said:
