@@ -9,6 +9,7 @@
     make bench ARGS=sql                          a sync of a database's table instead (bench/sql.py)
     make bench ARGS=lake                         a lake beside DuckDB's Parquet, MERGE and dlt (bench/lake.py)
     make bench ARGS=scaling                      how costs grow with files, tables and rows (bench/scaling.py)
+    make bench ARGS=crm                          a sync of HubSpot's contacts instead (bench/crm.py)
     make bench ARGS=functions                    the Functions app instead: replay, webhook, start (bench/functions.py)
 
 Three steps: a first full into an empty database, a second full over it, a delta over the first full; the last two
@@ -24,6 +25,7 @@ Run it on a machine that does nothing else.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import shutil
 import sys
@@ -146,26 +148,11 @@ def _arguments() -> argparse.Namespace:
     return options
 
 
+OTHERS = ("postgres", "staging", "sql", "lake", "scaling", "functions", "crm")
+"""Modules beside this one that measure something else."""
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["postgres"]:
-        from bench import postgres
-
-        postgres.main(sys.argv[2:])
-    elif sys.argv[1:2] == ["functions"]:
-        from bench import functions
-
-        functions.main(sys.argv[2:])
-    elif sys.argv[1:2] == ["sql"]:
-        from bench import sql
-
-        sql.main(sys.argv[2:])
-    elif sys.argv[1:2] == ["lake"]:
-        from bench import lake
-
-        lake.main(sys.argv[2:])
-    elif sys.argv[1:2] == ["scaling"]:
-        from bench import scaling
-
-        scaling.main(sys.argv[2:])
+    if sys.argv[1:2] and sys.argv[1] in OTHERS:
+        importlib.import_module(f"bench.{sys.argv[1]}").main(sys.argv[2:])
     else:
         main()

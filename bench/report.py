@@ -32,9 +32,9 @@ _TITLES = {
     "second": "Second full over the first: 1 % changed, 0.1 % gone",
     "delta": "Delta over the first: 80 % updates, 15 % inserts, 5 % deletions",
 }
-_RATIOS = {"first": 1.5, "second": 2.2, "delta": 1.5}
+_RATIOS = {"first": 1.25, "second": 1.8, "delta": 1.6}
 """How many times plain SQL's time each step may take, on the clock and of the processor."""
-_PEAK_MB = 700
+_PEAK_MB = 500
 _GROWTH = 1.15
 _IMPORT_SECONDS, _HELP_SECONDS = 0.3, 0.5
 _PEERS = ("dlt", "dlt-replace")

@@ -66,6 +66,8 @@ def server_time(headers: Mapping[str, str]) -> dt.datetime | None:
 
 def _instant(value: Any, timezone: str) -> dt.datetime:
     found = dt.datetime.fromisoformat(str(value).strip())
+    if found.tzinfo is dt.UTC:
+        return found.replace(tzinfo=None)
     zoned = found if found.tzinfo else found.replace(tzinfo=ZoneInfo(timezone))
     return zoned.astimezone(dt.UTC).replace(tzinfo=None)
 

@@ -16,10 +16,11 @@ Numbers are read exactly, as decimals. The parser is the standard library's: doc
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -156,6 +157,8 @@ def batch_of(records: Sequence[Record], schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array[Any]:
+    if pa.types.is_string(kind):
+        return texts(values)
     found = set(map(type, values)) - {type(None)}
     if pa.types.is_null(kind) and not found:
         return pa.nulls(len(values))
@@ -165,7 +168,7 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array[Any]:
                 return pa.array(values if convert is None else list(map(convert, values)), kind)
             except (pa.ArrowInvalid, OverflowError):
                 break
-    return _texts(values)
+    return texts(values)
 
 
 def _decimal(value: Any) -> Any:
@@ -186,12 +189,15 @@ _ARRAYS: tuple[tuple[Callable[[pa.DataType], bool], set[type], Callable[[Any], A
 """Which values become which arrays as they are, or converted. Everything else becomes text."""
 
 
-def _texts(values: Iterable[Any]) -> pa.Array[Any]:
-    texts = [value if value is None or type(value) is str else as_text(value) for value in values]
+def texts(values: Sequence[Any]) -> pa.Array[Any]:
+    """*values* as text, see ``as_text``."""
+    with contextlib.suppress(pa.ArrowTypeError, UnicodeEncodeError):  # something else than text, or half a character
+        return pa.array(values, pa.string())
+    found = [value if value is None or type(value) is str else as_text(value) for value in values]
     try:
-        return pa.array(texts, pa.string())
-    except UnicodeEncodeError:  # half a character, which JSON can write and UTF-8 cannot
-        return pa.array([None if text is None else text.encode("utf-8", "replace").decode() for text in texts])
+        return pa.array(found, pa.string())
+    except UnicodeEncodeError:  # which JSON can write and UTF-8 cannot
+        return pa.array([None if text is None else text.encode("utf-8", "replace").decode() for text in found])
 
 
 def as_text(value: Any) -> str:

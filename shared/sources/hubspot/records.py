@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import re
@@ -14,7 +15,7 @@ import pyarrow as pa
 from shared.arrow import pc
 from shared.contract.conform import LONGEST_NAME
 from shared.rest import instants
-from shared.rest.rows import Record
+from shared.rest.rows import Record, texts
 
 _log = logging.getLogger("sluice")
 
@@ -26,6 +27,14 @@ OWN = {
 MERGED = "hs_merged_object_ids"
 _TYPES = {"number": "double", "bool": "boolean", "date": "date", "datetime": "timestamp"}
 """Column types by those of properties; all others are text."""
+_NAMES = {
+    "created_at": "createdAt", "updated_at": "updatedAt", "archived_at": "archivedAt", "merged_into": "merged_into",
+}  # fmt: skip
+"""What a record calls our columns."""
+_ISO = r"\d{4}-\d\d-\d\d"
+_PLAIN = {"timestamp": f"^$|^{_ISO}", "date": f"^$|^{_ISO}$"}
+"""Instants and dates that need no change, or only to be NULL."""
+_INSTANT, _NUMBER = re.compile(rf"{_ISO}T"), re.compile(r"-?\d+(\.\d+)?([eE]\+?\d+)?")
 _SECONDS = 100_000_000_000
 """Numbers below it are seconds since 1970, others milliseconds."""
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - in UTC, as all instants here
@@ -41,48 +50,47 @@ def columns(properties: Sequence[Mapping[str, Any]], wanted: Sequence[str] | Non
     return {**OWN, **{name: types.get(name, "text") for name in chosen if name not in long}}
 
 
-def row(record: Record, instants: Mapping[str, str]) -> Record:
-    """One record as a row of text, whatever the types: its contract casts it.
-
-    *instants* are the types of the properties that are instants or dates. Others stay as they are, empty texts too:
-    see ``without_blanks``.
-    """
-    properties = record.get("properties") or {}
-    return {
-        **properties, **{name: value(properties.get(name), kind) for name, kind in instants.items()},
-        "id": str(record["id"]), "created_at": record.get("createdAt"), "updated_at": record.get("updatedAt"),
-        "archived": "true" if record.get("archived") else "false", "archived_at": record.get("archivedAt"),
-        "merged_into": None,
-    }  # fmt: skip
+def batch_of(found: Sequence[Record], types: Mapping[str, str]) -> pa.RecordBatch:
+    """*found* as a batch of text, whatever the *types* of its columns: its contract casts it. Blank texts are NULL."""
+    own: dict[str, list[Any]] = {
+        "id": [str(one["id"]) for one in found],
+        "archived": ["true" if one.get("archived") else "false" for one in found],
+        **{name: [one.get(key) for one in found] for name, key in _NAMES.items()},
+    }
+    given = _texts_of([one.get("properties") or {} for one in found], [name for name in types if name not in OWN])
+    arrays = [texts(own[name]) if name in OWN else _property(given[name], kind) for name, kind in types.items()]
+    return pa.RecordBatch.from_arrays(arrays, names=list(types))
 
 
-def instants_of(types: Mapping[str, str]) -> dict[str, str]:
-    """The properties among columns that are instants or dates, with their types."""
-    return {name: kind for name, kind in types.items() if name not in OWN and kind in ("timestamp", "date")}
+def _texts_of(properties: list[Record], names: Sequence[str]) -> dict[str, pa.Array[Any]]:
+    with contextlib.suppress(pa.ArrowTypeError, UnicodeEncodeError):  # a value that is no text, or half a character
+        found: Any = pa.array(properties, pa.struct([(name, pa.string()) for name in names]))
+        return dict(zip(names, found.flatten(), strict=True))
+    return {name: texts([of.get(name) for of in properties]) for name in names}
 
 
-def without_blanks(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """*batch* (of text), where an empty text is NULL: HubSpot writes it for what has no value, whatever its type."""
-    arrays = [column if column.null_count == len(column) else _without(column) for column in batch.columns]
-    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+def _property(column: pa.Array[Any], kind: str) -> pa.Array[Any]:
+    """A property as text: see ``value``. Most are as they have to be, which is seen in a whole column at once."""
+    if kind in _PLAIN and not pc.all(pc.match_substring_regex(column, _PLAIN[kind]), skip_nulls=True).as_py():
+        return texts([value(one, kind) for one in column.to_pylist()])
+    return _without_blanks(column)
 
 
-def _without(column: Any) -> Any:
+def _without_blanks(column: pa.Array[Any]) -> pa.Array[Any]:
     blank = pc.equal(column, "")
-    return pc.if_else(blank, None, column) if pc.any(blank).as_py() else column
+    if not pc.any(blank).as_py():
+        return column
+    found: pa.Array[Any] = pc.if_else(blank, None, column)
+    return found
 
 
 def losers(found: Record, cursor: str) -> Iterator[Record]:
     """Tombstones of what was merged into a record: they have its cursor, and nothing else of what they were."""
-    for one in str((found.get("properties") or {}).get(MERGED) or "").split(";"):
+    merged = (found.get("properties") or {}).get(MERGED)
+    for one in str(merged).split(";") if merged else ():
         if one.strip().isdigit() and one.strip() != str(found["id"]):
             at = (found.get("properties") or {}).get(cursor)
-            yield {
-                "id": one.strip(),
-                "archived": "true",
-                "merged_into": str(found["id"]),
-                cursor: value(at, "timestamp"),
-            }
+            yield {"id": one.strip(), "archived": True, "merged_into": str(found["id"]), "properties": {cursor: at}}
 
 
 def value(found: Any, kind: str) -> str | None:
@@ -94,8 +102,8 @@ def value(found: Any, kind: str) -> str | None:
     text = None if found is None else str(found).strip()
     if not text:
         return None
-    if kind not in ("timestamp", "date") or not re.fullmatch(r"-?\d+(\.\d+)?([eE]\+?\d+)?", text):
-        return text[:10] if kind == "date" and re.match(r"\d{4}-\d\d-\d\dT", text) else str(found)
+    if kind not in _PLAIN or not _NUMBER.fullmatch(text):
+        return text[:10] if kind == "date" and _INSTANT.match(text) else str(found)
     number = float(text)
     moment = _EPOCH + dt.timedelta(milliseconds=number * (1000 if abs(number) < _SECONDS else 1))
     return moment.date().isoformat() if kind == "date" else f"{moment.isoformat()}+00:00"

@@ -27,7 +27,7 @@ from shared.parallel import in_order
 from shared.rest import connect, instants
 from shared.rest.connect import open_client
 from shared.rest.limits import Rate
-from shared.rest.rows import Record, batch_of
+from shared.rest.rows import Record
 from shared.settings import Settings
 from shared.sources import Ceiling, Described
 from shared.sources.hubspot import records
@@ -170,29 +170,28 @@ class HubSpotSource:
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         """See Source."""
-        schema = pa.schema([(name, pa.string()) for name in part.detail["columns"]])
         is_known = self._few is not None and self._few[0] == dict(part.detail)
         rows = iter(self._few[1]) if self._few is not None and is_known else self._rows(part.detail)
         size = min(_BATCH, self._settings.batch_rows)
         while batch := list(islice(rows, size)):
-            yield records.without_blanks(batch_of(batch, schema))
+            yield records.batch_of(batch, part.detail["columns"])
 
     def _rows(self, detail: Mapping[str, Any]) -> Iterator[Record]:
         types: Mapping[str, str] = detail["columns"]
         if detail["kind"] == "keys":
             for page in self._calls.listed(self._kind, [self._cursor]):
-                yield from ({"id": str(one["id"])} for one in page)
+                yield from page
             return
         low, high = (None if detail[end] is None else _typed(detail[end]) for end in ("floor", "ceiling"))
-        instants_of, merged = records.instants_of(types), set[str]()
+        merged = set[str]()
         for found in self._changed(types, low, high):
-            yield records.row(found, instants_of)
+            yield found
             for loser in records.losers(found, self._cursor):
                 merged.add(str(loser["id"]))
                 yield loser
         for found in self._archived(types, low):
             if str(found["id"]) not in merged:
-                yield records.row(found, instants_of)
+                yield found
 
     def _changed(self, types: Mapping[str, str], low: dt.datetime | None, high: dt.datetime | None) -> Iterator[Record]:
         for page in self._pages(types, low, high):

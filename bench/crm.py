@@ -1,0 +1,90 @@
+"""Measure a first sync of HubSpot's contacts into DuckDB, and print it.
+
+    python -m bench crm                            200,000 contacts of 100 properties, without a limit
+    python -m bench crm --requests 190             at 190 requests in 10 seconds: two minutes
+
+The server (bench/crm_server.py) is a process of its own. bench/RESULTS_CRM.md is written by hand from what this prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import urllib.request
+
+from pathlib import Path
+
+from bench.contestants import ROOT, quiet
+from bench.measure import Cost, run
+
+SYSTEM = """[system]
+name = "crm"
+source = "hubspot"
+
+[tables.contact]
+keys = ["id"]
+cursor = "lastmodifieddate"
+deleted = "archived"
+
+[tables.contact.api]
+object = "contacts"
+auth = [{{ kind = "bearer", token = "access_token" }}]
+{rate}
+"""
+
+
+def main(given: list[str]) -> None:
+    options = _arguments(given)
+    for number in range(options.runs):
+        cost, counts = _measured(options.rows, options.properties, options.requests, options.work)
+        print(
+            f"run {number + 1}: {cost.wall:.2f} s, {cost.cpu:.2f} s CPU, {cost.peak:.0f} MB; "
+            f"{options.rows / cost.wall:,.0f} records/s on the clock, {options.rows / cost.cpu:,.0f} by CPU; "
+            f"{counts['requests']:,} requests, at most {counts['most']:,} in 10 s",
+            flush=True,
+        )
+        if options.requests:
+            used = counts["requests"] / cost.wall / (options.requests / 10)
+            print(f"  {100 * used:.0f} % of what is allowed was used")
+
+
+def _measured(rows: int, properties: int, requests: int, work: Path) -> tuple[Cost, dict[str, int]]:
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "catalog").mkdir(parents=True)
+    rate = f"rate = {{ requests = {requests}, seconds = 10 }}" if requests else ""
+    (work / "catalog" / "crm.toml").write_text(SYSTEM.format(rate=rate))
+    command = [sys.executable, "-m", "bench.crm_server", f"--rows={rows}", f"--properties={properties}"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        url = (server.stdout or sys.stdin).readline().strip()
+        folder = work.resolve()
+        settings = {
+            "CRM_BASE_URL": url, "CRM_ACCESS_TOKEN": "none", "CATALOG_PATH": str(folder / "catalog"),
+            "WAREHOUSE_URL": f"duckdb:///{folder}/warehouse.duckdb", "LEDGER_URL": f"sqlite:///{folder}/ledger.db",
+        }  # fmt: skip
+        try:
+            cost, said = run([sys.executable, "-m", "shared", "sync", "crm", "--json"], quiet(settings), ROOT)
+            with urllib.request.urlopen(f"{url}/counts") as response:  # noqa: S310 - our own server
+                counts: dict[str, int] = json.load(response)
+        finally:
+            server.kill()
+    if f'"inserted": {rows}' not in said:
+        raise SystemExit(f"not all contacts are there: {said[-2000:]}")
+    shutil.rmtree(work)
+    return cost, counts
+
+
+def _arguments(given: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--properties", type=int, default=100)
+    parser.add_argument("--requests", type=int, default=0, help="in 10 seconds; 0: without a limit")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=ROOT / ".bench" / "crm")
+    return parser.parse_args(given)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
