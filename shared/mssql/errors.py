@@ -10,7 +10,7 @@ import re
 
 from collections.abc import Iterator, Mapping
 
-from shared.errors import CORRECT_VALUE, ConfigError, DataError, IngestError, TransientError
+from shared.errors import CORRECT_VALUE, ONE_ROW_A_KEY, ConfigError, DataError, IngestError, TransientError
 from shared.mssql.odbc import Address
 from shared.redaction import redact
 
@@ -42,6 +42,7 @@ _FIXES: Mapping[int, str] = {
     4834: "Grant ADMINISTER DATABASE BULK OPERATIONS (sluice sql setup)",
     4860: "Check STAGING_URL against the data source's location: they must be the same container",
     4861: "Let the server read the staging container: role Storage Blob Data Reader for its identity, or a SAS",
+    468: ONE_ROW_A_KEY,  # key columns of text are compared by their code points, others as the database has it
     511: "Export fewer columns: a row of this table does not fit into a page",
     1919: "Give the key columns types that an index takes, under types in the catalog",
     1946: "Use shorter or fewer key columns",

@@ -23,7 +23,7 @@ FEW = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Chooses the rows of a window from what is read in the order of the cursor."""
+    """Chooses the rows of a window from what is read."""
 
     counted: tuple[Column, ...]
     """The cursor; then its fallback, if there is one."""
@@ -33,26 +33,20 @@ class Rows:
 
     def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         there = {column.source for column in self.counted} <= set(batch.schema.names)
-        if (
-            not batch.num_rows
-            or not there
-            or not self._among(batch.slice(batch.num_rows - 1), least_only=True)[0].as_py()
-        ):
-            return batch.slice(0, 0)  # most batches of a large window end below it
-        return batch.filter(self._among(batch))
+        return batch.filter(self._among(batch)) if batch.num_rows and there else batch.slice(0, 0)
 
-    def _among(self, batch: pa.RecordBatch, *, least_only: bool = False) -> Any:
+    def _among(self, batch: pa.RecordBatch) -> Any:
         kind = self.counted[0].type
         values = pc.coalesce(
             *(cast(batch.column(column.source), kind, self.timezone).values for column in self.counted)
         )
         floor, ceiling = (pa.scalar(cursor.typed(kind, text), values.type) for text in (self.floor, self.ceiling))
-        above = pc.greater_equal(values, floor)
-        return pc.fill_null(above if least_only else pc.and_(above, pc.less_equal(values, ceiling)), fill_value=False)
+        found = pc.and_(pc.greater_equal(values, floor), pc.less_equal(values, ceiling))
+        return pc.fill_null(found, fill_value=False)
 
 
 class Fingerprint:
-    """A digest of what the catalog says of a feed, of a window, and of its rows in the order in which they are read.
+    """A digest of what the catalog says of a feed, of a window, and of its rows in any order.
 
     The same digest means the same rows: reading and merging them again would change nothing.
     """
@@ -61,6 +55,7 @@ class Fingerprint:
         """Of the *rows* among those that are added, all by default."""
         self._digest = hashlib.sha256(repr((feed, unit.kind, unit.window)).encode())
         self._rows = 0
+        self._found: list[bytes] = []
         self._names: list[str] | None = None
         self._chosen = rows
 
@@ -75,7 +70,7 @@ class Fingerprint:
             self._names = batch.schema.names
             self._digest.update(repr(self._names).encode())
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            self._digest.update(repr(row).encode())
+            self._found.append(hashlib.sha256(repr(row).encode()).digest())
 
     def watch(self, read: Iterable[T]) -> Iterator[T]:
         """*read*, with every batch of it added."""
@@ -87,4 +82,8 @@ class Fingerprint:
     @property
     def text(self) -> str | None:
         """None if there were more than ``FEW`` rows."""
-        return self._digest.hexdigest() if self._rows <= FEW else None
+        if self._rows > FEW:
+            return None
+        digest = self._digest.copy()
+        digest.update(b"".join(sorted(self._found)))
+        return digest.hexdigest()

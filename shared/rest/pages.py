@@ -16,9 +16,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import urljoin
 
 from shared.errors import DataError
+from shared.parallel import in_order
 from shared.rest.client import Call, Client
 from shared.rest.failures import Response
-from shared.rest.parallel import in_order
 from shared.rest.rows import Record, at
 
 PagingKind: TypeAlias = Literal["none", "page", "offset", "cursor", "next"]

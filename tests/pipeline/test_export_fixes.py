@@ -247,8 +247,9 @@ def test_rows_with_the_same_key_are_found_and_removed(lab):
     lab.export(table(1, Size=5), "Delta/Acme/20260225000000")
 
     advises(
-        "Find rows with the same key in its table, which something else than Sluice wrote;"
-        " keep one each, and load again",
+        "If the keys of the feed were changed in the catalog, set the former ones again, or drop its table and view"
+        " and load a full with --again; if not, something else wrote to the table: keep one row of each key, and"
+        " load again",
         lab.fails(),
     )
 

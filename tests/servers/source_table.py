@@ -145,7 +145,8 @@ class SourceTable:
         self, table: str = "item", keys: Sequence[str] = ("Id",), cursor: str | None = "At", **reported: Any
     ) -> Any:
         """The source of a feed; *told* are options of the feed and settings."""
-        settings = {name: reported.pop(name) for name in ("slice_rows", "batch_rows", "sync_rows") if name in reported}
+        names = ("slice_rows", "batch_rows", "sync_rows", "source_connections")
+        settings = {name: reported.pop(name) for name in names if name in reported}
         feed = Feed(system="shop", table=table, source="sql", keys=tuple(keys), cursor=cursor, **reported)
         return open_source(feed, with_database(self.url, **settings))
 

@@ -8,6 +8,7 @@ import random
 import pyarrow as pa
 import pytest
 
+from tests.advice import advises
 from tests.exports import START
 from tests.suites.warehouse_case import DIFFERENT, LOOKALIKES, OURS, counts, day, row, some
 
@@ -228,6 +229,33 @@ class Merging:
         assert {"updated": 1, "inserted": 1, "absent": 2, "read": 2} == some(run)
         found = set(case.rows("PairId", "Line", "Name", "DeletedAt", table="pair"))
         assert {(1, "x", "a", day(6)), (1, "X", "new", None), (2, "x", "c", day(6)), (2, "y", "c", None)} == found
+
+    @pytest.mark.parametrize(
+        ("names", "follow"), [(("Ada", "Ada"), "former keys"), (("Ada", None), "loaded anew")], ids=["alike", "none"]
+    )
+    def test_other_keys_are_refused_where_stored_rows_have_not_one_each(self, case, names, follow):
+        """Whatever the engine says of it. What that advises works."""
+        case.loaded("full", 1, *(row(n, name, 1) for n, name in enumerate(names)))
+        case.declare_table("item", 'keys = ["Name"]')
+        newer = case.write("full", 2, [row(7, "Ada", 2), row(8, "Bob", 2)])
+
+        for dry_run in (True, False):
+            said = case.load(newer, dry_run=dry_run).run.error
+            advises(
+                "If the keys of the feed were changed in the catalog, set the former ones again, or drop its table and"
+                " view and load a full with --again; if not, something else wrote to the table: keep one row of each"
+                " key, and load again",
+                said,
+            )
+
+        if follow == "former keys":
+            case.declare_table("item", 'keys = ["ItemId"]')
+            assert {"inserted": 2, "absent": 2, "read": 2} == some(case.load(newer).run)
+        else:
+            if self.has_views:
+                case.query('DROP VIEW "shop"."item_active"')
+            case.query('DROP TABLE "shop"."item"')
+            assert {"inserted": 2, "read": 2} == some(case.load(newer, again=True).run)
 
     def test_longest_key_is_stored_and_one_longer_is_rejected(self, case):
         """With the row as it was; where any length will do, both are stored."""

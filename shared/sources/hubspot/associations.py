@@ -8,7 +8,7 @@ from itertools import islice
 import pyarrow as pa
 
 from shared.model import Feed, Slice, Unit
-from shared.rest.parallel import in_order
+from shared.parallel import in_order
 from shared.rest.rows import Record, batch_of, schema_of
 from shared.sources import Ceiling, Described
 from shared.sources.hubspot.calls import ASSOCIATED, LIST, Calls

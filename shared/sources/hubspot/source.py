@@ -23,10 +23,10 @@ from shared.contract import cursor as cursors
 from shared.contract import types as column_types
 from shared.errors import DataError
 from shared.model import Feed, Slice, Unit
+from shared.parallel import in_order
 from shared.rest import connect, instants
 from shared.rest.connect import open_client
 from shared.rest.limits import Rate
-from shared.rest.parallel import in_order
 from shared.rest.rows import Record
 from shared.settings import Settings
 from shared.sources import Ceiling, Described

@@ -52,20 +52,19 @@ def _messages(connection: psycopg.Connection[Any], copy: psycopg.Copy) -> Iterat
             raise error_from_result(result)
 
 
-def _chunks(rows: Iterator[Any]) -> Iterator[bytes]:
-    parts: list[Any] = []
-    size = 0
+def _chunks(rows: Iterator[Any]) -> Iterator[bytearray]:
+    """The rows together. No list is made of them: Python's garbage collector would go through it again and again."""
+    text = bytearray()
     for row in rows:
-        parts.append(row)
-        size += len(row)
-        if size >= _CHUNK:
-            yield b"".join(parts)
-            parts, size = [], 0
-    if parts:
-        yield b"".join(parts)
+        text += row
+        if len(text) >= _CHUNK:
+            yield text
+            text = bytearray()
+    if text:
+        yield text
 
 
-def _columns(text: bytes, kinds: Sequence[pa.DataType]) -> list[pa.Array[Any]]:
+def _columns(text: bytearray, kinds: Sequence[pa.DataType]) -> list[pa.Array[Any]]:
     names = [str(number) for number in range(len(kinds))]
     stream: Any = pa.BufferReader(text)
     table = csv.read_csv(

@@ -33,6 +33,8 @@ class Span:
     version: int | None = None
     """Of change tracking: the one since which changes are read, or the one that a table read ``whole`` is of."""
     whole: bool = False
+    by_keys: bool = False
+    """Whether its rows are read in the order of the keys alone, which the server has an index for."""
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Span:
@@ -111,7 +113,7 @@ class Table:
         return {**self.columns, self.cursor.name: self.cursor}
 
     def order(self, span: Span) -> Order:
-        if self.cursor is None or span.ceiling is None:
+        if self.cursor is None or self._is_by_keys(span):
             return Order(self.keys, self.nulls_first)
         cursor = replace(self.cursor, nullable=False)  # rows without one are not in the span
         return Order((cursor, *(key for key in self.keys if key.name != cursor.name)), self.nulls_first)
@@ -144,15 +146,24 @@ class Table:
 
     def is_exact(self, span: Span) -> bool:
         """Whether no two rows of *span* have the same position. Rows without a key are in no span of keys."""
-        return self.exact_keys if span.keys else self.exact
+        return self.exact_keys if self._is_by_keys(span) else self.exact
+
+    @staticmethod
+    def _is_by_keys(span: Span) -> bool:
+        return span.ceiling is None or span.by_keys
 
     def spans(self, unit: Unit) -> list[Span]:
-        """The first window also has the rows without a cursor. A full has all rows, even newer ones than its window."""
+        """The first window also has the rows without a cursor. A full has all rows, even newer ones than its window.
+
+        A first window that has all rows is read by the keys, as a full is: by the cursor, the server would have to look
+        each row up, or to sort all of them for each page if it has no index.
+        """
         if unit.kind == "keys":
             return [Span(keys=True)]
         if unit.window is None or unit.kind == "full" or self.cursor is None:
             return [Span()]
-        window = Span(unit.window.floor, unit.window.ceiling)
+        everything = unit.window.floor is None and not unit.more and self.exact_keys
+        window = Span(unit.window.floor, unit.window.ceiling, by_keys=everything)
         return [Span(nulls=True), window] if window.floor is None and self.cursor.nullable else [window]
 
 

@@ -6,12 +6,9 @@ and MySQL) and ``copy`` (PostgreSQL); the rows of any other server go through it
 
 from __future__ import annotations
 
-import contextlib
-
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -19,8 +16,6 @@ import sqlalchemy as sa
 from shared.sources.sql import columns, copy, wire
 from shared.sources.sql.columns import SourceColumn, value_to_text
 from shared.sources.sql.order import Order, Position
-
-T = TypeVar("T")
 
 Reader: TypeAlias = "Callable[[sa.Connection, sa.Select[Any], Sequence[pa.DataType]], list[list[pa.Array[Any]]]]"
 """The columns of a query, some rows at a time, as binary arrays: bool is 1 or 0, all but bytes are text in UTF-8."""
@@ -59,7 +54,7 @@ def page(
     except BaseException:
         connection.invalidate()  # whatever is still to come would be taken for the answer to the next query
         raise
-    raw = [pa.concat_arrays(parts) for parts in zip(*chunks, strict=True)] or [pa.array([], pa.binary()) for _ in kinds]
+    raw = [_together(parts) for parts in zip(*chunks, strict=True)] or [pa.array([], pa.binary()) for _ in kinds]
     arrays = [_parsed(values, kind) for values, kind in zip(raw, kinds, strict=True)]
     by_name = dict(zip(found, raw, strict=True))
 
@@ -76,17 +71,8 @@ def page_of_rows(rows: Sequence[Sequence[Any]], found: Mapping[str, SourceColumn
     return Page(pa.RecordBatch.from_arrays(arrays, names=names), lambda row: order.position(rows[row], names))
 
 
-def one_ahead(items: Generator[T, None, None]) -> Iterator[T]:
-    """*items*, each of which is made by a thread while whoever takes them works on the one before.
-
-    An error comes in the place of its item. To end early takes as long as the item that is being made.
-    """
-    with contextlib.closing(items), ThreadPoolExecutor(1, thread_name_prefix="page") as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
-            yield item
-            del item  # before the next one is there
+def _together(parts: Sequence[pa.Array[Any]]) -> pa.Array[Any]:
+    return parts[0] if len(parts) == 1 else pa.concat_arrays(parts)  # which copies even one
 
 
 def _parsed(raw: pa.Array[Any], kind: pa.DataType) -> pa.Array[Any]:

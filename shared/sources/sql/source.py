@@ -23,7 +23,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
@@ -43,16 +43,11 @@ from shared.sources.sql import columns
 from shared.sources.sql.columns import INSTANT, Expression, SourceColumn, value_from_text
 from shared.sources.sql.database import Database
 from shared.sources.sql.dialect import Reflected
-from shared.sources.sql.order import Order, Position, Span, Table
-from shared.sources.sql.pages import Page, one_ahead, page
+from shared.sources.sql.order import Span, Table
+from shared.sources.sql.reading import BOTH, Rows
 
 _log = logging.getLogger("sluice")
 
-_BATCH_BYTES = 32 << 20
-_FIRST_PAGE = 1_000
-"""Rows of the first page, before their width is known."""
-_LARGEST_GROWTH = 8
-"""How many times as many rows a page may have as the page before it."""
 _ROW_NUMBER_BITS = 40
 """Room between the row numbers of slices: rows come and go between planning and reading."""
 
@@ -62,8 +57,6 @@ _AHEAD_SECONDS = 60.0
 """How far a cursor may be ahead of it before that is worth a warning: clocks differ."""
 _MICROSECONDS = len("2026-02-24 12:00:00.123456")
 
-_BOTH = "\0"
-"""Between the names of a cursor and of its fallback: no column has it in its name."""
 _EXACT = ("smallint", "integer", "bigint", "decimal")
 
 
@@ -136,43 +129,21 @@ class SqlSource:
         """See PullSource. Two queries for the first window of a table whose cursor may be NULL."""
         found = []
         for span in self._spans(unit):
-            table = self._table_of(span)
-            selected = sa.select(*(column.selected for column in table.columns.values())).select_from(table.clause)
-            statement = self._within(span, span.after, selected, in_order=True).limit(most + 1)
-            rows = self._page(statement, table.columns, table.order(span))
+            rows = self._rows_of(span).page(span, most=most + 1)
             if len(rows) > most:
                 return None
             found += [rows.batch] if rows else []
         return found
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
-        """See Source. The server works on a page while the one before is staged."""
-        return one_ahead(self._pages(part))
+        """See Source. Pages are read while the ones before are staged, by as many connections as SOURCE_CONNECTIONS."""
+        return self._pages(part)
 
-    def _pages(self, part: Slice) -> Generator[pa.RecordBatch, None, None]:
-        span = Span.from_json(part.detail)
-        table = self._table_of(span)
-        order, read, after = table.order(span), table.selected(span), span.after
-        selected = sa.select(*(column.selected for column in read.values())).select_from(table.clause)
-        size = min(self._settings.batch_rows, _FIRST_PAGE)
-        while found := self._page(self._within(span, after, selected, in_order=True).limit(size), read, order):
-            last, batch, full = found.last, found.batch, len(found) == size
-            if last == after:
-                raise DataError(f"{self._origin} cannot be read past {last}", fix="Choose keys that are not fractions")
-            after, size = last, self._next_size(batch)
-            if full and not table.is_exact(span):
-                ties = self._page(self._within(span, span.after, selected).where(order.at(last)), read, order)
-                tied = {last, *ties.positions()}
-                yield from (some for some in (_without(tied, found), ties.batch) if some.num_rows)
-            else:
-                del found  # with the server's text of it, while whoever takes the batch works on that
-                yield batch
-            if not full:
-                return
-
-    def _page(self, statement: sa.Select[Any], read: Mapping[str, SourceColumn], order: Order) -> Page:
-        found = self._database.do(lambda connection: page(connection, statement, read, order))
-        return replace(found, batch=found.batch.select([name for name in read if _BOTH not in name]))
+    def _pages(self, part: Slice) -> Iterator[pa.RecordBatch]:
+        settings = self._settings
+        return self._rows_of(Span.from_json(part.detail)).pages(
+            part.rows, batch_rows=settings.batch_rows, workers=settings.source_connections - 1
+        )
 
     # -- where a window ends
 
@@ -228,32 +199,31 @@ class SqlSource:
 
     def _cut(self, whole: Span) -> Iterator[tuple[Span, int]]:
         """Parts of ``slice_rows`` rows, and the rest, each with the number of its rows as they are now."""
-        table, size, after = self._table_of(whole), self._settings.slice_rows, whole.after
-        order = table.order(whole)
-        selected = sa.select(*(column.selected for column in order.columns)).select_from(table.clause)
-        names = [column.name for column in order.columns]
-        while found := self._database.rows(
-            self._within(whole, after, selected, in_order=True).limit(1).offset(size - 1)
-        ):
-            until = order.position(found[0], names)
-            yield replace(whole, after=after, until=until), size
-            after = until
-        counted = self._within(whole, after, sa.select(sa.func.count()).select_from(table.clause))
-        if rows := int(self._database.rows(counted)[0][0]):
-            yield replace(whole, after=after), rows
+        size, rows = self._settings.slice_rows, self._rows_of(whole).count()
+        parts = list(self._rows_of(whole).parts(lambda: size)) if rows > size else []
+        if parts:
+            rest = replace(whole, after=parts[-1].until)
+            rows = self._rows_of(rest).count()
+            if not rows:  # the last part has no end, because rows may come
+                rest, rows = replace(parts.pop(), until=whole.until), size
+            yield from ((part, size) for part in parts)
+            whole = rest
+        if rows:
+            yield whole, rows
 
-    def _within(
-        self, span: Span, after: Position | None, selected: sa.Select[Any], *, in_order: bool = False
-    ) -> sa.Select[Any]:
-        """*selected* of the rows of *span* after a position."""
+    def _rows_of(self, span: Span) -> Rows:
+        return Rows(self._database, self._origin, self._table_of(span), span, self._within)
+
+    def _within(self, selected: sa.Select[Any], span: Span) -> sa.Select[Any]:
+        """*selected* of the rows of *span* alone."""
         order = self._table_of(span).order(span)
         found = selected.where(*self._window(span))
-        if after is not None:
-            found = found.where(*order.beyond(after))
+        if span.after is not None:
+            found = found.where(*order.beyond(span.after))
         if span.until is not None:
             *least, before = order.beyond(span.until, up=False)
             found = found.where(*least, sa.or_(before, order.at(span.until)))
-        return found.order_by(*(column.ordered for column in order.columns)) if in_order else found
+        return found
 
     def _window(self, span: Span) -> Iterator[Expression]:
         table = self._table_of(span)
@@ -270,10 +240,6 @@ class SqlSource:
             yield table.at_least(floor)
         if ceiling is not None:
             yield table.at_most(ceiling)
-
-    def _next_size(self, batch: pa.RecordBatch) -> int:
-        widest = _BATCH_BYTES * batch.num_rows // max(1, batch.nbytes)
-        return max(1, min(self._settings.batch_rows, widest, batch.num_rows * _LARGEST_GROWTH))
 
     # -- the table, and its cursor as text
 
@@ -330,7 +296,7 @@ class SqlSource:
                 fix="Choose a cursor_fallback of the same type",
             )
         return replace(
-            first, name=f"{first.name}{_BOTH}{second.name}", nullable=second.nullable,
+            first, name=f"{first.name}{BOTH}{second.name}", nullable=second.nullable,
             selected=sa.func.coalesce(first.selected, second.selected),
             ordered=sa.func.coalesce(first.ordered, second.ordered),
         )  # fmt: skip
@@ -381,7 +347,3 @@ class SqlSource:
         zone = None if by.type.equals(INSTANT) else ZoneInfo(self._feed.timezone)
         local = value.replace(tzinfo=dt.UTC).astimezone(zone).replace(tzinfo=None) if zone else value
         return local.isoformat(sep=" ", timespec="microseconds")
-
-
-def _without(positions: Collection[Position], found: Page) -> pa.RecordBatch:
-    return found.batch.filter(pa.array([position not in positions for position in found.positions()]))

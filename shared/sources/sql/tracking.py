@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 
-from collections.abc import Generator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -86,7 +86,7 @@ class TrackedSource(SqlSource):
         """See PullSource."""
         return str(self._state()[0])
 
-    def _pages(self, part: Slice) -> Generator[pa.RecordBatch, None, None]:
+    def _pages(self, part: Slice) -> Iterator[pa.RecordBatch]:
         yield from super()._pages(part)
         span = Span.from_json(part.detail)
         if span.version is not None and not span.whole and self._state()[1] > span.version:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import sqlalchemy as sa
 
 from shared.contract import types
-from shared.errors import DataError
+from shared.errors import ONE_ROW_A_KEY, DataError
 from shared.model import Feed, Plan, Run, Staged
 from shared.mssql import errors
 from shared.warehouses import Merged
@@ -24,7 +24,6 @@ from shared.warehouses.azure_sql import tsql
 from shared.warehouses.azure_sql.session import MSSQLSession, column_types, describe, said
 from shared.warehouses.merge import history, ingest, shape
 from shared.warehouses.merge.changes import BY, equal
-from shared.warehouses.merge.history import TWICE
 from shared.warehouses.merge.in_memory import Key, Stored, Values, Write
 from shared.warehouses.merge.session import Expression, Row
 from shared.warehouses.merge.types import TEXT
@@ -205,7 +204,9 @@ def _write(session: MSSQLSession, batch: Text, merged: int, run: Run, locking: L
     except Exception as error:
         if errors.number(error) != _THROWN:
             raise
-        raise DataError(f"a row of {run.feed} that should change does not exist exactly once", fix=TWICE) from error
+        raise DataError(
+            f"a row of {run.feed} that should change does not exist exactly once", fix=ONE_ROW_A_KEY
+        ) from error
     locking.check(taken)
     return bool(now_merged == merged)
 

@@ -10,14 +10,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.errors import ConfigError, DataError
+from shared.errors import ONE_ROW_A_KEY, ConfigError, DataError
 from shared.model import OUTCOMES, Feed, Run, from_text, with_note
 from shared.warehouses.merge import ingest
 from shared.warehouses.merge.changes import Rules
-
-TWICE = (
-    "Find rows with the same key in its table, which something else than Sluice wrote; keep one each, and load again"
-)
 
 
 class Past(NamedTuple):
@@ -114,4 +110,4 @@ def _refuse_unless_it_adds_up(run: Run) -> None:
     outcomes = {name: getattr(run, name) for name in OUTCOMES}
     if sum(outcomes.values()) != run.read or min(outcomes.values()) < 0:
         listed = ", ".join(f"{n} {name}" for name, n in outcomes.items())
-        raise DataError(f"the outcomes of {run.feed} do not add up to {run.read} rows: {listed}", fix=TWICE)
+        raise DataError(f"the outcomes of {run.feed} do not add up to {run.read} rows: {listed}", fix=ONE_ROW_A_KEY)

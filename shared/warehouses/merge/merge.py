@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from shared.contract.conform import ROW
-from shared.errors import DataError, TransientError
+from shared.errors import ONE_ROW_A_KEY, DataError, TransientError
 from shared.model import Change, Feed, Plan, Run, Staged, with_note
 from shared.warehouses import Limits, Merged
 from shared.warehouses.merge import history, ingest, keys
@@ -32,7 +32,7 @@ from shared.warehouses.merge.changes import (
     flagged,
     outcome_is,
 )
-from shared.warehouses.merge.history import TWICE, no_outcomes
+from shared.warehouses.merge.history import no_outcomes
 from shared.warehouses.merge.samples import changed, inserted, with_after
 from shared.warehouses.merge.session import Expression, Session
 from shared.warehouses.merge.shape import Shape, finish, grow, renew_view
@@ -265,7 +265,7 @@ class Merge:
             raise DataError(
                 f"the outcomes of {self._feed.name} do not add up to {self._run.read} rows: "
                 f"{several} rows of its table have the same key as another row",
-                fix=TWICE,
+                fix=ONE_ROW_A_KEY,
             )
         return {outcome: number for outcome, number, _ in rows}
 
@@ -389,7 +389,12 @@ def _together(parts: Sequence[sa.FromClause]) -> sa.FromClause:
 
 def _expect(touched: int, counted: int, feed: Feed) -> None:
     if touched != counted:
-        raise DataError(f"{counted} rows of {feed.name} should have changed, but {touched} did", fix=TWICE)
+        keys = ", ".join(feed.keys)
+        raise DataError(
+            f"rows in the table of {feed.name} have the same key ({keys}), or none: "
+            f"{counted} should have changed, but {touched} would",
+            fix=ONE_ROW_A_KEY,
+        )
 
 
 def _sum(counts: Mapping[str, int], outcomes: Sequence[str]) -> int:

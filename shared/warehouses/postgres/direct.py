@@ -14,12 +14,11 @@ from psycopg import errors
 from sqlalchemy.dialects import postgresql
 
 from shared.contract import types
-from shared.errors import DataError
+from shared.errors import ONE_ROW_A_KEY, DataError
 from shared.model import SYSTEM_COLUMNS, Plan, Run, Staged
 from shared.warehouses import Merged
 from shared.warehouses.merge import history, ingest
 from shared.warehouses.merge.changes import BY, FIRST, SYNCED, equal
-from shared.warehouses.merge.history import TWICE
 from shared.warehouses.merge.in_memory import Key, Stored, Values, Write
 from shared.warehouses.merge.session import Expression
 from shared.warehouses.postgres.session import PostgresSession, column_types, describing
@@ -109,7 +108,9 @@ def _write(session: PostgresSession, fit: Fitting, decision: Decision) -> None:
     number_new, *numbers = session.rows(sa.select(new, *counts).add_cte(written))[0]
     inserted = sum(write.verb == "insert" for write in decision.writes)
     if (number_new, numbers) != (inserted, [len(changes[name]) for name in parts]):
-        raise DataError(f"a row of {decision.run.feed} that should change does not exist exactly once", fix=TWICE)
+        raise DataError(
+            f"a row of {decision.run.feed} that should change does not exist exactly once", fix=ONE_ROW_A_KEY
+        )
 
 
 def _upsert(_session: PostgresSession, fit: Fitting, writes: Sequence[Write]) -> Any:

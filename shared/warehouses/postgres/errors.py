@@ -11,8 +11,16 @@ import psycopg
 
 from psycopg import errors
 
-from shared.errors import CORRECT_VALUE, LOAD_AGAIN, ConfigError, DataError, IngestError, TransientError, held
-from shared.warehouses.merge.history import TWICE
+from shared.errors import (
+    CORRECT_VALUE,
+    LOAD_AGAIN,
+    ONE_ROW_A_KEY,
+    ConfigError,
+    DataError,
+    IngestError,
+    TransientError,
+    held,
+)
 
 _RETRYABLE = frozenset({"40001", "40P01", "53300", "57P01", "57P02", "57P03", "57P05"})
 """Serialization failure, deadlock, too many connections, and a server on its way down or up."""
@@ -36,8 +44,9 @@ _REFUSALS: tuple[tuple[str, type[IngestError], str, str], ...] = (
     ("53", TransientError, "the server has no disk space left", _SPACE),
     ("0A000", DataError, "the table cannot hold the incoming rows", _VIEWS),
     ("2BP01", DataError, "the table cannot hold the incoming rows", _VIEWS),
-    ("21", DataError, "the warehouse refused the rows", TWICE),
-    ("23", DataError, "the warehouse refused the rows", TWICE),
+    ("21", DataError, "the warehouse refused the rows", ONE_ROW_A_KEY),
+    ("23", DataError, "the warehouse refused the rows", ONE_ROW_A_KEY),
+    ("42P10", DataError, "the table was made with other keys", ONE_ROW_A_KEY),
     ("22", DataError, "the warehouse refused a value", CORRECT_VALUE),
     ("54", DataError, "the warehouse refused a value", CORRECT_VALUE),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 
 import pymysql
 import pytest
@@ -192,37 +191,3 @@ def test_what_ends_in_the_middle_is_an_error():
         list(wire._blocks(io.BufferedReader(_Pieces(rows[:-1], 7))))
     with pytest.raises(pymysql.MySQLError, match="interrupted"):
         list(wire._blocks(io.BufferedReader(_Pieces(rows + refused, 7))))
-
-
-def test_the_next_page_is_made_while_one_is_worked_on():
-    made = [threading.Event(), threading.Event()]
-
-    def items():
-        for number, event in enumerate(made):
-            event.set()
-            yield number + 1
-        raise OSError("the server went away")
-
-    found = pages.one_ahead(items())
-
-    assert (1, True) == (next(found), made[1].wait(10))
-    assert 2 == next(found)
-    with pytest.raises(OSError, match="went away"):
-        next(found)
-
-
-def test_whoever_takes_no_more_pages_ends_their_making():
-    ended = []
-
-    def items():
-        try:
-            yield from range(1, 100)
-        finally:
-            ended.append(True)
-
-    found = pages.one_ahead(items())
-    next(found)
-    found.close()
-
-    assert [True] == ended
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("page")]

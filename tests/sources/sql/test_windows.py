@@ -93,15 +93,15 @@ def test_only_the_first_window_has_the_rows_without_cursor(any_table):
 
 def test_a_row_that_changes_while_it_is_read_is_in_the_next_window(any_table):
     """The ceiling was fixed when the read was planned."""
-    table = any_table.create(item(), *({"Id": n, "At": at(n)} for n in range(4)))
+    table = any_table.create(item(), *({"Id": n, "At": at(n)} for n in range(20)))
     source = any_table.source(batch_rows=1)
     (part,) = source.describe(window(source)).slices
     reading = rows_of(source, part)
     first = [next(reading)["Id"], next(reading)["Id"]]
-    any_table.do(table.update().where(table.c.Id == 3).values(At=at(9)))
+    any_table.do(table.update().where(table.c.Id == 19).values(At=at(30)))
 
-    assert [0, 1, 2] == first + ids(reading)
-    assert [3] == ids(rows(source, window(source, to_text(at(5)))))
+    assert [*range(19)] == first + ids(reading)
+    assert [19] == ids(rows(source, window(source, to_text(at(25)))))
 
 
 def test_a_table_has_another_name_in_its_database(any_table):
@@ -309,8 +309,8 @@ def test_a_slice_travels_as_json(any_table):
 
 def test_pages_grow_to_the_size_of_a_batch_but_wide_rows_keep_them_small(any_table, monkeypatch):
     """The last page shows how wide rows are."""
-    monkeypatch.setattr("shared.sources.sql.source._FIRST_PAGE", 2)
-    monkeypatch.setattr("shared.sources.sql.source._BATCH_BYTES", 10_000)
+    monkeypatch.setattr("shared.sources.sql.reading._FIRST_PAGE", 2)
+    monkeypatch.setattr("shared.sources.sql.reading._BYTES", 40_000)
     any_table.create(item(sa.Column("A", sa.Text)), *({"Id": n, "At": at(n), "A": "x" * 1_000} for n in range(30)))
     source = any_table.source(batch_rows=20)
     (part,) = source.describe(window(source)).slices

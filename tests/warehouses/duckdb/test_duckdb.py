@@ -265,7 +265,7 @@ def test_key_that_is_there_twice_is_refused(app, full, file, tmp_path, duplicate
     result = load(app, export(tmp_path, "delta", 6, *rows))
 
     assert result.failed
-    assert "Find rows with the same key in its table" in result.run.error
+    assert "keep one row of each key" in result.run.error
     assert before == select(file, "FROM coolr.location ORDER BY ALL")
 
 

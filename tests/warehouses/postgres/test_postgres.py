@@ -177,7 +177,7 @@ class TestPostgres(OnAServer):
 
         said = filled.refused("delta", 6, row(1, "Ida", 4), *beside)
 
-        assert "Find rows with the same key in its table" in said
+        assert "keep one row of each key" in said
         assert before == filled.contents()["shop.item"]
 
     def test_who_may_read_the_view_may_still_do_so_after_a_column_has_widened(self, case, query, postgres):

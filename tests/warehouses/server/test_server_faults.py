@@ -348,7 +348,7 @@ def test_a_stored_key_that_is_there_twice_is_refused(few):
     few.query("DROP INDEX shop.ix_item_keys")
     few.query('INSERT INTO shop.item SELECT * FROM shop.item WHERE "ItemId" = 2')
 
-    assert "Find rows with the same key in its table" in few.refused("delta", 6, row(2, "Bo", 4))
+    assert "keep one row of each key" in few.refused("delta", 6, row(2, "Bo", 4))
 
 
 def test_a_merge_of_few_rows_waits_for_another_of_the_feed(few, database, postgres):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from shared.rest.parallel import in_order
+from shared.parallel import in_order, one_ahead
 
 
 def test_results_come_in_order_though_later_ones_are_done_first():
@@ -45,3 +45,37 @@ def test_the_first_error_ends_it():
         taken.extend(in_order(call, range(100), workers=4))
     found = in_order(call, range(3), workers=4)
     assert [0, 1] == [next(found), next(found)]
+
+
+def test_the_next_page_is_made_while_one_is_worked_on():
+    made = [threading.Event(), threading.Event()]
+
+    def items():
+        for number, event in enumerate(made):
+            event.set()
+            yield number + 1
+        raise OSError("the server went away")
+
+    found = one_ahead(items())
+
+    assert (1, True) == (next(found), made[1].wait(10))
+    assert 2 == next(found)
+    with pytest.raises(OSError, match="went away"):
+        next(found)
+
+
+def test_whoever_takes_no_more_pages_ends_their_making():
+    ended = []
+
+    def items():
+        try:
+            yield from range(1, 100)
+        finally:
+            ended.append(True)
+
+    found = one_ahead(items())
+    next(found)
+    found.close()
+
+    assert [True] == ended
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("page")]
