@@ -66,6 +66,9 @@ lint: $(DEV)  ## Look for mistakes (ruff)
 types: $(DEV)  ## Check types (mypy, strict)
 	$(BIN)/mypy
 
+# Each worker, and each process that a test starts, reads compiled files rather than compiling the sources again.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: test
 test: $(DEV)  ## Run the tests but the slow ones, on two cores; ARGS="-k merge" goes to pytest
 	$(BIN)/python -m pytest -m "not slow and not bench" -n 2 --dist worksteal $(ARGS)

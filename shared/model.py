@@ -142,7 +142,9 @@ class Feed:
     max_reject_share: float = 0.1
     max_delete_share: float = 0.3
     overlap_seconds: int = 0
-    """How far below the watermark a pull feed reads again."""
+    """How far below the watermark a pull feed reads again, where its cursor is an instant."""
+    overlap_numbers: int = 0
+    """The same where its cursor is a number."""
     schedule: str | None = None
     """When a pull feed is read: a cron expression of five fields, in UTC."""
     reconcile: str | None = None

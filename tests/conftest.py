@@ -33,6 +33,14 @@ settings.register_profile("sluice", deadline=None)  # a busy machine is no fault
 settings.load_profile("sluice")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is above the room of SQL sources is tried quickly with the first of the two servers; the other is slow."""
+    for item in items:
+        params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if params.get("source_table") in BOTH[1:] and "sql" not in item.path.parts:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def logging_stays_as_it_was() -> Iterator[None]:
     """The command line sets up the logging of its process, which is the tests': the next one would hear nothing."""

@@ -15,6 +15,7 @@ from tests.demo_db import PROSPECTS
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mariadb_installed")
 def test_the_demo_syncs_a_database_finds_deletions_and_reads_again(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.demo_db", "--folder", str(tmp_path / "demo")]

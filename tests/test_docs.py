@@ -27,7 +27,7 @@ from shared.errors import ConfigError
 from shared.settings import Settings, SystemSettings
 from shared.sources.exports.layout import export_path
 from tests.exports import open_test_app
-from tests.servers import genius
+from tests.servers import genius, genius_rest, hubspot
 from tests.standins.durable_host import DurableHost
 from tests.standins.functions_host import FunctionsHost
 
@@ -126,6 +126,26 @@ def genius_database(mariadb, mariadb_database, monkeypatch):
 
 
 @pytest.fixture
+def genius_api(monkeypatch):
+    """Genius CRM's REST API with a prospect."""
+    with genius_rest.genius() as server:
+        server.lists[genius_rest.PATHS["prospect"]] = [{"id": 1, "updated_at": "2026-02-24T12:00:00Z"}]
+        monkeypatch.setenv("GENIUS_BASE_URL", server.url)
+        monkeypatch.setenv("GENIUS_API_TOKEN", genius_rest.STATIC)
+        yield
+
+
+@pytest.fixture
+def hubspot_api(monkeypatch):
+    """HubSpot with a contact."""
+    with hubspot.hubspot() as server:
+        server.put("contacts", 1)
+        monkeypatch.setenv("HUBSPOT_BASE_URL", server.url)
+        monkeypatch.setenv("HUBSPOT_ACCESS_TOKEN", hubspot.TOKEN)
+        yield
+
+
+@pytest.fixture
 def lake(tmp_path, monkeypatch):
     """A data lake that is empty yet, and the feed of its page."""
     catalog_folder = shutil.copytree(catalog.PACKAGED, tmp_path / "catalog")
@@ -156,6 +176,10 @@ def test_every_sluice_command_runs(command, folder, monkeypatch, request):
         request.getfixturevalue("billing")
     if command[1:3] == ["sync", "genius"]:
         request.getfixturevalue("genius_database")
+    if "genius_api" in command:
+        request.getfixturevalue("genius_api")
+    if "hubspot" in command and "sync" in command:
+        request.getfixturevalue("hubspot_api")
     if command[1] == "upkeep":
         request.getfixturevalue("lake")
     if command[1] == "sql":

@@ -84,7 +84,7 @@ def _share(value: Any) -> float:
     return share
 
 
-def _seconds(value: Any) -> int:
+def _whole(value: Any) -> int:
     require(isinstance(value, int) and not isinstance(value, bool) and value >= 0)
     return int(value)
 
@@ -221,7 +221,8 @@ OPTIONS = {
     "lake": Rule("'current' or 'append'", _lake),
     "max_reject_share": Rule("a number from 0 to 1", _share),
     "max_delete_share": Rule("a number from 0 to 1", _share),
-    "overlap_seconds": Rule("a whole number of seconds", _seconds),
+    "overlap_seconds": Rule("a whole number of seconds", _whole),
+    "overlap_numbers": Rule("a whole number", _whole),
     "schedule": Rule("a cron expression of five fields, such as '*/15 * * * *'", _schedule),
     "reconcile": Rule("a cron expression of five fields, such as '0 3 * * 0'", _schedule),
     "source_table": Rule("the name of a table, as <table> or <schema>.<table>", _source_table),

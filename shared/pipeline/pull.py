@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from shared.contract import cursor, types
 from shared.ids import work_id
 from shared.ledger import Ledger
-from shared.model import Feed, Plan, Run, Unit, Watermark, Window, WorkItem, from_text
+from shared.model import Feed, Plan, Run, Unit, Watermark, Window, WorkItem
 from shared.pipeline.fingerprint import FEW, Fingerprint, Rows
 from shared.sources import PullSource
 
@@ -128,11 +128,14 @@ def fingerprint(plan: Plan) -> Fingerprint | None:
 
 
 def _floor(feed: Feed, seen: Watermark) -> str | None:
-    if seen.value is None or seen.type != "timestamp":
+    if seen.value is None or seen.type is None:
         return seen.value
-    since = from_text(seen.value)
-    assert since is not None  # noqa: S101 - there is a value
-    return cursor.text(since - dt.timedelta(seconds=feed.overlap_seconds) - _repeated(since, feed.timezone))
+    since = cursor.typed(seen.type, seen.value)
+    if seen.type == "timestamp":
+        return cursor.text(since - dt.timedelta(seconds=feed.overlap_seconds) - _repeated(since, feed.timezone))
+    if cursor.family(seen.type) == "number" and feed.overlap_numbers:
+        return cursor.text(since - feed.overlap_numbers)
+    return seen.value
 
 
 def _repeated(moment: dt.datetime, timezone: str) -> dt.timedelta:

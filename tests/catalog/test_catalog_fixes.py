@@ -61,6 +61,7 @@ CORRECTED = {
     "deletes": option('deletes = "no"', "deletes = 'soft'"),
     "share": option("max_reject_share = 1.1", "max_reject_share = 1"),
     "overlap": option("overlap_seconds = 1.5", "overlap_seconds = 2"),
+    "overlap of numbers": option("overlap_numbers = -1", "overlap_numbers = 1000"),
     "schedule": option('schedule = "daily"', "schedule = '*/15 * * * *'"),
     "age": option("max_age_hours = 0", "max_age_hours = false"),
     "named like the view": (FEED.replace("a =", "a_active ="), "the view of active rows", FEED),

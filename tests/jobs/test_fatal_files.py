@@ -20,6 +20,7 @@ from shared.pipeline.starts import Starts
 from tests.advice import advises
 from tests.exports import Clock, open_test_app
 from tests.jobs.job_steps import STARTED
+from tests.quick import quick_if
 from tests.servers.source_table import at, item
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +72,7 @@ def stage_in_a_process(app, step, kind, **more):
     return process.returncode
 
 
-@pytest.mark.parametrize("kind", ["abort", "hang", pytest.param("eat", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", [quick_if(kind == "abort", kind) for kind in ("abort", "hang", "eat")])
 def test_a_file_that_kills_its_process_is_given_up_after_three_starts(kind, loadable):
     """As wrong data, which nobody repeats by itself; the error says what to do."""
     app, work = loadable

@@ -44,7 +44,7 @@ def count_calls(loadable: Any, monkeypatch: pytest.MonkeyPatch) -> int:
 
 CALLS = 32
 """At most so many calls does a job of two slices make; the test above all of them holds the number."""
-SOME = range(1, CALLS, 5)
+SOME = range(1, CALLS, 7)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

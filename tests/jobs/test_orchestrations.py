@@ -16,7 +16,7 @@ from tests.jobs.flaky import PAYLOAD_LIMIT, Flaky
 from tests.quick import quick_if
 from tests.standins.durable_host import DurableHost
 
-SCHEDULES = [quick_if(seed < 30, seed) for seed in range(100)]
+SCHEDULES = [quick_if(seed < 10, seed) for seed in range(100)]
 """Seeds of which messages come late or twice, which steps fail, and when a process dies."""
 
 

@@ -16,7 +16,7 @@ from tests.jobs.flaky import PAYLOAD_LIMIT, Flaky
 from tests.quick import quick_if
 from tests.standins.durable_host import DurableHost
 
-SCHEDULES = [quick_if(seed < 15, seed) for seed in range(80)]
+SCHEDULES = [quick_if(seed < 5, seed) for seed in range(80)]
 
 
 class Tables(Flaky):

@@ -127,6 +127,22 @@ def test_a_row_committed_late_is_caught_within_the_overlap(source_table, tmp_pat
     assert to_text(at(10)) == synced.mark
 
 
+def test_a_number_committed_late_is_caught_within_the_overlap(source_table, tmp_path):
+    """As an auto-increment key is, which a transaction has taken before others commit."""
+    table = source_table.create(item(), *({"Id": n, "At": at(1)} for n in (1, 40)))
+    synced = SyncedTable(tmp_path, source_table, {"cursor": "Id", "overlap_numbers": 30})
+    with source_table.engine.connect() as slow:
+        slow.execute(table.insert().values(Id=12, At=at(1)))
+        slow.execute(table.insert().values(Id=9, At=at(1)))
+        synced.sync()
+        slow.commit()
+    (late,) = synced.sync()
+
+    assert {"inserted": 1, "unchanged": 1} == counts(late)
+    assert {1: True, 12: True, 40: True} == synced.stored()  # 9 is below the overlap
+    assert "40" == synced.mark
+
+
 def test_windows_follow_each_other_until_all_is_there(source_table, tmp_path):
     """Each is merged and moves the watermark before the next is planned."""
     source_table.create(item(), *times(None, 1, 1, 1, 2, 3, 3, 4, 5))

@@ -8,10 +8,12 @@ from tests.suites.warehouse_suite import WarehouseSuite
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where a class of the suite takes long, the first case of each of its tests is quick, and the others are slow."""
+    """All of DuckDB are quick, by way of staged rows; of other warehouses, the first case of each test is."""
     seen = set()
     for item in items:
         if isinstance(item, pytest.Function) and item.cls and issubclass(item.cls, WarehouseSuite):
-            if item.cls.takes_long and (item.cls, item.originalname) in seen:
+            again = item.cls.takes_long and (item.cls, item.originalname) in seen
+            directly = hasattr(item, "callspec") and item.callspec.params.get("reading") == "direct"
+            if again or directly:
                 item.add_marker(pytest.mark.slow)
             seen.add((item.cls, item.originalname))

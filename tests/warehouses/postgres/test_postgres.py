@@ -54,6 +54,8 @@ class TestStagedRows(OnAServer):
 class TestPostgres(OnAServer):
     """As few rows as these tests have mostly go without a staging table."""
 
+    takes_long = True
+
     @pytest.fixture
     def settings(self, postgres: Postgres, database: str):
         return {"WAREHOUSE_URL": postgres.url(database)}
