@@ -172,8 +172,8 @@ class Client:
         headers = {"Accept": call.accept, "User-Agent": "sluice", **call.headers}
         parameters = {} if call.in_body else {name: str(value) for name, value in call.parameters.items()}
         url = self.url(call.path)
-        used = self.auth.sign(headers, parameters)
         self.limiter.wait(call.bucket)
+        used = self.auth.sign(headers, parameters)  # after the wait: a sign-in may have a time in it
         return self._send(call, url, headers, parameters), used
 
     def _send(self, call: Call, url: str, headers: Mapping[str, str], parameters: Mapping[str, str]) -> Response:

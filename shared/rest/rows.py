@@ -21,7 +21,8 @@ import datetime as dt
 import json
 import re
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -69,15 +70,20 @@ def at(value: Any, path: str) -> Any:
     return None
 
 
-def without(value: Any, names: Collection[str]) -> Any:
-    """JSON *value* without the fields of those *names*, however deep they are.
+def without(value: Any, names: AbstractSet[str], within: str = "") -> Any:
+    """JSON *value* without the fields of those *names*, however deep they are; a.b is a field b of a field a.
 
     >>> without({"id": 1, "credential": {"token": "x"}, "steps": [{"credential": 2}]}, {"credential"})
     {'id': 1, 'steps': [{}]}
+    >>> without({"request": {"headers": 1, "body": 2}, "headers": 3}, {"request.headers"})
+    {'request': {'body': 2}, 'headers': 3}
     """
-    if isinstance(value, dict):
-        return {name: without(one, names) for name, one in value.items() if name not in names}
-    return [without(one, names) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [without(one, names, within) for one in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: one for name, one in value.items() if not {name, f"{within}.{name}"} & names}
+    return {name: without(one, names, name) for name, one in kept.items()}
 
 
 @dataclass(slots=True)

@@ -62,6 +62,7 @@ def event(
         "id": ident(number), "type": kind, "outcome": "success", "start_timestamp": ms, "end_timestamp": ms + 120,
         "vars": {"lead": {"id": ident(number if of is None else of), **lead}, "flow": {"id": "f1", "name": "Roofs"}},
         "credential": {"token": "hush-credential"}, "steps": [{"credential": "hush-credential"}], "wait_ms": 3,
+        "request": {"headers": {"Authorization": "hush"}, "body": "x"}, "response": {"headers": ["hush"]},
     }  # fmt: skip
 
 
