@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,38 @@ def test_every_command_ends_in_one_line(tmp_path, exports, call, words, expected
     assert 130 == stopped.returncode, stopped.stderr
     (line,) = stopped.stderr.splitlines()
     assert line.startswith(f"Interrupted. {expected}")
+
+
+IMPORTS = """
+import os, sys
+
+
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == "shared.cli.main":
+            os.kill(os.getpid(), int(sys.argv[1]))
+
+
+sys.meta_path.insert(0, Stop())
+from shared.cli.start import start
+start()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_imports_ends_in_one_line(number):
+    program = [sys.executable, "-c", IMPORTS, str(int(number))]
+    stopped = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (128 + number, "", "Interrupted. Nothing was changed.") == (
+        stopped.returncode, stopped.stdout, stopped.stderr.strip(),
+    )  # fmt: skip
+
+
+def test_the_program_starts_where_signals_are_awaited():
+    (program,) = entry_points(group="console_scripts", name="sluice")
+
+    assert "shared.cli.start:start" == program.value
 
 
 def test_a_signal_within_a_query_is_an_interrupt_and_no_bug():
