@@ -8,6 +8,8 @@ import sys
 
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -28,6 +30,7 @@ def test_without_core_tools_it_says_what_to_install(tmp_path):
     assert "npm install -g azure-functions-core-tools@4" in done.stderr
 
 
+@pytest.mark.slow
 def test_with_a_stand_in_for_core_tools_an_export_is_loaded(tmp_path, azurite_installed):
     """Azurite is started, five files are uploaded, announced and loaded; the real func start is not tried here."""
     func = tmp_path / "func"

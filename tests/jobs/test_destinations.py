@@ -234,6 +234,7 @@ def test_one_that_lags_catches_up_in_the_same_job_and_then_reads_with_the_others
     assert [] == left(app)
 
 
+@pytest.mark.slow
 def test_one_that_is_far_behind_leaves_the_rest_to_the_next_job(app, shop, monkeypatch):
     """So that the first is not kept from its next sync."""
     put(shop, *range(36))

@@ -148,6 +148,7 @@ def test_what_failed_or_is_superseded_by_what_is_not_loaded_is_listed_again(app,
     assert {f"{folder(30, 'Full')}/asset.parquet", f"{folder(25)}/asset.parquet"} == found(app)
 
 
+@pytest.mark.slow
 def test_a_search_of_a_large_container_takes_a_few_calls(app, put, azurite, monkeypatch):
     """As many pages as 100,000 files have at 5,000 a page: 600 files at 30 a page."""
     for name in ("list_blobs", "walk_blobs"):

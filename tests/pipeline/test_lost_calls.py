@@ -230,10 +230,10 @@ CASES = (first, delta, full, failing, pulled, compared)
 def test_losing_any_one_call_changes_nothing(case, after, tmp_path):
     """Whichever call is lost, table, history, rejects, ledger and files end as if none had been.
 
-    Every third call, and of calls that repeat the one before them (reads of one file, batches of one slice) only the
+    Every sixth call, and of calls that repeat the one before them (reads of one file, batches of one slice) only the
     first: the slow test below loses each.
     """
-    check_lost_calls(case(tmp_path), tmp_path, lambda names: _changes_of(names)[int(after) :: 3], after=after)
+    check_lost_calls(case(tmp_path), tmp_path, lambda names: _changes_of(names)[3 * int(after) :: 6], after=after)
 
 
 @pytest.mark.slow

@@ -28,6 +28,9 @@ class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History):
     takes_long = False
     """Whether further cases of its tests are slow ones."""
 
+    slow_parts: tuple[type, ...] = ()
+    """Parts of the suite of which every case is slow."""
+
     @pytest.fixture
     def settings(self) -> dict[str, str]:
         """WAREHOUSE_URL of an empty warehouse, and whatever else the app needs for it."""

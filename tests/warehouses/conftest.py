@@ -1,4 +1,4 @@
-"""Which cases of the behaviour suite are quick."""
+"""Which cases of warehouses are quick."""
 
 from __future__ import annotations
 
@@ -6,14 +6,27 @@ import pytest
 
 from tests.suites.warehouse_suite import WarehouseSuite
 
+MANY_LOADS = "test_widened_column_holds_the_wide_value"
+"""It loads each pair of types, which takes seconds where a load is not quick."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of DuckDB are quick, by way of staged rows; of other warehouses, the first case of each test is."""
+    """Of the behaviour suite, all cases of DuckDB, and of other warehouses the first of each test.
+
+    Rows that DuckDB reads directly are slow here; duckdb/test_direct.py and tests/pipeline have quick ones.
+    """
     seen = set()
     for item in items:
-        if isinstance(item, pytest.Function) and item.cls and issubclass(item.cls, WarehouseSuite):
-            again = item.cls.takes_long and (item.cls, item.originalname) in seen
-            directly = hasattr(item, "callspec") and item.callspec.params.get("reading") == "direct"
-            if again or directly:
-                item.add_marker(pytest.mark.slow)
-            seen.add((item.cls, item.originalname))
+        if not isinstance(item, pytest.Function) or "warehouses" not in item.path.parts:
+            continue
+        directly = hasattr(item, "callspec") and item.callspec.params.get("reading") == "direct"
+        suite, name = item.cls, item.originalname
+        of_suite = suite is not None and issubclass(suite, WarehouseSuite)
+        if directly or (of_suite and _takes_long(suite, name, again=(suite, name) in seen)):
+            item.add_marker(pytest.mark.slow)
+        seen.add((suite, name))
+
+
+def _takes_long(suite: type[WarehouseSuite], name: str, *, again: bool) -> bool:
+    further = suite.takes_long and (again or name == MANY_LOADS)
+    return further or any(name in vars(part) for part in suite.slow_parts)

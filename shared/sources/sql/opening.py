@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from shared.model import Feed
 from shared.settings import Settings
 from shared.sources.sql.source import SqlSource, database_of
@@ -20,5 +22,7 @@ def open_source(feed: Feed, settings: Settings) -> SqlSource:
 
 def open_sources(feeds: Sequence[Feed], settings: Settings) -> list[SqlSource]:
     """The tables of several *feeds* of one system, which share its connections and are looked up together."""
+    # Pages are made by many threads and go soon. Arrow's own pool keeps 80 to 110 MB of them: docs/decisions/0022.
+    pa.set_memory_pool(pa.system_memory_pool())
     database = database_of(feeds, settings)
     return [(TrackedSource if feed.change_tracking else SqlSource)(feed, database, settings) for feed in feeds]

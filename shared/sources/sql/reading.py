@@ -20,7 +20,7 @@ from shared.sources.sql.pages import Page, page
 BOTH = "\0"
 """Between the names of a cursor and of its fallback: no column has it in its name."""
 
-_BYTES = 32 << 20
+_BYTES = 16 << 20
 """Of the pages of one table that are being read, wait or are worked on."""
 _FIRST_PAGE = 1_000
 """Rows of the first page, before their width is known."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
 from shared.errors import TransientError
-from shared.model import Unit, to_text
+from shared.model import Feed, Unit, to_text
+from shared.sources.sql import open_sources
 from shared.sources.sql.reading import Rows
-from tests.servers.source_table import at, item, rows, window
+from tests.servers.source_table import at, item, rows, window, with_database
 
 pytestmark = pytest.mark.usefixtures("in_a_hurry")
 
@@ -110,3 +112,10 @@ def test_a_full_loses_no_row_where_the_key_alone_is_not_unique(any_table):
     found = rows(any_table.source(batch_rows=3), Unit(kind="full"))
 
     assert [*range(40)] == sorted(row["At"] for row in found)
+
+
+def test_memory_of_pages_goes_back_to_malloc():
+    """Arrow's own pool would keep it."""
+    open_sources([Feed(system="shop", table="item", source="sql", keys=("Id",))], with_database("mysql://u:p@h/d"))
+
+    assert "system" == pa.default_memory_pool().backend_name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.suites.warehouse_fulls import Fulls
+from tests.suites.warehouse_keys import Keys
 from tests.suites.warehouse_suite import WarehouseSuite
 from tests.warehouses.lake import lake_tables
 
@@ -14,6 +16,7 @@ class TestLake(WarehouseSuite):
     longest_key = None
     has_views = False
     takes_long = True
+    slow_parts = (Fulls, Keys)  # what is to be deleted is decided by the same SQL as in DuckDB
 
     @pytest.fixture
     def settings(self, tmp_path):

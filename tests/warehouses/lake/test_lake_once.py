@@ -19,6 +19,7 @@ from shared.warehouses.lake import feed_table
 from shared.warehouses.lake.ingest_tables import IngestTables
 from shared.warehouses.lake.storage import LocalStorage
 from shared.warehouses.lake.table import LakeTable
+from tests.quick import quick_if
 from tests.suites.warehouse_case import WarehouseCase, row, some
 from tests.warehouses.lake import lake_tables
 
@@ -152,7 +153,10 @@ def test_a_run_that_changes_nothing_commits_nothing(case, table):
     assert 2 == len(case.query("SELECT 1 FROM ingest.run"))
 
 
-@pytest.mark.parametrize("step", ["pull_log", "push_log", "publish", "local", "folder", "delete", "entries"])
+STEPS = ("pull_log", "push_log", "publish", "local", "folder", "delete", "entries")
+
+
+@pytest.mark.parametrize("step", [quick_if(step in ("push_log", "publish"), step) for step in STEPS])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_storage_that_fails_once_changes_nothing(case, table, monkeypatch, step, after):
     """At any call, before or after it takes effect: a second try ends as if nothing had happened."""
@@ -286,6 +290,7 @@ def test_a_key_that_changes_its_type_is_refused_until_it_is_declared(case):
     assert [("1", "Ida"), ("2", "Ada"), ("x", "Ada")] == case.rows("ItemId", "Name")
 
 
+@pytest.mark.slow
 def test_many_runs_leave_few_files_of_history(case, lake):
     """What each adds is put together from time to time."""
     case.loaded("full", 5, row(1))

@@ -141,6 +141,7 @@ def test_the_days_of_a_table_of_all_runs_stay_apart(tmp_path):
     assert ["2026-02-24", "2026-02-25"] == sorted(str(one["SyncedOn"]) for one in lake_table(tmp_path).partitions())
 
 
+@pytest.mark.slow
 def test_clustering_sorts_files_that_overlap_in_their_key_once(loaded, tmp_path, monkeypatch):
     """Afterwards no two files have keys of the same range, so that a load of few keys reads few files."""
     monkeypatch.setattr(lake_upkeep, "_FEWEST", 100)
@@ -276,6 +277,7 @@ def test_a_short_retention_is_refused(loaded, tmp_path):
 # -- the manifest
 
 
+@pytest.mark.slow
 def test_a_manifest_is_kept_current_once_there_is_one(loaded, tmp_path):
     manifest = tmp_path / "lake" / "coolr" / "location" / "_symlink_format_manifest" / "manifest"
     tend(loaded)
