@@ -74,8 +74,8 @@ test: $(DEV)  ## Run the tests but the slow ones, on two cores; ARGS="-k merge" 
 	$(BIN)/python -m pytest -m "not slow and not bench" -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-slow
-test-slow: $(DEV)  ## Run the slow tests, on two cores; those of one xdist_group follow each other
-	$(BIN)/python -m pytest -m "slow and not bench" -n 2 --dist loadgroup $(ARGS) || [ $$? -eq 5 ]  # 5: there is none
+test-slow: $(DEV)  ## Run the slow tests, on two cores, those that take a minute first
+	$(BIN)/python -m pytest -m "slow and not bench" -n 2 --dist worksteal $(ARGS) || [ $$? -eq 5 ]  # 5: there is none
 
 .PHONY: test-standins
 test-standins: $(DEV)  ## Run the tests of what stands in for servers and hosts (tests/standins/README.md)

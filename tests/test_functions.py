@@ -456,6 +456,7 @@ def test_those_who_wait_are_called_after_files_that_came_one_by_one(app, exports
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_export_of_five_hundred_files_is_one_job(host, exports, app, receiver):
     """Each a table, one of them poisoned; what travels stays small, and so does what is reported."""
     names = [exports.upload(f"Full/Acme/{STAMP}/t{n:03}.parquet", rows(2, table=f"T{n:03}")) for n in range(499)]

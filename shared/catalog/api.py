@@ -40,6 +40,10 @@ def _texts(value: Any) -> dict[str, str]:
     }
 
 
+def _places(value: Any) -> dict[str, Any]:
+    return {name: text_list(one) if isinstance(one, list) else text(one) for name, one in section_value(value).items()}
+
+
 def _scalar(value: Any) -> Any:
     require(isinstance(value, bool | int | float))
     return str(value).lower() if isinstance(value, bool) else value
@@ -178,7 +182,10 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "since": Rule("a table of parameter and format", _span),
         "cursor_format": Rule(_FORMS, one_of(*FORMATS)),
         "columns": Rule("'found' or 'declared'", one_of("found", "declared")),
-        "nested": Rule("a table of columns with where in a record they are, such as { city = 'address.city' }", _texts),
+        "nested": Rule(
+            "a table of columns with where in a record they are, such as { city = 'address.city' }", _places
+        ),
+        "without": Rule("a list of fields", text_list),
         "child": Rule("a table of at and parent", _child),
     },
 }

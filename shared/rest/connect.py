@@ -75,7 +75,9 @@ def open_client(
         return Account(_SignIn(auth, values, prefix, base, settings, clock).opened(), Limiter(rates, clock))
 
     account = shared_account(key, opened)
-    keep = RawPages(Path(settings.keep_raw) / feed.name) if settings.keep_raw else None
+    keep = (
+        RawPages(Path(settings.keep_raw) / feed.name, secret=feed.api.get("without", ())) if settings.keep_raw else None
+    )
     return Client(
         base=base, setting=place, limiter=account.limiter, auth=account.auth, clock=clock, timezone=feed.timezone,
         keep=keep,

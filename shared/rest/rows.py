@@ -19,8 +19,9 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import re
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -48,10 +49,12 @@ def read_json(body: bytes) -> Any:
 
 
 def at(value: Any, path: str) -> Any:
-    """What is at a dotted *path* of JSON, itself if that is empty; None if nothing is.
+    """What is at a dotted *path* of JSON, itself if that is empty; None if nothing is. -1 is the last of a list.
 
-    >>> at({"paging": {"next": {"after": "7"}}}, "paging.next.after"), at([{"a.b": 1}], "0.a.b")
+    >>> at({"paging": {"next": {"after": "7"}}}, "paging.next.after"), at([{"a.b": 1}, {"a": 2}], "0.a.b")
     ('7', 1)
+    >>> at([{"id": 1}, {"id": 2}], "-1.id"), at([], "-1.id")
+    (2, None)
     """
     if not path:
         return value
@@ -61,9 +64,20 @@ def at(value: Any, path: str) -> Any:
         name, _, rest = path.partition(".")
         return at(value[name], rest) if rest and name in value else None
     name, _, rest = path.partition(".")
-    if isinstance(value, list) and name.isdigit() and int(name) < len(value):
+    if isinstance(value, list) and re.fullmatch(r"-?\d+", name) and -len(value) <= int(name) < len(value):
         return at(value[int(name)], rest)
     return None
+
+
+def without(value: Any, names: Collection[str]) -> Any:
+    """JSON *value* without the fields of those *names*, however deep they are.
+
+    >>> without({"id": 1, "credential": {"token": "x"}, "steps": [{"credential": 2}]}, {"credential"})
+    {'id': 1, 'steps': [{}]}
+    """
+    if isinstance(value, dict):
+        return {name: without(one, names) for name, one in value.items() if name not in names}
+    return [without(one, names) for one in value] if isinstance(value, list) else value
 
 
 @dataclass(slots=True)

@@ -8,11 +8,14 @@ import sys
 
 from pathlib import Path
 
+import pytest
+
 from shared.cli.demo_csv import ROWS
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_demo_previews_and_loads_the_file_and_every_rejected_row(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "shared.cli.demo_csv", "--folder", str(tmp_path / "demo")]
 

@@ -86,6 +86,7 @@ SHOP = '[system]\nname = "shop"\nsource = "sql"\n[tables]\n'
         pytest.param("cursor = false", (), marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_window_that_kills_its_process_is_refused_after_three_starts(tmp_path, mariadb, declared, full):
     """And nothing else is: another table, which is under way at each crash, is loaded."""
     database = mariadb.create_database()

@@ -23,7 +23,10 @@ from tests.servers import debian, free_port, process
 
 CACHE = Path(__file__).parents[2] / ".cache" / "postgres"
 OLDEST = 15
-FAST = ("fsync=off", "full_page_writes=off", "max_wal_size=2GB", "max_connections=60")
+FAST = (
+    "fsync=off", "full_page_writes=off", "max_wal_size=2GB", "max_connections=60",
+    "autovacuum=off",  # it would hold locks that tests wait for in vain
+)  # fmt: skip
 
 
 class Postgres:

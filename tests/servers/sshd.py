@@ -23,7 +23,7 @@ from tests.servers import free_port
 
 CACHE = Path(__file__).parents[2] / ".cache" / "sshd"
 PACKAGES = ("openssh-server", "libwrap0")
-START_SECONDS = 15
+START_SECONDS = 60
 KINDS = ("ed25519", "rsa", "ecdsa")
 
 

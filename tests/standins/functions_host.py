@@ -86,7 +86,7 @@ class FunctionsHost:
         """What the API says of a job."""
         return self.request("GET", f"jobs/{id}").body
 
-    def finished(self, id: str, timeout: float = 60) -> Any:
+    def finished(self, id: str, timeout: float = 300) -> Any:
         """What the API says of a job once it has ended."""
         self.durable.wait(id, timeout)
         return self.job(id)

@@ -225,7 +225,7 @@ def test_links_that_cannot_be_read_are_reported(server, tmp_path, advice, habit,
     advises(advice, error)
 
     if advice.startswith("Download"):
-        (tmp_path / "a").write_bytes(requests.get(f"{server.url}/a", timeout=10).content)
+        (tmp_path / "a").write_bytes(requests.get(f"{server.url}/a", timeout=60).content)
         store = open_store(str(tmp_path / "a"))
     else:  # the new link leads to the file
         for name, value in usual.items():

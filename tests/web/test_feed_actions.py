@@ -152,8 +152,8 @@ def test_paused_feed_of_a_system_is_skipped(pulled):
 @pytest.mark.parametrize(
     ("system", "reason"),
     [
-        ("shops", "there is no system 'shops'. Choose one of genius, genius_api, hubspot, shop."),
-        ("coolr", "system 'coolr' has no table to sync. Choose one of genius, genius_api, hubspot, shop."),
+        ("shops", "there is no system 'shops'. Choose one of genius, genius_api, hubspot, leadconduit, shop."),
+        ("coolr", "system 'coolr' has no table to sync. Choose one of genius, genius_api, hubspot, leadconduit, shop."),
         ("shop?feeds=items", "system 'shop' has no table 'items' to sync. Choose of item."),
         ("%00", "there is no system"),
     ],

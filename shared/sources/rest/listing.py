@@ -52,6 +52,12 @@ class Listing:
         for body in self._spool:
             yield self._of.of(records_of(read_json(body), self._options.records, self._client.host))
 
+    def stream(self) -> Iterator[list[Record]]:
+        """The rows, page by page: those that are here, then those still to be called for, which are not kept."""
+        yield from self
+        for page in self._pages:
+            yield self._of.of(page.records)
+
     def cursors(self) -> Iterator[Any]:
         return (value for rows in self for value in map(self._of.cursor, rows) if value is not None)
 

@@ -11,7 +11,7 @@ from shared.model import Feed
 from shared.rest import instants
 from shared.rest.client import Call
 from shared.rest.pages import Paging
-from shared.rest.rows import Record, as_text, at
+from shared.rest.rows import Record, as_text, at, without
 
 EXTRA = "Extra"
 """The column that keeps, as JSON, what no declared column takes."""
@@ -35,7 +35,10 @@ class ListOptions:
     lag_seconds: int = 0
     """How far windows stay behind the API's time."""
     columns: Literal["found", "declared"] = "found"
-    nested: Mapping[str, str] = field(default_factory=dict)
+    nested: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    """Where the values of columns are; of several places the first that has one."""
+    without: Sequence[str] = ()
+    """Fields that are secret: they are left out, however deep they are."""
     child: Mapping[str, Any] | None = None
     workers: int = 4
 
@@ -65,6 +68,8 @@ class Rows:
 
     def of(self, records: Sequence[Record]) -> list[Record]:
         """The rows of *records*."""
+        if self.options.without:
+            records = without(records, frozenset(self.options.without))
         child = self.options.child
         if child is not None:
             records = [row for record in records for row in self._children(record, child)]
@@ -106,10 +111,11 @@ class Rows:
 
     def _picked(self, record: Record) -> Record:
         """*record* with what is nested in it; a field that is picked whole has its new name alone."""
-        picked = self.options.nested
-        moved = set(picked.values()) - picked.keys()
+        picked = {name: [one] if isinstance(one, str) else one for name, one in self.options.nested.items()}
+        moved = {path for paths in picked.values() for path in paths} - picked.keys()
         kept = {name: value for name, value in record.items() if name not in moved}
-        return {**kept, **{name: at(record, path) for name, path in picked.items()}}
+        found = {name: (at(record, path) for path in paths) for name, paths in picked.items()}
+        return {**kept, **{name: next((one for one in ones if one is not None), None) for name, ones in found.items()}}
 
     def _with_instant(self, record: Record, cursor: str) -> Record:
         return {**record, cursor: instants.parse(record.get(cursor), self.options.cursor_format)}

@@ -16,6 +16,7 @@ What a feed has to know:
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +31,6 @@ from shared.model import Feed, Slice, Unit
 from shared.rest import instants
 from shared.rest.client import Client
 from shared.rest.connect import open_client
-from shared.rest.pages import pages
 from shared.rest.rows import Kinds, Record, batch_of, schema_of
 from shared.settings import Settings
 from shared.sources import Ceiling, Described
@@ -166,12 +166,17 @@ class RestSource:
         }
 
     def _pages(self, since: str | None) -> Iterator[list[Record]]:
-        if self._listing is not None and self._listing.since == since and self._listing.is_whole:
-            yield from self._listing
+        """The rows of the list. What is here of it is not called for again, unless it is read a second time."""
+        listing = self._listing
+        if listing is not None and listing.since == since and listing.is_whole:
+            yield from listing
             return
-        call = self.options.call(since)
-        for page in pages(self._client, call, self.options.paging, self.options.records, workers=self.options.workers):
-            yield self._rows.of(page.records)
+        if listing is None or listing.since != since:
+            listing = Listing(self._client, self.options, self._rows, since)
+        else:
+            self._listing = None
+        with contextlib.closing(listing):
+            yield from listing.stream()
 
     def _within(self, rows: Sequence[Record], floor: str | None, ceiling: str | None) -> list[Record]:
         low, high = (None if text is None else cursor.typed(self._kind, text) for text in (floor, ceiling))

@@ -119,7 +119,7 @@ def test_declared_columns_are_read_page_by_page_and_the_rest_is_kept(open_app, s
 
     assert ("done", 7) == (result.outcome, result.counts["inserted"]), result.reason
     assert '{"city":{"name":"Ede"}}' == stored(app)[3]["Extra"]
-    assert 4 == len(server.calls)
+    assert 3 == len(server.calls)
 
 
 def test_an_empty_list_is_no_failure(open_app, server):

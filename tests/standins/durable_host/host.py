@@ -199,7 +199,7 @@ class DurableHost:
         finally:
             self._background = None
 
-    def wait(self, instance_id: str, timeout: float = 60) -> Instance:
+    def wait(self, instance_id: str, timeout: float = 300) -> Instance:
         """Block until the instance has ended, also if it is not started yet; TimeoutError after *timeout* seconds."""
         return wait_for(self._pump, instance_id, timeout)
 

@@ -29,7 +29,7 @@ QUICK = {
     "increment_base": 0,
     "random_jitter_range": 0,
     "connection_timeout": 2,
-    "read_timeout": 5,
+    "read_timeout": 30,
 }
 
 
@@ -162,7 +162,7 @@ def test_blocks_are_uploaded_side_by_side(container):
 
     def meet(self, blob, id, data):
         if next(numbers) < 3:
-            together.wait(10)
+            together.wait(60)
         stage(self, blob, id, data)
 
     with mock.patch.object(parts_module._Blocks, "_stage", meet):

@@ -80,6 +80,7 @@ def test_a_run_that_ended_after_its_commit_is_found_in_its_table(case, table, mo
     assert [(run.id, 2)] == case.query(f"SELECT id, inserted FROM ingest.run WHERE id = '{run.id}'")
 
 
+@pytest.mark.slow
 def test_a_run_is_found_in_its_table_after_many_others(case, table, monkeypatch):
     """Also where history lacks the row, and the last commits say nothing of it."""
     file = case.write("full", 5, [row(1), row(2)])
@@ -207,6 +208,7 @@ for file in files:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_write_one_table_at_once_lose_nothing(case, tmp_path, table):
     """Each key is there once, with its newest content; no run is lost or there twice."""
     case.loaded("full", 5, row(0))

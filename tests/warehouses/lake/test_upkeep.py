@@ -234,6 +234,7 @@ def test_what_a_killed_upkeep_leaves_is_deleted_and_what_it_committed_stays(load
 # -- deleting
 
 
+@pytest.mark.slow
 def test_replaced_files_go_after_the_retention_and_not_before(loaded, tmp_path):
     """Readers that have begun, and earlier versions within it, are not broken."""
     version = lake_table(tmp_path).version()
@@ -255,6 +256,7 @@ def test_replaced_files_go_after_the_retention_and_not_before(loaded, tmp_path):
     assert 1 == len(list((tmp_path / "lake" / "coolr" / "location").glob("*.parquet")))
 
 
+@pytest.mark.slow
 def test_loads_go_on_after_upkeep_and_are_recognised(loaded, tmp_path):
     """What was loaded is not loaded again, though its files are gone; what is new is merged."""
     tend(loaded)

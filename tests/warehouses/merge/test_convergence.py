@@ -27,6 +27,7 @@ def test_every_load_does_what_the_rules_say(reported):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @settings(FAST, max_examples=160)
 @given(wild_loads())
 def test_every_load_does_what_the_rules_say_in_many_more_cases(reported):
@@ -154,6 +155,7 @@ def test_the_order_of_deltas_does_not_matter(reported):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @settings(FAST, max_examples=100)
 @given(lawful_exports(most=6))
 def test_the_order_of_deltas_does_not_matter_in_many_more_cases(reported):

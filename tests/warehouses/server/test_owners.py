@@ -182,7 +182,7 @@ def test_slices_of_a_run_are_staged_at_once_but_each_by_one_alone(server):
 
 def test_lock_goes_with_the_connection_of_its_holder(server):
     """A process that is killed leaves nothing behind that others would wait for."""
-    one, other = (server.case(name, WAREHOUSE_LOCK_TIMEOUT="5").app.warehouse._owners for name in ("one", "other"))
+    one, other = (server.case(name, WAREHOUSE_LOCK_TIMEOUT="60").app.warehouse._owners for name in ("one", "other"))
     with pytest.raises(KeyboardInterrupt), one.working(RUN, FEED):
         raise KeyboardInterrupt
     with other.working(RUN, FEED):

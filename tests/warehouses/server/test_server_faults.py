@@ -275,6 +275,7 @@ def test_every_load_does_what_the_rules_say(postgres, loader, reported):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("loader", ["auto", "array"])
 @given(reported=wild_loads())
 @settings(parent=FAST, max_examples=80)

@@ -171,6 +171,7 @@ def test_memory_decides_what_sql_would(reported):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @settings(_FAST, max_examples=400)
 @given(wild_files(most=8))
 def test_memory_decides_what_sql_would_in_many_more_cases(reported):

@@ -1,0 +1,95 @@
+"""Events of LeadConduit, by the catalog file that comes with the package."""
+
+from __future__ import annotations
+
+import json
+
+from dataclasses import replace
+
+import pytest
+
+from shared.pipeline import sync as syncing
+from shared.pipeline.sync import SyncOptions
+from tests.exports import Clock, open_test_app
+from tests.servers.leadconduit import KEY, event, ident, leadconduit
+
+
+@pytest.fixture
+def server():
+    with leadconduit() as found:
+        yield found
+        assert found.violations == []
+
+
+@pytest.fixture
+def app(tmp_path, server):
+    opened = open_test_app(tmp_path, Clock(), LEADCONDUIT_BASE_URL=server.url, LEADCONDUIT_API_KEY=KEY)
+    return replace(opened, settings=replace(opened.settings, keep_raw=str(tmp_path / "raw")))
+
+
+def sync(app):
+    (result,) = syncing.sync(app.runner, app.settings, "leadconduit", ["event"], SyncOptions())
+    return result
+
+
+def stored(app, *columns):
+    listed = ", ".join(f'"{column}"' for column in columns)
+    with app.warehouse._session() as session:
+        return session.connection.execute(f"SELECT {listed} FROM leadconduit.event ORDER BY id").fetchall()
+
+
+def test_pages_follow_the_last_id_until_one_is_empty(app, server):
+    """A short page is not the end."""
+    server.events, server.most = [event(n, n) for n in range(7)], 3
+
+    result = sync(app)
+
+    assert ("done", 7) == (result.outcome, result.counts["inserted"]), result.reason
+    assert [None, ident(2), ident(5), ident(6)] == [call.query.get("after_id") for call in server.calls[-4:]]
+    assert [(ident(n), ident(n), "f1", "Roofs") for n in range(7)] == stored(
+        app, "id", "lead_id", "flow_id", "flow_name"
+    )
+
+
+def test_an_event_with_a_lower_id_that_comes_late_is_read(app, server):
+    """Ids come from several hosts. An hour is read again."""
+    server.events = [event(5, 10)]
+    sync(app)
+    server.events += [event(2, 4), event(9, 30, of=5, kind="recipient")]
+
+    result = sync(app)
+
+    assert 2 == result.counts["inserted"]
+    assert [ident(2), ident(5), ident(5)] == [lead for (lead,) in stored(app, "lead_id")]
+
+
+@pytest.mark.parametrize("given", ["ada@x.nl", {"normal": "ada@x.nl", "raw": "Ada@X.nl"}, {"raw": "ada@x.nl"}], ids=str)
+def test_a_value_may_be_a_text_or_an_object(app, server, given):
+    server.events = [event(1, email=given)]
+
+    sync(app)
+
+    assert [("ada@x.nl",)] == stored(app, "email")
+
+
+def test_credentials_are_neither_loaded_nor_kept(app, server, tmp_path):
+    """However deep they are; everything else is there."""
+    server.events = [event(1, city="Ede")]
+
+    sync(app)
+
+    ((extra,),) = stored(app, "Extra")
+    found = json.loads(extra)
+    kept = [path.read_text() for path in (tmp_path / "raw").rglob("*") if path.is_file()]
+    assert ("Ede", [{}], 3) == (found["vars"]["lead"]["city"], found["steps"], found["wait_ms"])
+    assert any("Ede" in text for text in kept)
+    assert not [text for text in (extra, *kept) if "hush" in text]
+
+
+def test_nothing_new_takes_two_calls(app, server):
+    server.events = [event(n, n) for n in range(3)]
+    sync(app)
+    server.calls.clear()
+
+    assert "no news" == sync(app).outcome
+    assert 2 >= len(server.calls)
