@@ -17,7 +17,7 @@ import json
 import re
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from shared.errors import RequestRefused
@@ -29,8 +29,8 @@ MOST_EVENTS = 100
 WINDOW_SECONDS = 300
 """How far the time of a signature may be from ours, before or after."""
 
-Version = Literal["v1", "v2", "v3"]
-Action = Literal["read", "delete", "merge", "associate", "erase", "none"]
+Version: TypeAlias = Literal["v1", "v2", "v3"]
+Action: TypeAlias = Literal["read", "delete", "merge", "associate", "erase", "none"]
 
 _HEADERS: Mapping[Version, str] = {
     "v1": "x-hubspot-signature", "v2": "x-hubspot-signature", "v3": "x-hubspot-signature-v3",
