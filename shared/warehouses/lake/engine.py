@@ -16,13 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import deltalake
+import duckdb
 import pyarrow as pa
 
-from shared.errors import LOAD_AGAIN, ConfigError, TransientError
+from shared.contract.direct import Check
+from shared.errors import LOAD_AGAIN, ConfigError, ConflictError, IngestError, TransientError
 from shared.ids import staging_name
-from shared.model import Column, Feed, Finding, Orphans, Plan, Run, Staged
+from shared.model import Column, Feed, Finding, Orphans, PlainFile, Plan, Run, Staged
 from shared.settings import Settings
-from shared.warehouses import Backfill, KeysOf, Limits, Loaded, Merged, NamedView, Profile, TableUpkeep, Upkeep
+from shared.warehouses import (
+    Backfill,
+    KeysOf,
+    Limits,
+    Loaded,
+    LoadedFile,
+    Merged,
+    NamedView,
+    Profile,
+    TableUpkeep,
+    Upkeep,
+)
 from shared.warehouses.embedded.locks import StagingLocks
 from shared.warehouses.embedded.session import DuckDBSession
 from shared.warehouses.lake import feed_table, rejects, staging
@@ -73,6 +86,22 @@ class LakeWarehouse:
             self._claims.take(name, feed.name)
         with self._work() as work:
             return Loaded(staging.stage(work, feed, name, columns, batches))
+
+    def stage_file(
+        self, feed: Feed, name: str, columns: Sequence[Column], file: PlainFile, checks: Sequence[Check]
+    ) -> LoadedFile | None:
+        """As ``stage``, but of *file*. None if its rows have to be staged: none is, or one does not pass *checks*."""
+        if self._claims is None:
+            return None
+        self._claims.take(name, feed.name)
+        try:
+            with self._work() as work:
+                return staging.stage_file(work, feed, name, columns, file, checks)
+        except ConflictError:
+            raise
+        except (duckdb.Error, IngestError) as error:  # the source knows what to say of such a file
+            _log.info("DuckDB does not read %s by itself: %s", file.path, error)
+            return None
 
     def reject(self, plan: Plan, part: int, batches: Iterable[pa.RecordBatch]) -> None:
         with self._work() as work:

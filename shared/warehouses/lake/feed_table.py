@@ -14,6 +14,7 @@ from shared.contract import cursor
 from shared.errors import ConfigError
 from shared.model import SYSTEM_COLUMNS, Feed, Plan, Run, Staged, from_json
 from shared.warehouses import Limits, Merged, Profile
+from shared.warehouses.embedded.direct import refuse_changed
 from shared.warehouses.embedded.session import DuckDBSession
 from shared.warehouses.lake import files
 from shared.warehouses.lake.append import Append
@@ -49,13 +50,15 @@ def merge(work: Work, plan: Plan, staged: Sequence[Staged], run: Run, limits: Li
         return Merged(known, ())
     if before is not None:
         session.open_table(functools.partial(work.data, path, before.files), before.columns)
-    tables = staged_tables(work, session, plan, staged)
+    tables, read = staged_tables(work, session, plan, staged)
     kind = Append if feed.lake == "append" else Merge
     if limits.dry_run:
         return kind(session, plan, run, limits, tables)(staged)
     with noted(work, path, session.attempt):
         try:
             merged = kind(session, plan, run, limits, tables)(staged)
+            for file in read:
+                refuse_changed(file.path, file.version)
             _commit(work, path, session, before, merged.run, feed)
         except BaseException:
             work.discard(f"{path}/{action.path}" for _, action in session.added)

@@ -8,18 +8,24 @@ import uuid
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from shared.contract import types
 from shared.contract.conform import ROW
+from shared.contract.direct import Check
 from shared.errors import LOAD_AGAIN, TransientError
 from shared.ids import run_of_staging
-from shared.model import Column, Feed, Plan, Staged
+from shared.model import Column, Feed, PlainFile, Plan, Staged
+from shared.warehouses import LoadedFile
+from shared.warehouses.embedded import direct
 from shared.warehouses.embedded.files import file_literal
 from shared.warehouses.embedded.session import DuckDBSession, drained
+from shared.warehouses.lake import direct_files
 from shared.warehouses.lake.names import STAGING, table_path
+from shared.warehouses.lake.storage import LocalStorage
 from shared.warehouses.lake.work import Work
 from shared.warehouses.merge import ddl, shape
 from shared.warehouses.merge import session as merge_session
@@ -27,6 +33,8 @@ from shared.warehouses.merge import session as merge_session
 DEAD = 86_400.0
 """Seconds after which what another run has left is a leftover of one that died."""
 _LOADING = 3_600.0
+_NOTE = ".file.json"
+"""End of the name of a note of a file that DuckDB reads by itself."""
 
 
 def stage(work: Work, feed: Feed, name: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]) -> int:
@@ -34,6 +42,8 @@ def stage(work: Work, feed: Feed, name: str, columns: Sequence[Column], batches:
     place = _folder(feed)
     folder = work.storage.folder(place, work.scratch)
     path = folder / f"{name}.parquet"
+    if isinstance(work.storage, LocalStorage):
+        (folder / f"{name}{_NOTE}").unlink(missing_ok=True)
     unfinished = folder / f"{name}.{uuid.uuid4().hex}.tmp"
     schema = pa.schema([(ROW, pa.int64()), *((c.name, types.to_arrow(c.type)) for c in columns)])
     copy = f"COPY (SELECT * FROM incoming) TO {file_literal(unfinished)} (FORMAT parquet, COMPRESSION snappy)"  # noqa: S608 - quoted
@@ -46,20 +56,49 @@ def stage(work: Work, feed: Feed, name: str, columns: Sequence[Column], batches:
     return rows
 
 
+def stage_file(
+    work: Work, feed: Feed, name: str, columns: Sequence[Column], file: PlainFile, checks: Sequence[Check]
+) -> LoadedFile | None:
+    """As ``stage``, but of *file*, which stays where it is. None if its rows have to be staged."""
+    note = work.storage.folder(_folder(feed), work.scratch) / f"{name}{_NOTE}"
+    return direct_files.stage(work, note, feed.cursor, columns, file, checks)
+
+
 def staged_tables(
     work: Work, session: DuckDBSession, plan: Plan, staged: Sequence[Staged]
-) -> Mapping[str, sa.FromClause]:  # fmt: skip
-    """What was staged, as views, by name. TransientError if a part of it is gone."""
+) -> tuple[Mapping[str, sa.FromClause], list[PlainFile]]:  # fmt: skip
+    """What was staged, as views, by name, and the files that DuckDB reads by itself.
+
+    TransientError if a part of what was staged is gone, ConflictError if one of these files has changed.
+    """
     wanted = {name: columns for part in staged for name, columns in shape.staged_columns(plan, part).items()}
-    paths = {name: f"{_folder(plan.feed)}/{name}.parquet" for name in wanted}
+    notes = _notes(work, plan.feed, wanted)
+    files = {name: direct_files.read(note) for name, note in notes.items()}
+    paths = {name: f"{_folder(plan.feed)}/{name}.parquet" for name in wanted if name not in files}
     found = work.storage.local(paths.values(), work.scratch)
-    if len(found) < len(set(paths.values())):
+    queries = {
+        name: f"SELECT * FROM read_parquet({file_literal(found[path])})"  # noqa: S608 - quoted
+        for name, path in paths.items()
+        if path in found
+    }
+    queries |= {n: query for n, file in files.items() if (query := direct.select(session, file, wanted[n]))}
+    if len(queries) < len(wanted):
         raise TransientError(merge_session.GONE, fix=LOAD_AGAIN)
+    if files:
+        direct_files.without_statistics(work)
     ddl.create_schema(session, merge_session.STAGING)
-    for name, path in paths.items():
-        view = session.quoted(merge_session.STAGING, name)
-        session.ddl(f"CREATE VIEW {view} AS SELECT * FROM read_parquet({file_literal(found[path])})")  # noqa: S608 - quoted
-    return {name: shape.staging(plan.feed, columns, name, merge_session.STAGING) for name, columns in wanted.items()}
+    for name, query in queries.items():
+        session.ddl(f"CREATE VIEW {session.quoted(merge_session.STAGING, name)} AS {query}")
+    tables = {n: shape.staging(plan.feed, columns, n, merge_session.STAGING) for n, columns in wanted.items()}
+    return tables, list(files.values())
+
+
+def _notes(work: Work, feed: Feed, names: Iterable[str]) -> dict[str, Path]:
+    if not isinstance(work.storage, LocalStorage):
+        return {}
+    paths = {name: f"{_folder(feed)}/{name}{_NOTE}" for name in names}
+    found = work.storage.local(paths.values(), work.scratch)
+    return {name: found[path] for name, path in paths.items() if path in found}
 
 
 def droppable(work: Work, run: str) -> dict[str, str]:

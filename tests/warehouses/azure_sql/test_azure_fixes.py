@@ -107,8 +107,8 @@ def test_a_sas_of_the_staging_container_is_made_anew(lab, with_container, azurit
     old, new = (sas_of(azurite, with_container.container, rights) for rights in ("rl", "rwdl"))
     with Proxy.to(azurite.blob_url) as proxy:
         url = proxy.through(f"{with_container.container.url}/in/here")
-        signature = old.partition("sig=")[2]
-        proxy.faults.append(Fault(lambda request: signature in request.target, 99, busy(403, code=code)))
+        # Found by its rights: some characters of a signature come quoted in another way.
+        proxy.faults.append(Fault(lambda request: "sp=rl&" in request.target, 99, busy(403, code=code)))
         said = lab(with_container.engine({"WAREHOUSE_LOADER": "bulk", "STAGING_URL": f"{url}?{old}"})).refused(
             "full", 5, *ROWS
         )
