@@ -178,6 +178,11 @@ def unreachable(error: BaseException, host: str, *, authority: str = "REQUESTS_C
     )
 
 
+def is_no_answer(error: BaseException) -> bool:
+    """Whether no server has answered at all: nothing listens at the address, or nothing comes from there."""
+    return any(isinstance(reason, ConnectionRefusedError | TimeoutError) for reason in _causes(error))
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """*error* and everything behind it; libraries wrap one exception as another's argument or ``reason``, too."""
     seen: set[int] = set()

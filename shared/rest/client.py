@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 from shared import remote
 from shared.azure import urls
-from shared.errors import ConfigError, DataError, IngestError
+from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.model import Json
 from shared.rest import failures
 from shared.rest.auth import Auth, NoAuth
@@ -32,6 +32,8 @@ MOST_BYTES = 64 << 20
 LONGEST_WAIT = 120.0
 """Seconds that a call waits at the API's wish; a longer one ends the sync, and the next goes on."""
 POLICY = remote.RetryPolicy(attempts=8, seconds=600.0, first_wait=0.5, longest_wait=20.0)
+_FIRST_TRIES = 2
+"""Of a call, while no server has answered any."""
 _CHUNK = 1 << 16
 
 
@@ -86,6 +88,8 @@ class Client:
     def __post_init__(self) -> None:
         parts = _parts(self.base, self.setting)
         self.host = parts.hostname or ""
+        self._address = parts.netloc.lower()
+        self._tries_without_any_answer: int | None = 0
         self._origin = _origin(self.base)
         self._base = self.base.partition("?")[0].rstrip("/") + "/"
         self._local = threading.local()
@@ -188,12 +192,22 @@ class Client:
             ) as received:  # fmt: skip
                 found = Response(received.status_code, received.headers, self._body(received, call))
         except (requests.RequestException, HTTPError, OSError) as error:
-            failure: IngestError = _unanswered(error, self.host)
+            failure = self._unanswered(error)
         else:
+            self._tries_without_any_answer = None
             if any("ratelimit" in name.lower() for name in found.headers):
                 self.last = found.headers
             return found
         raise failure  # out here, as the library's own error, whose text holds the URL, would be its context in there
+
+    def _unanswered(self, error: Exception) -> IngestError:
+        """A client that has never been answered may have a wrong address, which is said after few tries."""
+        failure = _unanswered(error, self._address)
+        if self._tries_without_any_answer is not None and remote.is_no_answer(error):
+            self._tries_without_any_answer += 1
+            if self._tries_without_any_answer >= _FIRST_TRIES:
+                return TransientError(failure.problem, fix=failure.fix)
+        return failure
 
     def _body(self, received: requests.Response, call: Call) -> bytes:
         since, parts, size = self.clock.timer(), [], 0

@@ -45,6 +45,7 @@ class HttpsStore:
         parts = urlsplit(link)
         self._link = urlunsplit(parts._replace(fragment=""))
         self._host = (parts.hostname or "").lower()
+        self._address = parts.netloc.rpartition("@")[2].lower()
         self._name = name(link)
         self._redirects = redirects
         self._session = requests.Session()
@@ -154,7 +155,7 @@ class HttpsStore:
             return ConfigError(f"{self._name} redirects to something that is not an https link", fix=_DIRECT)
         if isinstance(error, requests.exceptions.TooManyRedirects):
             return ConfigError(f"{self._name} redirects too many times", fix=_DIRECT)
-        return remote.unreachable(error, self._host)
+        return remote.unreachable(error, self._address)
 
     def _why_refused(self, response: requests.Response) -> str:
         now, end = _seconds(response.headers.get("Date")), self.expires

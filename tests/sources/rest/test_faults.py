@@ -14,8 +14,10 @@ from shared.errors import TransientError
 from shared.rest import client as rest_client
 from shared.rest.clock import SYSTEM
 from shared.rest.connect import open_client
+from shared.rest.limits import Limiter
 from shared.sources.rest import source as rest_source
-from tests.servers.api import TOKEN
+from tests.servers import free_port
+from tests.servers.api import TOKEN, api
 from tests.servers.http import Reply, as_json
 from tests.sources.rest.test_sync import PATH, person, stored, sync
 
@@ -161,3 +163,26 @@ def test_numbers_and_texts_are_kept_exactly(open_app, server):
     assert "done" == sync(app).outcome
     row = stored(app)[1]
     assert (123456789012345678901, "0.1000", "a?b", 1e-30) == (row["big"], str(row["money"]), row["half"], row["tiny"])
+
+
+def test_an_address_that_never_answered_is_tried_twice_and_named_with_its_port():
+    """It is wrong, more often than its server is down."""
+    port = free_port()
+    client = rest_client.Client(base=f"http://127.0.0.1:{port}", setting="ACME_BASE_URL", limiter=Limiter(()))
+
+    with pytest.raises(TransientError, match=f"^127.0.0.1:{port} refuses connections"):
+        client.call(rest_client.Call(path="/"))
+
+    assert 1 == client.retries
+
+
+def test_a_server_that_goes_away_is_tried_more_often():
+    with api() as gone:
+        client = rest_client.Client(base=gone.url, setting="ACME_BASE_URL", limiter=Limiter(()))
+        client.call(rest_client.Call(path="/", allowed=frozenset({401})))
+        client.close()  # a connection that is kept would still be answered
+
+    with pytest.raises(TransientError, match="refuses connections"):
+        client.call(rest_client.Call(path="/"))
+
+    assert 2 < client.retries
