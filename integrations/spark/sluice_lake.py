@@ -24,7 +24,7 @@ def version(spark: SparkSession, table: str, number: int) -> DataFrame:
 def listed(spark: SparkSession, table: str) -> DataFrame:
     """The rows of *table* for a Spark without Delta Lake: of the files that its manifest lists.
 
-    They are those of the version that was current when the manifest was written (`sluice lake tidy --manifest`). A
+    They are those of the version that was current when the manifest was written (`sluice upkeep --manifest`). A
     plain ``spark.read.parquet(table)`` would read replaced files too, and rows twice.
     """
     files = files_of(spark, table)
@@ -51,7 +51,7 @@ def _manifests(spark: SparkSession, root: str) -> list[str]:
     path = spark._jvm.org.apache.hadoop.fs.Path(f"{root}/{MANIFEST}")
     system = path.getFileSystem(spark._jsc.hadoopConfiguration())
     if not system.exists(path):
-        raise ValueError(f"{root} has no manifest: write one with `sluice lake tidy --manifest`")
+        raise ValueError(f"{root} has no manifest: write one with `sluice upkeep --manifest`")
     found, entries = [], system.listFiles(path, True)
     while entries.hasNext():
         file = entries.next().getPath()
