@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shared.cli import options, output
+from shared.cli import interrupts, options, output
 
 if TYPE_CHECKING:
     from shared.pipeline.upkeep import TendedTable
@@ -36,6 +36,8 @@ def upkeep(
     app = current()
     kept = dt.timedelta(seconds=app.settings.lake_keep) if keep is None else dt.timedelta(days=keep)
     wanted = pipeline.Upkeep(keep=kept, cluster=cluster, manifest=manifest, dry_run=dry_run)
+    if not dry_run:
+        interrupts.explain("Tables that are done stay done: run it again for the rest")
     found = list(pipeline.upkeep(app.runner, [feed.lower() for feed in feeds], wanted))
     if as_json:
         output.print_json([{"destination": one.destination, **asdict(one.table), "error": one.error} for one in found])

@@ -47,6 +47,7 @@ main(words)
 """
 
 
+LEADS = str(ROOT / "tests" / "data" / "csv" / "leadconduit" / "leads.csv")
 AGAIN = "Run the same command again to load the rest"
 
 
@@ -87,6 +88,7 @@ def test_an_interrupted_load_says_what_is_done_and_how_to_continue(tmp_path, exp
         quick_if(False, "rejects", ["rejects", "coolr.asset"], "Nothing was changed"),
         quick_if(False, "profile", ["audit", "{exports}"], "Nothing was changed"),
         quick_if(True, "stage", ["load", "{exports}"], "Tables loaded before: 0."),
+        quick_if(False, "stage", ["csv", "leadconduit", "leads", LEADS], "Tables loaded before: 0."),
     ],
 )
 def test_every_command_ends_in_one_line(tmp_path, exports, call, words, expected):
