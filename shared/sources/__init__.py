@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 from shared.contract.codes import Code
 from shared.errors import ConfigError
 from shared.model import Feed, Finding, Slice, Unit
+from shared.text import counted
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -91,8 +92,9 @@ def examine_source(
     first = feeds[0]
     kind, check = KINDS[first.source], f"source {first.system}"
     if names := missing_settings(first, settings):
-        are = "is" if len(names) == 1 else "are"
-        yield Finding(check, "skipped", f"{', '.join(names)} {are} not set", f"Set it to sync {len(feeds)} tables")
+        are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+        fix = f"Set {them} to sync {counted(len(feeds), 'table')}"
+        yield Finding(check, "skipped", f"{', '.join(names)} {are} not set", fix)
         return
     examine = getattr(importlib.import_module(kind.module), "examine", None)
     if examine is not None:

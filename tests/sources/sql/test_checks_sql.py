@@ -266,7 +266,7 @@ def test_database_that_is_not_set_is_skipped():
     )
 
     assert (SHOP, "skipped", "SHOP_DATABASE_URL is not set") == (one.check, one.status, one.message)
-    assert ("2",) == advises("Set it to sync {} tables", one.fix)
+    assert ("it", "2 tables") == advises("Set {} to sync {}", one.fix)
 
 
 def test_statements_for_sql_server_are_such(tsql_problems):
