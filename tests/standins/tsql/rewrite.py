@@ -1,7 +1,7 @@
 """A parsed T-SQL statement in DuckDB's words, with SQL Server's idea of when two texts are equal.
 
-Every comparison, GROUP BY, DISTINCT, PARTITION BY and set operation goes over _k(), which takes trailing blanks from
-text; case is left to DuckDB's collations, which columns have by their declared ones."""
+Every comparison, ORDER BY, GROUP BY, DISTINCT, PARTITION BY and set operation goes over _k(), which takes trailing
+blanks from text; case is left to DuckDB's collations, which columns have by their declared ones."""
 
 from __future__ import annotations
 
@@ -244,6 +244,11 @@ def _adapt_select(select: exp.Select) -> None:
     for count in select.find_all(exp.Count):
         if isinstance(count.this, exp.Distinct):
             count.this.set("expressions", [_key(e) for e in count.this.expressions])
+    order = select.args.get("order")
+    if order is not None and group is None and distinct is None:
+        for one in order.expressions:
+            if isinstance(one.this, exp.Column) and one.this.table:  # no alias of what is selected
+                one.set("this", _key(one.this))
 
 
 def _adapt_group(select: exp.Select, group: exp.Group) -> None:

@@ -40,6 +40,13 @@ def test_texts_group_and_join_as_they_compare(db):
     assert [(5,)] == query(db, "SELECT COUNT(*) FROM t AS a JOIN t AS b ON a.code = b.code")
 
 
+def test_texts_are_ordered_as_they_compare(db):
+    """What only differs in case or in trailing blanks has the same place."""
+    db.execute("INSERT INTO t VALUES (3, N'a', N'x'), (1, N'A ', N'x'), (2, N'a ', N'x'), (4, N'B', N'x')")
+
+    assert [(1,), (2,), (3,), (4,)] == query(db, "SELECT t.id FROM t ORDER BY t.name, t.id")
+
+
 def test_collations_do_not_mix(db):
     """A column against one of another collation is an error, unless one side says which to use."""
     assert 468 == failure(db, "SELECT id FROM t WHERE name = code")[1]
