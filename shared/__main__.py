@@ -1,6 +1,6 @@
 """``python -m shared`` is ``sluice``."""
 
-from shared.cli.main import main
+from shared.cli.start import start
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -17,6 +17,7 @@ from shared.catalog.rules import (
     section_value,
     text,
     text_list,
+    whole,
 )
 from shared.rest.auth import WAYS
 from shared.rest.instants import FORMATS
@@ -51,11 +52,6 @@ def _scalar(value: Any) -> Any:
 
 def _above_zero(value: Any) -> int:
     require(isinstance(value, int) and not isinstance(value, bool) and value > 0)
-    return int(value)
-
-
-def _whole(value: Any) -> int:
-    require(isinstance(value, int) and not isinstance(value, bool) and value >= 0)
     return int(value)
 
 
@@ -129,7 +125,7 @@ _RATE = {
 _PAGING = {
     "kind": Rule(f"one of {', '.join(PAGINGS)}", one_of(*PAGINGS), required=True),
     "parameter": Rule("the name of the parameter with the page, offset or token", text),
-    "first": Rule("the number of the first page, 0 or 1 mostly", _whole),
+    "first": Rule("the number of the first page, 0 or 1 mostly", whole),
     "size_parameter": Rule("the name of the parameter with the records on a page", text),
     "size": Rule("a whole number above 0", _above_zero),
     "next": Rule("where in a page the token or URL of the next one is, such as paging.next.after", text),
@@ -157,7 +153,7 @@ COMMON: Mapping[str, Rule] = {
     "settings": Rule("what the names of its settings begin with, such as GENIUS", _prefix),
     "auth": Rule("a table with kind, or a list of them", _auths),
     "rate": Rule("a table of requests and seconds, or a list of them", _rates),
-    "lag_seconds": Rule("a whole number of seconds", _whole),
+    "lag_seconds": Rule("a whole number of seconds", whole),
     "workers": Rule("a whole number above 0", _above_zero),
 }
 """Of every kind of API."""

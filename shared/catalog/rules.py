@@ -74,6 +74,12 @@ def section_value(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def whole(value: Any) -> int:
+    """A whole number from 0 on."""
+    require(isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+    return int(value)
+
+
 def number(value: Any) -> float:
     require(isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
     return float(value)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from shared.catalog import api
-from shared.catalog.rules import Rule, flag, number, one_of, read_nested, require, section_value, text, text_list
+from shared.catalog.rules import Rule, flag, number, one_of, read_nested, require, section_value, text, text_list, whole
 from shared.contract import types as column_types
 from shared.contract.cursor import CURSOR_TYPES
 from shared.errors import ConfigError
@@ -82,11 +82,6 @@ def _share(value: Any) -> float:
     share = number(value)
     require(0 <= share <= 1)
     return share
-
-
-def _whole(value: Any) -> int:
-    require(isinstance(value, int) and not isinstance(value, bool) and value >= 0)
-    return int(value)
 
 
 def _schedule(value: Any) -> str:
@@ -221,8 +216,8 @@ OPTIONS = {
     "lake": Rule("'current' or 'append'", _lake),
     "max_reject_share": Rule("a number from 0 to 1", _share),
     "max_delete_share": Rule("a number from 0 to 1", _share),
-    "overlap_seconds": Rule("a whole number of seconds", _whole),
-    "overlap_numbers": Rule("a whole number", _whole),
+    "overlap_seconds": Rule("a whole number of seconds", whole),
+    "overlap_numbers": Rule("a whole number", whole),
     "schedule": Rule("a cron expression of five fields, such as '*/15 * * * *'", _schedule),
     "reconcile": Rule("a cron expression of five fields, such as '0 3 * * 0'", _schedule),
     "source_table": Rule("the name of a table, as <table> or <schema>.<table>", _source_table),

@@ -389,9 +389,8 @@ def _together(parts: Sequence[sa.FromClause]) -> sa.FromClause:
 
 def _expect(touched: int, counted: int, feed: Feed) -> None:
     if touched != counted:
-        keys = ", ".join(feed.keys)
         raise DataError(
-            f"rows in the table of {feed.name} have the same key ({keys}), or none: "
+            f"rows in the table of {feed.name} have the same key ({', '.join(feed.keys)}), or none: "
             f"{counted} should have changed, but {touched} would",
             fix=ONE_ROW_A_KEY,
         )
