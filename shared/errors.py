@@ -47,7 +47,8 @@ CORRECT_PATH = "Correct the path; it is case-sensitive"
 CORRECT_VALUE = "Correct that value in the export, or declare the column as text under types in the catalog"
 ONE_ROW_A_KEY = (
     "If the keys of the feed were changed in the catalog, set the former ones again, or drop its table and view and"
-    " load a full with --again; if not, something else wrote to the table: keep one row of each key, and load again"
+    " load a full with --again (sync a database or an API with --full); if not, something else wrote to the table: keep"
+    " one row of each key, and load again"
 )
 """The fix where rows of a table have the same key, or none."""
 LOAD_AGAIN = "Load it again"

@@ -248,8 +248,8 @@ def test_rows_with_the_same_key_are_found_and_removed(lab):
 
     advises(
         "If the keys of the feed were changed in the catalog, set the former ones again, or drop its table and view"
-        " and load a full with --again; if not, something else wrote to the table: keep one row of each key, and"
-        " load again",
+        " and load a full with --again (sync a database or an API with --full); if not, something else wrote to the"
+        " table: keep one row of each key, and load again",
         lab.fails(),
     )
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from shared.catalog import read
 from shared.errors import ConfigError, DataError
 from shared.pipeline import sync as syncing
 from shared.pipeline.runner import Progress
@@ -94,6 +95,24 @@ def test_no_new_rows_are_said_to_be_none_and_leave_the_watermark(app, source_tab
 
     assert {"item": "no news", "kind": "no news"} == {name: one.outcome for name, one in found.items()}
     assert before == found["item"].watermark
+
+
+def test_a_table_whose_keys_were_changed_is_dropped_and_synced_whole(app, source_table, tmp_path):
+    """As the error advises; what is stored had two rows of one new key."""
+    table = source_table.create(item(), *({"Id": n, "At": at(1)} for n in range(2)))
+    sync(app, "item")
+    source_table.do(table.insert().values(Id=2, At=at(2)), table.delete().where(table.c.Id < 1))
+    changed = CATALOG.replace('item = { keys = ["Id"]', 'item = { keys = ["At"]')
+    (tmp_path / "catalog" / "shop.toml").write_text(changed)
+    app = replace(app, systems=read(tmp_path / "catalog"))
+
+    said = sync(app, "item")["item"].reason
+    assert "drop its table and view and load a full with --again (sync a database or an API with --full)" in said
+    with app.warehouse._session() as session:
+        session.connection.execute("DROP VIEW shop.item_active; DROP TABLE shop.item")
+
+    assert "done" == sync(app, "item", full=True)["item"].outcome
+    assert [1, 2] == alive(app)
 
 
 def test_a_table_that_fails_stops_no_other(app, source_table):

@@ -243,8 +243,8 @@ class Merging:
             said = case.load(newer, dry_run=dry_run).run.error
             advises(
                 "If the keys of the feed were changed in the catalog, set the former ones again, or drop its table and"
-                " view and load a full with --again; if not, something else wrote to the table: keep one row of each"
-                " key, and load again",
+                " view and load a full with --again (sync a database or an API with --full); if not, something else"
+                " wrote to the table: keep one row of each key, and load again",
                 said,
             )
 
