@@ -92,12 +92,8 @@ class Database:
             raise self._explained(error) from error
 
     def _with_connection(self, work: Callable[[sa.Connection], T]) -> T:
-        try:
-            with self._engine.connect() as connection:
-                return work(connection)
-        except self._kinds:
-            self._engine.dispose()  # those that are kept may be broken as well, and each would take a try
-            raise
+        with self._engine.connect() as connection:
+            return work(connection)
 
     @property
     def _kinds(self) -> tuple[type[Exception], ...]:
