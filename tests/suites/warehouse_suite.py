@@ -17,9 +17,10 @@ from tests.suites.warehouse_keys import Keys
 from tests.suites.warehouse_merging import Merging
 from tests.suites.warehouse_names import Names
 from tests.suites.warehouse_values import Values
+from tests.suites.warehouse_versions import Versions
 
 
-class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History):
+class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History, Versions):
     """Inherit, and give the fixtures ``settings`` and ``query``."""
 
     longest_key = 2_500
