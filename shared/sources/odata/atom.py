@@ -140,5 +140,5 @@ def _before(entry: Element) -> Iterator[Element]:
 def _next(feed: Element, url: str) -> str | None:
     for link in feed.iterchildren(_LINK):
         if link.get("rel") == "next" and link.get("href"):
-            return urljoin(urljoin(url, feed.get(_BASE, "")), link.get("href"))
+            return urljoin(urljoin(url, str(feed.get(_BASE, ""))), str(link.get("href")))
     return None

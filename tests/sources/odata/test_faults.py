@@ -132,7 +132,7 @@ def test_a_list_that_never_rests_is_read_at_a_quieter_time_or_in_larger_pages(op
 
 
 def test_links_that_lead_back_end_a_sync(app, server):
-    """Reported, and mended by whoever runs the API."""
+    """Reported, and corrected by whoever runs the API."""
     back = f"{server.url}/Contacts?$skiptoken=1"
     server.faults.extend([lambda _: None, *[lambda _: server.feed("Contacts", [contact(1)], None, back)] * 5])
 
