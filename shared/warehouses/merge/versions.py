@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from shared.contract.conform import ROW, folded
 from shared.errors import ConfigError
 from shared.model import Feed
+from shared.warehouses import VERSIONS
 from shared.warehouses.merge import ddl
 from shared.warehouses.merge.changes import (
     BY,
@@ -35,7 +36,7 @@ from shared.warehouses.merge.changes import (
 from shared.warehouses.merge.session import VIEW_MARK, Expression, Session
 from shared.warehouses.merge.shape import Shape, target
 
-VERSIONS, HISTORY = "_versions", "_history"
+HISTORY = "_history"
 FROM, TO = "ValidFrom", "ValidTo"
 _PLACE = "_sluice_place"
 
