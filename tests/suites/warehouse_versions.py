@@ -5,7 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from tests.advice import advises
 from tests.suites.warehouse_case import CATALOG, day, row
+from tests.suites.warehouse_erase import erased
 
 
 class Versions:
@@ -102,3 +104,34 @@ class Versions:
 
         assert 1 == run.inserted
         assert [(day(1), None, 1)] == self.told(case)
+
+    def test_erasing_a_key_removes_its_versions(self, case):
+        """And no others."""
+        case.loaded("full", 5, row(1, "Ada", 1), row(2, "Bob", 2), table="told")
+        case.loaded("delta", 6, row(1, "Eva", 3), table="told")
+
+        done = erased(case, "1", feed="shop.told")
+
+        assert (1, 2) == (done.rows, done.history)
+        assert [(day(2), None, 2, "Bob")] == self.told(case, "Name")
+
+    @pytest.mark.parametrize("other", ["told_versions", "told_history"])
+    def test_a_table_of_others_with_such_a_name_is_left_alone(self, case, other):
+        """The run says so, and does what it says without history."""
+        case.loaded("full", 5, row(1), table=other)
+
+        refused = case.refused("full", 5, row(1), table="told")
+        advises("Rename it, or leave history out", refused)
+        assert f"shop.{other} is there already" in refused
+        case.catalog(CATALOG.replace("history = true", "history = false"))
+        case.loaded("full", 6, row(1), table="told")
+        assert 1 == len(case.rows("Name", table=other))
+
+    def test_a_row_that_is_gone_before_its_cursor_was_valid_for_no_time(self, case):
+        """Its clock was ahead of the export that shows its absence."""
+        case.loaded("full", 5, row(1, "Ada", 5.5), row(2, "Bob", 2), table="told")
+        case.loaded("full", 5.2, row(2, "Bob", 2), table="told")
+
+        assert [
+            (day(5.5), None, 1, day(5.2)), (day(2), None, 2, None),
+        ] == self.told(case, "DeletedAt")  # fmt: skip

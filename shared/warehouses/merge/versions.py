@@ -69,9 +69,8 @@ class Versions:
         if self._cursor(self.rows) is None:
             self._add(since, changed, is_changed)
             return
-        known = sa.select(sa.literal(1)).select_from(changed)
-        again = known.where(is_changed, self._same_version(self.rows, self.table)).correlate(self.table)
-        self.session.change(sa.delete(self.table).where(sa.exists(again)))
+        again = self._same_key(found), is_changed, self._same_version(self.rows, self.table)
+        self.session.change(sa.delete(self.table).where(*again))
         self._add(since, changed, is_changed)
         self._settle(found)
 
@@ -98,14 +97,21 @@ class Versions:
         It is not, where a full put a lower cursor in its place, or said that the row is gone.
         """
         keys = self._keys
-        touched = sa.exists().where(*(equal(self.session, self.table.c[keys[key]], found.c[key]) for key in keys))
+        touched = sa.and_(*(equal(self.session, self.table.c[there], found.c[key]) for key, there in keys.items()))
         place = sa.func.row_number().over(partition_by=self._partition(), order_by=self._order(last_first=True))
-        ranked = sa.select(*self.table.c, place.label(_PLACE)).where(touched.correlate(self.table)).subquery("ranked")
-        last = sa.select(ranked).where(ranked.c[_PLACE] == sa.literal_column("1")).subquery("last")
+        cursor = self._cursor(self.table)
+        named = [self.table.c[name] for name in (*keys.values(), FROM, DELETED)]
+        shown = named if cursor is None or cursor.name in keys.values() else [*named, cursor]
+        columns = [*(sa.Column(column.name, column.type) for column in shown), sa.Column(_PLACE, sa.BigInteger)]
+        last = self.session.scratch("versions", columns)
+        ranked = sa.select(*shown, place).select_from(self.table.join(found, touched))
+        self.session.change(sa.insert(last).from_select([column.name for column in columns], ranked))
+        self.session.filled(last)
         rows = self.rows.join(found, self._same_key(found)).join(last, self._same_keys(last))
         moment = at(self.rules.overtaken_by or self.rules.exported or self.rules.now)
-        differs = sa.not_(self._same_version(self.rows, last))
-        self._add(sa.case((last.c[FROM] > moment, last.c[FROM]), else_=moment), rows, differs)
+        since = sa.case((last.c[FROM] > moment, last.c[FROM]), else_=moment)
+        is_row = sa.case((self._same_version(self.rows, last), 1), else_=0)  # NOT would leave out what is unknown
+        self._add(since, rows, last.c[_PLACE] == 1, is_row == 0)
 
     def _add(self, since: Expression, rows: sa.FromClause, *where: Expression) -> None:
         names = [column.name for column in self.rows.c]
@@ -130,7 +136,9 @@ class Versions:
 
     def _valid_from(self, otherwise: Expression) -> Expression:
         """When a row of the table became what it is: when it was deleted, else its cursor if that is an instant."""
-        return sa.func.coalesce(self.rows.c[DELETED], *self._instant(self.rows.c), otherwise)
+        deleted, instants = self.rows.c[DELETED], self._instant(self.rows.c)
+        ahead = [sa.case((cursor > deleted, cursor)) for cursor in instants]  # of the export that lacks the row
+        return sa.func.coalesce(*ahead, deleted, *instants, otherwise)
 
     def _same_key(self, found: sa.Table) -> Expression:
         return sa.and_(*(equal(self.session, self.rows.c[there], found.c[key]) for key, there in self._keys.items()))
@@ -158,9 +166,8 @@ class Versions:
         cursor = self._cursor(self.table)
         order: list[Expression] = [self.table.c[FROM]]
         if cursor is not None:
-            has_one = sa.case((cursor.is_(None), sa.literal_column("0")), else_=sa.literal_column("1"))
-            order += [has_one, self.session.exact(cursor)[0]]
-        order.append(self.table.c[SYNCED])
+            order += [_is_there(cursor), self.session.exact(cursor)[0]]
+        order += [self.table.c[SYNCED], _is_there(self.table.c[DELETED])]
         return [one.desc() for one in order] if last_first else order
 
     # -- the table and its view
@@ -182,6 +189,11 @@ class Versions:
             )
         if known != mark:
             self.session.put_view(schema, name, text, mark)
+
+
+def _is_there(column: Expression) -> Expression:
+    """1 or 0, which sorts NULL the same on every engine."""
+    return sa.case((column.is_(None), sa.literal_column("0")), else_=sa.literal_column("1"))
 
 
 def prepare(session: Session, rules: Rules, shape: Shape, run: str, *, is_first: bool = False) -> Versions:
