@@ -110,7 +110,7 @@ def test_deployment_signs_in_as_the_workflow():
 
 
 def test_deployment_is_shown_before_it_changes_anything():
-    """Unless it is told otherwise, it shows only that."""
+    """Without a choice of the operator it shows only that."""
     inputs = _workflow("deploy.yml")[True]["workflow_dispatch"]["inputs"]  # YAML 1.1 reads the key "on" as true
     steps = [step for step in _steps(_workflow("deploy.yml")) if "run" in step]
     changing = [step for step in steps if re.search(r"group create|func azure|npm install", step["run"])]
