@@ -22,7 +22,7 @@ APP = (ROOT / "function_app.py").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
 
 SECRET = {
-    "ALERT_URL", "DOWNSTREAM_URL", "SFTP_KEY_PASSPHRASE", "SFTP_PASSWORD", "STORAGE_CONNECTION_STRING",
+    "ALERT_URL", "DOWNSTREAM_URL", "KEEP_OUT_KEY", "SFTP_KEY_PASSPHRASE", "SFTP_PASSWORD", "STORAGE_CONNECTION_STRING",
 }  # fmt: skip
 """Settings that come from the key vault, where they are wanted."""
 TUNING = {
@@ -388,9 +388,10 @@ def test_guide_reads_outputs_that_exist():
 
 
 def test_guide_names_settings_that_exist():
-    """Of the app, of CoolR, or of the host."""
+    """Of the app, of CoolR, or of the host; and variables of the workflow that deploys."""
     known = {field.name.upper() for field in fields(Settings)}
     known |= {f"COOLR_{field.name.upper()}" for field in fields(SystemSettings)}
+    known |= {*re.findall(r"\bvars\.(\w+)", (ROOT / ".github/workflows/deploy.yml").read_text())}
 
     assert set(re.findall(r"\b[A-Z]{2,}(?:_[A-Z]+)+\b", GUIDE)) <= known
 
