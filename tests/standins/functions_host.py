@@ -78,7 +78,8 @@ class FunctionsHost:
         )  # fmt: skip
         answer = self._call(name, req=request)
         text = answer.get_body().decode()
-        return Reply(answer.status_code, json.loads(text) if text else None, dict(answer.headers))
+        content = json.loads(text) if text and answer.mimetype == "application/json" else text or None
+        return Reply(answer.status_code, content, dict(answer.headers))
 
     # -- what tests ask
 
@@ -143,9 +144,10 @@ class FunctionsHost:
         for name, function in self._functions.items():
             trigger = function.get_trigger()
             if trigger.type == "httpTrigger" and method in [str(one.value) for one in trigger.methods]:
-                pattern = re.sub(r"\{(\w+)(?::regex\(\^?(.*?)\$?\))?\}", _part, str(trigger.route))
+                route = re.sub(r"/\{\*(\w+)\}", r"(?:/(?P<\1>.*))?", str(trigger.route))
+                pattern = re.sub(r"\{(\w+)(?::regex\(\^?(.*?)\$?\))?\}", _part, route)
                 if found := re.fullmatch(pattern, path):
-                    return name, {key: unquote(value) for key, value in found.groupdict().items()}
+                    return name, {key: unquote(value or "") for key, value in found.groupdict().items()}
         return None
 
 

@@ -186,6 +186,12 @@ class DuckDBWarehouse:
         with self._session() as session:
             return ingest.runs(session, feed, limit)
 
+    def recent(self, limit: int) -> list[Run]:
+        if not self._path.exists():
+            return []
+        with self._session() as session:
+            return ingest.recent(session, limit)
+
     def run(self, id: str) -> Run | None:
         if not self._path.exists():
             return None
