@@ -191,9 +191,8 @@ async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
         await _start_all(client, page.starts)
     except Exception as error:  # noqa: BLE001 - every error has a page
         page = site.failed(request, error)
-    return func.HttpResponse(
-        page.body, status_code=page.status, headers=dict(page.headers), mimetype=page.content_type
-    )  # fmt: skip
+    headers = {**page.headers, "Content-Type": page.content_type}
+    return func.HttpResponse(page.body, status_code=page.status, headers=headers)
 
 
 @app.route(route="health", methods=["GET"])

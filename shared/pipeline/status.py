@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Literal, Protocol, TypeAlias
 
 from shared.model import MAIN, Feed, FeedName, Kind, Run, from_text
-from shared.text import duration
 from shared.warehouses import History
 
 RUNS_SHOWN = 20
@@ -21,7 +20,7 @@ _MOST_REJECTS = 100_000
 """Rejects whose reasons are counted, where nobody counted them during the run."""
 
 State: TypeAlias = Literal["ok", "late", "failed", "paused", "never"]
-STATES: tuple[State, ...] = ("failed", "late", "never", "paused", "ok")
+STATES: tuple[State, ...] = ("failed", "late", "paused", "ok", "never")
 """What may be said of a feed, what needs somebody first. ``never``: no run is known."""
 
 
@@ -220,10 +219,21 @@ class FeedStatus:
 
         >>> FeedStatus(name="a.b", state="ok", age=7_380, limit=86_400, schedule=None,
         ...     runs=FeedRuns(feed="a.b")).freshness
-        '2 h 3 min of 24 h 0 min'
+        '2 h old, up to 24 h'
         """
-        age = "no data yet" if self.age is None else duration(self.age)
-        return age if self.limit is None else f"{age} of {duration(self.limit)}"
+        age = "no data yet" if self.age is None else f"{_roughly(self.age)} old"
+        return age if self.limit is None else f"{age}, up to {_roughly(self.limit)}"
+
+
+def _roughly(seconds: float) -> str:
+    """
+    >>> [_roughly(seconds) for seconds in (4, 125, 7_380, 200_000)]
+    ['0 min', '2 min', '2 h', '2 days']
+    """
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

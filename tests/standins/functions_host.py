@@ -107,11 +107,13 @@ class FunctionsHost:
                 else:
                     path = self.path.removeprefix("/api/")
                     reply = host.request(self.command, path, body, dict(self.headers.items()))
-                content = b"" if reply.body is None else json.dumps(reply.body).encode()
+                content = reply.body.encode() if isinstance(reply.body, str) else json.dumps(reply.body).encode()
+                content = b"" if reply.body is None else content
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Type", "application/json")
+                if "Content-Type" not in reply.headers:
+                    self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)

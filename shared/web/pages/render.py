@@ -55,8 +55,13 @@ def redirect(url: str, starts: Sequence[Start] = ()) -> Page:
     return Page(303, b"", headers={**HEADERS, "Location": url}, starts=starts)
 
 
-def style_sheet() -> Page:
-    return Page(200, Path(__file__).with_name("style.css").read_bytes(), "text/css; charset=utf-8")
+FILES = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+"""What pages load, by name, with its type."""
+
+
+def file(name: str) -> Page:
+    """One of those."""
+    return Page(200, Path(__file__).with_name(name).read_bytes(), FILES[name])
 
 
 def link(path: str, **query: str | int) -> str:

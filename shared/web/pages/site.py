@@ -11,7 +11,7 @@ from shared.errors import RequestRefused
 from shared.jobs.run_log import DocumentedRuns
 from shared.pipeline.status import RunLog
 from shared.web.pages import actions, views
-from shared.web.pages.render import ROOT, Page, page, redirect, style_sheet
+from shared.web.pages.render import FILES, ROOT, Page, file, page, redirect
 from shared.web.pages.sign_in import OPERATOR, READER, FormTokens, Principal
 from shared.web.responses import error_response
 
@@ -49,8 +49,7 @@ class Request:
 
 
 class _Route(NamedTuple):
-    role: str | None
-    """None: for everybody."""
+    role: str
     respond: Callable[[views.Shown], Page]
 
 
@@ -65,10 +64,9 @@ _ROUTES: Mapping[tuple[str, str], _Route] = {
     ("GET", "rejects.csv"): _Route(READER, actions.download_rejects),
     ("POST", "feed"): _Route(OPERATOR, actions.act_on_feed),
     ("POST", "job"): _Route(OPERATOR, actions.retry_job),
-    ("GET", "style.css"): _Route(None, lambda _: style_sheet()),
 }
 ROUTES = tuple((method, path, route.role) for (method, path), route in _ROUTES.items())
-"""Every route, with the role that it needs."""
+"""Every route, with the role that it needs. Beside them are the files that pages load, for everybody."""
 
 
 def respond(app: App, request: Request, log: RunLog | None = None, *, can_act: bool = True) -> Page:
@@ -89,11 +87,12 @@ def failed(request: Request, error: Exception) -> Page:
 
 
 def _respond(app: App, request: Request, log: RunLog, can_act: bool) -> Page:
-    route = _ROUTES.get((request.method, request.path.strip("/")))
+    path = request.path.strip("/")
+    if request.method == "GET" and path in FILES:
+        return file(path)
+    route = _ROUTES.get((request.method, path))
     if route is None:
         raise RequestRefused(404, "there is no such page")
-    if route.role is None:
-        return style_sheet()
     principal = request.principal
     if principal is None:
         return _sign_in(app, request)

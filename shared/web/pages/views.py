@@ -17,6 +17,7 @@ from shared.jobs.view import read_record
 from shared.model import FeedName
 from shared.pipeline.feeds import declared
 from shared.pipeline.status import (
+    COUNTED,
     STATES,
     Filter,
     RunLog,
@@ -120,6 +121,7 @@ def show_feed(shown: Shown) -> Page:
     return shown.page(
         "feed.html", feed=status, reports=reports,
         actions=actions_of(shown.app.documents, name), done=DONE.get(shown.query.get("done", ""), ""),
+        counted=[name for name in COUNTED if any(name in one.counts for one in reports)],
         commands=list(_commands(name, is_pulled)), keys=", ".join(feed.keys) if feed else "",
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from shared.web.pages import render
 from tests.exports import START, Clock
 from tests.web.pages.browsing import HOSTILE, OPERATES, SCRIPT, get, open_pages, report, text, words
 
-EVERY = ["", "feed", "run", "jobs", "job", "alerts", "settings", "style.css", "rejects.csv", "nothing"]
+EVERY = ["", "feed", "run", "jobs", "job", "alerts", "settings", "style.css", "icon.svg", "rejects.csv", "nothing"]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_overview_shows_each_feed_with_freshness_and_last_run(app):
 
     shown = words(get(app))
 
-    assert "coolr.location ok 0.0 s" in shown
+    assert "coolr.location ok 0 min old, up to 30 h" in shown
     assert "2026-02-24 12:00:00 UTC 1,000" in shown
     assert 'aria-label="1 run, at most 1,000 rows"' in text(get(app))
 
@@ -46,7 +46,8 @@ def test_state_of_a_feed_is_what_needs_somebody_first(app):
     clock.forward(hours=1_000)
 
     found = re.findall(
-        r"feed\?name=coolr\.(\w+)\">[^<]*</a></th>\n<td><span class=\"state (\w+)", text(get(app, system="coolr"))
+        r"feed\?name=coolr\.(\w+)\">[^<]*</a></th>\n<td role=\"cell\"><span class=\"state (\w+)",
+        text(get(app, system="coolr")),
     )
 
     assert {"asset": "failed", "location": "late", "product": "paused"}.items() <= dict(found).items()
