@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -13,8 +15,8 @@ class Entry(NamedTuple):
     """A file of the lake."""
 
     path: str
-    written: float
-    """When, in seconds since 1970."""
+    age: float
+    """Seconds since it was written, by the clock of the storage, which several machines share."""
     size: int
     """In bytes."""
 
@@ -51,6 +53,10 @@ class Storage(Protocol):
 
     def delete(self, paths: Iterable[str]) -> None:
         """Delete files, those that are there."""
+        ...
+
+    def address(self, path: str) -> str:
+        """What other programs call the folder *path*."""
         ...
 
 
@@ -92,10 +98,14 @@ class LocalStorage:
             try:
                 if file.is_file():
                     found = file.stat()
-                    yield Entry(file.relative_to(self._root).as_posix(), found.st_mtime, found.st_size)
+                    age = time.time() - found.st_mtime
+                    yield Entry(file.relative_to(self._root).as_posix(), age, found.st_size)
             except FileNotFoundError:  # another process has deleted it meanwhile
                 continue
 
     def delete(self, paths: Iterable[str]) -> None:
         for path in paths:
             (self._root / path).unlink(missing_ok=True)
+
+    def address(self, path: str) -> str:
+        return str(self._root / path)
