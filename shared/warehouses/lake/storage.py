@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
+import os
+import tempfile
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -94,12 +96,12 @@ class LocalStorage:
 
     def entries(self, prefix: str) -> Iterator[Entry]:
         folder, _, start = prefix.rpartition("/")
+        now = self._now()
         for file in sorted((self._root / folder).rglob(f"{start}*" if start else "*")):
             try:
                 if file.is_file():
                     found = file.stat()
-                    age = time.time() - found.st_mtime
-                    yield Entry(file.relative_to(self._root).as_posix(), age, found.st_size)
+                    yield Entry(file.relative_to(self._root).as_posix(), now - found.st_mtime, found.st_size)
             except FileNotFoundError:  # another process has deleted it meanwhile
                 continue
 
@@ -109,3 +111,10 @@ class LocalStorage:
 
     def address(self, path: str) -> str:
         return str(self._root / path)
+
+    def _now(self) -> float:
+        """When a file is written now: a network share goes by its server's clock."""
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=self._root) as file:
+            return os.fstat(file.fileno()).st_mtime
+        with tempfile.TemporaryFile() as file:  # the folder may only be read, or is not there yet
+            return os.fstat(file.fileno()).st_mtime
