@@ -90,7 +90,7 @@ class BlobStorage:
     def entries(self, prefix: str) -> Iterator[Entry]:
         dates: list[dt.datetime] = []
         pages = self._client.list_blobs(
-            self._root + prefix, include=["metadata"], raw_response_hook=lambda answer: dates.append(_date(answer)),
+            self._root + prefix, include=["metadata"], raw_response_hook=lambda response: dates.append(_date(response)),
             **remote.single_attempt(),
         ).by_page()  # fmt: skip
         while True:
@@ -186,9 +186,9 @@ def _next(pages: Iterator[Iterator[BlobProperties]]) -> list[BlobProperties] | N
     return None if page is None else list(page)
 
 
-def _date(answer: PipelineResponse[Any, Any]) -> dt.datetime:
+def _date(response: PipelineResponse[Any, Any]) -> dt.datetime:
     """What the server's clock says."""
-    return parsedate_to_datetime(answer.http_response.headers["Date"])
+    return parsedate_to_datetime(response.http_response.headers["Date"])
 
 
 def _is_folder(blob: BlobProperties) -> bool:
