@@ -38,6 +38,8 @@ from shared.warehouses.merge.shape import Shape, target
 
 HISTORY = "_history"
 FROM, TO = "ValidFrom", "ValidTo"
+_SETTLED = "_sluice_settled"
+"""When a run put a version after all others that begin at the same time; NULL: its cursor says where it is."""
 _PLACE = "_sluice_place"
 
 
@@ -66,9 +68,6 @@ class Versions:
             self._add_incoming(incoming)
         changed, is_changed = self.rows.join(found, self._same_key(found)), sa.not_(outcome_is(found, "stale"))
         since = self._valid_from(at(self.rules.exported or self.rules.now))
-        if self._cursor(self.rows) is None:
-            self._add(since, changed, is_changed)
-            return
         again = self._same_key(found), is_changed, self._same_version(self.rows, self.table)
         self.session.change(sa.delete(self.table).where(*again))
         self._add(since, changed, is_changed)
@@ -84,7 +83,7 @@ class Versions:
         moment = at(self.rules.exported or self.rules.now)
         gone = sa.case((flagged(feed, s.c), flag_time(feed, s.c, moment)), else_=at(None))
         by_name = {there: s.c[name] for name, there in stored.items()}
-        known = self._same(self.table, by_name, gone)
+        known = sa.and_(*self._same_mark(self.table, by_name))
         values = {**by_name, SYNCED: at(self.rules.now), BY: sa.literal(self.run), DELETED: gone}
         instant = self._instant(by_name)
         rows = sa.select(sa.func.coalesce(*instant, gone, moment), *values.values())
@@ -99,9 +98,8 @@ class Versions:
         keys = self._keys
         touched = sa.and_(*(equal(self.session, self.table.c[there], found.c[key]) for key, there in keys.items()))
         place = sa.func.row_number().over(partition_by=self._partition(), order_by=self._order(last_first=True))
-        cursor = self._cursor(self.table)
-        named = [self.table.c[name] for name in (*keys.values(), FROM, DELETED)]
-        shown = named if cursor is None or cursor.name in keys.values() else [*named, cursor]
+        names = dict.fromkeys((*keys.values(), self._mark, FROM, DELETED))
+        shown = [self.table.c[name] for name in names]
         columns = [*(sa.Column(column.name, column.type) for column in shown), sa.Column(_PLACE, sa.BigInteger)]
         last = self.session.scratch("versions", columns)
         ranked = sa.select(*shown, place).select_from(self.table.join(found, touched))
@@ -111,18 +109,26 @@ class Versions:
         moment = at(self.rules.overtaken_by or self.rules.exported or self.rules.now)
         since = sa.case((last.c[FROM] > moment, last.c[FROM]), else_=moment)
         is_row = sa.case((self._same_version(self.rows, last), 1), else_=0)  # NOT would leave out what is unknown
-        self._add(since, rows, last.c[_PLACE] == 1, is_row == 0)
+        self._add(since, rows, last.c[_PLACE] == 1, is_row == 0, settled=at(self.rules.now))
 
-    def _add(self, since: Expression, rows: sa.FromClause, *where: Expression) -> None:
+    def _add(
+        self, since: Expression, rows: sa.FromClause, *where: Expression, settled: Expression | None = None
+    ) -> None:
         names = [column.name for column in self.rows.c]
-        found = sa.select(since, *self.rows.c).select_from(rows).where(*where)
-        self.session.change(sa.insert(self.table).from_select([FROM, *names], found))
+        found = sa.select(since, at(None) if settled is None else settled, *self.rows.c).select_from(rows).where(*where)
+        self.session.change(sa.insert(self.table).from_select([FROM, _SETTLED, *names], found))
 
     # -- what is the same, and in which order
 
     @property
     def _keys(self) -> dict[str, str]:
         return {key: self.shape.stored[key] for key in self.rules.feed.keys}
+
+    @property
+    def _mark(self) -> str:
+        """What tells the versions of a key apart: its cursor, or without one the run that brought it."""
+        cursor = self._cursor(self.rows)
+        return BY if cursor is None else str(cursor.name)
 
     def _cursor(self, rows: sa.FromClause) -> Expression | None:
         spelled = {folded(name): name for name in rows.c.keys()}  # noqa: SIM118 - a collection of columns
@@ -147,24 +153,21 @@ class Versions:
         return sa.and_(*(equal(self.session, self.rows.c[key], other.c[key]) for key in self._keys.values()))
 
     def _same_version(self, rows: sa.FromClause, versions: sa.FromClause) -> Expression:
-        return self._same(versions, rows.c, rows.c[DELETED])
+        return sa.and_(*self._same_mark(versions, rows.c), equal_or_null(versions.c[DELETED], rows.c[DELETED]))
 
-    def _same(self, versions: sa.FromClause, columns: Any, deleted: Expression) -> Expression:
-        """Whether a version has these keys, cursor and time of deletion."""
-        cursor = self._cursor(versions)
-        pairs = [] if cursor is None else zip(*map(self.session.exact, (cursor, columns[cursor.name])), strict=True)
-        return sa.and_(
-            *(equal(self.session, versions.c[key], columns[key]) for key in self._keys.values()),
-            *(equal_or_null(one, other) for one, other in pairs),
-            equal_or_null(versions.c[DELETED], deleted),
-        )
+    def _same_mark(self, versions: sa.FromClause, columns: Any) -> list[Expression]:
+        """Whether a version has these keys and this mark."""
+        pairs = zip(*map(self.session.exact, (versions.c[self._mark], columns[self._mark])), strict=True)
+        keys = [equal(self.session, versions.c[key], columns[key]) for key in self._keys.values()]
+        return [*keys, *(equal_or_null(one, other) for one, other in pairs)]
 
     def _partition(self) -> list[Expression]:
         return [part for key in self._keys.values() for part in self.session.exact(self.table.c[key])]
 
     def _order(self, *, last_first: bool = False) -> list[Expression]:
         cursor = self._cursor(self.table)
-        order: list[Expression] = [self.table.c[FROM]]
+        settled = self.table.c[_SETTLED]
+        order: list[Expression] = [self.table.c[FROM], _is_there(settled), settled]
         if cursor is not None:
             order += [_is_there(cursor), self.session.exact(cursor)[0]]
         order += [self.table.c[SYNCED], _is_there(self.table.c[DELETED])]
@@ -177,7 +180,7 @@ class Versions:
         schema, name = str(self.rows.schema), f"{self.rows.name}{HISTORY}"
         until = sa.func.lead(self.table.c[FROM]).over(partition_by=self._partition(), order_by=self._order())
         v = sa.select(*self.table.c, until.label(TO)).subquery("v")
-        others = [column for column in v.c if column.name not in (FROM, TO)]
+        others = [column for column in v.c if column.name not in (FROM, TO, _SETTLED)]
         shown = sa.select(v.c[FROM], v.c[TO], *others).where(sa.or_(v.c[TO].is_(None), v.c[TO] > v.c[FROM]))
         text = str(shown.compile(dialect=self.session.dialect))
         mark = VIEW_MARK + hashlib.sha256(repr((text, list(columns.items()))).encode()).hexdigest()[:32]
@@ -211,7 +214,7 @@ def prepare(session: Session, rules: Rules, shape: Shape, run: str, *, is_first:
             fix="Rename it, or leave history out",
         )
     kept = Feed(system=feed.system, table=name, source=feed.source, keys=feed.keys)
-    after = {FROM: "timestamp", **before, **columns}
+    after = {FROM: "timestamp", _SETTLED: "timestamp", **before, **columns}
     if not before:
         table = target(kept, after, session.table_options)
         ddl.create_table(session, table)
