@@ -158,3 +158,11 @@ def test_no_secret_is_shown_and_pages_are_kept(app, server, caplog, tmp_path):
     assert {".xml", ".jsonl"} == set(kept)
     assert "no right: 1234:***:" in reason
     assert not [text for text in (reason, caplog.text, *kept.values()) if KEY in text or SECRET in text]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_what_cannot_pass_is_called_once(app, server, status):
+    server.faults.append(lambda _: error(status, "The property 'x' does not exist"))
+
+    assert f"({status}): The property 'x' does not exist" in sync(app).reason
+    assert 1 == len(server.calls)
