@@ -143,7 +143,8 @@ def test_secrets_named_to_operators_exist():
     """A misspelt one would be set and read by nobody."""
     described = re.search(r"@description\('([^']*)'\)\nparam secretSettings ", main())[1]
     named = set(re.findall(r"\b[A-Z]{2,}(?:_[A-Z]+)+\b", described))
-    system = {f"COOLR_{field.name.upper()}" for field in fields(SystemSettings) if not field.repr}
+    secret = [field.name.upper() for field in fields(SystemSettings) if not field.repr]
+    system = {f"{name}_{field}" for name in ("COOLR", "HUBSPOT") for field in secret}
 
     assert {"COOLR_WEBHOOK_SECRET", "ALERT_URL", "DOWNSTREAM_URL"} <= named
     assert named <= SECRET | system
