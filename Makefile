@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
 READERS := .venv-readers
+AIRFLOW := .venv-airflow
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 # Written when an installation is complete, so that a broken one is repeated.
@@ -11,6 +12,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 PEERS_INSTALLED := $(PEERS)/.installed
 READERS_INSTALLED := $(READERS)/.installed
+AIRFLOW_INSTALLED := $(AIRFLOW)/.installed
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := check
@@ -95,9 +97,12 @@ bench-peers: $(PEERS_INSTALLED)  ## Install the peers to measure against, in the
 .PHONY: readers
 readers: $(READERS_INSTALLED)  ## Install Spark and others that read a lake, in their own .venv-readers, for the slow tests
 
+.PHONY: airflow
+airflow: $(AIRFLOW_INSTALLED)  ## Install Airflow in its own .venv-airflow, for the slow tests
+
 .PHONY: clean
 clean:  ## Remove what make made; your data in .sluice stays
-	rm -rf $(VENV) $(PEERS) $(READERS) *.egg-info build dist .coverage htmlcov .hypothesis
+	rm -rf $(VENV) $(PEERS) $(READERS) $(AIRFLOW) *.egg-info build dist .coverage htmlcov .hypothesis
 	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -143,4 +148,12 @@ $(READERS)/bin/python:
 $(READERS_INSTALLED): integrations/spark/requirements.txt | $(READERS)/bin/python
 	@echo "Installing readers into $(READERS) ..."
 	@$(READERS)/bin/python -m pip -qq --disable-pip-version-check install -r integrations/spark/requirements.txt
+	@touch $@
+
+$(AIRFLOW)/bin/python:
+	$(call make-venv,$(AIRFLOW))
+
+$(AIRFLOW_INSTALLED): integrations/airflow/requirements.txt | $(AIRFLOW)/bin/python
+	@echo "Installing Airflow into $(AIRFLOW) ..."
+	@$(AIRFLOW)/bin/python -m pip -qq --disable-pip-version-check install -r integrations/airflow/requirements.txt
 	@touch $@

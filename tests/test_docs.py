@@ -433,16 +433,32 @@ def test_event_example_is_for_our_function():
 def test_operations_name_tests_that_exist():
     """Each countermeasure against a known problem of the platform is held by a test."""
     problems = _text(DOCS / "operations.md").partition("## Known problems")[2]
+
+    assert [] == _missing_tests(problems)
+    assert 11 == problems.count("\n|") - 2
+
+
+def test_security_names_tests_that_exist():
+    """Each defence is shown by a test; what has none is listed as not defended."""
+    page = _text(DOCS / "security.md")
+    rows = re.findall(r"^\| (.+) \| (.+) \| (.+) \|$", page, re.MULTILINE)
+    defences = [row for row in rows if row[1] != "defence"]
+
+    assert [] == _missing_tests(page)
+    assert 5 == len(rows) - len(defences)
+    assert [] == [attack for attack, _, test in defences if "`tests/" not in test]
+
+
+def _missing_tests(text):
+    """Tests that *text* names, and that do not exist; ``::name`` is in the file named before it."""
     file, missing = "", []
-    for name in re.findall(r"`((?:tests/[\w/]+(?:\.py)?)?(?:::\w+)?)`", problems):
+    for name in re.findall(r"`((?:tests/[\w/]+(?:\.py)?)?(?:::\w+)?)`", text):
         path, _, test = name.partition("::")
         file = path or file
         found = ROOT / file
         if not found.exists() or (test and f"def {test}(" not in _text(found)):
             missing.append(name)
-
-    assert [] == missing
-    assert 11 == problems.count("\n|") - 2
+    return missing
 
 
 def test_coverage_names_files_and_tests_that_exist():

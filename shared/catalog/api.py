@@ -165,6 +165,11 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "properties": Rule("a list of properties; without it, all of them", text_list),
         "associated": Rule("an object type: the table has the associations with it", text),
     },
+    "odata": {
+        **COMMON,
+        "set": Rule("the name of an entity set, such as Contacts", text, required=True),
+        "size": Rule("a whole number above 0", _above_zero),
+    },
     "rest": {
         **COMMON,
         "path": Rule("the path of the list, below the base URL", text, required=True),

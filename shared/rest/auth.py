@@ -23,6 +23,7 @@ WAYS: Mapping[str, Mapping[str, str]] = {
     "api_key": {"key": "api_key"},
     "jwt": {"username": "username", "password": "password"},
     "oauth2": {"client_id": "client_id", "client_secret": "client_secret", "refresh_token": "refresh_token"},
+    "signed": {"company": "company_id", "key": "api_key", "secret": "api_secret"},
 }
 """Ways to sign in that a catalog file can name: what each needs, and the setting (a field of ``SystemSettings``) that
 has it unless the file names another."""

@@ -6,17 +6,18 @@ import threading
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from shared import remote
 from shared.azure import urls
 from shared.errors import ConfigError, DataError, IngestError, TransientError
 from shared.model import Json
 from shared.rest import failures
-from shared.rest.auth import Auth, NoAuth
+from shared.rest.auth import Auth, NoAuth, SignedAuth
 from shared.rest.clock import SYSTEM, Clock
 from shared.rest.failures import Response
+from shared.rest.instants import server_time
 from shared.rest.limits import Limiter, suspended
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ POLICY = remote.RetryPolicy(attempts=8, seconds=600.0, first_wait=0.5, longest_w
 _FIRST_TRIES = 2
 """Of a call, while no server has answered any."""
 _CHUNK = 1 << 16
+_PLAIN_IN_QUERIES = "$'(),:"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,21 +129,30 @@ class Client:
         """The answer to *call* and its JSON."""
         from shared.rest.rows import read_json
 
-        def once() -> tuple[Response, Any]:
-            response = self._try(call, tries)
+        def parse(response: Response) -> Any:
             success = 200 <= response.status < 300
-            return response, read_json(response.body) if success else failures.parsed(response.body)
+            return read_json(response.body) if success else failures.parsed(response.body)
 
+        return self.parsed(call, parse, "JSON")
+
+    def parsed(self, call: Call, parse: Callable[[Response], T], form: str) -> tuple[Response, T]:
+        """The answer to *call* and what *parse* makes of it, by the name of its *form*.
+
+        A ValueError of *parse* means that the answer is broken: it is called for again, like one that was cut off.
+        """
         tries = [0]
-        return self.policy.call(lambda: self._readable(once, call), on=self._wait)
+        return self.policy.call(lambda: self._readable(call, tries, parse, form), on=self._wait)
 
     # -- one try
 
-    def _readable(self, once: Callable[[], tuple[Response, Any]], call: Call) -> tuple[Response, Any]:
+    def _readable(
+        self, call: Call, tries: list[int], parse: Callable[[Response], T], form: str
+    ) -> tuple[Response, T]:  # fmt: skip
         try:
-            return once()
+            response = self._try(call, tries)
+            return response, parse(response)
         except ValueError as error:
-            what = f"{self._place(call)} answers with something else than JSON"
+            what = f"{self._place(call)} answers with something else than {form}"
             failure = remote.RetryLater(what, fix="Correct the base URL, or sync again once the API is up")
             failure.__cause__ = remote.RedactedCause(str(error))
         raise failure
@@ -170,7 +182,12 @@ class Client:
             raise suspended(until, reason)
         if response.status == 429:
             self.limiter.push_back(call.bucket, min(failures.wait(429, refusal, tries[0]) or 1.0, LONGEST_WAIT))
-        raise failures.failure(response, self._place(call), refusal, tries[0])
+        raise failures.failure(response, self._place(call), refusal, tries[0], clock=self._clock_is_off(response))
+
+    def _clock_is_off(self, response: Response) -> float | None:
+        """Seconds that this machine's clock is ahead of the API's, if the sign-in depends on that."""
+        theirs = server_time(response.headers) if isinstance(self.auth, SignedAuth) else None
+        return None if theirs is None else (self.clock.now().replace(tzinfo=None) - theirs).total_seconds()
 
     def _signed(self, call: Call) -> tuple[Response, str | None]:
         headers = {"Accept": call.accept, "User-Agent": "sluice", **call.headers}
@@ -187,7 +204,7 @@ class Client:
 
         try:
             with self._session().request(
-                call.method, url, params=parameters, json=call.content, data=call.form, headers=headers,
+                call.method, url, params=_query(parameters), json=call.content, data=call.form, headers=headers,
                 timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, stream=True, auth=_as_it_is,
             ) as received:  # fmt: skip
                 found = Response(received.status_code, received.headers, self._body(received, call))
@@ -260,6 +277,11 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     except ValueError:
         return "", None, None
     return parts.scheme, parts.hostname, port
+
+
+def _query(parameters: Mapping[str, str]) -> str:
+    """A blank as %20, which all servers read: some take + as it is."""
+    return urlencode(parameters, quote_via=quote, safe=_PLAIN_IN_QUERIES)
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

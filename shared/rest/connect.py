@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,7 @@ from shared.documents import open_documents
 from shared.errors import ConfigError
 from shared.model import Feed
 from shared.rest.accounts import Account, shared_account
-from shared.rest.auth import WAYS, ApiKeyAuth, Auth, BasicAuth, BearerAuth, NoAuth, TokenAuth
+from shared.rest.auth import WAYS, ApiKeyAuth, Auth, BasicAuth, BearerAuth, NoAuth, SignedAuth, TokenAuth
 from shared.rest.client import Client
 from shared.rest.clock import SYSTEM, Clock
 from shared.rest.limits import Limiter, Rate
@@ -113,6 +115,8 @@ class _SignIn:
             return BasicAuth(str(self.auth.get("user", self.values.get("username"))), self.values["password"])
         if kind == "api_key":
             return self._key()
+        if kind == "signed":
+            return self._signed()
         if kind == "jwt":
             return TokenAuth(self._login(), self.clock)
         return TokenAuth(self._refresh(), self.clock) if kind == "oauth2" else NoAuth()
@@ -122,6 +126,13 @@ class _SignIn:
             self.values["key"], header=self.auth.get("header", "X-Api-Key"), parameter=self.auth.get("parameter"),
             prefix=self.auth.get("prefix", ""),
         )  # fmt: skip
+
+    def _signed(self) -> SignedAuth:
+        try:
+            base64.b64decode(self.values["secret"], validate=True)
+        except binascii.Error as error:
+            raise ConfigError(f"{self._named('secret')} is not base64", fix="Set it exactly as it was given") from error
+        return SignedAuth(self.values["company"], self.values["key"], self.values["secret"], self.clock)
 
     def _login(self) -> Login:
         fields = {"username": self.values["username"], "password": self.values["password"]}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import json
+import re
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -22,6 +24,10 @@ _LEAST = {_LOCKED: 2.0}
 _POLICIES = {"SECONDLY": 1.0, "TEN_SECONDLY_ROLLING": 10.0}
 """Seconds that each try adds to the wait of HubSpot's policies."""
 _LONGEST = 300
+_UNKNOWN = 401
+_CLOCKS_DIFFER = 60.0
+"""Seconds."""
+_XML_MESSAGE = re.compile(r"<(?:\w+:)?message\b[^>]*>([^<]*)<")
 
 
 class Response(NamedTuple):
@@ -55,8 +61,13 @@ def refusal_of(response: Response, hidden: tuple[str, ...]) -> Refusal:
     return Refusal(message[:_LONGEST].rstrip(". "), policy if isinstance(policy, str) else None, after)
 
 
-def failure(response: Response, place: str, refusal: Refusal, tries: int) -> IngestError:
-    """The error that *response* to the call of *place* means, on the *tries*-th try."""
+def failure(
+    response: Response, place: str, refusal: Refusal, tries: int, clock: float | None = None
+) -> IngestError:  # fmt: skip
+    """The error that *response* to the call of *place* means, on the *tries*-th try.
+
+    *clock*: seconds that this machine's clock is ahead of the API's, where the sign-in depends on it.
+    """
     status = response.status
     because = f" ({status})" + (f": {refusal.text}" if refusal.text else "")
     if status in _RETRYABLE:
@@ -65,6 +76,9 @@ def failure(response: Response, place: str, refusal: Refusal, tries: int) -> Ing
         return ConfigError(
             f"{place} redirects{because}, which is not followed", fix="Correct the base URL to where it leads"
         )
+    if status == _UNKNOWN and clock is not None and abs(clock) > _CLOCKS_DIFFER:
+        off = f"this machine's clock is {abs(clock):,.0f} s {'ahead of' if clock > 0 else 'behind'} the API's"
+        return ConfigError(f"{place} refuses the sign-in{because}: {off}", fix="Set this machine's clock")
     kind = ConfigError if status in _PROBLEMS and status != 414 else DataError
     problem = _PROBLEMS.get(status, "refuses the call")
     return kind(f"{place} {problem}{because}", fix=_FIXES.get(status, "Correct its path and parameters in the catalog"))
@@ -127,7 +141,10 @@ def _reason(found: Any) -> str:
 
 def _as_text(body: bytes) -> str:
     text = body.decode("utf-8", "replace").strip()
-    return "" if text.startswith("<") else text
+    if not text.lstrip("\ufeff").startswith("<"):
+        return text
+    found = _XML_MESSAGE.search(text)  # as OData has it; a page of HTML says nothing
+    return html.unescape(found[1]).strip() if found else ""
 
 
 def _without(text: str, hidden: tuple[str, ...]) -> str:

@@ -52,6 +52,7 @@ KINDS: dict[str, SourceKind] = {
     "csv": SourceKind("shared.sources.csv", delivers="text"),
     "sql": SourceKind("shared.sources.sql", delivers="windows", setting="database_url", discovers=True),
     "rest": SourceKind("shared.sources.rest", delivers="windows", infers=True, own_settings=True, probes=True),
+    "odata": SourceKind("shared.sources.odata", delivers="windows", own_settings=True),
     "hubspot": SourceKind("shared.sources.hubspot", delivers="windows", own_settings=True),
 }
 

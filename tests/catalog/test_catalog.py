@@ -81,10 +81,13 @@ WRONG = {
         '[system]\nname = "ingest"\nsource = "exports"',
         "and none of information_schema, ingest, temp, not",
     ),
-    "no source": ('[system]\nname = "crm"', "system: source must be one of exports, csv, sql, rest, hubspot, not None"),
+    "no source": (
+        '[system]\nname = "crm"',
+        "system: source must be one of exports, csv, sql, rest, odata, hubspot, not None",
+    ),
     "unknown source": (
         '[system]\nname = "crm"\nsource = "fax"',
-        "source must be one of exports, csv, sql, rest, hubspot, not 'fax'",
+        "source must be one of exports, csv, sql, rest, odata, hubspot, not 'fax'",
     ),
     "client no text": (HEAD + "client = 7", "client must be a text, not 7"),
     "tables no table": ("tables = 1\n" + HEAD, "tables must be a table, not 1"),

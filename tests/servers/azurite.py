@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import time
 
 from collections.abc import Iterator
-from json import loads
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from azure.data.tables import TableClient
-from filelock import FileLock
 
 from tests.servers import free_port
+from tests.servers.npm import node, npm_package
 
 HERE = Path(__file__).parent
-CACHE = HERE.parent.parent / ".cache" / "azurite"
 SERVICES = ("blob", "queue", "table")
-OLDEST_NODE = 18
-INSTALL_SECONDS, START_SECONDS, STOP_SECONDS = 300, 60, 15
+START_SECONDS, STOP_SECONDS = 60, 15
 
 
 class Azurite:
@@ -126,51 +119,9 @@ class Azurite:
 
 def azurite_command() -> list[str]:
     """How to start Azurite, installed first if need be; skips the test, saying why, where it cannot be had."""
-    node = _node()
-    wanted = loads((HERE / "package.json").read_text())["dependencies"]["azurite"]
-    CACHE.mkdir(parents=True, exist_ok=True)
-    installed = CACHE / wanted
-    with FileLock(CACHE / "lock"):
-        if not installed.exists():
-            _install(installed)
-    script = installed / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
-    return [node, "--require", str(HERE / "with_parent.cjs"), str(script)]
-
-
-def _node() -> str:
-    node = shutil.which("node")
-    if node is None or shutil.which("npm") is None:
-        pytest.skip(f"Azurite needs Node {OLDEST_NODE} or later and npm; there is no {'npm' if node else 'node'} here")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    if int(version.lstrip("v").partition(".")[0]) < OLDEST_NODE:
-        pytest.skip(f"Azurite needs Node {OLDEST_NODE} or later, here is {version}")
-    return node
-
-
-def _install(folder: Path) -> None:
-    """Into a folder beside it that gets its name when all is there, so that half an installation never counts."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    shutil.copy(HERE / "package.json", partial)
-    flags = "--no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error --fetch-retries=1"
-    try:
-        subprocess.run(["npm", "install", *flags.split()], cwd=partial, **_captured(), check=True)
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"Azurite cannot be installed: {_reason(error.stderr)}")
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"Azurite cannot be installed: npm took more than {INSTALL_SECONDS} s")
-    partial.rename(folder)
-
-
-def _captured() -> dict[str, Any]:
-    return {"capture_output": True, "text": True, "timeout": INSTALL_SECONDS}
-
-
-def _reason(reported: str) -> str:
-    """What npm says first, a code, and last; where it keeps its log is no reason."""
-    lines = [line for line in reported.splitlines() if line.strip(" .") and "complete log of this run" not in line]
-    return "; ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or "npm does not say why"
+    installed = npm_package("azurite")
+    script = installed / "dist" / "src" / "azurite.js"
+    return [node("azurite"), "--require", str(HERE / "with_parent.cjs"), str(script)]
 
 
 def _listens(port: int) -> bool:

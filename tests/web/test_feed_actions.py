@@ -152,8 +152,15 @@ def test_paused_feed_of_a_system_is_skipped(pulled):
 @pytest.mark.parametrize(
     ("system", "reason"),
     [
-        ("shops", "there is no system 'shops'. Choose one of genius, genius_api, hubspot, leadconduit, shop."),
-        ("coolr", "system 'coolr' has no table to sync. Choose one of genius, genius_api, hubspot, leadconduit, shop."),
+        (
+            "shops",
+            "there is no system 'shops'. Choose one of genius, genius_api, hubspot, leadconduit, marketsharp, shop.",
+        ),
+        (
+            "coolr",
+            "system 'coolr' has no table to sync. Choose one of genius, genius_api, hubspot, leadconduit, marketsharp, "
+            "shop.",
+        ),
         ("shop?feeds=items", "system 'shop' has no table 'items' to sync. Choose of item."),
         ("%00", "there is no system"),
     ],
