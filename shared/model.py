@@ -276,6 +276,8 @@ class Staged:
     values_rejected: int = 0
     keyless: int = 0
     """Rejected rows whose key could not be read either."""
+    kept_out: int = 0
+    """Rejected rows whose key was erased and is to stay out: they are no fault of the source."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """The commonest reasons for rejects (code and column), and how often each was found."""
     left_out: Mapping[str, int] = field(default_factory=dict)

@@ -46,6 +46,12 @@ def _one_of(*known: str) -> Callable[[str], str]:
     return read
 
 
+def _secret(text: str) -> str:
+    if len(text) < 32:
+        raise _Unfit("32 random characters or more")
+    return text
+
+
 def _memory(text: str) -> str:
     if not re.fullmatch(r"\d+(\.\d+)? *([KMGT]i?)?B|\d+%", text, re.IGNORECASE):
         raise _Unfit("memory with its unit, such as 250MB")
@@ -97,6 +103,8 @@ class Settings:
     """Rows of a text file in memory at once."""
     cursor_ahead: float = _setting(86_400.0, read=_seconds)
     """How much later than its export a cursor may be; beyond that its row is rejected."""
+    keep_out_key: str | None = _setting(None, secret=True, read=_secret)
+    """What erased keys are hashed with that are not to come back."""
     settle: float = _setting(600.0, read=_seconds)
     """How long a folder of part files must have been unchanged to count as complete."""
     keep_raw: str | None = None
@@ -159,7 +167,8 @@ class Settings:
                 try:
                     values[known.name] = known.metadata["read"](text)
                 except _Unfit as allowed:
-                    wrong.append(f"{known.name.upper()} must be {allowed}, not {text!r}")
+                    found = f", not {text!r}" if known.repr else ""
+                    wrong.append(f"{known.name.upper()} must be {allowed}{found}")
         if wrong:
             raise ConfigError("; ".join(wrong), fix="Correct it, or remove it for its default")
         return cls(**values, destinations=_destinations(env), systems=_systems(env))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 
 from collections.abc import Callable, Iterator
@@ -114,7 +113,7 @@ def backfill(feed: str, to: str | None, reset: bool, destination: str | None, as
         raise click.UsageError("write either --to T or --reset")
     app = current().resolved(FeedName.parse(feed).system)
     interrupts.explain("Run it again: what is forgotten already stays forgotten")
-    request = pipeline.BackfillRequest(feed=feed, to=to, requested_by=_user(), now=to_text(app.now()))
+    request = pipeline.BackfillRequest(feed=feed, to=to, requested_by=options.user(), now=to_text(app.now()))
     results = pipeline.backfill_each(request, app.runner, destination)
     if as_json:
         output.print_json(_backfill_record(name, result) for name, result in results)
@@ -137,14 +136,6 @@ def _print_backfill(feed: str, result: BackfillResult) -> None:
     else:
         output.print_table([{"exported_at": record.exported_at, "file": record.name} for record in result.forgotten])
         click.echo(f"{len(result.forgotten)} will be loaded again by the next load of their folder")
-
-
-def _user() -> str:
-    """Who runs the command, as far as the system knows."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may have no user of that number
-        return "an unknown user"
 
 
 @click.command()

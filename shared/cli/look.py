@@ -59,6 +59,8 @@ def history(feed: str | None, limit: int, destination: str | None, as_json: bool
         output.print_remark(run.id, run)
     for done in shown.warehouse.backfills(feed) if feed else ():
         click.echo(f"{done.at[:19]} {done.requested_by}: backfill from {done.after or 'the beginning'}")
+    for gone in shown.warehouse.erasures(feed) if feed else ():
+        click.echo(f"{gone.at[:19]} {gone.requested_by}: erased {gone.rows} rows, {gone.rejects} rejects")
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +42,14 @@ def wants_json(context: click.Context) -> bool:
 def _note_json(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
     context.meta[_JSON] = value
     return value
+
+
+def user() -> str:
+    """Who runs the command, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may have no user of that number
+        return "an unknown user"
 
 
 def destination(command: T) -> T:

@@ -16,6 +16,7 @@ from shared.contract.cast import Fault, cast, json_text
 from shared.contract.codes import Code
 from shared.contract.cursor import CURSOR_TYPES
 from shared.contract.json_rows import objects
+from shared.contract.kept_out import KeptOut
 from shared.contract.layout import cleaned_columns
 from shared.contract.mapping import map_headers, require_columns
 from shared.errors import DataError
@@ -56,6 +57,8 @@ class Conformed(NamedTuple):
     """Keys of the rejected rows whose key could be read."""
     rejected: int
     """Rejected rows; ``rejects`` also has single values of other rows."""
+    kept_out: int = 0
+    """Those of them whose key was erased and is to stay out."""
 
 
 def fit(schemas: Mapping[str, pa.Schema], feed: Feed) -> tuple[Column, ...]:
@@ -160,9 +163,12 @@ def _agreed(first: str, file: str, one: Column | None, other: Column | None) -> 
 class Contract:
     """The columns of a run, and what makes a row of it acceptable."""
 
-    def __init__(self, feed: Feed, wanted: Sequence[Column], *, latest_cursor: dt.datetime | None = None) -> None:
-        """*latest_cursor* (UTC, naive): a row whose instant cursor is later is rejected."""
-        self._feed = feed
+    def __init__(
+        self, feed: Feed, wanted: Sequence[Column], *, latest_cursor: dt.datetime | None = None,
+        kept_out: KeptOut | None = None,
+    ) -> None:  # fmt: skip
+        """*latest_cursor* (UTC, naive): a row whose instant cursor is later is rejected. So is a key *kept_out*."""
+        self._feed, self._kept_out = feed, kept_out
         self.columns = [column for column in wanted if column.type != types.NULL]
         self._latest = latest_cursor
         self._cleaned = cleaned_columns(feed, self.columns)
@@ -182,7 +188,8 @@ class Contract:
     def conform(self, batch: pa.RecordBatch, first_row: int) -> Conformed:
         """Cast *batch*, whose first row has number *first_row* in the run, and split off what does not fit."""
         arrays, faults = self._cast(batch)
-        row_faults = [*self._missing_keys(arrays, faults, batch.num_rows), *self._required_faults(faults)]
+        out = self._of_erased_keys(arrays)  # first: of such a row nothing may be kept, whatever else is wrong with it
+        row_faults = [*out, *self._missing_keys(arrays, faults, batch.num_rows), *self._required_faults(faults)]
         row_faults += self._missing_values(arrays, faults, batch.num_rows)
         row_faults += self._future_cursors(arrays)
         faulty = _any(row_faults, batch.num_rows)
@@ -193,8 +200,11 @@ class Contract:
         if faulty is None:
             return Conformed(converted, rejects, _empty(self), 0)
         readable = pc.and_(faulty, self._keys_readable(arrays, batch.num_rows))
+        for _, fault in out:
+            readable = pc.and_not(readable, fault.where)
         present = converted.select(self._keys).filter(readable) if self._keys else _empty(self)
-        return Conformed(converted.filter(pc.invert(faulty)), rejects, present, faulty.true_count)
+        kept_out = sum(fault.where.true_count for _, fault in out)
+        return Conformed(converted.filter(pc.invert(faulty)), rejects, present, faulty.true_count, kept_out)
 
     def _cast(self, batch: pa.RecordBatch) -> tuple[dict[str, pa.Array[Any]], dict[str, tuple[Fault, ...]]]:
         arrays, faults = {}, {}
@@ -212,6 +222,14 @@ class Contract:
                     fault._replace(reason=fault.reason.format(type=column.type, source=source.type)) for fault in found
                 )
         return arrays, faults
+
+    def _of_erased_keys(self, arrays: Mapping[str, pa.Array[Any]]) -> list[tuple[str | None, Fault]]:
+        if self._kept_out is None or not all(key in arrays for key in self._feed.keys):
+            return []
+        where = self._kept_out.where([arrays[key] for key in self._feed.keys])
+        return (
+            [(None, Fault(Code.KEPT_OUT, "its key was erased and is to stay out", where))] if where.true_count else []
+        )
 
     def _missing_keys(
         self, arrays: Mapping[str, pa.Array[Any]], faults: Mapping[str, Any], rows: int
@@ -291,8 +309,10 @@ def _rejected_rows(batch: pa.RecordBatch, faults: Sequence[tuple[str | None, Fau
     for column, fault in faults:
         for row in _positions(fault.where):
             first.setdefault(row, (column, fault))
-    raw = raw_rows(batch, list(first))
-    return [Reject(row, "row", column, one.code, one.reason, raw[row]) for row, (column, one) in first.items()]
+    raw = raw_rows(batch, [row for row, (_, one) in first.items() if one.code != Code.KEPT_OUT])
+    return [
+        Reject(row, "row", column, one.code, one.reason, raw.get(row, "{}")) for row, (column, one) in first.items()
+    ]
 
 
 def _rejected_values(

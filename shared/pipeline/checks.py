@@ -14,6 +14,7 @@ from functools import partial
 from types import MappingProxyType
 
 from shared.catalog import System
+from shared.contract.kept_out import KeptOut
 from shared.documents import Documents
 from shared.errors import CORRECT_PATH, NEW_LINK, IngestError, TransientError
 from shared.ledger import Ledger
@@ -53,7 +54,23 @@ def doctor(
         yield from run_check(f"source {system.name}", partial(_sources, system, settings, warehouse, now))
     yield from run_check("ledger", lambda: _ledger(ledger))
     yield from run_check("warehouse", warehouse.examine)
+    yield from run_check("erased keys", lambda: _kept_out(settings, [warehouse, *others.values()]))
     yield from _destinations(systems, others)
+
+
+def _kept_out(settings: Settings, warehouses: Iterable[History]) -> Iterator[Finding]:
+    """Whether keys that are to stay out can be recognised."""
+    hashes: dict[str, set[str]] = {}
+    for erasure in (one for warehouse in warehouses for one in warehouse.erasures(None, None)):
+        hashes.setdefault(erasure.feed, set()).update(erasure.kept_out)
+    wanted = {feed: several for feed, several in hashes.items() if several}
+    if wanted and settings.keep_out_key is None:
+        text = f"keys of {', '.join(sorted(wanted))} are to stay out, but there is no KEEP_OUT_KEY to recognise them by"
+        yield Finding("erased keys", "failed", text, "Set KEEP_OUT_KEY to its former value")
+    elif wanted and settings.keep_out_key is not None:
+        for feed, several in wanted.items():
+            KeptOut(settings.keep_out_key, feed, several)
+        yield Finding("erased keys", "ok", f"{sum(map(len, wanted.values()))} erased keys are kept out")
 
 
 def _destinations(systems: Mapping[str, System], others: Mapping[str, History]) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from shared.errors import DataError, IngestError, TransientError
 from shared.ledger import Ledger
 from shared.model import MAIN, Change, Feed, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
 from shared.pipeline import relations, verbs
+from shared.pipeline.keep_out import kept_out
 from shared.pipeline.shared_read import leaving
 from shared.pipeline.starts import Starts
 from shared.settings import naming_setting, no_destination
@@ -124,6 +125,8 @@ class Runner:
     """The time, aware."""
     timer: Callable[[], float]
     """Seconds from a clock that never goes back, to measure steps with."""
+    keep_out_key: str | None = field(default=None, repr=False)
+    """The secret that erased keys are hashed with which are not to come back; None if there are none."""
     destination: str = MAIN
     """Which one it loads into: that of ``warehouse`` and ``ledger``."""
     others: Mapping[str, Runner] = field(default_factory=dict, repr=False)
@@ -189,7 +192,10 @@ class Runner:
         """Read one slice into its staging table, replacing any earlier try. *on_rows* gets the rows of each batch."""
         since = self.timer()
         with self._logged("stage", plan.run) as details, leaving(source, part):
-            staged = verbs.stage(plan, part, source, self.warehouse, cursor_ahead=self.cursor_ahead, on_rows=on_rows)
+            out = kept_out(self.keep_out_key, plan.feed.name, self.warehouse)
+            staged = verbs.stage(
+                plan, part, source, self.warehouse, cursor_ahead=self.cursor_ahead, kept_out=out, on_rows=on_rows
+            )
             details.update(slice=part.number, rows=staged.rows, rejected=staged.rejected)
         return replace(staged, seconds=self.timer() - since)
 

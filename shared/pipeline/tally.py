@@ -24,7 +24,7 @@ class StageCounter:
     def __init__(self, contract: Contract, part: Slice, feed: Feed, rejects: Spool, keys: Spool) -> None:
         self._contract, self._part, self._feed = contract, part, feed
         self.rejects, self.keys = rejects, keys
-        self.rejected = self.values_rejected = 0
+        self.rejected = self.values_rejected = self.kept_out = 0
         self.high: str | None = None
         """Highest cursor accepted, as cursor text."""
         self.reasons: Counter[str] = Counter()
@@ -44,6 +44,7 @@ class StageCounter:
             self._keep(conformed.rejects, before)
             self.keys.add(conformed.present)
             self.rejected += conformed.rejected
+            self.kept_out += conformed.kept_out
             self._raise_cursor(conformed.accepted)
             before += batch.num_rows
             on_rows(batch.num_rows)

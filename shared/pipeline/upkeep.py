@@ -19,7 +19,7 @@ _log = logging.getLogger("sluice")
 SHORTEST = dt.timedelta(days=1)
 """Retention: a load that runs as long as that would lose files it has written and not yet committed."""
 __all__ = ("TendedTable", "Upkeep", "in_need", "upkeep")
-_INGEST = ("ingest.run", "ingest.rejected", "ingest.backfill")
+_INGEST = ("ingest.run", "ingest.rejected", "ingest.backfill", "ingest.erasure")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from shared.catalog import System
 from shared.contract import cursor, direct, types
 from shared.contract.conform import Contract, fit, folded
+from shared.contract.kept_out import KeptOut
 from shared.errors import ConflictError, DataError, IngestError, overtaken
 from shared.ids import run_id, staging_name
 from shared.ledger import Ledger
@@ -147,18 +148,20 @@ def stage(
     warehouse: Warehouse,
     *,
     cursor_ahead: float,
+    kept_out: KeptOut | None = None,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Staged:
     """Read one slice into its own staging table, and keep what was rejected of it. Replaces any earlier try.
 
-    A cursor more than *cursor_ahead* seconds after the export is rejected. *on_rows* gets the rows of each batch.
+    A cursor more than *cursor_ahead* seconds after the export is rejected, and so is a key that is *kept_out*.
+    *on_rows* gets the rows of each batch.
     """
     latest = latest_cursor(plan.run.exported_at or plan.run.started, cursor_ahead)
     feed = contracted(plan.feed, plan.unit)
-    contract = Contract(feed, plan.columns, latest_cursor=latest)
+    contract = Contract(feed, plan.columns, latest_cursor=latest, kept_out=kept_out)
     table = staging_name(plan.run.id, part.number)
     stored = [column for column in plan.columns if column.name in contract.schema.names]
-    untouched = _stage_file(plan, part, source, warehouse, stored, latest)
+    untouched = None if kept_out else _stage_file(plan, part, source, warehouse, stored, latest)
     if untouched is not None:
         warehouse.reject(plan, part.number, [])
         on_rows(untouched.rows)
@@ -178,7 +181,8 @@ def stage(
     return Staged(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
         rejected=counter.rejected, values_rejected=counter.values_rejected,
-        keyless=counter.rejected - counter.keys.rows, present=present, high=counter.high, inline=loaded.inline,
+        keyless=counter.rejected - counter.kept_out - counter.keys.rows, kept_out=counter.kept_out, present=present,
+        high=counter.high, inline=loaded.inline,
         reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if fingerprint else None,
         left_out={kind: count for kind, count in getattr(source, "left_out", {}).items() if count},
     )  # fmt: skip
@@ -250,7 +254,7 @@ def publish(
     run = _summed(plan, staged, {**plan.faulty, **(faulty or {})}, finished)
     if plan.unit.seen is not None and ledger.watermark(run.feed).etag != plan.unit.seen.etag:
         _recognise(run, plan, ledger)
-    _check_reject_share(run, limits)
+    _check_reject_share(run, limits, sum(part.kept_out for part in staged))
     merged = warehouse.merge(plan, staged, run, limits)
     if limits.dry_run:
         return merged._replace(run=replace(merged.run, status="dry"))
@@ -351,8 +355,8 @@ def _recognise(run: Run, plan: Plan, ledger: Ledger) -> None:
         raise overtaken(run.feed)
 
 
-def _check_reject_share(run: Run, limits: Limits) -> None:
-    if run.rejected <= limits.max_reject_share * run.read:
+def _check_reject_share(run: Run, limits: Limits, kept_out: int) -> None:
+    if run.rejected - kept_out <= limits.max_reject_share * run.read:
         return
     look = f"Look at them with `sluice rejects {run.feed}`"
     if limits.dry_run:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from shared.arrow import pc
+from shared.contract.codes import Code
 from shared.contract.conform import DAY_FIRST
 from shared.errors import ConfigError, DataError
 from shared.ids import work_id
@@ -36,12 +37,16 @@ def write(rejects: Callable[[], Iterable[Mapping[str, Json]]], out: IO[bytes]) -
 
     *rejects* is called twice: the header needs the columns of all rows, which may be too many to keep.
     """
-    names = list(dict.fromkeys(name for reject in rejects() for name in json.loads(reject["raw"])))
+
+    def kept() -> Iterable[Mapping[str, Json]]:
+        return (reject for reject in rejects() if reject["code"] != Code.KEPT_OUT)  # there is nothing to correct
+
+    names = list(dict.fromkeys(name for reject in kept() for name in json.loads(reject["raw"])))
     header = (*(f"{_MARK}{name}" for name in _ABOUT), *map(sheet.protected, names))
     schema = pa.schema([(name, pa.string()) for name in header])
     out.write(sheet.MARK)
     with csv.CSVWriter(out, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
-        rest = _by_row(rejects())
+        rest = _by_row(kept())
         while some := list(itertools.islice(rest, _AT_ONCE)):
             raws = [json.loads(reject["raw"]) for reject in some]
             about = [pa.array([_cell(reject[name]) for reject in some], pa.string()) for name in _ABOUT]

@@ -7,7 +7,7 @@ import importlib
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
 from shared.contract.codes import Code
@@ -111,6 +111,59 @@ class Backfill:
     """Work items to be loaded again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EraseRequest:
+    """Whose rows are to be removed, and who wants it."""
+
+    id: str
+    """The same at every try of one call, and of no other: it must not tell which keys they are."""
+    feed: Feed
+    keys: Sequence[tuple[str, ...]]
+    """A value for each key column, as an operator writes it."""
+    at: str
+    """Text of records."""
+    requested_by: str
+    kept_out: tuple[str, ...] = ()
+    """Keyed hashes of the keys that are not to come back."""
+    dry_run: bool = False
+
+    @property
+    def history(self) -> Feed:
+        """What keeps the versions of the feed's rows, as a feed whose table that is."""
+        return replace(self.feed, table=f"{self.feed.table}_history")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """One line of history: that rows were removed for good, without anything that was in them."""
+
+    id: str
+    feed: str
+    at: str
+    """Text of records."""
+    requested_by: str
+    rows: int = 0
+    """Removed from the feed's table."""
+    history: int = 0
+    """Removed versions of rows."""
+    rejects: int = 0
+    """Removed rejected rows."""
+    staging: int = 0
+    """Dropped staging tables, or files, that may have had such rows."""
+    kept_out: tuple[str, ...] = ()
+    """Keyed hashes of the keys that are not to come back, see ``shared.contract.kept_out``."""
+
+    @classmethod
+    def of(cls, request: EraseRequest) -> Erasure:
+        """The outcome of *request* where there is nothing."""
+        return cls(id=request.id, feed=request.feed.name, at=request.at, requested_by=request.requested_by)
+
+    @property
+    def is_something(self) -> bool:
+        """Whether anything was removed, or is to stay out from now on."""
+        return bool(self.rows or self.history or self.rejects or self.staging or self.kept_out)
+
+
 NAMED = "_named"
 """What the name of a view that joins names in ends with."""
 
@@ -195,6 +248,14 @@ class Warehouse(Protocol):
         """Write *backfill* into history, over an earlier try of it."""
         ...
 
+    def erase(self, request: EraseRequest) -> Erasure:
+        """Remove all that is stored of some keys of a feed, and record it without the data; a dry run only counts.
+
+        Repeating it changes nothing. A call that finds nothing is not recorded. Nothing may load the feed meanwhile.
+        ConfigError if a value is none of its column's type.
+        """
+        ...
+
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         """Drop all staging tables of the run, and what it rejected if asked (a dry run leaves nothing)."""
         ...
@@ -213,6 +274,10 @@ class History(Protocol):
 
     def backfills(self, feed: str, limit: int = 20) -> list[Backfill]:
         """The last backfills of a feed, newest first."""
+        ...
+
+    def erasures(self, feed: str | None, limit: int | None = 20) -> list[Erasure]:
+        """The last erasures of a feed, or of all, newest first."""
         ...
 
     def is_loading(self, feed: str) -> bool:

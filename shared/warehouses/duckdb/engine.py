@@ -16,7 +16,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -30,12 +30,14 @@ from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Orphans, PlainFile, Plan, Run, Staged
 from shared.remote import Busy, RetryPolicy
 from shared.settings import Settings
-from shared.warehouses import Backfill, Limits, Loaded, LoadedFile, Merged, NamedView, Profile
+from shared.warehouses import Backfill, EraseRequest, Erasure, Limits, Loaded, LoadedFile, Merged, NamedView, Profile
+from shared.warehouses.duckdb.overwrite import overwrite
 from shared.warehouses.embedded import direct
 from shared.warehouses.embedded.files import HIDDEN, attached, file_literal, make_folder
 from shared.warehouses.embedded.locks import StagingLocks
 from shared.warehouses.embedded.session import ALIAS, DuckDBSession, drained, translated
 from shared.warehouses.merge import ddl, ingest, shape
+from shared.warehouses.merge.erase import delete_rows, erase, erasures
 from shared.warehouses.merge.merge import Merge
 from shared.warehouses.merge.named import renew
 from shared.warehouses.merge.orphans import orphans
@@ -43,6 +45,7 @@ from shared.warehouses.merge.profile import profile, table_rows
 from shared.warehouses.merge.types import sql_type
 
 _log = logging.getLogger("sluice")
+T = TypeVar("T")
 
 
 def open_warehouse(settings: Settings) -> DuckDBWarehouse:
@@ -162,41 +165,56 @@ class DuckDBWarehouse:
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         with self._session() as session, session.transaction():
             dropped = self._claims.droppable(self._staging_of(session, plan))
-            for name in dropped:
-                session.ddl(f"DROP TABLE IF EXISTS {session.quoted(plan.feed.system, name)}")
-                for path in (self._side(name), self._side(name).with_suffix(".duckdb.wal")):
-                    path.unlink(missing_ok=True)
+            self._drop(session, plan.feed.system, dropped)
             if rejects:
                 session.change(ingest.deleting_rejects(plan))
-                _drop_if_empty(session, plan.feed.system)
+                session.drop_if_empty(plan.feed.system)
         self._claims.let_go(dropped)
 
     def _staging_of(self, session: DuckDBSession, plan: Plan) -> dict[str, bool]:
         """Every staging table there is, and whether it is the run's own; others may be leftovers of dead processes."""
-        here = "SELECT table_name FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ?"
-        tables = session.connection.execute(here, [ALIAS, plan.feed.system]).fetchall()
-        beside = (path.stem for path in self._side("").parent.glob("s_*"))
         own = {staging_name(plan.run.id, part.number): True for part in plan.slices}
-        runs = {name: run for name in (*(row[0] for row in tables), *beside) if (run := run_of_staging(name))}
+        runs = {name: run for name in self._staged_of(session, plan.feed.system) if (run := run_of_staging(name))}
         return {**{name: run == plan.run.id for name, run in runs.items()}, **own}
 
+    def _staged_of(self, session: DuckDBSession, schema: str) -> list[str]:
+        """Tables that may be staging tables: in a schema, and beside the warehouse."""
+        here = "SELECT table_name FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ?"
+        tables = session.connection.execute(here, [ALIAS, schema]).fetchall()
+        return [*(row[0] for row in tables), *(path.stem for path in self._side("").parent.glob("s_*"))]
+
+    def _drop(self, session: DuckDBSession, schema: str, names: Iterable[str]) -> None:
+        for name in names:
+            session.ddl(f"DROP TABLE IF EXISTS {session.quoted(schema, name)}")
+            for path in (self._side(name), self._side(name).with_suffix(".duckdb.wal")):
+                path.unlink(missing_ok=True)
+
+    def erase(self, request: EraseRequest) -> Erasure:
+        if not self._path.exists() and not request.kept_out:
+            return Erasure.of(request)
+        feed = request.feed
+        with self._merging[feed.name], self._session() as session:
+            names = [] if request.dry_run else self._staged_of(session, feed.system)
+            dropped = self._claims.droppable({name: False for name in names if run_of_staging(name)})
+            self._drop(session, feed.system, dropped)
+            self._claims.let_go(dropped)
+            with session.transaction(keep=not request.dry_run):
+                traces = erase(session, request, len(dropped), delete_rows)
+            if not request.dry_run:
+                overwrite(session, request)
+        return traces.erasure
+
     def runs(self, feed: str | None = None, limit: int | None = 20) -> list[Run]:
-        if not self._path.exists():
-            return []
-        with self._session() as session:
-            return ingest.runs(session, feed, limit)
+        return self._query(lambda session: ingest.runs(session, feed, limit), [])
 
     def run(self, id: str) -> Run | None:
-        if not self._path.exists():
-            return None
-        with self._session() as session:
-            return ingest.find(session, id)
+        return self._query(lambda session: ingest.find(session, id), None)
 
     def backfills(self, feed: str, limit: int = 20) -> list[Backfill]:
-        if not self._path.exists():
-            return []
-        with self._session() as session:
-            return ingest.backfills(session, feed, limit)
+        return self._query(lambda session: ingest.backfills(session, feed, limit), [])
+
+    def erasures(self, feed: str | None, limit: int | None = 20) -> list[Erasure]:
+        return self._query(lambda session: erasures(session, feed, limit), [])
 
     def is_loading(self, feed: str) -> bool:
         return self._claims.is_loading(feed)
@@ -207,32 +225,28 @@ class DuckDBWarehouse:
                 yield from ingest.rejects(session, feed, run)
 
     def profile(self, feed: Feed) -> Profile:
-        if not self._path.exists():
-            return Profile(columns={})
-        with self._session() as session:
-            return profile(session, feed)
+        return self._query(lambda session: profile(session, feed), Profile(columns={}))
 
     def columns(self, feed: Feed) -> Mapping[str, str]:
-        if not self._path.exists():
-            return {}
-        with self._session() as session:
-            return session.columns(feed.system, feed.table)
+        return self._query(lambda session: session.columns(feed.system, feed.table), {})
 
     def orphans(self, feed: Feed, run: str | None = None) -> list[Orphans]:
-        if not self._path.exists():
-            return []
-        with self._session() as session:
-            return list(orphans(session, feed, run))
+        return self._query(lambda session: list(orphans(session, feed, run)), [])
 
     def renew_view(self, view: NamedView) -> list[str]:
         with self._naming, self._session() as session, session.transaction():
             return renew(session, view)
 
     def table_rows(self, schema: str, table: str) -> tuple[list[str], list[Sequence[Any]]]:
+        nothing: tuple[list[str], list[Sequence[Any]]] = ([], [])
+        return self._query(lambda session: table_rows(session, schema, table), nothing)
+
+    def _query(self, question: Callable[[DuckDBSession], T], nothing: T) -> T:
+        """Looking creates nothing: where there is no file yet, the answer is *nothing*."""
         if not self._path.exists():
-            return [], []
+            return nothing
         with self._session() as session:
-            return table_rows(session, schema, table)
+            return question(session)
 
     def examine(self) -> Iterator[Finding]:
         if not self._path.exists():
@@ -374,13 +388,6 @@ def _sql_types(session: DuckDBSession, columns: Sequence[Column]) -> list[tuple[
         (name, sql_type(kind).compile(dialect=session.dialect))
         for name, kind in ((ROW, "bigint"), *((c.name, c.type) for c in columns))
     ]
-
-
-def _drop_if_empty(session: DuckDBSession, schema: str) -> None:
-    """A first load is staged in its schema, which has to be made for that; a dry run leaves none behind."""
-    here = "SELECT 1 FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ? LIMIT 1"
-    if not session.connection.execute(here, [ALIAS, schema]).fetchall():
-        session.ddl(f"DROP SCHEMA IF EXISTS {session.quoted(schema)}")
 
 
 def _staging_tables(plan: Plan, staged: Sequence[Staged], beside: set[str]) -> dict[str, sa.Table]:

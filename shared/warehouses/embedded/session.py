@@ -132,6 +132,12 @@ class DuckDBSession(ChangesInPlace):
         self.ddl(f"ALTER TABLE {self.quoted(schema, staged.name)} RENAME TO {self.quoted(table)}")
         return True
 
+    def drop_if_empty(self, schema: str) -> None:
+        """A first load is staged in its schema, which has to be made for that; a dry run leaves none behind."""
+        here = "SELECT 1 FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ? LIMIT 1"
+        if not self.connection.execute(here, [ALIAS, schema]).fetchall():
+            self.ddl(f"DROP SCHEMA IF EXISTS {self.quoted(schema)}")
+
     def _execute(self, statement: sa.ClauseElement) -> duckdb.DuckDBPyConnection:
         return self.connection.execute(*numbered.compiled(statement))
 

@@ -26,6 +26,8 @@ from shared.model import Column, Feed, Finding, Orphans, PlainFile, Plan, Run, S
 from shared.settings import Settings
 from shared.warehouses import (
     Backfill,
+    EraseRequest,
+    Erasure,
     KeysOf,
     Limits,
     Loaded,
@@ -38,15 +40,16 @@ from shared.warehouses import (
 )
 from shared.warehouses.embedded.locks import StagingLocks
 from shared.warehouses.embedded.session import DuckDBSession
-from shared.warehouses.lake import feed_table, rejects, staging
+from shared.warehouses.lake import erase, feed_table, rejects, staging
 from shared.warehouses.lake.blob import BlobStorage
 from shared.warehouses.lake.errors import Lost, Overtaken
 from shared.warehouses.lake.ingest_tables import IngestTables, may_have
-from shared.warehouses.lake.names import STAGING
+from shared.warehouses.lake.names import STAGING, table_path
 from shared.warehouses.lake.storage import LocalStorage, Storage
 from shared.warehouses.lake.upkeep import tend
 from shared.warehouses.lake.work import Work, open_work
 from shared.warehouses.merge import ingest
+from shared.warehouses.merge.erase import erasures
 from shared.warehouses.merge.orphans import orphans
 from shared.warehouses.merge.profile import table_rows
 
@@ -138,6 +141,10 @@ class LakeWarehouse:
             ingest.record_backfill(session, backfill)
             tables.replace("backfill", may_have("id", backfill.id), "id = ?", [backfill.id])
 
+    def erase(self, request: EraseRequest) -> Erasure:
+        with self._merging[request.feed.name], self._work() as work:
+            return erase.erase(work, request)
+
     def tidy(self, plan: Plan, *, rejects: bool = False) -> None:
         with self._work() as work:
             own = {staging_name(plan.run.id, part.number): True for part in plan.slices}
@@ -178,6 +185,12 @@ class LakeWarehouse:
             IngestTables(work, session).load("backfill", may_have("feed", feed), "feed = ?", feed)
             return ingest.backfills(session, feed, limit)
 
+    def erasures(self, feed: str | None, limit: int | None = 20) -> list[Erasure]:
+        with self._work() as work:
+            session = DuckDBSession(work.connection)
+            IngestTables(work, session).load("erasure", lambda file: True)
+            return erasures(session, feed, limit)
+
     def is_loading(self, feed: str) -> bool:
         if self._claims is not None:
             return self._claims.is_loading(feed)
@@ -191,6 +204,11 @@ class LakeWarehouse:
     def profile(self, feed: Feed) -> Profile:
         with self._work() as work:
             return feed_table.profiled(work, feed)
+
+    def columns(self, feed: Feed) -> Mapping[str, str]:
+        with self._work() as work:
+            snapshot = work.table(table_path(feed.system, feed.table)).snapshot()
+            return {} if snapshot is None else snapshot.columns
 
     def orphans(self, feed: Feed, run: str | None = None) -> list[Orphans]:
         if feed.lake == "append":

@@ -24,7 +24,7 @@ from shared.warehouses.lake.table import Change, Snapshot
 from shared.warehouses.lake.work import Work
 from shared.warehouses.merge import ingest
 
-_NAMES = ("run", "rejected", "backfill")
+_NAMES = ("run", "rejected", "backfill", "erasure")
 _TRIES = 60
 _SMALL, _MANY = 1 << 20, 64
 """So many files below so many bytes are put together by the next commit."""

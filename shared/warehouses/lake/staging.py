@@ -117,6 +117,11 @@ def is_staging(work: Work, feed: Feed | str) -> bool:
     return any(work.now - entry.written < _LOADING for entry in work.storage.entries(f"{_folder(feed)}/"))
 
 
+def of_feed(work: Work, feed: Feed) -> list[str]:
+    """Paths of what is staged of *feed*, by whatever run."""
+    return [entry.path for entry in work.storage.entries(f"{_folder(feed)}/")]
+
+
 def _folder(feed: Feed | str) -> str:
     system, _, table = (feed if isinstance(feed, str) else feed.name).partition(".")
     return f"{STAGING}/{table_path(system, table)}"

@@ -81,12 +81,23 @@ BACKFILL = sa.Table(
     sa.Column("forgotten", sa.BigInteger, nullable=False),
 )
 
+ERASURE = sa.Table(
+    "erasure",
+    _META,
+    sa.Column("id", RUN_ID, nullable=False),
+    sa.Column("feed", TEXT, nullable=False),
+    sa.Column("at", DATETIME, nullable=False),
+    sa.Column("requested_by", TEXT, nullable=False),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("rows", "history", "rejects", "staging")),
+    sa.Column("kept_out", LONG_TEXT, nullable=False),
+)
+
 _TIMES = ("started", "finished", "exported_at")
 
 
 def _create(session: Session) -> None:
     ddl.create_schema(session, SCHEMA)
-    for table in (VERSION, RUN, REJECTED, BACKFILL):
+    for table in (VERSION, RUN, REJECTED, BACKFILL, ERASURE):
         ddl.create_table(session, table)
     if session.indexes:
         ddl.create_index(session, RUN, ["id"], kind="UNIQUE")
@@ -115,7 +126,11 @@ def _add_backfills(session: Session) -> None:
     ddl.create_table(session, BACKFILL)
 
 
-_MIGRATIONS = {2: _add_note, 3: _add_speed, 4: _index_feeds, 5: _add_backfills}
+def _add_erasures(session: Session) -> None:
+    ddl.create_table(session, ERASURE)
+
+
+_MIGRATIONS = {2: _add_note, 3: _add_speed, 4: _index_feeds, 5: _add_backfills, 6: _add_erasures}
 """What brings the tables to a version from the one before."""
 
 CURRENT = max(_MIGRATIONS)

@@ -17,8 +17,9 @@ from shared.errors import DataError
 from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Orphans, Plan, Run, Staged
 from shared.text import SHOW_WAITING
-from shared.warehouses import NAMED, Backfill, Limits, Loaded, Merged, NamedView, Profile
+from shared.warehouses import NAMED, Backfill, EraseRequest, Erasure, Limits, Loaded, Merged, NamedView, Profile
 from shared.warehouses.merge import ddl, ingest, shape
+from shared.warehouses.merge import erase as erasing
 from shared.warehouses.merge.merge import Merge
 from shared.warehouses.merge.named import renew
 from shared.warehouses.merge.orphans import orphans
@@ -213,7 +214,32 @@ class ServerWarehouse:
         finally:
             self._engine.units.close_idle()
 
+    def erase(self, request: EraseRequest) -> Erasure:
+        def unit(session: Session) -> Erasure:
+            self._engine.lock(session, request.feed.name)
+            traces = erasing.erase(session, request, len(leftovers), erasing.delete_rows)
+            if request.dry_run:
+                raise Rollback(traces.erasure)
+            return traces.erasure
+
+        none: list[str] = []
+        leftovers = self._query(lambda session: self._may_be_staged(session, request.feed), none)
+        if leftovers and not request.dry_run:
+            self._engine.drop(leftovers)
+            self._engine.clean_up(leftovers)
+        if request.kept_out and not request.dry_run:
+            self._prepare()
+        return self._query(unit, Erasure.of(request))
+
+    def _may_be_staged(self, session: Session, feed: Feed) -> list[str]:
+        """Staging tables that may have rows of *feed*, of runs that never ended."""
+        stored, staged = session.columns(feed.system, feed.table), sorted(self._engine.staged())
+        return [name for name in staged if erasing.may_be_of(feed, session.columns(STAGING, name), stored)]
+
     # -- looking
+
+    def erasures(self, feed: str | None, limit: int | None = 20) -> list[Erasure]:
+        return self._query(lambda session: erasing.erasures(session, feed, limit), [])
 
     def examine(self) -> Iterator[Finding]:
         try:
