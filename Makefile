@@ -100,6 +100,16 @@ readers: $(READERS_INSTALLED)  ## Install Spark and others that read a lake, in 
 .PHONY: airflow
 airflow: $(AIRFLOW_INSTALLED)  ## Install Airflow in its own .venv-airflow, for the slow tests
 
+# From a folder of its own, so that the wheel is imported and not this checkout.
+.PHONY: package
+package: $(RUNTIME)  ## Build the wheel, and list the feeds with what is in it
+	@rm -rf build dist
+	@$(PIP) wheel --no-deps --wheel-dir dist .
+	@$(PIP) install --no-deps --target dist/unpacked dist/sluice-*.whl
+	@cd dist && PYTHONPATH=unpacked ../$(BIN)/python -c "import shared, sys; sys.exit('unpacked' not in shared.__file__)"
+	@cd dist && PYTHONPATH=unpacked ../$(BIN)/python -m shared feeds
+	@rm -rf build dist/unpacked
+
 .PHONY: clean
 clean:  ## Remove what make made; your data in .sluice stays
 	rm -rf $(VENV) $(PEERS) $(READERS) $(AIRFLOW) *.egg-info build dist .coverage htmlcov .hypothesis
