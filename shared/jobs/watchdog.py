@@ -40,7 +40,8 @@ _JOB = re.compile(r"(?P<base>(?:blob|folder|export|sync|keys|search|events):[^:~
 POISON = "webjobs-blobtrigger-poison"
 _AT_ONCE = 32
 _PURGED = (
-    "jobs/", "leases/", "hands/", "told/", "dead-letters/", "attempts/", "followed/", "runs/", "alerts/", EVENTS, BATCHES,
+    "jobs/", "leases/", "hands/", "told/", "dead-letters/", "attempts/", "followed/", "runs/", "alerts/",
+    EVENTS, BATCHES,
 )  # fmt: skip
 """Prefixes of documents; ``hands/`` are leases of earlier versions."""
 
