@@ -164,6 +164,34 @@ async def job(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> f
     return await _http(respond)
 
 
+@app.route(route="jobs/{id}/retry", methods=["POST"])
+@app.durable_client_input(client_name="client")
+async def retry(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """Take up again what failed in a job."""
+
+    async def respond() -> Response:
+        from shared.web import api, responses
+
+        id = api.job_id(req.route_params["id"])
+        starts = await asyncio.to_thread(lambda: api.retry_job(_app(), id))
+        await _start_all(client, starts)
+        return responses.retried_response(id, starts, _app().settings)
+
+    return await _http(respond)
+
+
+@app.route(route="feeds", methods=["GET"])
+async def feeds(req: func.HttpRequest) -> func.HttpResponse:
+    """Every feed with its freshness and last run."""
+
+    async def respond() -> Response:
+        from shared.web import api
+
+        return await asyncio.to_thread(lambda: api.feeds(_app(), req.params))
+
+    return await _http(respond)
+
+
 @app.route(route="feeds/{feed}/{action:regex(^(run|backfill|pause|resume)$)}", methods=["POST"])
 @app.durable_client_input(client_name="client")
 async def feed(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:

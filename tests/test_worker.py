@@ -58,6 +58,8 @@ EXPECTED = {
     "watchdog": [timer("WATCHDOG_SCHEDULE"), CLIENT],
     "upkeep": [timer("UPKEEP_SCHEDULE")],
     "job": [*http("GET", "jobs/{id}"), CLIENT],
+    "retry": [*http("POST", "jobs/{id}/retry"), CLIENT],
+    "feeds": http("GET", "feeds"),
     "feed": [*http("POST", "feeds/{feed}/{action:regex(^(run|backfill|pause|resume)$)}"), CLIENT],
     "system": [*http("POST", "systems/{system}/run"), CLIENT],
     "status": [*pages("status/{*path}"), CLIENT],

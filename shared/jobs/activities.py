@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from shared.alerts.decide import alert_for_failure, alert_for_run
 from shared.errors import ConfigError, IngestError, TransientError
+from shared.ids import plain_name
 from shared.jobs import destinations, fatal, summary, tables
 from shared.jobs.documents import SliceResults, UnitDocuments, UnitState
 from shared.jobs.events import collect_units
 from shared.jobs.faults import as_error, as_fault
 from shared.jobs.feed_state import FeedStates
-from shared.jobs.leases import Holder, Lease, plain_name
+from shared.jobs.leases import Holder, Lease
 from shared.jobs.reports import alerts_of, job_link
 from shared.jobs.request import (
     ArchivedFiles,

@@ -19,8 +19,8 @@ from shared.azure import urls
 from shared.catalog import System
 from shared.documents import Documents
 from shared.errors import ConfigError, IngestError
+from shared.ids import plain_name
 from shared.jobs.feed_state import FeedStates
-from shared.jobs.leases import plain_name
 from shared.jobs.listed import DoneExports, Memory, Search, unloaded
 from shared.jobs.notifications import Notification, Notifications
 from shared.jobs.request import (

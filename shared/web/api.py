@@ -16,12 +16,14 @@ from shared.jobs.actions import Action, record_action
 from shared.jobs.event_jobs import open_events
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.request import Start
+from shared.jobs.run_log import DocumentedRuns
 from shared.jobs.triggers import Wanted
 from shared.jobs.view import job_loading, read_record, view
 from shared.model import FeedName, to_text
 from shared.pipeline.backfill import BackfillRequest, backfill_each, under_way
 from shared.pipeline.checks import health as health_checks
 from shared.pipeline.feeds import declared, known_feed
+from shared.pipeline.status import FeedStatus, Filter, overview
 from shared.pipeline.sync import feeds_to_sync
 from shared.redaction import redact
 from shared.web.responses import Response
@@ -47,6 +49,22 @@ def job(app: App, id: str, host: Mapping[str, Any] | None) -> Response:
     if found is None:
         raise RequestRefused(404, "there is no such job")
     return Response(200, found)
+
+
+def feeds(app: App, query: Mapping[str, str]) -> Response:
+    """Every feed as it stands, as the status page has it: those of a ``system``, in a ``state``, with a ``text``."""
+    chosen = Filter(system=query.get("system", ""), state=query.get("state", ""), text=query.get("text", ""))
+    found = overview(declared(app.systems), DocumentedRuns(app.documents, app.now), app.now(), chosen)
+    return Response(200, {"feeds": [_feed(one) for one in found.feeds]})
+
+
+def _feed(feed: FeedStatus) -> dict[str, Any]:
+    last = feed.runs.last
+    run = None if last is None else {
+        "status": last.status, "started": last.started, "finished": last.finished, "run": last.run, "job": last.job,
+        "error": last.error, "note": last.note, "counts": dict(last.counts),
+    }  # fmt: skip
+    return {"feed": feed.name, "state": feed.state, "age": feed.age, "limit": feed.limit, "last_run": run}
 
 
 def health(app: App, *, deep: str | None) -> Response:

@@ -46,6 +46,12 @@ def started_response(feed: str, starts: Sequence[Start], settings: Settings) -> 
     return Response(202, {"feed": feed, "jobs": jobs})
 
 
+def retried_response(job: str, starts: Sequence[Start], settings: Settings) -> Response:
+    """The jobs that take up again what failed in a job."""
+    jobs = [{"job": start.job, "url": job_link(settings, start.job)} for start in starts]
+    return Response(202, {"retried": job, "jobs": jobs})
+
+
 def system_response(system: str, start: Start, settings: Settings) -> Response:
     """The job of a system that was started, or found running already."""
     return Response(202, {"system": system, "jobs": [{"job": start.job, "url": job_link(settings, start.job)}]})

@@ -52,6 +52,8 @@ ANSWERS = {
     NOTIFY: {202, 400, 401},
     EVENTS: {401},
     JOB: {200, 404},
+    "POST /jobs/{id}/retry": {404},
+    "GET /feeds": {200},
     "POST /feeds/{feed}/run": {202, 400, 404},
     "POST /feeds/{feed}/backfill": {202, 400, 404},
     "POST /feeds/{feed}/pause": {202, 400, 404},
