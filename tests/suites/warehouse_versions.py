@@ -13,6 +13,14 @@ from tests.suites.warehouse_erase import erased
 class Versions:
     """Versions of rows, and when each was valid."""
 
+    has_views = True
+    """False: versions are not kept."""
+
+    @pytest.fixture(autouse=True)
+    def _only_where_versions_are_kept(self, request: pytest.FixtureRequest) -> None:
+        if request.function.__name__ in vars(Versions) and not self.has_views:
+            pytest.skip("it keeps no versions of rows")
+
     def told(self, case, *names, table="told"):
         """The view of versions, in order: when each began and ended, and more."""
         key = f"{table.capitalize()}Id"
