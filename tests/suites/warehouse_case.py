@@ -36,9 +36,9 @@ hard = { keys = ["HardId"], deletes = "hard" }
 undated = { keys = ["UndatedId"], cursor = false }
 numbered = { keys = ["NumberedId"], cursor = "Version" }
 pair = { keys = ["PairId", "Line"] }
-told = { keys = ["ToldId"], history = true }
-toldnumbered = { keys = ["ToldnumberedId"], cursor = "Version", history = true }
-toldundated = { keys = ["ToldundatedId"], cursor = false, history = true }
+tracked = { keys = ["TrackedId"], history = true }
+trackednumbered = { keys = ["TrackednumberedId"], cursor = "Version", history = true }
+trackedundated = { keys = ["TrackedundatedId"], cursor = false, history = true }
 """
 OURS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
 HOSTILE = (

@@ -30,7 +30,7 @@ class TestLake(WarehouseSuite):
 
     def test_a_feed_with_history_is_loaded_without_it(self, case, tmp_path):
         """docs/tables.md says what a lake has instead."""
-        run = case.loaded("full", 5, row(1), table="told")
+        run = case.loaded("full", 5, row(1), table="tracked")
 
         assert 1 == run.inserted
-        assert ["told"] == [path.name for path in (tmp_path / "lake" / "shop").iterdir()]
+        assert ["tracked"] == [path.name for path in (tmp_path / "lake" / "shop").iterdir()]
