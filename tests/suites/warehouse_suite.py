@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.suites.warehouse_case import Query, WarehouseCase, row
+from tests.suites.warehouse_checks import Checks
 from tests.suites.warehouse_erase import Erase
 from tests.suites.warehouse_fulls import Fulls
 from tests.suites.warehouse_history import History
@@ -20,7 +21,7 @@ from tests.suites.warehouse_names import Names
 from tests.suites.warehouse_values import Values
 
 
-class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History, Erase):
+class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History, Erase, Checks):
     """Inherit, and give the fixtures ``settings`` and ``query``."""
 
     longest_key = 2_500
