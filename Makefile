@@ -39,6 +39,12 @@ demo: $(RUNTIME)  ## Load a made-up export into a local warehouse and show what 
 demo-csv: $(RUNTIME)  ## Import a made-up CSV: preview, load, rejects, reload
 	@$(BIN)/python -m shared.cli.demo_csv
 
+.PHONY: demo-page
+demo-page: $(RUNTIME)  ## Load the demo's exports if need be, and show the status page of its warehouse in the browser
+	@test -e .sluice/demo/warehouse.duckdb || $(BIN)/sluice demo
+	@WAREHOUSE_URL=duckdb:///.sluice/demo/warehouse.duckdb LEDGER_URL=sqlite:///.sluice/demo/ledger.db STATE_URL=.sluice/demo/state \
+		$(BIN)/sluice status --serve
+
 .PHONY: demo-db
 demo-db: $(DEV)  ## Sync a made-up database: full, incremental, deletions, backfill (brings its own MariaDB)
 	@$(BIN)/python -m tests.demo_db
@@ -99,6 +105,16 @@ readers: $(READERS_INSTALLED)  ## Install Spark and others that read a lake, in 
 
 .PHONY: airflow
 airflow: $(AIRFLOW_INSTALLED)  ## Install Airflow in its own .venv-airflow, for the slow tests
+
+# From a folder of its own, so that the wheel is imported and not this checkout.
+.PHONY: package
+package: $(RUNTIME)  ## Build the wheel, and list the feeds with what is in it
+	@rm -rf build dist
+	@$(PIP) wheel --no-deps --wheel-dir dist .
+	@$(PIP) install --no-deps --target dist/unpacked dist/sluice-*.whl
+	@cd dist && PYTHONPATH=unpacked ../$(BIN)/python -c "import shared, sys; sys.exit('unpacked' not in shared.__file__)"
+	@cd dist && PYTHONPATH=unpacked ../$(BIN)/python -m shared feeds
+	@rm -rf build dist/unpacked
 
 .PHONY: clean
 clean:  ## Remove what make made; your data in .sluice stays

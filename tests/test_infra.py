@@ -388,9 +388,10 @@ def test_guide_reads_outputs_that_exist():
 
 
 def test_guide_names_settings_that_exist():
-    """Of the app, of CoolR, or of the host."""
+    """Of the app, of CoolR, or of the host; and variables of the workflow that deploys."""
     known = {field.name.upper() for field in fields(Settings)}
     known |= {f"COOLR_{field.name.upper()}" for field in fields(SystemSettings)}
+    known |= {*re.findall(r"\bvars\.(\w+)", (ROOT / ".github/workflows/deploy.yml").read_text())}
 
     assert set(re.findall(r"\b[A-Z]{2,}(?:_[A-Z]+)+\b", GUIDE)) <= known
 
