@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.suites.warehouse_case import Query, WarehouseCase, row
-from tests.suites.warehouse_checks import Checks
 from tests.suites.warehouse_erase import Erase
 from tests.suites.warehouse_fulls import Fulls
 from tests.suites.warehouse_history import History
@@ -21,7 +20,7 @@ from tests.suites.warehouse_names import Names
 from tests.suites.warehouse_values import Values
 
 
-class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History, Erase, Checks):
+class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History, Erase):
     """Inherit, and give the fixtures ``settings`` and ``query``."""
 
     longest_key = 2_500

@@ -16,7 +16,7 @@ from shared.contract.conform import ROW
 from shared.errors import ONE_ROW_A_KEY, DataError, TransientError
 from shared.model import Change, Feed, Plan, Run, Staged, with_note
 from shared.warehouses import Limits, Merged
-from shared.warehouses.merge import checks, history, ingest, keys
+from shared.warehouses.merge import history, ingest, keys
 from shared.warehouses.merge.changes import (
     BY,
     DELETED,
@@ -32,6 +32,7 @@ from shared.warehouses.merge.changes import (
     flagged,
     outcome_is,
 )
+from shared.warehouses.merge.checks import checked
 from shared.warehouses.merge.history import no_outcomes
 from shared.warehouses.merge.samples import changed, inserted, with_after
 from shared.warehouses.merge.session import Expression, Session
@@ -67,7 +68,7 @@ class Merge:
         self._long = {name for part in staged for name in part.long}
         self._all = _together(self._parts)
         self._staged = sum(part.rows for part in staged)
-        self._run = checks.checked(self._session, self._feed, self._run, self._columns, self._all)
+        self._run = checked(self._session, self._feed, self._run, self._columns, self._all)
         counts, shown = self._bring_in()
         run = history.done(self._run, self._rules, counts)
         ingest.write(self._session, run, before)
