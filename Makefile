@@ -5,6 +5,7 @@ VENV := .venv
 PEERS := .venv-peers
 READERS := .venv-readers
 AIRFLOW := .venv-airflow
+INFRA := .venv-infra
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 # Written when an installation is complete, so that a broken one is repeated.
@@ -13,6 +14,7 @@ DEV := $(VENV)/.dev-installed
 PEERS_INSTALLED := $(PEERS)/.installed
 READERS_INSTALLED := $(READERS)/.installed
 AIRFLOW_INSTALLED := $(AIRFLOW)/.installed
+INFRA_INSTALLED := $(INFRA)/.installed
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := check
@@ -68,6 +70,11 @@ lint: $(DEV)  ## Look for mistakes (ruff)
 types: $(DEV)  ## Check types (mypy, strict)
 	$(BIN)/mypy
 
+.PHONY: infra-check
+infra-check:  ## Scan the templates of infra/ for mistakes (checkov, in its own .venv-infra)
+	@if $(MAKE) $(INFRA_INSTALLED); then $(INFRA)/bin/checkov --directory infra --config-file infra/checkov.yaml; \
+		else echo "checkov cannot be installed here: the templates are not scanned." >&2; fi
+
 # Each worker, and each process that a test starts, reads compiled files rather than compiling the sources again.
 test test-slow: export PYTHONDONTWRITEBYTECODE =
 
@@ -112,7 +119,7 @@ package: $(RUNTIME)  ## Build the wheel, and list the feeds with what is in it
 
 .PHONY: clean
 clean:  ## Remove what make made; your data in .sluice stays
-	rm -rf $(VENV) $(PEERS) $(READERS) $(AIRFLOW) *.egg-info build dist .coverage htmlcov .hypothesis
+	rm -rf $(VENV) $(PEERS) $(READERS) $(AIRFLOW) $(INFRA) *.egg-info build dist .coverage htmlcov .hypothesis
 	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -166,4 +173,12 @@ $(AIRFLOW)/bin/python:
 $(AIRFLOW_INSTALLED): integrations/airflow/requirements.txt | $(AIRFLOW)/bin/python
 	@echo "Installing Airflow into $(AIRFLOW) ..."
 	@$(AIRFLOW)/bin/python -m pip -qq --disable-pip-version-check install -r integrations/airflow/requirements.txt
+	@touch $@
+
+$(INFRA)/bin/python:
+	$(call make-venv,$(INFRA))
+
+$(INFRA_INSTALLED): infra/requirements.txt | $(INFRA)/bin/python
+	@echo "Installing checkov into $(INFRA) ..."
+	@$(INFRA)/bin/python -m pip -qq --disable-pip-version-check install -r infra/requirements.txt
 	@touch $@
