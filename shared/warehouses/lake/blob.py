@@ -8,12 +8,14 @@ commit to a lake in Azure works. delta-rs could do it itself, were it not for wh
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared import remote
 from shared.azure import clients, identity
@@ -25,12 +27,15 @@ from shared.warehouses.lake.errors import Overtaken
 from shared.warehouses.lake.storage import Entry
 
 if TYPE_CHECKING:
+    from azure.core.pipeline import PipelineResponse
     from azure.storage.blob import BlobProperties
 
 T = TypeVar("T")
 _LOG = "_delta_log"
 _HISTORY = 10
 """Versions before the last checkpoint that are copied, too, for what they say about their runs."""
+_PULLED = "_pulled"
+"""A file beside the copy of a log: the names of what the storage has of it."""
 _AT_ONCE = 4
 """Files that are copied at the same time."""
 
@@ -43,8 +48,6 @@ class BlobStorage:
         self._client = clients.container_client(self._place, settings)
         self._root = f"{self._place.path.strip('/')}/" if self._place.path.strip("/") else ""
         self.name = self._place.url
-        self._pulled: dict[str, set[str]] = {}
-        """Files of a copied log that the storage has, by folder."""
 
     def pull_log(self, path: str, scratch: Path) -> str:
         copy = scratch / "log" / path
@@ -53,12 +56,13 @@ class BlobStorage:
         since = max((_version(name) for name in names if ".checkpoint." in name), default=0)
         wanted = [name for name in names if not name[0].isdigit() or _version(name) >= since - _HISTORY]
         self._each(lambda name: self._download(f"{path}/{_LOG}/{name}", copy / _LOG / name), wanted)
-        self._pulled[str(copy)] = {file.name for file in (copy / _LOG).iterdir()}
+        _note_pulled(copy)
         return str(copy)
 
     def push_log(self, path: str, scratch: Path) -> None:
         copy = scratch / "log" / path
-        new = {file.name: file for file in (copy / _LOG).iterdir() if file.name not in self._pulled[str(copy)]}
+        pulled = (copy / _PULLED).read_text(encoding="utf-8").splitlines()
+        new = {file.name: file for file in (copy / _LOG).iterdir() if file.name not in pulled}
         try:
             for name in sorted(name for name in new if name.endswith(".json")):
                 self._upload(f"{path}/{_LOG}/{name}", new[name], overwrite=False)
@@ -68,7 +72,7 @@ class BlobStorage:
         checkpoints = [name for name in new if name.endswith(".parquet")]
         for name in [*checkpoints, *(["_last_checkpoint"] if checkpoints else [])]:
             self._upload(f"{path}/{_LOG}/{name}", copy / _LOG / name)
-        self._pulled[str(copy)].update(new)
+        _note_pulled(copy)
 
     def folder(self, path: str, scratch: Path) -> Path:
         folder = scratch / "new" / path
@@ -84,17 +88,30 @@ class BlobStorage:
         return {path: copy for path, copy in zip(wanted, copies, strict=True) if copy is not None}
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        pages = self._client.list_blobs(self._root + prefix, include=["metadata"], **remote.single_attempt()).by_page()
+        dates: list[dt.datetime] = []
+        pages = self._client.list_blobs(
+            self._root + prefix, include=["metadata"], raw_response_hook=lambda response: dates.append(_date(response)),
+            **remote.single_attempt(),
+        ).by_page()  # fmt: skip
         while True:
             page = self._call(prefix, "list", lambda: _next(pages))
             if page is None:
                 return
             for blob in page:
                 if not _is_folder(blob):
-                    yield Entry(blob.name.removeprefix(self._root), blob.last_modified.timestamp(), int(blob.size))
+                    age = (dates[-1] - blob.last_modified).total_seconds()
+                    yield Entry(blob.name.removeprefix(self._root), age, int(blob.size))
 
     def delete(self, paths: Iterable[str]) -> None:
         self._each(self._delete, paths)
+
+    def address(self, path: str) -> str:
+        """As Hadoop, Spark and Fabric name it; for an emulator its URL."""
+        place, folder = self._place, self._root + path
+        host = place.account_url.partition("://")[2]
+        if "/" in host:
+            return f"{place.account_url}/{place.container}/{folder}"
+        return f"abfss://{place.container}@{host.replace('.blob.', '.dfs.', 1)}/{folder}"
 
     def _each(self, call: Callable[[T], Path | None], things: Iterable[T]) -> list[Path | None]:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -156,6 +173,10 @@ class BlobStorage:
         return remote.call_with_retry(call, (AzureError, HTTPError), explain)
 
 
+def _note_pulled(copy: Path) -> None:
+    (copy / _PULLED).write_text("\n".join(file.name for file in (copy / _LOG).iterdir()), encoding="utf-8")
+
+
 def _version(name: str) -> int:
     return int(name.partition(".")[0])
 
@@ -163,6 +184,11 @@ def _version(name: str) -> int:
 def _next(pages: Iterator[Iterator[BlobProperties]]) -> list[BlobProperties] | None:
     page = next(pages, None)
     return None if page is None else list(page)
+
+
+def _date(response: PipelineResponse[Any, Any]) -> dt.datetime:
+    """What the server's clock says."""
+    return parsedate_to_datetime(response.http_response.headers["Date"])
 
 
 def _is_folder(blob: BlobProperties) -> bool:

@@ -23,7 +23,7 @@ from shared.warehouses import LoadedFile
 from shared.warehouses.embedded import direct
 from shared.warehouses.embedded.files import file_literal
 from shared.warehouses.embedded.session import DuckDBSession, drained
-from shared.warehouses.lake import direct_files
+from shared.warehouses.lake import cleanup, direct_files
 from shared.warehouses.lake.names import STAGING, table_path
 from shared.warehouses.lake.storage import LocalStorage
 from shared.warehouses.lake.work import Work
@@ -107,14 +107,14 @@ def droppable(work: Work, run: str) -> dict[str, str]:
     for entry in work.storage.entries(f"{STAGING}/"):
         name = entry.path.rpartition("/")[2]
         owner = run_of_staging(name.partition(".")[0])
-        if owner is not None and (owner == run or work.now - entry.written >= DEAD):
+        if owner is not None and (owner == run or entry.age >= DEAD):
             found[entry.path] = name.partition(".")[0]
     return found
 
 
 def is_staging(work: Work, feed: Feed | str) -> bool:
     """Whether rows of a feed were staged within an hour and are there still."""
-    return any(work.now - entry.written < _LOADING for entry in work.storage.entries(f"{_folder(feed)}/"))
+    return any(entry.age < _LOADING for entry in work.storage.entries(f"{_folder(feed)}/"))
 
 
 def of_feed(work: Work, feed: Feed) -> list[str]:
@@ -155,15 +155,20 @@ def noted(work: Work, path: str, attempt: str) -> Iterator[None]:
 
 def delete_leftovers(work: Work) -> None:
     """Delete data files that processes have written that died before they committed them, a day ago or more."""
-    notes = [
-        entry.path
+    notes = {
+        entry.path: entry.age
         for entry in work.storage.entries(f"{STAGING}/w_")
-        if work.now - entry.written >= DEAD and entry.path.endswith(".json")
-    ]
+        if entry.age >= DEAD and entry.path.endswith(".json")
+    }
     for path, file in work.storage.local(notes, work.scratch).items():
         note = json.loads(file.read_text(encoding="utf-8"))
-        snapshot = work.table(note["table"]).snapshot()
-        written = [e.path for e in work.storage.entries(f"{note['table']}/") if note["attempt"] in e.path]
-        if snapshot is None or not snapshot.has_attempt(note["attempt"]):
-            work.storage.delete(written)
+        _delete_uncommitted(work, note["table"], note["attempt"], notes[path] + DEAD)
         work.storage.delete([path])
+
+
+def _delete_uncommitted(work: Work, table: str, attempt: str, since: float) -> None:
+    """Delete the files of *attempt* that no commit of the last *since* seconds names, which is when it began."""
+    written = [entry.path for entry in work.storage.entries(f"{table}/") if attempt in entry.path]
+    if written:
+        kept = cleanup.needed(work, table, work.table(table).snapshot(), since)
+        work.storage.delete([] if kept is None else [one for one in written if one not in kept])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
+
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -13,8 +17,8 @@ class Entry(NamedTuple):
     """A file of the lake."""
 
     path: str
-    written: float
-    """When, in seconds since 1970."""
+    age: float
+    """Seconds since it was written, by the clock of the storage, which several machines share."""
     size: int
     """In bytes."""
 
@@ -53,6 +57,10 @@ class Storage(Protocol):
         """Delete files, those that are there."""
         ...
 
+    def address(self, path: str) -> str:
+        """What other programs call the folder *path*."""
+        ...
+
 
 class LocalStorage:
     """A folder of this machine."""
@@ -88,14 +96,25 @@ class LocalStorage:
 
     def entries(self, prefix: str) -> Iterator[Entry]:
         folder, _, start = prefix.rpartition("/")
+        now = self._now()
         for file in sorted((self._root / folder).rglob(f"{start}*" if start else "*")):
             try:
                 if file.is_file():
                     found = file.stat()
-                    yield Entry(file.relative_to(self._root).as_posix(), found.st_mtime, found.st_size)
+                    yield Entry(file.relative_to(self._root).as_posix(), now - found.st_mtime, found.st_size)
             except FileNotFoundError:  # another process has deleted it meanwhile
                 continue
 
     def delete(self, paths: Iterable[str]) -> None:
         for path in paths:
             (self._root / path).unlink(missing_ok=True)
+
+    def address(self, path: str) -> str:
+        return str(self._root / path)
+
+    def _now(self) -> float:
+        """When a file is written now: a network share goes by its server's clock."""
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=self._root) as file:
+            return os.fstat(file.fileno()).st_mtime
+        with tempfile.TemporaryFile() as file:  # the folder may only be read, or is not there yet
+            return os.fstat(file.fileno()).st_mtime

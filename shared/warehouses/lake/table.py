@@ -46,16 +46,10 @@ class Snapshot(NamedTuple):
         """Whether a commit of the last 30 days was made by *run*."""
         return self.table.transaction_version(_app(run)) is not None
 
-    def has_attempt(self, attempt: str) -> bool:
-        """Whether the files of one try of a run are, or were, part of the table."""
-        return any(said.get("attempt") == attempt for said in self._said(1_000))
-
     def last_runs(self, limit: int) -> list[Mapping[str, Any]]:
         """What the last commits say about their runs, newest first; commits of upkeep say nothing."""
-        return [said for said in self._said(limit) if "run" in said]
-
-    def _said(self, limit: int) -> Iterator[Mapping[str, Any]]:
-        return (entry[_INFO] for entry in self.table.history(limit) if _INFO in entry)
+        said = (entry[_INFO] for entry in self.table.history(limit) if _INFO in entry)
+        return [one for one in said if "run" in one]
 
 
 class Change(NamedTuple):
@@ -101,6 +95,18 @@ class LakeTable:
             except (Exception, BaseException) as error:
                 if isinstance(error, KeyboardInterrupt) or not self._is_in(change):
                     raise
+
+    def set_property(self, before: Snapshot, name: str, value: str) -> None:
+        """Commit a property of the table that version *before* lacks. Overtaken as for ``commit``."""
+        with translated(self.path):
+            before.table.alter.set_table_properties({name: value}, commit_properties=self._properties())
+            self._storage.push_log(self.path, self._scratch)
+
+    def write_checkpoint(self, of: Snapshot) -> None:
+        """So that readers need no entry of the log from before that version."""
+        with translated(self.path):
+            of.table.create_checkpoint()
+            self._storage.push_log(self.path, self._scratch)
 
     def _is_in(self, change: Change) -> bool:
         """Whether a commit that seems to have failed has been made nevertheless: its answer alone was lost."""

@@ -6,23 +6,26 @@ Loads go on meanwhile: a commit of theirs that comes first makes the step start 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import logging
 import uuid
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from shared.model import FeedName
 from shared.warehouses import KeysOf, TableUpkeep, Upkeep
 from shared.warehouses.embedded.session import DuckDBSession
-from shared.warehouses.lake import files
-from shared.warehouses.lake.errors import Overtaken, translated
+from shared.warehouses.lake import cleanup, files
+from shared.warehouses.lake.errors import Overtaken
 from shared.warehouses.lake.files import DataFile
 from shared.warehouses.lake.names import DAY, table_path
 from shared.warehouses.lake.staging import noted
+from shared.warehouses.lake.storage import Entry
 from shared.warehouses.lake.table import Change, Snapshot
 from shared.warehouses.lake.work import Work
 
@@ -37,6 +40,11 @@ _CLUSTERED = 0.8
 """Share of a partition's bytes that may lie in files whose keys do not overlap those of the file before."""
 _RETENTION = "delta.deletedFileRetentionDuration"
 _MANIFEST = "_symlink_format_manifest"
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_LOG_KEPT = dt.timedelta(days=30)
+"""As the log's own retention (``delta.logRetentionDuration``) is set where a table is created."""
+_UNCHECKED = 10
+"""Versions since the last checkpoint that need one whatever upkeep did: an earlier one may have been interrupted."""
 
 
 class Rewrite(NamedTuple):
@@ -60,14 +68,13 @@ def tend(work: Work, feed: str, keys_of: KeysOf, options: Upkeep) -> TableUpkeep
         rewritten = len(plan(before, keys, cluster=options.cluster))
     else:
         rewritten, overtaken = _rewrite_all(work, before, keys, options)
-    after = (None if options.dry_run else work.table(path).snapshot()) or before
-    with translated(path):
-        if not options.dry_run and (options.manifest or _has_manifest(work, path)):
-            after.table.generate()
-        deleted = _vacuum(work, after, options)
-        if not options.dry_run and (rewritten or deleted):
-            after.table.create_checkpoint()
-            after.table.cleanup_metadata()
+    entries = list(work.storage.entries(f"{path}/"))
+    after = before if options.dry_run else _with_retention(work, before, options)
+    if not options.dry_run and (options.manifest or _has_manifest(entries, path)):
+        _write_manifest(work, after, entries)
+    deleted = _delete_replaced(work, after, entries, options)
+    if not options.dry_run:
+        _shorten_log(work, after, options, changed=bool(rewritten or deleted))
     return TableUpkeep(
         table=feed, files_before=len(before.files), files_after=_files_after(before, after, keys, options),
         bytes_before=_size(before.files), bytes_after=_size(after.files), rewrites=rewritten,
@@ -195,28 +202,68 @@ def _check_rows(path: str, replaced: Sequence[DataFile], made: Sequence[int]) ->
 # -- what is no longer needed
 
 
-def _vacuum(work: Work, snapshot: Snapshot, options: Upkeep) -> dict[str, int]:
-    """Delete data files that no version within the retention has; their sizes by path. A dry run only names them."""
-    table, hours = snapshot.table, options.keep // dt.timedelta(hours=1)
-    wanted = f"interval {hours} hours"
-    if not options.dry_run and table.metadata().configuration.get(_RETENTION) != wanted:
-        # Tombstones leave the log after that time: a vacuum that knew of none would take the file for a stray one.
-        table.alter.set_table_properties({_RETENTION: wanted})
-    find: Callable[[bool], list[str]] = lambda dry: table.vacuum(  # noqa: E731 - twice the same call
-        retention_hours=hours, dry_run=dry, enforce_retention_duration=False, full=True
-    )
-    found = find(True)
-    if not found:
+def _with_retention(work: Work, before: Snapshot, options: Upkeep) -> Snapshot:
+    """The current version, once the table says how long to keep what was replaced: other programs delete as well."""
+    table, wanted = work.table(before.path), f"interval {options.keep // dt.timedelta(hours=1)} hours"
+    snapshot = table.snapshot() or before
+    for _ in range(_TRIES):
+        if snapshot.table.metadata().configuration.get(_RETENTION) == wanted:
+            break
+        with contextlib.suppress(Overtaken):
+            table.set_property(snapshot, _RETENTION, wanted)
+        snapshot = table.snapshot() or before
+    return snapshot
+
+
+def _delete_replaced(
+    work: Work, snapshot: Snapshot, entries: Sequence[Entry], options: Upkeep
+) -> dict[str, int]:  # fmt: skip
+    """Delete data files that no version within the retention has; their sizes by path. A dry run only names them.
+
+    *entries* were listed before *snapshot* was read: whatever was committed in between, it has.
+    """
+    since = options.keep.total_seconds()
+    if not cleanup.unneeded(entries, snapshot.path, {f"{snapshot.path}/{one.path}" for one in snapshot.files}, since):
+        return {}  # the log need not be read
+    kept = cleanup.needed(work, snapshot.path, snapshot, since)
+    if kept is None:
+        _log.warning("upkeep of %s deletes nothing: its log does not reach back as far as LAKE_KEEP", snapshot.path)
         return {}
-    sizes = {entry.path: entry.size for entry in work.storage.entries(f"{snapshot.path}/")}
-    deleted = {name: sizes.get(f"{snapshot.path}/{name}", 0) for name in found}
+    found = cleanup.unneeded(entries, snapshot.path, kept, since)
     if not options.dry_run:
-        find(False)
-    return deleted
+        work.storage.delete(found)
+    return found
 
 
-def _has_manifest(work: Work, path: str) -> bool:
-    return any(True for _ in work.storage.entries(f"{path}/{_MANIFEST}/"))
+def _shorten_log(work: Work, snapshot: Snapshot, options: Upkeep, *, changed: bool) -> None:
+    """A checkpoint, if there is something to say in it, and no entries from before what may still be read."""
+    log = list(work.storage.entries(f"{snapshot.path}/{cleanup.LOG}/"))
+    last = cleanup.last_checkpoint(log)
+    if last < snapshot.version and (changed or snapshot.version - last > _UNCHECKED):
+        work.table(snapshot.path).write_checkpoint(snapshot)
+    work.storage.delete(cleanup.obsolete(log, max(options.keep, _LOG_KEPT).total_seconds()))
+
+
+def _has_manifest(entries: Sequence[Entry], path: str) -> bool:
+    return any(entry.path.startswith(f"{path}/{_MANIFEST}/") for entry in entries)
+
+
+def _write_manifest(work: Work, snapshot: Snapshot, entries: Sequence[Entry]) -> None:
+    """A text file for each partition: its current files, one a line. Those of partitions that are gone are deleted."""
+    place, table = f"{snapshot.path}/{_MANIFEST}", work.storage.address(snapshot.path)
+    folder = work.storage.folder(place, work.scratch)
+    written = []
+    for partition, members in [*_partitions(snapshot)] or [({}, [])]:
+        values = {name: quote(value or _NO_VALUE, safe="") for name, value in partition.items()}
+        manifest = folder / files.NewFiles(folder, "", values).below() / "manifest"
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = manifest.with_name(f".{uuid.uuid4().hex}")
+        unfinished.write_text("".join(f"{table}/{unquote(one.path)}\n" for one in members), encoding="utf-8")
+        written.append(unfinished.replace(manifest))
+    work.storage.publish(place, folder, written)
+    current = {f"{place}/{manifest.relative_to(folder).as_posix()}" for manifest in written}
+    listed = [entry.path for entry in entries if entry.path.startswith(f"{place}/")]
+    work.storage.delete([path for path in listed if path not in current])
 
 
 def _files_after(before: Snapshot, after: Snapshot, keys: Sequence[str], options: Upkeep) -> int:

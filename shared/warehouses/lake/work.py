@@ -29,7 +29,7 @@ class Work:
     def __init__(self, storage: Storage, connection: duckdb.DuckDBPyConnection, scratch: Path) -> None:
         self.storage, self.connection, self.scratch = storage, connection, scratch
         self.now = scratch.stat().st_mtime
-        """When the call began, by this machine's clock, in seconds since 1970."""
+        """When the call began, by this machine's clock, in seconds since 1970: for what the log says, not for ages."""
 
     def discard(self, paths: Iterable[str]) -> None:
         """Delete files that were written in vain, if that is possible: what went wrong before is what matters."""

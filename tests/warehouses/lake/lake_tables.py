@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import shutil
 
@@ -13,6 +14,8 @@ import duckdb
 from deltalake import DeltaTable
 
 from shared.warehouses import Backfill
+from tests.arrivals import rows
+from tests.exports import START, export_path, load_exports, write_parquet
 
 _TYPES = {"timestamp": "TIMESTAMP", "date": "DATE"}
 
@@ -76,3 +79,12 @@ def rewrite(folder: Path, where: str) -> None:
 def backfill(number: int) -> Backfill:
     """One of many."""
     return Backfill(id=f"{number:016x}", feed="shop.item", at="2026-02-01T00:00:00.000000", requested_by="a test")
+
+
+def load(app, tmp_path, number, *, keys=None, every=1):
+    """Load an export of ten rows, by default with keys of its own; else from *keys* on, *every* one of so many."""
+    stamp = (START - dt.timedelta(minutes=100 - number)).strftime("%Y%m%d%H%M%S")
+    path = export_path(tmp_path / "exports" / str(number), "delta", stamp, "location")
+    write_parquet(path, rows(10 * every, number - 100, first=10 * number if keys is None else keys)[::every])
+    (result,) = load_exports(app, tmp_path / "exports" / str(number))
+    assert result.loaded, result.run.error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import subprocess
 import sys
@@ -126,6 +127,25 @@ def test_files_that_were_not_committed_are_deleted(case, lake, monkeypatch):
     assert not (after_end - before) & data_files(lake)
     assert [] == list((lake / "_staging").glob("w_*.json"))
     assert [(1,), (3,), (4,)] == case.rows("ItemId")
+
+
+@pytest.mark.parametrize("gone", [1, 2], ids=["its commit is known", "its commit is gone from the log"])
+def test_files_of_a_commit_are_no_leftovers_however_long_ago_it_was(case, lake, table, gone):
+    """Its process died before it could delete its note. Another program has shortened the log since."""
+    case.loaded("full", 5, row(1))
+    case.loaded("delta", 6, row(2))
+    note = lake / "_staging" / "w_1.json"
+    note.write_text(json.dumps({"table": "shop/item", "attempt": table().history(1)[0]["sluice"]["attempt"]}))
+    case.loaded("delta", 7, row(3))
+    table().create_checkpoint()
+    for version in range(gone):
+        (lake / "shop" / "item" / "_delta_log" / f"{version:020}.json").unlink()
+    os.utime(note, (1, 1))
+
+    case.loaded("delta", 8, row(4))
+
+    assert not note.exists()
+    assert [(1,), (2,), (3,), (4,)] == case.rows("ItemId")
 
 
 def test_what_is_staged_is_deleted_after_success_and_failure(case, lake):
