@@ -6,6 +6,7 @@ PEERS := .venv-peers
 READERS := .venv-readers
 AIRFLOW := .venv-airflow
 INFRA := .venv-infra
+SNOWFLAKE := .venv-snowflake
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 # Written when an installation is complete, so that a broken one is repeated.
@@ -15,6 +16,7 @@ PEERS_INSTALLED := $(PEERS)/.installed
 READERS_INSTALLED := $(READERS)/.installed
 AIRFLOW_INSTALLED := $(AIRFLOW)/.installed
 INFRA_INSTALLED := $(INFRA)/.installed
+SNOWFLAKE_INSTALLED := $(SNOWFLAKE)/.installed
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := check
@@ -113,6 +115,9 @@ readers: $(READERS_INSTALLED)  ## Install Spark and others that read a lake, in 
 .PHONY: airflow
 airflow: $(AIRFLOW_INSTALLED)  ## Install Airflow in its own .venv-airflow, for the slow tests
 
+.PHONY: snowflake
+snowflake: $(SNOWFLAKE_INSTALLED)  ## Install a stand-in for Snowflake in its own .venv-snowflake, for the slow tests
+
 # From a folder of its own, so that the wheel is imported and not this checkout.
 .PHONY: package
 package: $(RUNTIME)  ## Build the wheel, and list the feeds with what is in it
@@ -125,7 +130,7 @@ package: $(RUNTIME)  ## Build the wheel, and list the feeds with what is in it
 
 .PHONY: clean
 clean:  ## Remove what make made; your data in .sluice stays
-	rm -rf $(VENV) $(PEERS) $(READERS) $(AIRFLOW) $(INFRA) *.egg-info build dist .coverage htmlcov .hypothesis
+	rm -rf $(VENV) $(PEERS) $(READERS) $(AIRFLOW) $(INFRA) $(SNOWFLAKE) *.egg-info build dist .coverage htmlcov .hypothesis
 	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -187,4 +192,12 @@ $(INFRA)/bin/python:
 $(INFRA_INSTALLED): infra/requirements.txt | $(INFRA)/bin/python
 	@echo "Installing checkov into $(INFRA) ..."
 	@$(INFRA)/bin/python -m pip -qq --disable-pip-version-check install -r infra/requirements.txt
+	@touch $@
+
+$(SNOWFLAKE)/bin/python:
+	$(call make-venv,$(SNOWFLAKE))
+
+$(SNOWFLAKE_INSTALLED): integrations/snowflake/requirements.txt | $(SNOWFLAKE)/bin/python
+	@echo "Installing a stand-in for Snowflake into $(SNOWFLAKE) ..."
+	@$(SNOWFLAKE)/bin/python -m pip -qq --disable-pip-version-check install -r integrations/snowflake/requirements.txt
 	@touch $@

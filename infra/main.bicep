@@ -539,6 +539,13 @@ var destinationReferences = json('{${join(destinationPairs, ',')}}')
 
 // People sign in to the status page. All other routes are for callers with a key or a signature, who are let through.
 resource signIn 'Microsoft.Web/sites/config@2024-04-01' = if (!empty(statusClientId)) {
+  // checkov:skip=CKV_AZURE_13: this configures sign-in only; the rule takes it for that of a whole app
+  // checkov:skip=CKV_AZURE_63: this configures sign-in only; the rule takes it for that of a whole app
+  // checkov:skip=CKV_AZURE_65: this configures sign-in only; the rule takes it for that of a whole app
+  // checkov:skip=CKV_AZURE_66: this configures sign-in only; the rule takes it for that of a whole app
+  // checkov:skip=CKV_AZURE_80: this configures sign-in only; the rule takes it for that of a whole app
+  // checkov:skip=CKV_AZURE_88: this configures sign-in only; the rule takes it for that of a whole app
+  // checkov:skip=CKV_AZURE_222: this configures sign-in only; the rule takes it for that of a whole app
   parent: functionApp
   name: 'authsettingsV2'
   properties: {
