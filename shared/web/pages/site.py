@@ -50,7 +50,7 @@ class Request:
 
 class _Route(NamedTuple):
     role: str
-    respond: Callable[[views.Shown], Page]
+    respond: Callable[[views.Visit], Page]
 
 
 _ROUTES: Mapping[tuple[str, str], _Route] = {
@@ -103,7 +103,7 @@ def _respond(app: App, request: Request, log: RunLog, can_act: bool) -> Page:
     if request.method == "POST":
         _check_form(request, tokens, principal, form.get("token", ""))
     is_operator = can_act and principal.may(OPERATOR)
-    return route.respond(views.Shown(
+    return route.respond(views.Visit(
         app=app, log=log, query=request.query, form=form, principal=principal, is_operator=is_operator,
         jobs_run_here=can_act, token=tokens.of(principal) if is_operator else "",
     ))  # fmt: skip

@@ -198,7 +198,7 @@ def test_what_was_read_before_never_hides_what_came_since(app):
 
     report(app, "big.t007", number=2)
 
-    assert 2_000 == log.recent()["big.t007"].last.read
+    assert 2_000 == log.recent().runs["big.t007"].last.read
 
 
 def test_chart_has_the_last_twenty_runs(app):
