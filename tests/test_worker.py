@@ -52,6 +52,7 @@ ACTIVITY = takes("activityTrigger", "request")
 EXPECTED = {
     "on_export": [blob("file", "exports/{name}", "ExportsStorage"), CLIENT],
     "coolr_webhook": [*http("POST", "webhooks/coolr"), CLIENT],
+    "hubspot_webhook": [*http("POST", "webhooks/hubspot"), CLIENT],
     "sync_due": [timer("SYNC_SCHEDULE"), CLIENT],
     "reconcile": [timer("RECONCILE_SCHEDULE"), CLIENT],
     "watchdog": [timer("WATCHDOG_SCHEDULE"), CLIENT],

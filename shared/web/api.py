@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from shared.errors import ConfigError, RequestRefused
 from shared.jobs import triggers
 from shared.jobs.actions import Action, record_action
+from shared.jobs.event_jobs import open_events
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.request import Start
 from shared.jobs.run_log import DocumentedRuns
@@ -37,7 +38,7 @@ _CALLER = "the API"
 
 def job_id(text: str) -> str:
     """*text* if a job may have that id."""
-    if not re.fullmatch(r"(blob|folder|export|sync|keys|search):[A-Za-z0-9_.-]{1,80}(~[0-9]{1,3})?", text):
+    if not re.fullmatch(r"(blob|folder|export|sync|keys|search|events):[A-Za-z0-9_.-]{1,80}(~[0-9]{1,3})?", text):
         raise RequestRefused(404, "there is no such job")
     return text
 
@@ -224,14 +225,14 @@ def _resume(app: App, feed: str, _body: NoBody) -> list[Start]:
     """Resume the feed, and load what came meanwhile."""
     FeedStates(app.documents).resume(_known(app, feed))
     if _is_pulled(app, feed):
-        return [triggers.sync_job(feed)]
+        return [triggers.sync_job(feed), *open_events(app, Wanted(feed=feed, failed=True))]
     wanted = Wanted(feed=feed, requested_by=feed)
     return _push_jobs(app, wanted, notified=replace(wanted, failed=True))
 
 
 def _starts(app: App, wanted: Wanted, feed: str) -> list[Start]:
     if _is_pulled(app, feed):
-        return [wanted.start(triggers.sync_job(feed))]
+        return [wanted.start(triggers.sync_job(feed)), *open_events(app, wanted)]
     return _push_jobs(app, wanted, notified=wanted)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.errors import ConfigError, ConflictError, IngestError, RequestRefused, TransientError
 from shared.jobs.reports import job_link
 from shared.jobs.request import Start
 from shared.redaction import redact
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.web.webhooks.receive import Accepted
 
 _log = logging.getLogger("sluice")
 _RETRY_SECONDS = 30
@@ -29,6 +32,12 @@ def accepted_response(job: str, settings: Settings) -> Response:
     """The job is started, or was running already: its URL says how it stands."""
     url = job_link(settings, job)
     return Response(202, {"job": job, "url": url}, {"Location": url, "Retry-After": str(_RETRY_SECONDS)})
+
+
+def events_response(accepted: Accepted) -> Response:
+    """The events of a request are kept; how many of them will be read, and how many not."""
+    counts = {name: getattr(accepted, name) for name in ("events", "kept", "ignored", "unknown")}
+    return Response(202, counts)
 
 
 def started_response(feed: str, starts: Sequence[Start], settings: Settings) -> Response:
