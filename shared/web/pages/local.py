@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from shared.errors import ConfigError
 from shared.jobs.run_log import DocumentedRuns
 from shared.pipeline.status import HistoryLog, RunLog
-from shared.web.pages.render import HEADERS, ROOT, Page, redirect
+from shared.web.pages.render import ROOT, Page, redirect
 from shared.web.pages.sign_in import READER, Principal
 from shared.web.pages.site import Request, respond
 
@@ -95,9 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         found = self.server.page(self.path, self.headers.get("Host", ""), self.headers.get("Cookie", ""))
         self.send_response(found.status)
-        for name, value in (HEADERS | dict(found.headers)).items():
+        for name, value in found.http_headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Type", found.content_type)
         self.send_header("Content-Length", str(len(found.body)))
         self.end_headers()
         self.wfile.write(found.body)

@@ -98,7 +98,7 @@ def show_overview(visit: Visit) -> Page:
     chosen = Filter(system=query.get("system", ""), state=query.get("state", ""), text=query.get("text", ""))
     found = overview(declared(visit.app.systems), visit.log, visit.app.now(), chosen)
     pages = max(1, -(-len(found.feeds) // _FEEDS_SHOWN))
-    number = min(pages, max(1, int(query.get("page", "1")) if query.get("page", "1").isdecimal() else 1))
+    number = min(pages, _number(query.get("page", "")))
     given = {"system": chosen.system, "state": chosen.state, "text": chosen.text}
     return visit.page(
         "overview.html", overview=found, chosen=chosen, states=STATES, number=number, pages=pages,
@@ -106,6 +106,11 @@ def show_overview(visit: Visit) -> Page:
         before=link("", **given, page=number - 1) if number > 1 else "",
         after=link("", **given, page=number + 1) if number < pages else "",
     )  # fmt: skip
+
+
+def _number(text: str) -> int:
+    """The number of a page; 1 for what is none."""
+    return int(text) or 1 if text.isdecimal() and len(text) < 10 else 1
 
 
 def show_feed(visit: Visit) -> Page:
