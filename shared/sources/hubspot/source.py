@@ -257,13 +257,13 @@ class HubSpotSource:
             beyond = [{"propertyName": _ID, "operator": "GT", "value": str(last)}] if last else []
             found = self._calls.search(self._kind, [span, *beyond], _ID, [self._cursor])
             ids = [int(one["id"]) for one in found.records]
-            if any(one <= before for before, one in zip([last, *ids], ids, strict=False)):
-                raise DataError(
-                    f"{self._calls.client.host} gives ids that do not grow", fix="Sync again; if it lasts, sync --full"
-                )
+            is_stuck = found.more and not ids
+            if is_stuck or any(one <= before for before, one in zip([last, *ids], ids, strict=False)):
+                wrong = "no ids, though there are more" if is_stuck else "ids that do not grow"
+                raise DataError(f"{self._calls.client.host} gives {wrong}", fix="Sync again; if it lasts, sync --full")
             for start in range(0, len(ids), LIST):
                 yield [str(one) for one in ids[start : start + LIST]]
-            if not ids or not found.more:
+            if not found.more:
                 return
             last = ids[-1]
 
