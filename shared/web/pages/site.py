@@ -11,6 +11,7 @@ from shared.errors import RequestRefused
 from shared.jobs.run_log import DocumentedRuns
 from shared.pipeline.status import RunLog
 from shared.settings import Settings
+from shared.text import one_line
 from shared.web.pages import actions, views
 from shared.web.pages.render import FILES, ROOT, Page, file, page, redirect
 from shared.web.pages.sign_in import OPERATOR, READER, FormTokens, Principal, principal_of
@@ -110,7 +111,9 @@ def _respond(app: App, request: Request, log: RunLog, can_act: bool) -> Page:
     if principal is None:
         return _sign_in(app, request)
     if not principal.may(route.role) or (route.role == OPERATOR and not can_act):
-        raise RequestRefused(403, f"this needs the role {route.role}, which {principal.name[:100]} does not have")
+        raise RequestRefused(
+            403, f"this needs the role {route.role}, which {one_line(principal.name)[:100]} does not have"
+        )
     tokens = FormTokens(app.documents, app.now())
     form = request.form if request.method == "POST" else {}
     if request.method == "POST":
