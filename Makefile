@@ -39,6 +39,12 @@ demo: $(RUNTIME)  ## Load a made-up export into a local warehouse and show what 
 demo-csv: $(RUNTIME)  ## Import a made-up CSV: preview, load, rejects, reload
 	@$(BIN)/python -m shared.cli.demo_csv
 
+.PHONY: demo-page
+demo-page: $(RUNTIME)  ## Load the demo's exports if need be, and show the status page of its warehouse in the browser
+	@test -e .sluice/demo/warehouse.duckdb || $(BIN)/sluice demo
+	@WAREHOUSE_URL=duckdb:///.sluice/demo/warehouse.duckdb LEDGER_URL=sqlite:///.sluice/demo/ledger.db STATE_URL=.sluice/demo/state \
+		$(BIN)/sluice status --serve
+
 .PHONY: demo-db
 demo-db: $(DEV)  ## Sync a made-up database: full, incremental, deletions, backfill (brings its own MariaDB)
 	@$(BIN)/python -m tests.demo_db

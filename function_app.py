@@ -174,6 +174,27 @@ async def system(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     return await _http(respond)
 
 
+@app.route(route="status/{*path}", methods=["GET", "POST"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.durable_client_input(client_name="client")
+async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """The status page. It asks for no key of the host, because people sign in there: shared.web.pages checks who."""
+    from shared.web.pages import sign_in, site
+
+    opened = await asyncio.to_thread(_app)
+    principal = sign_in.principal_of(req.headers, opened.settings)
+    request = site.Request(
+        method=req.method, path=req.route_params.get("path") or "", query=req.params, principal=principal,
+        body=req.get_body(), fetched_from=req.headers.get("Sec-Fetch-Site", ""),
+    )  # fmt: skip
+    page = await asyncio.to_thread(lambda: site.respond(opened, request))
+    try:
+        await _start_all(client, page.starts)
+    except Exception as error:  # noqa: BLE001 - every error has a page
+        page = site.failed(request, error)
+    headers = {**page.headers, "Content-Type": page.content_type}
+    return func.HttpResponse(page.body, status_code=page.status, headers=headers)
+
+
 @app.route(route="health", methods=["GET"])
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     """Whether the app is up; with ``?deep=true`` whether all it needs answers."""

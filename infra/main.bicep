@@ -99,6 +99,9 @@ param alertEmail string = ''
 @description('Power BI dataset that is refreshed after an export: <workspace id>/<dataset id>. Empty: none.')
 param powerBiDataset string = ''
 
+@description('Client id of the Entra app registration that people sign in to the status page with, see docs/status-page.md. Empty: nobody sees it.')
+param statusClientId string = ''
+
 @description('Settings that are secret, such as COOLR_WEBHOOK_SECRET, ALERT_URL, DOWNSTREAM_URL, SFTP_PASSWORD: name of the setting to the name of its secret in the key vault. Create the secret first.')
 param secretSettings object = {}
 
@@ -504,6 +507,7 @@ var sluiceSettings = {
   ALERT_FORMAT: alertFormat
   ALERT_ON: alertOn
   POWERBI_DATASET: powerBiDataset
+  STATUS_SIGN_IN: empty(statusClientId) ? 'off' : 'entra'
 }
 
 var secretReferences = toObject(
@@ -518,11 +522,45 @@ var destinationReferences = toObject(
   destination => '@Microsoft.KeyVault(VaultName=${keyVault.name};SecretName=${destination.value})'
 )
 
+// People sign in to the status page. All other routes are for callers with a key or a signature, who are let through.
+resource signIn 'Microsoft.Web/sites/config@2024-04-01' = if (!empty(statusClientId)) {
+  parent: functionApp
+  name: 'authsettingsV2'
+  properties: {
+    platform: {
+      enabled: true
+    }
+    globalValidation: {
+      unauthenticatedClientAction: 'AllowAnonymous'
+    }
+    httpSettings: {
+      requireHttps: true
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          clientId: statusClientId
+          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+        }
+      }
+    }
+    login: {
+      tokenStore: {
+        enabled: false
+      }
+    }
+  }
+}
+
 // All settings: a deployment overwrites what was set by hand.
 resource functionSettings 'Microsoft.Web/sites/config@2024-04-01' = {
   parent: functionApp
   name: 'appsettings'
   properties: union(hostSettings, sluiceSettings, extraSettings, secretReferences, destinationReferences)
+  dependsOn: [
+    signIn // STATUS_SIGN_IN trusts headers that only it keeps others from sending
+  ]
 }
 
 // ---- events of arrived files ---------------------------------------------------------------------------------

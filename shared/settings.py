@@ -125,6 +125,8 @@ class Settings:
     """How the host learns of new exports. The second one polls, for a local Azurite."""
     website_hostname: str = _setting("localhost:7071")
     """Host name of this app, for links to jobs. Azure and `func start` set it."""
+    status_sign_in: str = _setting("off", read=_one_of("off", "entra"))
+    """Who may see the status page in Azure: nobody, or whom App Service authentication says has a role of the app."""
     webhook_max_age: float = _setting(604_800.0, read=_seconds)
     """How old the export of a notification may be."""
     webhook_max_bytes: int = _setting(50_000_000_000, read=_positive)

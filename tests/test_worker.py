@@ -32,6 +32,11 @@ def http(method, route):
     return [trigger, {"type": "http", "direction": "OUT", "name": "$return"}]
 
 
+def pages(route):
+    trigger = takes("httpTrigger", "req", route=route, methods=["GET", "POST"], authLevel="ANONYMOUS")
+    return [trigger, {"type": "http", "direction": "OUT", "name": "$return"}]
+
+
 def timer(setting):
     return takes("timerTrigger", "timer", schedule=f"%{setting}%", runOnStartup=False, useMonitor=True)
 
@@ -54,6 +59,7 @@ EXPECTED = {
     "job": [*http("GET", "jobs/{id}"), CLIENT],
     "feed": [*http("POST", "feeds/{feed}/{action:regex(^(run|backfill|pause|resume)$)}"), CLIENT],
     "system": [*http("POST", "systems/{system}/run"), CLIENT],
+    "status": [*pages("status/{*path}"), CLIENT],
     "health": http("GET", "health"),
     "openapi": http("GET", "openapi.json"),
     "start_found": [ACTIVITY, CLIENT],

@@ -43,10 +43,15 @@ class AlertMemory(Protocol):
 class Alerts:
     """Sends alerts to where the settings say. Never raises: what an alert is about does not fail because of it."""
 
-    def __init__(self, settings: Settings, memory: AlertMemory, session: requests.Session | None = None) -> None:
+    def __init__(
+        self, settings: Settings, memory: AlertMemory, session: requests.Session | None = None,
+        on_sent: Callable[[Alert], None] = lambda alert: None,
+    ) -> None:  # fmt: skip
+        """*on_sent* is called with each alert that was sent."""
         self._settings = settings
         self._memory = memory
         self._session = session
+        self._on_sent = on_sent
 
     def send(self, alert: Alert) -> bool:
         """Send *alert*, unless it has been sent within ``alert_repeat``, and say whether it was sent.
@@ -62,6 +67,7 @@ class Alerts:
             return False
         problem = self._problem(alert, self._settings.alert_url)
         if problem is None:
+            self._keep(alert)
             return True
         _log.error("alert was not sent: %s: %s", one_line(alert.title), problem)
         self._forget(alert.key)
@@ -79,6 +85,12 @@ class Alerts:
             self._memory.forget(key)
         except Exception as error:  # noqa: BLE001 - it has been logged that it was not sent
             _log.warning("an alert that was not sent counts as sent: %s", _said(error))
+
+    def _keep(self, alert: Alert) -> None:
+        try:
+            self._on_sent(alert)
+        except Exception as error:  # noqa: BLE001 - it has been sent
+            _log.warning("an alert that was sent is not on the status page: %s", _said(error))
 
     def _problem(self, alert: Alert, url: str) -> str | None:
         """Send *alert*; why it was not taken, or None."""

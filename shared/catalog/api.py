@@ -182,6 +182,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "paging": Rule("a table with kind", _paging),
         "since": Rule("a table of parameter and format", _span),
         "cursor_format": Rule(_FORMS, one_of(*FORMATS)),
+        "retention_days": Rule("a whole number above 0", _above_zero),
         "columns": Rule("'found' or 'declared'", one_of("found", "declared")),
         "nested": Rule(
             "a table of columns with where in a record they are, such as { city = 'address.city' }", _places

@@ -38,6 +38,7 @@ from shared.jobs.request import (
     files_of,
     short,
 )
+from shared.jobs.run_log import record_unit
 from shared.jobs.work import FoundUnit, Skipped, Unreadable
 from shared.model import FeedName, Plan, Run, Staged, from_json
 from shared.pipeline import pull
@@ -143,11 +144,12 @@ def publish(app: App, request: UnitRequest) -> ActivityResult:
         return {**state.outcome.to_json(), "tidied": _is_tidied(app, request, documents, state, names)}
     assert state.plan is not None  # noqa: S101 - a unit without an outcome has a plan
     slices = documents.results(len(state.plan.slices))
-    outcome, failed = _merge(app, request, state.plan, slices)
+    outcome, run = _merge(app, request, state.plan, slices)
     outcome = destinations.in_destination(request, outcome)
+    record_unit(app, request, outcome, plan=state.plan, run=run, slices=slices.by_number)
     documents.put(replace(state, outcome=outcome))
     if outcome.status == "failed":
-        _alert(app, request, outcome, failed)
+        _alert(app, request, outcome, run)
     return {**outcome.to_json(), "tidied": _is_tidied(app, request, documents, state, slices.names)}
 
 
@@ -162,6 +164,7 @@ def fail(app: App, request: FailedUnit) -> ActivityResult:
     outcome = destinations.in_destination(request, UnitOutcome(
         status="failed", feed=feed, place=short(place), error=short(request.error), retryable=True,
     ))  # fmt: skip
+    record_unit(app, request, outcome, plan=state.plan)
     documents.put(replace(state, outcome=outcome))
     _alert(app, request, outcome, None)
     return outcome.to_json()
@@ -278,6 +281,7 @@ def _keep_failure(
     named = destinations.in_destination(request, outcome)
     state = documents.add(UnitState(outcome=named))
     if state.outcome == named:
+        record_unit(app, request, named, run=run)
         _alert(app, request, named, run)
     return state
 
@@ -297,7 +301,7 @@ def _stage(app: App, one: destinations.Try, source: Source) -> Staged:
 def _merge(
     app: App, request: UnitRequest, plan: Plan, slices: SliceResults
 ) -> tuple[UnitOutcome, Run | None]:  # fmt: skip
-    """The outcome of merging, and the run if it failed."""
+    """The outcome of merging, and the run unless some slices are missing."""
     known = slices.by_number
     staged = {number: one.staged for number, one in known.items() if one.staged is not None}
     faults = {number: as_error(one.fault) for number, one in known.items() if one.fault is not None}
@@ -314,7 +318,7 @@ def _merge(
         return UnitOutcome.of_run(failed), failed
     FeedStates(app.documents).record_data(run)
     idle = isinstance(request.work, PullFeed) and not pull.has_news(run)
-    return UnitOutcome.of_run(run, more=_has_more(app, request, plan), done="no news" if idle else "done"), None
+    return UnitOutcome.of_run(run, more=_has_more(app, request, plan), done="no news" if idle else "done"), run
 
 
 def _unfinished(run: Run, error: str) -> UnitOutcome:

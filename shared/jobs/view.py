@@ -10,7 +10,7 @@ from shared.documents import Documents
 from shared.jobs.documents import job_loading, latest_outcomes
 from shared.jobs.summary import read_record
 
-__all__ = ["job_loading", "view"]
+__all__ = ["job_loading", "read_record", "view"]
 
 
 def view(documents: Documents, job: str, host: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -37,7 +37,7 @@ PAGE = 100
 _JOB = re.compile(r"(?P<base>(?:blob|folder|export|sync|keys|search):[^:~]+)(?:~(?P<attempt>\d+))?")
 POISON = "webjobs-blobtrigger-poison"
 _AT_ONCE = 32
-_PURGED = ("jobs/", "leases/", "hands/", "told/", "dead-letters/", "attempts/", "followed/")
+_PURGED = ("jobs/", "leases/", "hands/", "told/", "dead-letters/", "attempts/", "followed/", "runs/", "alerts/")
 """Prefixes of documents; ``hands/`` are leases of earlier versions."""
 
 
@@ -243,7 +243,7 @@ def expired(app: App) -> Iterator[AlertAndThen]:
 
 
 def purge(app: App) -> None:
-    """Remove job documents, leases and records of alerts that are older than KEEP_JOBS."""
+    """Remove documents of jobs and runs, leases, alerts and their records that are older than KEEP_JOBS."""
     oldest = app.now().timestamp() - app.settings.keep_jobs
     for prefix in _PURGED:
         for entry in app.documents.entries(prefix):

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from shared.contract import cursor, types
 from shared.ids import work_id
 from shared.ledger import Ledger
-from shared.model import Feed, Plan, Run, Unit, Watermark, Window, WorkItem
+from shared.model import Feed, Plan, Run, Unit, Watermark, Window, WorkItem, with_note
 from shared.pipeline.fingerprint import FEW, Fingerprint, Rows
 from shared.sources import PullSource
 
@@ -36,7 +36,8 @@ def window(
     if top.whole:
         return whole(feed, source, now=now)
     span = Window(_floor(feed, seen) if after is None else after, top.value)
-    return _of_window(feed.name, span, now, Unit(kind="window", seen=seen, more=top.more, note=seen.note))
+    note = seen.note if top.note is None else with_note(seen.note, top.note)
+    return _of_window(feed.name, span, now, Unit(kind="window", seen=seen, more=top.more, note=note))
 
 
 def up_to(feed: str, unit: Unit, last: Watermark) -> Unit:

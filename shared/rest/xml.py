@@ -1,7 +1,7 @@
 """XML of an API: read piece by piece, without document types or entities, and without what XML does not allow.
 
 .NET writes control characters of its texts as references (``&#x1F;``), which no parser accepts: these are removed, and
-nothing else is.
+nothing else is. As few documents have any, they are looked for in those that the parser refuses.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import codecs
 import re
 
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from lxml import etree
 
 Element: TypeAlias = Any
 """An element of lxml."""
 
+T = TypeVar("T")
 _CHUNK = 1 << 18
 _CONTROLS = bytes(set(range(0x20)) - {0x09, 0x0A, 0x0D})
 _BEYOND = (b"\xef\xbf\xbe", b"\xef\xbf\xbf")
@@ -27,16 +28,28 @@ _ENCODING = re.compile(rb"""<\?xml[^>]{0,99}?\sencoding\s*=\s*["']([A-Za-z0-9._-
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
-def ended(body: bytes, tags: Sequence[str]) -> Iterator[Element]:
-    """The elements of *tags* as they end, then the root. Whoever takes one may empty it.
+def read(body: bytes, tags: Sequence[str], take: Callable[[Iterator[Element]], T]) -> T:
+    """What *take* makes of the elements of *tags*, which it gets as they end, and then of the root. It may empty them.
 
-    ValueError if *body* is not XML to its end, or has a document type.
+    ValueError if *body* is not XML to its end, or has a document type; what *take* has made by then counts for nothing.
     """
+    text = _as_utf8(body)
+    try:
+        return take(_ended(text, tags))
+    except ValueError:
+        readable = without_illegal(text)
+        if readable == text:
+            raise
+    return take(_ended(readable, tags))
+
+
+def _ended(text: bytes, tags: Sequence[str]) -> Iterator[Element]:
+    if _DOCTYPE.match(text):
+        raise ValueError("it has a document type")
     parser = etree.XMLPullParser(
         events=("end",), tag=list(tags), encoding="utf-8", resolve_entities=False, no_network=True, huge_tree=False,
-        remove_comments=True, remove_pis=True,
+        remove_comments=True, remove_pis=True, collect_ids=False,
     )  # fmt: skip
-    text = readable(body)
     try:
         for start in range(0, len(text), _CHUNK):
             parser.feed(text[start : start + _CHUNK])
@@ -47,20 +60,15 @@ def ended(body: bytes, tags: Sequence[str]) -> Iterator[Element]:
     yield root
 
 
-def readable(body: bytes) -> bytes:
-    """*body* in UTF-8, without characters that XML 1.0 does not allow. ValueError if it has a document type.
+def without_illegal(text: bytes) -> bytes:
+    """*text*, in UTF-8, without characters that XML 1.0 does not allow.
 
-    >>> readable(b"<a>caf&#233; &#x1F;&#9;&#xFFFF;\\x0b<![CDATA[&#0;]]></a>")
+    >>> without_illegal(b"<a>caf&#233; &#x1F;&#9;&#xFFFF;\\x0b<![CDATA[&#0;]]></a>")
     b'<a>caf&#233; &#9;<![CDATA[&#0;]]></a>'
     """
-    text = _as_utf8(body).translate(None, _CONTROLS)
     for one in _BEYOND:
         text = text.replace(one, b"")
-    if b"&#" in text:
-        text = _REFERENCE.sub(_allowed, text)
-    if _DOCTYPE.match(text):
-        raise ValueError("it has a document type")
-    return text
+    return _REFERENCE.sub(_allowed, text.translate(None, _CONTROLS))
 
 
 def local(tag: str) -> str:
@@ -77,8 +85,11 @@ def _as_utf8(body: bytes) -> bytes:
         if body.startswith(mark):
             return body[len(mark) :].decode(encoding).encode()
     found = _ENCODING.match(body)
+    encoding = found[1].decode() if found else "utf-8"
+    if encoding.lower() in ("utf-8", "us-ascii"):
+        return body  # the parser sees whether it is
     try:
-        return body.decode(found[1].decode() if found else "utf-8").encode()
+        return body.decode(encoding).encode()
     except LookupError as error:
         raise ValueError(str(error)) from error
 

@@ -222,6 +222,8 @@ class Ceiling(NamedTuple):
     """Whether the source has rows beyond it already."""
     whole: bool = False
     """Whether all rows up to it have to be read, because the source does not know which of them are new."""
+    note: str | None = None
+    """What an operator should know of the window: rows that the source no longer has."""
 
 
 class PullSource(Source, Protocol):

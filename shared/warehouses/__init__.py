@@ -268,6 +268,10 @@ class History(Protocol):
         """The last runs, newest first."""
         ...
 
+    def recent(self, limit: int) -> list[Run]:
+        """The last runs of each feed, without their columns, of all feeds together newest first."""
+        ...
+
     def run(self, id: str) -> Run | None:
         """One run as history has it."""
         ...

@@ -12,10 +12,11 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from shared.errors import ConfigError, RequestRefused
 from shared.jobs import triggers
+from shared.jobs.actions import Action, record_action
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.request import Start
 from shared.jobs.triggers import Wanted
-from shared.jobs.view import job_loading, view
+from shared.jobs.view import job_loading, read_record, view
 from shared.model import FeedName, to_text
 from shared.pipeline.backfill import BackfillRequest, backfill_each, under_way
 from shared.pipeline.checks import health as health_checks
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from shared.app import App
 
 T = TypeVar("T", bound=BaseModel)
+_CALLER = "the API"
+"""Who acts, if the caller does not say it."""
 
 
 def job_id(text: str) -> str:
@@ -59,11 +62,41 @@ def health(app: App, *, deep: str | None) -> Response:
     return Response(503 if failed else 200, body)
 
 
-def run_action(app: App, feed: str, action: str, body: bytes) -> list[Start]:
-    """Run, backfill, pause or resume a feed. The jobs to start for it."""
-    chosen = _ACTIONS[action.lower()]  # the host's routes ignore case
+def run_action(app: App, feed: str, action: str, body: bytes, by: str | None = None) -> list[Start]:
+    """Run, backfill, pause or resume a feed. The jobs to start for it. It is kept that *by* did so."""
+    name = action.lower()  # the host's routes ignore case
+    chosen = _ACTIONS[name]
     resolved = app.resolved_where_possible([FeedName.parse(feed).system])
-    return chosen.run(resolved, feed, _parse(chosen.body, body))
+    request = _parse(chosen.body, body)
+    starts = chosen.run(resolved, feed, request)
+    keep_action(app, feed, name, by or str(getattr(request, "by", _CALLER)), _detail(request))
+    return starts
+
+
+def retry_job(app: App, id: str, by: str | None = None) -> list[Start]:
+    """Take up again what failed in a job that has ended: the jobs to start for its feeds."""
+    record = read_record(app.documents, id)
+    if record is None:
+        raise RequestRefused(404, "there is no such job, or it has not ended")
+    failed = dict.fromkeys(one.feed for one in record.outcomes if one.status == "failed" and one.feed)
+    if not failed:
+        raise RequestRefused(409, "nothing of a known feed failed in this job")
+    starts: dict[str, Start] = {}
+    for feed in failed:
+        resolved = app.resolved_where_possible([FeedName.parse(feed).system])
+        starts |= {start.job: start for start in _run(resolved, feed, RunBody())}
+        keep_action(app, feed, "retry", by or _CALLER, id)
+    return list(starts.values())
+
+
+def keep_action(app: App, feed: str, action: str, by: str, detail: str = "") -> None:
+    """Keep who did what to a feed."""
+    record_action(app.documents, Action(at=to_text(app.now()), feed=feed, action=action, by=by, detail=detail))
+
+
+def _detail(request: BaseModel) -> str:
+    given = request.model_dump(exclude_defaults=True, exclude={"by"})
+    return ", ".join(f"{name} {value}" for name, value in given.items())
 
 
 def run_system(app: App, system: str, tables: str | None, body: bytes) -> Start:
@@ -104,7 +137,7 @@ class BackfillBody(NoBody):
 
     to: Annotated[str | None, BeforeValidator(_not_null)] = None
     reset: bool = False
-    by: Annotated[str, Field(min_length=1, max_length=200)] = "the API"
+    by: Annotated[str, Field(min_length=1, max_length=200)] = _CALLER
 
 
 _EXPECTED = {

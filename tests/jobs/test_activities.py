@@ -32,16 +32,19 @@ STEPS = [
 
 
 def test_steps_in_order_are_a_load(loadable):
-    """Rows are in the table, the reject is kept, the outcome adds up, and nothing is left behind but the summary."""
+    """Rows are in the table, the reject is kept, the outcome adds up, and only summary and report are left."""
     app, work = loadable
     run_job(app, work)
     reported = everything(app)
 
     assert (9, 1, 1) == tuple(len(reported[name]) for name in ("coolr.location", "ingest.run", "ingest.rejected"))
     assert [] == reported["staged"]
-    assert ["feeds/coolr.location/done", "jobs/blob:1/summary"] == [
-        name for name in reported["state"] if not name.startswith("clients/")
-    ]
+    assert [
+        "feeds/coolr.location/done",
+        "feeds/coolr.location/runs",
+        "jobs/blob:1/summary",
+        f"runs/coolr.location/{STARTED}-0000-0000-main",
+    ] == [name for name in reported["state"] if not name.startswith("clients/")]
 
 
 @pytest.mark.parametrize(("step", "more"), STEPS, ids=str)

@@ -137,7 +137,7 @@ def watched(app: Any, calls: Calls) -> Any:
     )  # fmt: skip
 
 
-CALLS = 84
+CALLS = 87
 """At most so many calls does a job of two slices and two destinations make."""
 
 

@@ -78,7 +78,8 @@ class FunctionsHost:
         )  # fmt: skip
         answer = self._call(name, req=request)
         text = answer.get_body().decode()
-        return Reply(answer.status_code, json.loads(text) if text else None, dict(answer.headers))
+        content = json.loads(text) if text and answer.mimetype == "application/json" else text or None
+        return Reply(answer.status_code, content, dict(answer.headers))
 
     # -- what tests ask
 
@@ -106,11 +107,13 @@ class FunctionsHost:
                 else:
                     path = self.path.removeprefix("/api/")
                     reply = host.request(self.command, path, body, dict(self.headers.items()))
-                content = b"" if reply.body is None else json.dumps(reply.body).encode()
+                content = reply.body.encode() if isinstance(reply.body, str) else json.dumps(reply.body).encode()
+                content = b"" if reply.body is None else content
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Type", "application/json")
+                if "Content-Type" not in reply.headers:
+                    self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -143,9 +146,10 @@ class FunctionsHost:
         for name, function in self._functions.items():
             trigger = function.get_trigger()
             if trigger.type == "httpTrigger" and method in [str(one.value) for one in trigger.methods]:
-                pattern = re.sub(r"\{(\w+)(?::regex\(\^?(.*?)\$?\))?\}", _part, str(trigger.route))
+                route = re.sub(r"/\{\*(\w+)\}", r"(?:/(?P<\1>.*))?", str(trigger.route))
+                pattern = re.sub(r"\{(\w+)(?::regex\(\^?(.*?)\$?\))?\}", _part, route)
                 if found := re.fullmatch(pattern, path):
-                    return name, {key: unquote(value) for key, value in found.groupdict().items()}
+                    return name, {key: unquote(value or "") for key, value in found.groupdict().items()}
         return None
 
 

@@ -51,12 +51,25 @@ class History:
         assert [] == history.runs("shop.other")
         assert None is history.run("0123456789abcdef")
 
+    def test_recent_runs_are_so_many_of_each_feed(self, case, full):
+        """One that runs often leaves the others their place."""
+        first = case.load(full).run
+        history = case.app.warehouse
+        others = [
+            replace(first, id=f"{n}", feed="shop.other", finished=f"2026-03-0{n}T00:00:00.000000") for n in (1, 2, 3)
+        ]
+        for run in others:
+            history.record(run)
+
+        assert [replace(run, columns=()) for run in (*others[:0:-1], first)] == history.recent(2)
+
     def test_nothing_is_known_of_an_empty_warehouse(self, case):
         """Looking at it creates nothing either."""
         history = case.app.warehouse
 
         assert ([], None, [], {}) == (
-            history.runs(), history.run("x"), list(history.rejects("shop.item")), history.profile(case.feed()).columns,
+            [*history.runs(), *history.recent(2)], history.run("x"), list(history.rejects("shop.item")),
+            history.profile(case.feed()).columns,
         )  # fmt: skip
         assert [] == case.query("SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'shop'")
 

@@ -173,7 +173,7 @@ def routes():
     """Method and path of each HTTP function; one that is bound to several words stands for as many paths."""
     for builder in function_app.app._function_builders:
         trigger = builder.build(function_app.app.auth_level).get_trigger()
-        if trigger.type == "httpTrigger":
+        if trigger.type == "httpTrigger" and not str(trigger.route).startswith("status/"):  # pages, no API
             for method in trigger.methods:
                 yield from ((method.value, f"/{path}") for path in spelled_out(trigger.route))
 

@@ -35,16 +35,7 @@ def read(body: bytes, url: str, reader: Reader) -> Page:
     ValueError if it is broken: cut off, no feed, or with an error in it, as a service ends a feed that it cannot go on
     with. ConflictError if an entry has a property that *reader* does not know.
     """
-    rows: list[Row] = []
-    for element in xml.ended(body, (_ENTRY, _ERROR)):
-        if element.tag == _ERROR:
-            raise ValueError(f"it has an error: {element.findtext(_MESSAGE) or element.findtext('message')}")
-        if element.tag == _ENTRY and not _is_within_entry(element):
-            rows.append(reader.row(element))
-            _forget(element)
-    if element.tag != _FEED:
-        raise ValueError(f"it is no feed but {xml.local(element.tag)}")
-    return Page(rows, _next(element, url))
+    return xml.read(body, (_ENTRY, _ERROR), lambda elements: _page(elements, url, reader))
 
 
 class Reader:
@@ -89,13 +80,25 @@ class Reader:
         self._order = None if names == self._names else [places.get(name) for name in self._names]
 
 
+def _page(elements: Iterator[Element], url: str, reader: Reader) -> Page:
+    rows: list[Row] = []
+    for element in elements:
+        if element.tag == _ERROR:
+            raise ValueError(f"it has an error: {element.findtext(_MESSAGE) or element.findtext('message')}")
+        if element.tag == _ENTRY and not _is_within_entry(element):
+            rows.append(reader.row(element))
+            _forget(element)
+    if element.tag != _FEED:
+        raise ValueError(f"it is no feed but {xml.local(element.tag)}")
+    return Page(rows, _next(element, url))
+
+
 def _properties(entry: Element) -> Element:
     """They are in the content of an entry, or beside it where that is a file."""
-    content = entry.find(_CONTENT)
-    found = content.find(_PROPERTIES) if content is not None else None
-    if found is None:
-        found = entry.find(_PROPERTIES)
-    return () if found is None else found
+    for content in entry.iterchildren(_CONTENT):  # which is faster than find
+        for found in content.iterchildren(_PROPERTIES):
+            return found
+    return next(entry.iterchildren(_PROPERTIES), ())
 
 
 def _plain(element: Element) -> str | None:

@@ -44,7 +44,7 @@ class EntitySet(NamedTuple):
 
 def read(body: bytes) -> dict[str, EntitySet]:
     """The sets of a service by name. ValueError if *body* is no $metadata."""
-    *_, root = xml.ended(body, ("none",))
+    root = xml.read(body, ("none",), lambda elements: [*elements][-1])
     if xml.local(root.tag) != "Edmx":
         raise ValueError(f"it is no Edmx but {xml.local(root.tag)}")
     types = {}

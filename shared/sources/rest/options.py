@@ -34,6 +34,8 @@ class ListOptions:
     cursor_format: str = "iso"
     lag_seconds: int = 0
     """How far windows stay behind the API's time."""
+    retention_days: int | None = None
+    """After how many days the API forgets a record."""
     columns: Literal["found", "declared"] = "found"
     nested: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     """Where the values of columns are; of several places the first that has one."""

@@ -63,7 +63,12 @@ class RestSource:
 
     def ceiling(self, after: str | None) -> Ceiling | None:
         """See PullSource. An API without order is read to its end to know where N rows of it end."""
-        listing = self._listed(self._since(after))
+        since = self._since(after)
+        found = self._ceiling(after, since)
+        return None if found is None else found._replace(note=self._forgotten(since))
+
+    def _ceiling(self, after: str | None, since: str | None) -> Ceiling | None:
+        listing = self._listed(since)
         if not self._has_found and not listing.is_whole:
             now = listing.time()
             if now is not None and self._kind == "timestamp" and self._settings.sync_rows > listing.rows:
@@ -76,6 +81,17 @@ class RestSource:
         if listing.rows and next(listing.cursors(), None) is None:
             raise listing.refuse_without_cursor(str(self._feed.cursor))
         return None if after is None else Ceiling(after, more=False)
+
+    def _forgotten(self, since: str | None) -> str | None:
+        """What the API no longer has of a window that begins at *since*."""
+        now = self._listing.time() if self._listing is not None else None
+        if self.options.retention_days is None or now is None or self._kind != "timestamp":
+            return None
+        oldest = now - dt.timedelta(days=self.options.retention_days)
+        if since is not None and cursor.typed(self._kind, since) >= oldest:
+            return None
+        kept = f"{self._client.host} keeps {self.options.retention_days} days"
+        return f"{kept}: nothing from before {oldest:%Y-%m-%d} is read"
 
     def newest(self) -> str | None:
         """See PullSource."""

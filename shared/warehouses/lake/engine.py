@@ -173,6 +173,10 @@ class LakeWarehouse:
         with self._history(feed) as session:
             return ingest.runs(session, feed, limit)
 
+    def recent(self, limit: int) -> list[Run]:
+        with self._history(None) as session:
+            return ingest.recent(session, limit)
+
     def run(self, id: str) -> Run | None:
         with self._work() as work:
             session = DuckDBSession(work.connection)

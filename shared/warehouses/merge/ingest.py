@@ -241,6 +241,17 @@ def runs(session: Session, feed: str | None, limit: int | None) -> list[Run]:
     return [as_run(row) for row in session.rows(chosen if feed is None else chosen.where(RUN.c.feed == feed))]
 
 
+def recent(session: Session, limit: int) -> list[Run]:
+    """The last runs of each feed, newest first, without their columns."""
+    newest = (RUN.c.finished.desc(), RUN.c.started.desc(), RUN.c.id)
+    place = sa.func.row_number().over(partition_by=RUN.c.feed, order_by=newest).label("place")
+    ranked = sa.select(*RUN.c, place).subquery("ranked")
+    columns = (sa.literal("[]") if column is RUN.c.columns else ranked.c[column.name] for column in RUN.c)
+    chosen = sa.select(*columns).where(ranked.c.place <= limit)
+    order = (ranked.c.finished.desc(), ranked.c.started.desc(), ranked.c.id)
+    return [as_run(row) for row in session.rows(chosen.order_by(*order))]
+
+
 def rejects(session: Session, feed: str, run: str | None) -> Iterator[Mapping[str, Json]]:
     """Rejected rows and values with the status of their run: unfinished if it has none."""
     chosen = (

@@ -250,6 +250,9 @@ class ServerWarehouse:
     def runs(self, feed: str | None = None, limit: int | None = 20) -> list[Run]:
         return self._query(lambda session: ingest.runs(session, feed, limit), [])
 
+    def recent(self, limit: int) -> list[Run]:
+        return self._query(lambda session: ingest.recent(session, limit), [])
+
     def run(self, id: str) -> Run | None:
         return self._query(lambda session: ingest.find(session, id), None)
 

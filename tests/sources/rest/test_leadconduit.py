@@ -27,15 +27,15 @@ def app(tmp_path, server):
     return replace(opened, settings=replace(opened.settings, keep_raw=str(tmp_path / "raw")))
 
 
-def sync(app):
-    (result,) = syncing.sync(app.runner, app.settings, "leadconduit", ["event"], SyncOptions())
+def sync(app, table="event", **options):
+    (result,) = syncing.sync(app.runner, app.settings, "leadconduit", [table], SyncOptions(**options))
     return result
 
 
-def stored(app, *columns):
+def stored(app, *columns, table="event"):
     listed = ", ".join(f'"{column}"' for column in columns)
     with app.warehouse._session() as session:
-        return session.connection.execute(f"SELECT {listed} FROM leadconduit.event ORDER BY id").fetchall()
+        return session.connection.execute(f"SELECT {listed} FROM leadconduit.{table} ORDER BY 1").fetchall()
 
 
 def test_pages_follow_the_last_id_until_one_is_empty(app, server):
@@ -60,7 +60,7 @@ def test_an_event_with_a_lower_id_that_comes_late_is_read(app, server):
     result = sync(app)
 
     assert 2 == result.counts["inserted"]
-    assert [ident(2), ident(5), ident(5)] == [lead for (lead,) in stored(app, "lead_id")]
+    assert [ident(2), ident(5), ident(5)] == [lead for _, lead in stored(app, "id", "lead_id")]
 
 
 @pytest.mark.parametrize("given", ["ada@x.nl", {"normal": "ada@x.nl", "raw": "Ada@X.nl"}, {"raw": "ada@x.nl"}], ids=str)
@@ -93,3 +93,46 @@ def test_nothing_new_takes_two_calls(app, server):
 
     assert "no news" == sync(app).outcome
     assert 2 >= len(server.calls)
+
+
+def test_a_lead_is_what_its_newest_event_says(app, server):
+    """Whichever kind it is, and though it comes by a later sync or with a lower id; ids decide between equal times."""
+    server.events = [
+        event(1, 0, city="Ede"), event(2, 1), event(3, 2, of=1, kind="recipient", city={"normal": "Arnhem"}),
+        event(4, 2, of=1, kind="filter", city="Zwolle"),
+    ]  # fmt: skip
+
+    assert 2 == sync(app, "lead").counts["inserted"]
+    columns = ("lead_id", "event_id", "type", "city")
+    assert [(ident(1), ident(4), "filter", "Zwolle"), (ident(2), ident(2), "source", None)] == stored(
+        app, *columns, table="lead"
+    )
+
+    server.events += [event(9, 30, of=1, kind="feedback-received", city="Rome"), event(5, 20, of=2, kind="recipient")]
+    server.events += [event(6, 25, of=1, kind="recipient", city="Oslo")]
+    result = sync(app, "lead")
+
+    assert (2, 0) == (result.counts["updated"], result.counts["inserted"])
+    assert [(ident(1), ident(9), "feedback-received", "Rome"), (ident(2), ident(5), "recipient", None)] == stored(
+        app, *columns, table="lead"
+    )
+
+
+def test_the_id_of_a_source_event_is_that_of_its_lead(app, server):
+    """Also where the event does not repeat it."""
+    server.events = [event(1), event(2, 1, of=1, kind="recipient", email="a@x.nl")]
+    del server.events[0]["vars"]["lead"]["id"]
+
+    assert 1 == sync(app, "lead").counts["inserted"]
+    assert [(ident(1), "a@x.nl")] == stored(app, "lead_id", "email", table="lead")
+
+
+def test_events_that_are_older_than_they_are_kept_are_noted(app, server):
+    """The first sync, and one that begins before: LeadConduit keeps 90 days."""
+    server.events = [event(1)]
+    note = "127.0.0.1 keeps 90 days: nothing from before 2025-11-26 is read"
+
+    assert [note] == [run.note for run in sync(app).runs]
+    server.events.append(event(2, 9))
+    assert [None] == [run.note for run in sync(app).runs]
+    assert [note] == [run.note for run in sync(app, since="2025-01-01").runs]

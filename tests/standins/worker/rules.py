@@ -46,9 +46,13 @@ def wrong_schedules(functions: Functions, settings: Mapping[str, str]) -> list[s
     return [f"{name}: {problem}" for name, problem in found.items() if problem]
 
 
+PAGES = "status/{*path}"
+
+
 def open_routes(functions: Functions) -> list[str]:
-    """Routes that answer a caller without a key, or ask for the app's master key."""
-    return [name for name, http in _each("httpTrigger", functions) if http.get("authLevel") != "FUNCTION"]
+    """Routes that answer a caller without a key, or ask for the app's master key. People sign in to the pages."""
+    https = _each("httpTrigger", functions)
+    return [name for name, http in https if http.get("authLevel") != "FUNCTION" and _route(name, http) != PAGES]
 
 
 def reserved_routes(functions: Functions) -> list[str]:

@@ -1,0 +1,99 @@
+"""The pages on this machine: a server of the loopback address, and a link that signs in once."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+
+from http.cookies import CookieError, SimpleCookie
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+from shared.errors import ConfigError
+from shared.pipeline.status import HistoryLog
+from shared.web.pages.render import HEADERS, ROOT, Page, redirect
+from shared.web.pages.sign_in import READER, Principal
+from shared.web.pages.site import Request, respond
+
+if TYPE_CHECKING:
+    from shared.app import App
+
+_COOKIE = "sluice_status"
+_HOST = "127.0.0.1"
+_SOMEBODY = Principal("this machine", "this machine", frozenset({READER}))
+
+
+class LocalServer(ThreadingHTTPServer):
+    """Shows the pages of an app to whoever has its link. Nothing can be done there: no jobs run on this machine."""
+
+    daemon_threads = True
+
+    def __init__(self, app: App, port: int) -> None:
+        """ConfigError if the port is taken; with 0 it is any free one."""
+        self._app, self._log = app, HistoryLog(app.warehouse)
+        self._token: str | None = secrets.token_urlsafe(32)
+        self._session = secrets.token_urlsafe(32)
+        try:
+            super().__init__((_HOST, port), _Handler)
+        except (OSError, OverflowError) as error:
+            raise ConfigError(f"port {port} cannot be used: {error}", fix="Choose another --port") from error
+
+    @property
+    def host(self) -> str:
+        return f"{_HOST}:{self.server_address[1]}"
+
+    @property
+    def link(self) -> str:
+        """Where to sign in, once."""
+        return f"http://{self.host}{ROOT}?token={self._token}"
+
+    def page(self, target: str, host: str, cookie: str) -> Page:
+        """The answer to a request for *target*, with its headers Host and Cookie."""
+        path, query = urlsplit(target).path, dict(parse_qsl(urlsplit(target).query, keep_blank_values=True))
+        if host != self.host:  # a foreign name that was made to lead here
+            return _plain(421, "This server has another name.")
+        if not (path == ROOT or path.startswith(f"{ROOT}/")):
+            return redirect(ROOT) if path == "/" else _plain(404, "There is no such page.")
+        token, known = query.get("token", ""), self._token
+        if known and token and hmac.compare_digest(token.encode(), known.encode()):
+            self._token = None
+            answer_headers = {"Set-Cookie": f"{_COOKIE}={self._session}; Path={ROOT}; HttpOnly; SameSite=Strict"}
+            first = redirect(ROOT)
+            return first._replace(headers={**first.headers, **answer_headers})
+        signed_in = hmac.compare_digest(_session_of(cookie).encode(), self._session.encode())
+        request = Request(
+            method="GET", path=path.removeprefix(ROOT), query=query, principal=_SOMEBODY if signed_in else None
+        )
+        return respond(self._app, request, self._log, can_act=False)
+
+
+def _session_of(cookie: str) -> str:
+    try:
+        found = SimpleCookie(cookie).get(_COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+def _plain(status: int, text: str) -> Page:
+    return Page(status, text.encode(), "text/plain; charset=utf-8")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: LocalServer
+    server_version = "sluice"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        found = self.server.page(self.path, self.headers.get("Host", ""), self.headers.get("Cookie", ""))
+        self.send_response(found.status)
+        for name, value in (HEADERS | dict(found.headers)).items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", found.content_type)
+        self.send_header("Content-Length", str(len(found.body)))
+        self.end_headers()
+        self.wfile.write(found.body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing: its first line would have the token."""

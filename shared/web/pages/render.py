@@ -1,0 +1,103 @@
+"""Templates into pages: everything is escaped, and nothing in a page runs, loads or frames anything of others."""
+
+from __future__ import annotations
+
+import functools
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
+
+from shared.jobs.request import Start
+from shared.text import duration, one_line, plain, utc
+from shared.web.pages.chart import chart
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+ROOT = "/api/status"
+_LONGEST, _LONGEST_MESSAGE = 200, 2_000
+"""Characters of a name or a value that are shown, and of an error or a note: it may be of any length."""
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""Of every answer."""
+
+
+class Page(NamedTuple):
+    """An answer, before it is HTTP."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/html; charset=utf-8"
+    headers: Mapping[str, str] = HEADERS
+    starts: Sequence[Start] = ()
+    """Jobs to start before it is sent."""
+
+
+def page(template: str, status: int = 200, **shown: Any) -> Page:
+    """What a template makes of *shown*."""
+    return Page(status, _templates().get_template(template).render(root=ROOT, **shown).encode(errors="replace"))
+
+
+def redirect(url: str, starts: Sequence[Start] = ()) -> Page:
+    """On to a page of ours, once the jobs have been started."""
+    return Page(303, b"", headers={**HEADERS, "Location": url}, starts=starts)
+
+
+FILES = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+"""What pages load, by name, with its type."""
+
+
+def file(name: str) -> Page:
+    """One of those."""
+    return Page(200, Path(__file__).with_name(name).read_bytes(), FILES[name])
+
+
+def link(path: str, **query: str | int) -> str:
+    """The URL of a page, without what is empty.
+
+    >>> link("feed", name="a.<b>", page=""), link("")
+    ('/api/status/feed?name=a.%3Cb%3E', '/api/status')
+    """
+    given = urlencode({name: value for name, value in query.items() if value != ""}, errors="replace")
+    return "".join((ROOT, f"/{path}" if path else "", f"?{given}" if given else ""))
+
+
+def shown(value: object) -> str:
+    """A name or value of others in one line, without what turns the direction of writing, and not too long."""
+    return _cut(one_line(str(value)), _LONGEST)
+
+
+def message(text: str) -> str:
+    """An error or a note with its lines."""
+    return _cut(plain(text), _LONGEST_MESSAGE)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+@functools.cache
+def _templates() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    found = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    found.filters |= {
+        "shown": shown, "message": message, "utc": utc, "duration": duration, "chart": chart, "count": "{:,}".format,
+    }  # fmt: skip
+    found.globals["link"] = link
+    return found

@@ -1,0 +1,121 @@
+"""The pages by their paths: who may see or do what is checked here, once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl, quote
+
+from shared.errors import RequestRefused
+from shared.jobs.run_log import DocumentedRuns
+from shared.pipeline.status import RunLog
+from shared.web.pages import actions, views
+from shared.web.pages.render import FILES, ROOT, Page, file, page, redirect
+from shared.web.pages.sign_in import OPERATOR, READER, FormTokens, Principal
+from shared.web.responses import error_response
+
+if TYPE_CHECKING:
+    from shared.app import App
+
+_MOST_BYTES = 65_536
+"""Of a form."""
+_MOST_FIELDS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request for a page."""
+
+    method: str
+    path: str
+    """Below ``/api/status``."""
+    query: Mapping[str, str]
+    principal: Principal | None
+    body: bytes = b""
+    fetched_from: str = ""
+    """The header Sec-Fetch-Site: how the page that sent it is related to ours."""
+
+    @property
+    def form(self) -> dict[str, str]:
+        """The fields of a form. RequestRefused (413) if they are more than any form of ours has."""
+        if len(self.body) > _MOST_BYTES:
+            raise RequestRefused(413, "the form is too long")
+        try:
+            fields = parse_qsl(self.body.decode(errors="replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        except ValueError as error:
+            raise RequestRefused(413, "the form has too many fields") from error
+        return dict(fields)
+
+
+class _Route(NamedTuple):
+    role: str
+    respond: Callable[[views.Shown], Page]
+
+
+_ROUTES: Mapping[tuple[str, str], _Route] = {
+    ("GET", ""): _Route(READER, views.show_overview),
+    ("GET", "feed"): _Route(READER, views.show_feed),
+    ("GET", "run"): _Route(READER, views.show_run),
+    ("GET", "jobs"): _Route(READER, views.show_jobs),
+    ("GET", "job"): _Route(READER, views.show_job),
+    ("GET", "alerts"): _Route(READER, views.show_alerts),
+    ("GET", "settings"): _Route(READER, views.show_settings),
+    ("GET", "rejects.csv"): _Route(READER, actions.download_rejects),
+    ("POST", "feed"): _Route(OPERATOR, actions.act_on_feed),
+    ("POST", "job"): _Route(OPERATOR, actions.retry_job),
+}
+ROUTES = tuple((method, path, route.role) for (method, path), route in _ROUTES.items())
+"""Every route, with the role that it needs. Beside them are the files that pages load, for everybody."""
+
+
+def respond(app: App, request: Request, log: RunLog | None = None, *, can_act: bool = True) -> Page:
+    """The page, or one that says what is wrong. *log* are the runs to show, by default those of jobs.
+
+    Without *can_act*, where no jobs run, there are no forms.
+    """
+    try:
+        return _respond(app, request, log or DocumentedRuns(app.documents, app.now), can_act)
+    except Exception as error:  # noqa: BLE001 - every error has a page
+        return failed(request, error)
+
+
+def failed(request: Request, error: Exception) -> Page:
+    """The page that says what is wrong."""
+    response = error_response(error)
+    return page("message.html", response.status, principal=request.principal, text=response.body["error"])
+
+
+def _respond(app: App, request: Request, log: RunLog, can_act: bool) -> Page:
+    path = request.path.strip("/")
+    if request.method == "GET" and path in FILES:
+        return file(path)
+    route = _ROUTES.get((request.method, path))
+    if route is None:
+        raise RequestRefused(404, "there is no such page")
+    principal = request.principal
+    if principal is None:
+        return _sign_in(app, request)
+    if not principal.may(route.role) or (route.role == OPERATOR and not can_act):
+        raise RequestRefused(403, f"this needs the role {route.role}, which {principal.name[:100]} does not have")
+    tokens = FormTokens(app.documents, app.now())
+    form = request.form if request.method == "POST" else {}
+    if request.method == "POST":
+        _check_form(request, tokens, principal, form.get("token", ""))
+    is_operator = can_act and principal.may(OPERATOR)
+    return route.respond(views.Shown(
+        app=app, log=log, query=request.query, form=form, principal=principal, is_operator=is_operator,
+        jobs_run_here=can_act, token=tokens.of(principal) if is_operator else "",
+    ))  # fmt: skip
+
+
+def _check_form(request: Request, tokens: FormTokens, principal: Principal, token: str) -> None:
+    if request.fetched_from not in ("", "same-origin", "none") or not tokens.accepts(principal, token):
+        raise RequestRefused(403, "the form is not one of this app, or too old: open the page again")
+
+
+def _sign_in(app: App, request: Request) -> Page:
+    if app.settings.status_sign_in == "entra" and request.method == "GET":
+        return redirect(f"/.auth/login/aad?post_login_redirect_uri={quote(ROOT)}")
+    text = "nobody is signed in; set up the sign-in as docs/status-page.md says, or run `sluice status` on your machine"
+    raise RequestRefused(401 if app.settings.status_sign_in == "entra" else 403, text)

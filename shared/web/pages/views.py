@@ -1,0 +1,244 @@
+"""What each page shows, as data for its template. Templates only print."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shlex
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shared.errors import RequestRefused
+from shared.jobs.actions import actions_of
+from shared.jobs.reports import sent_alerts
+from shared.jobs.running import RunInProgress, runs_in_progress
+from shared.jobs.view import read_record
+from shared.model import FeedName
+from shared.pipeline.feeds import declared
+from shared.pipeline.status import (
+    COUNTED,
+    STATES,
+    Filter,
+    RunLog,
+    RunReport,
+    feed_status,
+    overview,
+)
+from shared.redaction import redact
+from shared.text import counted, duration, utc
+from shared.web import api
+from shared.web.pages.render import Page, link, page
+from shared.web.pages.sign_in import Principal
+
+if TYPE_CHECKING:
+    from shared.app import App
+
+_FEEDS_SHOWN = 100
+_REFRESH = "10"
+DONE = {
+    "run": "The jobs that load what is new have been started.",
+    "allow": "The jobs have been started; this once a full may delete any share of the rows.",
+    "backfill": "The feed was set back, and the jobs that load it again have been started.",
+    "pause": "The feed is paused. Jobs that are running go on.",
+    "resume": "The feed is resumed, and what came meanwhile is being loaded.",
+    "retry": "The jobs that take it up again have been started.",
+}
+"""What a page says after an action."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """All that a page is made of."""
+
+    app: App
+    log: RunLog
+    query: Mapping[str, str]
+    form: Mapping[str, str]
+    principal: Principal
+    is_operator: bool
+    jobs_run_here: bool
+    token: str
+    """For forms."""
+
+    def page(self, template: str, **shown: Any) -> Page:
+        return page(
+            template, principal=self.principal, is_operator=self.is_operator, token=self.token,
+            jobs_run_here=self.jobs_run_here, **shown,
+        )  # fmt: skip
+
+
+class Cell(NamedTuple):
+    """A value in a listing, and where it leads."""
+
+    text: str
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A page that is one table."""
+
+    title: str
+    lead: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Cell, ...]]
+    empty: str
+    refresh: str = ""
+    """Seconds, if the page was asked to load itself again."""
+    refresh_link: str = ""
+
+
+# -- feeds and runs
+
+
+def show_overview(shown: Shown) -> Page:
+    """All feeds, a hundred on a page."""
+    query = shown.query
+    chosen = Filter(system=query.get("system", ""), state=query.get("state", ""), text=query.get("text", ""))
+    found = overview(declared(shown.app.systems), shown.log, shown.app.now(), chosen)
+    pages = max(1, -(-len(found.feeds) // _FEEDS_SHOWN))
+    number = min(pages, max(1, int(query.get("page", "1")) if query.get("page", "1").isdecimal() else 1))
+    given = {"system": chosen.system, "state": chosen.state, "text": chosen.text}
+    return shown.page(
+        "overview.html", overview=found, chosen=chosen, states=STATES, number=number, pages=pages,
+        feeds=found.feeds[(number - 1) * _FEEDS_SHOWN : number * _FEEDS_SHOWN],
+        before=link("", **given, page=number - 1) if number > 1 else "",
+        after=link("", **given, page=number + 1) if number < pages else "",
+    )  # fmt: skip
+
+
+def show_feed(shown: Shown) -> Page:
+    """One feed: its runs with all outcomes, who did what, and what may be done."""
+    name = shown.query.get("name", "")
+    feed = {one.name: one for one in declared(shown.app.systems)}.get(name)
+    reports = shown.log.of_feed(name)
+    if feed is None and not reports:
+        raise RequestRefused(404, "there is no such feed")
+    status = feed_status(name, feed, shown.log.latest(name), name in shown.log.paused(), shown.app.now())
+    system = shown.app.systems.get(FeedName.parse(name).system)
+    is_pulled = system is not None and system.is_pulled(FeedName.parse(name).table)
+    return shown.page(
+        "feed.html", feed=status, reports=reports,
+        actions=actions_of(shown.app.documents, name), done=DONE.get(shown.query.get("done", ""), ""),
+        counted=[name for name in COUNTED if any(name in one.counts for one in reports)],
+        commands=list(_commands(name, is_pulled)), keys=", ".join(feed.keys) if feed else "",
+    )  # fmt: skip
+
+
+def _commands(feed: str, is_pulled: bool) -> Iterator[str]:
+    """How to do on this machine what an operator does in Azure."""
+    system, table = map(shlex.quote, FeedName.parse(feed))
+    yield f"sluice sync {system} {table}" if is_pulled else f"sluice load FOLDER --tables {table}"
+    yield f"sluice backfill {shlex.quote(feed)} --to TIME"
+    yield f"sluice rejects {shlex.quote(feed)}"
+
+
+def show_run(shown: Shown) -> Page:
+    """One run: its files, slices, seconds, log rate and rejects with reasons."""
+    feed = shown.query.get("feed", "")
+    report = shown.log.run(feed, shown.query.get("run", ""))
+    if report is None:
+        raise RequestRefused(404, "there is no such run, or it is no longer kept")
+    return shown.page("run.html", run=report, about=list(_facts(report)))
+
+
+def _facts(run: RunReport) -> Iterator[tuple[str, str]]:
+    yield "Status", run.status
+    yield "Started", utc(run.started)
+    yield "Finished", f"{utc(run.finished)}, after {duration(run.took)}"
+    if run.kind:
+        yield "Kind", f"{run.kind}{', complete' if run.complete else ''}"
+    yield "Destination", run.destination
+    if run.client:
+        yield "Client", run.client
+    if run.exported_at:
+        yield "Exported", utc(run.exported_at)
+    if run.seconds:
+        rate = f", {run.size / run.seconds / 1e6:.1f} MB a second" if run.size else ""
+        yield "Staging", f"{duration(run.seconds)} for all slices together{rate}"
+    if run.log_rate:
+        yield "Log rate", f"at most {run.log_rate / 1e6:.1f} MB a second in this service tier"
+    if run.run:
+        yield "Run", run.run
+
+
+# -- jobs
+
+
+def show_jobs(shown: Shown) -> Page:
+    """What is running now, with its progress."""
+    now = shown.app.now()
+    rows = [_progress_row(one, now) for one in runs_in_progress(shown.app.documents)]
+    return shown.page("listing.html", listing=Listing(
+        title="In progress", lead="Runs that a job does now.", rows=rows, empty="No job runs now.",
+        columns=("Feed", "Job", "Reads", "For", "Progress", "Rows staged"),
+        refresh=_REFRESH if shown.query.get("refresh") == _REFRESH else "", refresh_link=link("jobs", refresh=_REFRESH),
+    ))  # fmt: skip
+
+
+def _progress_row(one: RunInProgress, now: dt.datetime) -> tuple[Cell, ...]:
+    state = "merging" if one.slices and one.staged == one.slices else f"{one.staged} of {counted(one.slices, 'slice')}"
+    rows = f"{one.rows_staged:,} of {one.rows:,}" if one.rows else f"{one.rows_staged:,}"
+    return (
+        Cell(one.feed, link("feed", name=one.feed)), Cell(one.job, link("job", id=one.job)), Cell(one.place),
+        Cell(duration(max(0.0, now.timestamp() - one.since))), Cell(state), Cell(rows),
+    )  # fmt: skip
+
+
+def show_job(shown: Shown) -> Page:
+    """One job: what became of its units, or how far it is."""
+    id = api.job_id(shown.query.get("id", ""))
+    record, running = read_record(shown.app.documents, id), runs_in_progress(shown.app.documents, id)
+    if record is None and not running:
+        raise RequestRefused(404, "there is no such job, or nothing of it is known yet")
+    return shown.page(
+        "job.html", id=id, record=record, running=[_progress_row(one, shown.app.now()) for one in running],
+        failed=bool(record and any(one.status == "failed" and one.feed for one in record.outcomes)),
+        done=DONE.get(shown.query.get("done", ""), ""),
+    )  # fmt: skip
+
+
+# -- alerts and settings
+
+
+def show_alerts(shown: Shown) -> Page:
+    """The alerts that were sent, newest first."""
+    rows = [
+        (Cell(utc(one.at)), Cell(one.severity), Cell(one.title), Cell(one.text))
+        for one in sent_alerts(shown.app.documents)
+    ]
+    lead = (
+        "The last 100 that were sent." if shown.app.settings.alert_url else "ALERT_URL is not set: alerts are logged."
+    )
+    return shown.page("listing.html", listing=Listing(
+        title="Alerts", lead=lead, columns=("Sent", "Severity", "About", "Text"), rows=rows,
+        empty="No alert was sent lately.",
+    ))  # fmt: skip
+
+
+def show_settings(shown: Shown) -> Page:
+    """The settings of this process. Secrets are not shown."""
+    settings = shown.app.settings
+    destinations = ((f"WAREHOUSE_URL_{name.upper()}", "set; not shown") for name in settings.destinations)
+    systems = (
+        (f"{system}_{name}", value)
+        for system, own in sorted(settings.systems.items())
+        for name, value in _values(own)
+        if value != "not set"
+    )
+    rows = [(Cell(name), Cell(value)) for name, value in (*_values(settings), *destinations, *systems)]
+    return shown.page("listing.html", listing=Listing(
+        title="Settings", lead="As this app reads them. `sluice doctor` and /api/health?deep=true check them.",
+        columns=("Setting", "Value"), rows=rows, empty="",
+    ))  # fmt: skip
+
+
+def _values(settings: Any) -> Iterable[tuple[str, str]]:
+    """The settings of a dataclass that the environment gives, by name."""
+    for known in fields(settings):
+        value = getattr(settings, known.name)
+        if known.name in ("destinations", "systems", "keep_raw"):
+            continue
+        text = redact(str(value)) if known.repr else "set; not shown"
+        yield known.name.upper(), "not set" if value in (None, "") else text

@@ -1,0 +1,163 @@
+"""The pages in a real Chromium, without script of theirs: every action, keyboard, axe, dark mode, 320 px, pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from pathlib import Path
+
+import pytest
+
+from shared.jobs.actions import actions_of
+from shared.jobs.feed_state import FeedStates
+from tests.exports import Clock, open_test_app
+from tests.servers.npm import npm_package
+from tests.standins.functions_host import functions_host
+from tests.web.pages.browsing import HOSTILE, principal_header, report
+
+pytestmark = pytest.mark.slow
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+FEED = "coolr.location"
+PAGES = (
+    "status", f"status/feed?name={FEED}", f"status/run?feed={FEED}&run=2026-02-24T02", "status/jobs", "status/alerts",
+    "status/settings", "status/job?id=blob:1",
+)  # fmt: skip
+PICTURES = os.environ.get("SLUICE_PICTURES")
+"""A folder to keep pictures of the pages in."""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser; the tests are skipped where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if path is None:
+        pytest.skip("there is no Chromium here (Debian: apt install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """An app with runs of every kind, over HTTP; gives it with the address of its API."""
+    app = open_test_app(tmp_path, Clock(), STATE_URL=str(tmp_path / "state"), STATUS_SIGN_IN="entra")
+    for number in range(1, 25):
+        report(app, FEED, number=number % 9 + 1, key=f"2026-02-24T{number:02}")
+    report(app, "coolr.asset", status="failed", error="location.parquet lacks column 'IsDeleted'. Export it", counts={})
+    report(app, "coolr.product")
+    FeedStates(app.documents).pause("coolr.product", "2026-02-24T12:00:00.000000")
+    report(app, HOSTILE, error=HOSTILE, note=HOSTILE, place=HOSTILE)
+    with functions_host(app, monkeypatch) as host, host.listening() as url:
+        yield app, url
+
+
+@pytest.fixture
+def visit(chromium, site):
+    """A page of somebody who may act, with these options of the browser."""
+    opened = []
+
+    def visit(path="status", **options):
+        headers = {"X-MS-CLIENT-PRINCIPAL": principal_header(["Operator"])}
+        context = chromium.new_context(extra_http_headers=headers, **options)
+        opened.append(context)
+        page = context.new_page()
+        page.faults = []
+        page.on("console", lambda message: page.faults.append(message.text) if message.type == "error" else None)
+        page.on("dialog", lambda dialog: page.faults.append(dialog.message))
+        page.goto(f"{site[1]}/{path}")
+        return page
+
+    yield visit
+    for context in opened:
+        context.close()
+
+
+def picture(page, name):
+    if PICTURES:
+        Path(PICTURES).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{PICTURES}/{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit, site, scheme):
+    """Landmarks, names, table headers, labels, contrast, on each page in both schemes; nothing breaks the policy."""
+    axe = (npm_package("axe-core") / "axe.min.js").read_text()
+    page = visit(bypass_csp=True, color_scheme=scheme)
+    for place in (*PAGES, "status?text=nothing%20like%20it", "status/nothing"):
+        page.goto(f"{site[1]}/{place}")
+        for details in page.locator("details").all():
+            details.locator("summary").click()
+        page.evaluate(axe)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        assert [] == [(place, one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found["violations"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("light", {"viewport": {"width": 1280, "height": 800}}),
+        ("dark", {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"}),
+        ("phone", {"viewport": {"width": 320, "height": 640}, "device_scale_factor": 2}),
+    ],
+)
+def test_no_page_is_wider_than_its_window(visit, site, name, options):
+    """Only tables scroll, in a frame of their own; hostile names do not run, load or widen anything."""
+    page = visit(**options)
+    for number, place in enumerate((*PAGES[:3], "status?text=script")):
+        page.goto(f"{site[1]}/{place}")
+        picture(page, f"{name}-{number}")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert (place, True) == (place, width <= options["viewport"]["width"])
+    assert [] == page.faults
+
+
+def test_actions_are_done_by_keyboard_without_script(visit, site):
+    """From the overview to a feed that is paused, resumed and set back, and who did it."""
+    app, _ = site
+    page = visit(java_script_enabled=False)
+    page.keyboard.press("Tab")
+    assert page.locator(".skip:focus").is_visible()
+    page.get_by_role("link", name=FEED, exact=True).press("Enter")
+    page.get_by_role("button", name="Pause").press("Enter")
+    assert "The feed is paused" in page.get_by_role("status").inner_text()
+    assert FeedStates(app.documents).paused(FEED)
+
+    page.get_by_role("button", name="Resume").press("Enter")
+    page.get_by_text("Backfill", exact=True).first.press("Enter")
+    page.get_by_label("Load again what was exported").fill("2026-02-01T00:00:00Z")
+    page.get_by_role("button", name="Backfill").press("Enter")
+
+    assert "The feed was set back" in page.get_by_role("status").inner_text()
+    assert ["backfill", "pause", "resume"] == sorted(one.action for one in actions_of(app.documents, FEED))
+    assert {"Ada"} == {one.by for one in actions_of(app.documents, FEED)}
+
+
+def test_full_is_only_allowed_by_whoever_ticks_the_box(visit, site):
+    """The browser asks for it before it sends the form."""
+    app, _ = site
+    page = visit(f"status/feed?name={FEED}")
+    page.get_by_text("Allow a full that was stopped").click()
+    page.get_by_role("button", name="Load it").click()
+    assert [] == actions_of(app.documents, FEED)
+
+    page.get_by_label("I have looked").check()
+    page.get_by_role("button", name="Load it").click()
+
+    assert ["max_delete_share 1.0"] == [one.detail for one in actions_of(app.documents, FEED)]
+    assert [] == page.faults
+
+
+def test_feeds_are_filtered_without_script(visit):
+    """By the form."""
+    page = visit(java_script_enabled=False)
+    page.get_by_label("State").select_option("failed")
+    page.get_by_role("button", name="Show").click()
+
+    assert ["coolr.asset"] == page.locator("tbody th").all_inner_texts()
