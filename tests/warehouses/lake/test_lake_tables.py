@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import uuid
 
 import pyarrow as pa
 import pytest
@@ -13,6 +14,7 @@ from deltalake import DeltaTable, TableFeatures, write_deltalake
 from shared.pipeline.upkeep import upkeep
 from shared.settings import Settings
 from shared.warehouses import Upkeep, open_warehouse
+from shared.warehouses.lake import feed_table
 from shared.warehouses.lake.names import table_path
 from tests.advice import advised, advises
 from tests.quick import quick_if
@@ -132,6 +134,21 @@ def test_a_feed_whose_name_is_no_path_has_one_folder_in_the_lake(case, lake, mod
     assert 2 == DeltaTable(str(folder)).count()
     assert (2, None) == (tended.table.files_before, tended.error)
     assert {"lake", "catalog", "ledger.db"} >= {path.name for path in case.folder.iterdir()} - {"Delta"}
+
+
+@pytest.mark.parametrize("few", [0, quick_if(False, 100_000)], ids=["written at once", "compared"])
+def test_a_uuid_is_text_in_a_lake(case, monkeypatch, few):
+    """As a column and as the key, however its rows come in; the same value later is no change (decision 0013)."""
+    monkeypatch.setattr(feed_table, "_FEW", few)
+    value = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
+    kinds = {"key": pa.uuid(), "types": {"Ref": pa.uuid()}}
+
+    case.loaded("full", 5, row(value.bytes, Ref=value.bytes), **kinds)
+    again = case.loaded("full", 6, row(value.bytes, Ref=value.bytes), **kinds)
+
+    assert {"unchanged": 1, "read": 1} == some(again)
+    assert [(str(value), str(value))] == case.rows("ItemId", "Ref")
+    assert "text" == case.columns()["Ref"]
 
 
 @pytest.mark.parametrize("versions", [(3, 2), (1, 99), (99, 99)])
