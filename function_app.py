@@ -13,6 +13,7 @@ import json
 import logging
 import os
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ _UNFINISHED = {
 }
 _MAX_NAMED = 100
 """Jobs that a search names: its progress is kept small."""
+_started: deque[str] = deque(maxlen=16)
+"""The last jobs that this process has started for events, so that not each request costs a call of the host."""
 _EARLIEST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -73,6 +76,25 @@ async def coolr_webhook(req: func.HttpRequest, client: df.DurableOrchestrationCl
         start = await asyncio.to_thread(lambda: receive.export_notified(_app(), req.get_body(), signature))
         await _start(client, start)
         return responses.accepted_response(start.job, _app().settings)
+
+    return await _http(respond)
+
+
+@app.route(route="webhooks/hubspot", methods=["POST"])
+@app.durable_client_input(client_name="client")
+async def hubspot_webhook(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """Accept HubSpot's events. HubSpot is not called before the answer."""
+
+    async def respond() -> Response:
+        from shared.web import responses
+        from shared.web.webhooks import receive
+
+        headers = {name.lower(): value for name, value in req.headers.items()}
+        request = receive.Request(req.method, req.url, headers, req.get_body())
+        accepted = await asyncio.to_thread(lambda: receive.objects_changed(_app(), request))
+        for start in accepted.starts:
+            await _start_once(client, start)
+        return responses.events_response(accepted)
 
     return await _http(respond)
 
@@ -138,6 +160,34 @@ async def job(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> f
         status = await client.get_status(id)
         host = _public(status) if status else None
         return await asyncio.to_thread(lambda: api.job(_app(), id, host))
+
+    return await _http(respond)
+
+
+@app.route(route="jobs/{id}/retry", methods=["POST"])
+@app.durable_client_input(client_name="client")
+async def retry(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """Take up again what failed in a job."""
+
+    async def respond() -> Response:
+        from shared.web import api, responses
+
+        id = api.job_id(req.route_params["id"])
+        starts = await asyncio.to_thread(lambda: api.retry_job(_app(), id))
+        await _start_all(client, starts)
+        return responses.retried_response(id, starts, _app().settings)
+
+    return await _http(respond)
+
+
+@app.route(route="feeds", methods=["GET"])
+async def feeds(req: func.HttpRequest) -> func.HttpResponse:
+    """Every feed with its freshness and last run."""
+
+    async def respond() -> Response:
+        from shared.web import api
+
+        return await asyncio.to_thread(lambda: api.feeds(_app(), req.params))
 
     return await _http(respond)
 
@@ -267,6 +317,13 @@ async def _start_all(client: df.DurableOrchestrationClient, starts: Iterable[Sta
             failures.append(error)
     if failures:
         raise failures[0]
+
+
+async def _start_once(client: df.DurableOrchestrationClient, start: Start) -> None:
+    """Start a job that has the requests of a span of time, unless this process has started it already."""
+    if start.job not in _started:
+        await _start(client, start)
+        _started.append(start.job)
 
 
 async def _start(client: df.DurableOrchestrationClient, start: Start) -> None:

@@ -14,6 +14,11 @@ def work_id(name: str, etag: str) -> str:
     return _digest("work", name, etag)[:32]
 
 
+def plain_name(feed: str) -> str:
+    """The name of a feed as ids and names of documents can have it: as it is, or else its hash."""
+    return feed if re.fullmatch(r"[a-z0-9_.-]{1,80}", feed) else hashlib.sha256(feed.encode()).hexdigest()[:32]
+
+
 def file_version(stat: os.stat_result) -> str:
     """What changes whenever a local file is written or replaced."""
     return f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"

@@ -214,6 +214,8 @@ class Unit:
     """Whether the source had more than this window takes."""
     note: str | None = None
     """What an operator should know about how the unit is loaded."""
+    moves_watermark: bool = True
+    """Whether all rows up to its highest cursor are loaded with it. Not if it is some objects of a pull feed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,10 @@ class Settings:
     """How old the export of a notification may be."""
     webhook_max_bytes: int = _setting(50_000_000_000, read=_positive)
     """Size from which a file that a notification links to is refused."""
+    webhook_group: float = _setting(10.0, read=_seconds)
+    """How long events of a webhook are collected before one job reads the objects that they name."""
+    public_url: str | None = _setting(None)
+    """Scheme and host under which other systems call this app, where a proxy calls it under another URL."""
     stuck_after: float = _setting(14_400.0, read=_seconds)
     """How long a job may run before the watchdog calls it stuck."""
     keep_jobs: float = _setting(2_592_000.0, read=_seconds)
@@ -206,6 +210,10 @@ class SystemSettings:
     """The secret before that one, accepted while it is being replaced."""
     webhook_hosts: str = ""
     """Hosts (``host`` or ``host:port``, with commas) that the links of a notification may lead to."""
+    webhook_account: str | None = None
+    """The account whose events are accepted: HubSpot's portalId."""
+    webhook_signature: str = "v3"
+    """The version of HubSpot's signatures that is accepted: v3, v2 or v1."""
     base_url: str | None = None
     """The API that the system is read from, in place of the one that the catalog names."""
     api_token: str | None = field(default=None, repr=False)

@@ -446,7 +446,7 @@ def test_security_names_tests_that_exist():
     defences = [row for row in rows if row[1] != "defence"]
 
     assert [] == _missing_tests(page)
-    assert 5 == len(rows) - len(defences)
+    assert 6 == len(rows) - len(defences)
     assert [] == [attack for attack, _, test in defences if "`tests/" not in test]
 
 

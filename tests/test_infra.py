@@ -28,7 +28,7 @@ SECRET = {
 TUNING = {
     "ALERT_REPEAT", "BATCH_ROWS", "BATCH_SIZE", "CURSOR_AHEAD", "KEEP_JOBS", "LAKE_KEEP", "SETTLE", "SLICE_ROWS",
     "SOURCE_CONNECTIONS", "STAGING_DATA_SOURCE", "STUCK_AFTER", "SYNC_ROWS", "SYNC_TABLES", "WAREHOUSE_CONNECTIONS",
-    "WAREHOUSE_LOADER", "WEBHOOK_MAX_AGE", "WEBHOOK_MAX_BYTES",
+    "WAREHOUSE_LOADER", "PUBLIC_URL", "WEBHOOK_GROUP", "WEBHOOK_MAX_AGE", "WEBHOOK_MAX_BYTES",
 }  # fmt: skip
 """Settings whose defaults are right in Azure too; ``extraSettings`` changes them."""
 ELSEWHERE = {
@@ -143,7 +143,8 @@ def test_secrets_named_to_operators_exist():
     """A misspelt one would be set and read by nobody."""
     described = re.search(r"@description\('([^']*)'\)\nparam secretSettings ", main())[1]
     named = set(re.findall(r"\b[A-Z]{2,}(?:_[A-Z]+)+\b", described))
-    system = {f"COOLR_{field.name.upper()}" for field in fields(SystemSettings) if not field.repr}
+    secret = [field.name.upper() for field in fields(SystemSettings) if not field.repr]
+    system = {f"{name}_{field}" for name in ("COOLR", "HUBSPOT") for field in secret}
 
     assert {"COOLR_WEBHOOK_SECRET", "ALERT_URL", "DOWNSTREAM_URL"} <= named
     assert named <= SECRET | system

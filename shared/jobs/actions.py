@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from shared.documents import Documents, to_json
-from shared.jobs.leases import plain_name
+from shared.ids import plain_name
 from shared.model import from_json
 from shared.text import one_line
 

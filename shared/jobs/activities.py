@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from shared.alerts.decide import alert_for_failure, alert_for_run
 from shared.errors import ConfigError, IngestError, TransientError
+from shared.ids import plain_name
 from shared.jobs import destinations, fatal, summary, tables
 from shared.jobs.documents import SliceResults, UnitDocuments, UnitState
+from shared.jobs.events import collect_units
 from shared.jobs.faults import as_error, as_fault
 from shared.jobs.feed_state import FeedStates
-from shared.jobs.leases import Holder, Lease, plain_name
+from shared.jobs.leases import Holder, Lease
 from shared.jobs.reports import alerts_of, job_link
 from shared.jobs.request import (
     ArchivedFiles,
@@ -28,6 +30,7 @@ from shared.jobs.request import (
     FinishRequest,
     JobRequest,
     NotifiedFiles,
+    ObjectEvents,
     PullFeed,
     PullSystem,
     SliceRequest,
@@ -72,7 +75,9 @@ def _systems(request: JobRequest) -> list[str]:
 
 
 def open_units(app: App, request: JobRequest) -> ActivityResult:
-    """How many units a notification or an archive has, and what it is about."""
+    """How many units a notification, an archive or what events named has, and what it is about."""
+    if isinstance(request.work, ObjectEvents):
+        return {} if summary.has_ended(app, request) else collect_units(app.documents, request)
     assert isinstance(request.work, NotifiedFiles | ArchivedFiles)  # noqa: S101 - no other work has this step
     try:
         units, what = destinations.opener(app, request).count(request.work)
@@ -316,8 +321,9 @@ def _merge(
     except Exception as error:  # noqa: BLE001 - whatever failed it, the run has failed
         failed = _runner(app, request, plan.run).fail(plan.run, plan.unit, error, plan=plan)
         return UnitOutcome.of_run(failed), failed
-    FeedStates(app.documents).record_data(run)
-    idle = isinstance(request.work, PullFeed) and not pull.has_news(run)
+    idle = isinstance(request.work, PullFeed | ObjectEvents) and not pull.has_news(run)
+    if not idle or isinstance(request.work, PullFeed):
+        FeedStates(app.documents).record_data(run)
     return UnitOutcome.of_run(run, more=_has_more(app, request, plan), done="no news" if idle else "done"), run
 
 

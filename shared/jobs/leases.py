@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import re
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -54,11 +52,6 @@ class Holder:
     def continues(self, other: Holder) -> bool:
         """Whether both are of the same execution of a job."""
         return (self.job, self.attempt, self.started) == (other.job, other.attempt, other.started)
-
-
-def plain_name(feed: str) -> str:
-    """The name of a feed as ids and names of documents can have it: as it is, or else its hash."""
-    return feed if re.fullmatch(r"[a-z0-9_.-]{1,80}", feed) else hashlib.sha256(feed.encode()).hexdigest()[:32]
 
 
 class Lease:

@@ -76,8 +76,13 @@ def system_job(context: Context) -> Steps:
 
 
 def export_job(context: Context) -> Steps:
-    """A job for all files that a notification lists, as many at once as the host takes."""
+    """A job for all files that a notification lists, as many at once as the host takes; or for what events name.
+
+    Events are waited for, so that those of a short time are one job.
+    """
     request = _request(context)
+    if wait := request["work"].get("wait"):
+        yield context.create_timer(context.current_utc_datetime + dt.timedelta(seconds=wait))
     opened = yield from _call(context, "open_units", request)
     if "units" not in opened:  # it was done before, or there is nothing to open
         return opened

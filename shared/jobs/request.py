@@ -86,6 +86,25 @@ class NotifiedFiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectEvents:
+    """The objects of a pulled system that events named, one unit for some objects of each feed (shared.jobs.events)."""
+
+    orchestrator: ClassVar[str] = "export_job"
+    always_reported: ClassVar[bool] = False
+
+    system: str
+    window: int
+    """Which span of time its job was started in, by number."""
+    wait: float
+    """Seconds during which further events are collected before the job reads anything."""
+    kind: Literal["events"] = "events"
+
+    @property
+    def title(self) -> str:
+        return f"events of {self.system}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PullFeed:
     """The next windows of a feed that is read from a database or an API, one unit for each window, or its keys."""
 
@@ -138,7 +157,9 @@ class MissedFiles:
         return f"search for files of {self.feed}"
 
 
-Work: TypeAlias = ExportedFile | ArchivedFiles | PartFiles | NotifiedFiles | PullFeed | PullSystem | MissedFiles
+Work: TypeAlias = (
+    ExportedFile | ArchivedFiles | PartFiles | NotifiedFiles | ObjectEvents | PullFeed | PullSystem | MissedFiles
+)
 """What a job does. All but the last are loaded unit by unit."""
 
 

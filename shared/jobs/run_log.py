@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from shared.documents import DocumentEntry, Documents, to_json
-from shared.jobs.leases import plain_name
+from shared.ids import plain_name
 from shared.jobs.request import SliceResult, UnitOutcome, UnitRequest, short
 from shared.model import MAIN, Plan, Run, from_json, to_text
 from shared.pipeline.status import COUNTED, FeedRuns, RunReport, SliceReport, report_of

@@ -12,9 +12,18 @@ from shared.alerts.decide import Summary, alert_for_summary, alert_key, summariz
 from shared.documents import Documents, to_json
 from shared.jobs import documents, followups
 from shared.jobs.documents import TableDocuments
+from shared.jobs.events import Events
 from shared.jobs.notifications import Notifications
 from shared.jobs.reports import alerts_of, job_link
-from shared.jobs.request import FinishRequest, NotifiedFiles, PullFeed, PullSystem, UnitOutcome, UnitRequest
+from shared.jobs.request import (
+    FinishRequest,
+    JobRequest,
+    NotifiedFiles,
+    ObjectEvents,
+    PullFeed,
+    PullSystem,
+    UnitOutcome,
+)
 from shared.model import MAIN, Watermark, from_json, from_text, to_text
 from shared.pipeline.destinations import destinations_of
 
@@ -44,6 +53,9 @@ def finish(app: App, request: FinishRequest) -> dict[str, Any]:
         followups.follow_notification(app, work.id, summary, started=record.started, retryable=record.retryable)
         if not record.retryable and not summary.failed:
             Notifications(app.documents).remove(work.id)
+    elif isinstance(work, ObjectEvents):
+        if not record.retryable and not summary.failed:
+            Events(app.documents).remove(work)
     elif not isinstance(work, PullFeed | PullSystem) and summary.done:
         followups.follow_later(app, summary)
     only_unit = request.units == 1 and request.outcome is not None and request.outcome.status in ("done", "no news")
@@ -57,7 +69,7 @@ def read_record(store: Documents, job: str) -> JobRecord | None:
     return None if content is None else from_json(JobRecord, _upgraded(json.loads(content)))
 
 
-def has_ended(app: App, request: UnitRequest) -> bool:
+def has_ended(app: App, request: JobRequest) -> bool:
     """Whether the step was delivered once more after the job of its feed, or system, had ended."""
     if request.table is not None:
         return not TableDocuments(app.documents, request).is_taken(request.table)

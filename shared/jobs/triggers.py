@@ -19,8 +19,8 @@ from shared.azure import urls
 from shared.catalog import System
 from shared.documents import Documents
 from shared.errors import ConfigError, IngestError
+from shared.ids import plain_name
 from shared.jobs.feed_state import FeedStates
-from shared.jobs.leases import plain_name
 from shared.jobs.listed import DoneExports, Memory, Search, unloaded
 from shared.jobs.notifications import Notification, Notifications
 from shared.jobs.request import (
@@ -58,7 +58,7 @@ _log = logging.getLogger("sluice")
 
 CONTAINER = "exports"
 """The container whose files the host announces: it is named in the binding of the blob trigger."""
-_UNSTARTED_SECONDS = 900.0
+UNSTARTED_SECONDS = 900.0
 """How long a notification may be kept before its job must have begun."""
 _MOST_TABLES = 500
 """Tables in the start of one job, which their names travel with. The others stay due until the next one."""
@@ -176,7 +176,7 @@ def _is_wanted(app: App, wanted: Wanted, feed: str) -> bool:
 
 def _again(app: App, wanted: Wanted, start: Start) -> Iterator[Start]:
     """*start* under its latest id, unless it failed for good and that is not wanted."""
-    latest = _latest_attempt(app.documents, start)
+    latest = latest_attempt(app.documents, start)
     record = None if wanted.failed else read_record(app.documents, latest.job)
     if record is None or record.retryable or record.summary.done:
         yield wanted.start(latest)
@@ -295,16 +295,17 @@ def open_notifications(app: App, wanted: Wanted = Wanted()) -> Iterator[Start]:
     """
     kept = Notifications(app.documents)
     for id, entry in kept.kept():
-        start = _latest_attempt(app.documents, notification_job(id))
+        start = latest_attempt(app.documents, notification_job(id))
         record = read_record(app.documents, start.job)
-        is_due = wanted.failed or _is_due(record, entry.modified, app.now())
-        if is_due and (wanted.feed is None or _has_table(kept, id, FeedName.parse(wanted.feed).table)):
+        due = wanted.failed or is_due(record, entry.modified, app.now())
+        if due and (wanted.feed is None or _has_table(kept, id, FeedName.parse(wanted.feed).table)):
             yield wanted.start(start)
 
 
-def _is_due(record: JobRecord | None, kept_since: float, now: dt.datetime) -> bool:
+def is_due(record: JobRecord | None, kept_since: float, now: dt.datetime) -> bool:
+    """Whether a job of something that has been kept since then is to be started: it never ran, or may succeed now."""
     if record is None:
-        return kept_since + _UNSTARTED_SECONDS <= now.timestamp()
+        return kept_since + UNSTARTED_SECONDS <= now.timestamp()
     return record.retryable and record.finished <= to_text(now - dt.timedelta(seconds=_RETRY_SECONDS))
 
 
@@ -381,7 +382,7 @@ def remember_attempt(documents: Documents, job: str, attempt: str) -> None:
     documents.put(f"attempts/{job.partition('~')[0]}", attempt.encode())
 
 
-def _latest_attempt(documents: Documents, start: Start) -> Start:
+def latest_attempt(documents: Documents, start: Start) -> Start:
     """The job under the id that it has had since an earlier attempt was terminated, if one was."""
     attempt = documents.get(f"attempts/{start.job}")
     return start if attempt is None else replace(start, job=attempt.decode())

@@ -17,6 +17,8 @@ from shared.alerts.decide import Alert, alert_key
 from shared.azure import clients, urls
 from shared.errors import ConfigError, IngestError
 from shared.jobs import followups, triggers
+from shared.jobs.event_jobs import open_events
+from shared.jobs.events import BATCHES, EVENTS
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.notifications import Notifications
 from shared.jobs.reports import alerts_of, job_link
@@ -34,10 +36,13 @@ PENDING_SECONDS = 900.0
 MAX_ATTEMPTS = 3
 PAGE = 100
 """Orchestrations in one answer of the host; Durable's 1.x client never requests the rest."""
-_JOB = re.compile(r"(?P<base>(?:blob|folder|export|sync|keys|search):[^:~]+)(?:~(?P<attempt>\d+))?")
+_JOB = re.compile(r"(?P<base>(?:blob|folder|export|sync|keys|search|events):[^:~]+)(?:~(?P<attempt>\d+))?")
 POISON = "webjobs-blobtrigger-poison"
 _AT_ONCE = 32
-_PURGED = ("jobs/", "leases/", "hands/", "told/", "dead-letters/", "attempts/", "followed/", "runs/", "alerts/")
+_PURGED = (
+    "jobs/", "leases/", "hands/", "told/", "dead-letters/", "attempts/", "followed/", "runs/", "alerts/",
+    EVENTS, BATCHES,
+)  # fmt: skip
 """Prefixes of documents; ``hands/`` are leases of earlier versions."""
 
 
@@ -117,14 +122,14 @@ async def list_instances(
 def check_all(app: App) -> list[Start]:
     """Alert about feeds without data, poisoned events, dead letters and expired notifications; then clean up.
 
-    Returns the jobs to start: those of notifications that are still kept. A check that fails is alerted, and the others
-    go on.
+    Returns the jobs to start: those of notifications and events that are still kept. A check that fails is alerted, and
+    the others go on.
     """
     for check in (stale, poisoned, dead_letters, expired):
         _guarded(app, functools.partial(_send_all, app, check))
     _guarded(app, functools.partial(followups.run_pending, app))
     _guarded(app, functools.partial(purge, app))
-    return list(triggers.open_notifications(app))
+    return [*triggers.open_notifications(app), *open_events(app, triggers.Wanted())]
 
 
 def send(app: App, alert: Alert) -> bool:

@@ -15,12 +15,14 @@ from shared.catalog import System
 from shared.documents import Documents
 from shared.errors import ConfigError, ConflictError, DataError, IngestError, TransientError
 from shared.ids import work_id
+from shared.jobs.events import unit_of
 from shared.jobs.notifications import Link, Notification, Notifications
 from shared.jobs.request import (
     ArchivedFiles,
     ExportedFile,
     MissedFiles,
     NotifiedFiles,
+    ObjectEvents,
     PartFiles,
     PullFeed,
     PullSystem,
@@ -130,6 +132,8 @@ class WorkOpener:
                 return _Folder(work, Exports(self.settings, self.systems, self.now))
             case NotifiedFiles():
                 return _Notified(work, Exports(self.settings, self.systems, self.now), Notifications(self.documents))
+            case ObjectEvents():
+                return _Objects(work, self.settings, self.resolve, self.documents)
             case PullFeed():
                 return _Windows(work, self.settings, self.resolve, self.ledger)
             case ArchivedFiles() | PullSystem() | MissedFiles():
@@ -321,3 +325,27 @@ class _Windows(NamedTuple):
 
     def describe(self, number: int) -> tuple[str | None, str]:
         return self.work.feed, self.work.feed
+
+
+class _Objects(NamedTuple):
+    work: ObjectEvents
+    settings: Settings
+    resolve: Callable[[str], System]
+    documents: Documents
+
+    def find(self, number: int, started: str) -> FoundUnit:
+        feed, unit = unit_of(self.documents, self.work, number, started)
+        return FoundUnit(feed, unit, self.reader(feed), unit.work_items[0].name)
+
+    def source(self, number: int) -> PullSource:
+        return self.reader(unit_of(self.documents, self.work, number, "").feed)
+
+    def describe(self, number: int) -> tuple[str | None, str]:
+        try:
+            return unit_of(self.documents, self.work, number, "").feed, self.work.title
+        except IngestError:
+            return None, self.work.title
+
+    def reader(self, feed: str) -> PullSource:
+        name = FeedName.parse(feed)
+        return open_pull_source(self.resolve(name.system).feed(name.table, ()), self.settings)

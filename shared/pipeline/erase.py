@@ -17,6 +17,7 @@ from shared.contract.kept_out import key_hash
 from shared.contract.raw_keys import Key, typed
 from shared.documents import Documents, read_json
 from shared.errors import ConfigError
+from shared.ids import plain_name
 from shared.model import Feed, FeedName, to_text
 from shared.pipeline.backfill import under_way
 from shared.pipeline.destinations import targets
@@ -81,7 +82,8 @@ def erase(
         kept_out=_hashes(runner, known, keys, kinds) if options.keep_out else (),
     )  # fmt: skip
     done = [_erase_in(one, request) for one in runners]
-    done.append(ErasedFrom("documents", files=_delete(documents, left, dry_run=options.dry_run)))
+    masked = _masked_reports(documents, feed, keys, dry_run=options.dry_run)
+    done.append(ErasedFrom("documents", files=_delete(documents, left, dry_run=options.dry_run) + masked))
     if options.raw is not None:
         done.append(ErasedFrom(str(options.raw), files=_erase_raw(options.raw, keys, dry_run=options.dry_run)))
     return done
@@ -151,6 +153,31 @@ def _delete(documents: Documents, names: Sequence[str], *, dry_run: bool) -> int
     for name in () if dry_run else names:
         documents.delete(name)
     return len(names)
+
+
+def _masked_reports(documents: Documents, feed: str, keys: Sequence[Key], *, dry_run: bool) -> int:
+    """Mask quoted values of the keys in what jobs keep of runs of *feed*, and in alerts: in how many documents."""
+    values = [json.dumps(repr(word), ensure_ascii=False)[1:-1] for key in keys for word in key]
+    count = 0
+    for name in dict.fromkeys(_reports(documents, feed)):
+        content = (documents.get(name) or b"").decode(errors="replace")
+        masked = content
+        for value in values:
+            masked = masked.replace(value, "'***'")
+        count += masked != content
+        if masked != content and not dry_run:
+            documents.put(name, masked.encode())
+    return count
+
+
+def _reports(documents: Documents, feed: str) -> Iterator[str]:
+    yield f"feeds/{plain_name(feed)}/runs"
+    for entry in documents.entries(f"runs/{plain_name(feed)}/"):
+        yield entry.name
+        if job := (read_json(documents, entry.name) or {}).get("job"):
+            yield f"jobs/{job}/summary"
+    yield "status/overview"
+    yield from (entry.name for entry in documents.entries("alerts/"))
 
 
 def _erase_raw(folder: Path, keys: Sequence[Key], *, dry_run: bool) -> int:

@@ -270,7 +270,7 @@ def commit(
 
     The watermark of a pull feed must be as it was when the run was planned, and stays untouched if no row is
     beyond it and none of the last is another. That of a push feed is only ever raised.
-    Keys alone leave it where it is.
+    Keys alone leave it where it is, and so do single objects of a pull feed.
     """
     records = [
         Record(
@@ -281,6 +281,9 @@ def commit(
     ]  # fmt: skip
     if plan.unit.kind == "keys":
         commit_keys(run, records, ledger)
+        return
+    if not plan.unit.moves_watermark:
+        ledger.commit(run.feed, records)
         return
     if plan.unit.seen is not None:
         mark = replace(_raised(plan, run, plan.unit.seen), fingerprint=fingerprint)

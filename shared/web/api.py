@@ -13,14 +13,17 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from shared.errors import ConfigError, RequestRefused
 from shared.jobs import triggers
 from shared.jobs.actions import Action, record_action
+from shared.jobs.event_jobs import open_events
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.request import Start
+from shared.jobs.run_log import DocumentedRuns
 from shared.jobs.triggers import Wanted
 from shared.jobs.view import job_loading, read_record, view
 from shared.model import FeedName, to_text
 from shared.pipeline.backfill import BackfillRequest, backfill_each, under_way
 from shared.pipeline.checks import health as health_checks
 from shared.pipeline.feeds import declared, known_feed
+from shared.pipeline.status import FeedStatus, Filter, overview
 from shared.pipeline.sync import feeds_to_sync
 from shared.redaction import redact
 from shared.web.responses import Response
@@ -35,7 +38,7 @@ _CALLER = "the API"
 
 def job_id(text: str) -> str:
     """*text* if a job may have that id."""
-    if not re.fullmatch(r"(blob|folder|export|sync|keys|search):[A-Za-z0-9_.-]{1,80}(~[0-9]{1,3})?", text):
+    if not re.fullmatch(r"(blob|folder|export|sync|keys|search|events):[A-Za-z0-9_.-]{1,80}(~[0-9]{1,3})?", text):
         raise RequestRefused(404, "there is no such job")
     return text
 
@@ -46,6 +49,22 @@ def job(app: App, id: str, host: Mapping[str, Any] | None) -> Response:
     if found is None:
         raise RequestRefused(404, "there is no such job")
     return Response(200, found)
+
+
+def feeds(app: App, query: Mapping[str, str]) -> Response:
+    """Every feed as it stands, as the status page has it: those of a ``system``, in a ``state``, with a ``text``."""
+    chosen = Filter(system=query.get("system", ""), state=query.get("state", ""), text=query.get("text", ""))
+    found = overview(declared(app.systems), DocumentedRuns(app.documents, app.now), app.now(), chosen)
+    return Response(200, {"feeds": [_feed(one) for one in found.feeds]})
+
+
+def _feed(feed: FeedStatus) -> dict[str, Any]:
+    last = feed.runs.last
+    run = None if last is None else {
+        "status": last.status, "started": last.started, "finished": last.finished, "run": last.run, "job": last.job,
+        "error": last.error, "note": last.note, "counts": dict(last.counts),
+    }  # fmt: skip
+    return {"feed": feed.name, "state": feed.state, "age": feed.age, "limit": feed.limit, "last_run": run}
 
 
 def health(app: App, *, deep: str | None) -> Response:
@@ -206,14 +225,14 @@ def _resume(app: App, feed: str, _body: NoBody) -> list[Start]:
     """Resume the feed, and load what came meanwhile."""
     FeedStates(app.documents).resume(_known(app, feed))
     if _is_pulled(app, feed):
-        return [triggers.sync_job(feed)]
+        return [triggers.sync_job(feed), *open_events(app, Wanted(feed=feed, failed=True))]
     wanted = Wanted(feed=feed, requested_by=feed)
     return _push_jobs(app, wanted, notified=replace(wanted, failed=True))
 
 
 def _starts(app: App, wanted: Wanted, feed: str) -> list[Start]:
     if _is_pulled(app, feed):
-        return [wanted.start(triggers.sync_job(feed))]
+        return [wanted.start(triggers.sync_job(feed)), *open_events(app, wanted)]
     return _push_jobs(app, wanted, notified=wanted)
 
 

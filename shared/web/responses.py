@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.errors import ConfigError, ConflictError, IngestError, RequestRefused, TransientError
 from shared.jobs.reports import job_link
 from shared.jobs.request import Start
 from shared.redaction import redact
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.web.webhooks.receive import Accepted
 
 _log = logging.getLogger("sluice")
 _RETRY_SECONDS = 30
@@ -31,10 +34,22 @@ def accepted_response(job: str, settings: Settings) -> Response:
     return Response(202, {"job": job, "url": url}, {"Location": url, "Retry-After": str(_RETRY_SECONDS)})
 
 
+def events_response(accepted: Accepted) -> Response:
+    """The events of a request are kept; how many of them will be read, and how many not."""
+    counts = {name: getattr(accepted, name) for name in ("events", "kept", "ignored", "unknown")}
+    return Response(202, counts)
+
+
 def started_response(feed: str, starts: Sequence[Start], settings: Settings) -> Response:
     """The jobs that an action on a feed started, or found running already."""
     jobs = [{"job": start.job, "url": job_link(settings, start.job)} for start in starts]
     return Response(202, {"feed": feed, "jobs": jobs})
+
+
+def retried_response(job: str, starts: Sequence[Start], settings: Settings) -> Response:
+    """The jobs that take up again what failed in a job."""
+    jobs = [{"job": start.job, "url": job_link(settings, start.job)} for start in starts]
+    return Response(202, {"retried": job, "jobs": jobs})
 
 
 def system_response(system: str, start: Start, settings: Settings) -> Response:

@@ -124,6 +124,23 @@ def test_documents_of_dead_jobs_go_and_live_ones_refuse(tmp_path):
     assert ["jobs/a/1/0/unit", "jobs/b/1/0/slice/0/1"] == [entry.name for entry in documents.entries("jobs/")]
 
 
+def test_values_that_reports_and_alerts_quote_are_masked(tmp_path):
+    """Of runs of the feed, their jobs and the page; nothing else of them changes."""
+    case, documents = loaded(case_in(tmp_path)), LocalDocuments(tmp_path / "state")
+    report = json.dumps({"job": "sync:shop", "error": f"'{KEY}' is no number, '{KEY}9' neither"}).encode()
+    names = ["runs/shop.person/1", "feeds/shop.person/runs", "jobs/sync:shop/summary", "alerts/1", "status/overview"]
+    for name in (*names, "runs/shop.other/1"):
+        documents.put(name, report)
+
+    *_, counted = erased_from(case, "shop.person", KEY, dry_run=True)
+    before = {documents.get(name) for name in names}
+    *_, documented = erased_from(case, "shop.person", KEY)
+
+    assert ({report}, len(names), len(names)) == (before, counted.files, documented.files)
+    assert {report.replace(f"'{KEY}'".encode(), b"'***'")} == {documents.get(name) for name in names}
+    assert report == documents.get("runs/shop.other/1")
+
+
 def test_raw_answers_that_name_the_key_are_deleted(tmp_path):
     """Of the calls, only their lines."""
     case, raw = loaded(case_in(tmp_path)), tmp_path / "raw"

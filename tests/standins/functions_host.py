@@ -161,5 +161,6 @@ def _part(found: re.Match[str]) -> str:
 def functions_host(app: App, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Iterator[FunctionsHost]:
     """The functions over *app*, their orchestrations run in the background by as many workers as an instance has."""
     monkeypatch.setattr(shared.app, "current", lambda: app)
+    function_app._started.clear()  # as in a new process
     with DurableHost(function_app.app, payload_limit=45 << 10, **options) as durable, durable.running(workers=4):
         yield FunctionsHost(app, durable)

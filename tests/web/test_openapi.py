@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import re
 import shutil
@@ -45,11 +46,14 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = json.loads((ROOT / "shared" / "web" / "openapi.json").read_text(encoding="utf-8"))
 VERBS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 CLIENT, SECRET, FEED, PULLED = "Contoso", "a secret of both sides", "coolr.location", "shop.item"
-NOTIFY, JOB = "POST /webhooks/coolr", "GET /jobs/{id}"
+NOTIFY, EVENTS, JOB = "POST /webhooks/coolr", "POST /webhooks/hubspot", "GET /jobs/{id}"
 BACKFILL = "POST /feeds/{feed}/backfill"
 ANSWERS = {
     NOTIFY: {202, 400, 401},
+    EVENTS: {401},
     JOB: {200, 404},
+    "POST /jobs/{id}/retry": {404},
+    "GET /feeds": {200},
     "POST /feeds/{feed}/run": {202, 400, 404},
     "POST /feeds/{feed}/backfill": {202, 400, 404},
     "POST /feeds/{feed}/pause": {202, 400, 404},
@@ -250,6 +254,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
         app = open_test_app(
             folder, STATE_URL=f"{folder}/state", CATALOG_PATH=str(catalog_with_a_pull_feed(folder / "catalog")),
             COOLR_CLIENT=CLIENT, COOLR_WEBHOOK_SECRET=SECRET, COOLR_WEBHOOK_HOSTS=files.url.removeprefix("http://"),
+            HUBSPOT_WEBHOOK_SECRET=SECRET, HUBSPOT_WEBHOOK_ACCOUNT="62515", HUBSPOT_WEBHOOK_SIGNATURE="v1",
         )  # fmt: skip
         host = opened.enter_context(functions_host(app, opened.enter_context(pytest.MonkeyPatch.context())))
         site = Site(host, opened.enter_context(host.listening()), files.url)
@@ -310,6 +315,21 @@ def test_notification_that_is_too_large_is_documented(site):
     body = {**notification(site.exports, ["location.parquet"]), "padding": "x" * (1 << 20)}
 
     assert 413 == compared(documented["/webhooks/coolr"]["POST"].Case(body=body, media_type="application/json"), site)
+
+
+@pytest.mark.parametrize(("kind", "status"), [("ticket.creation", 202), ("creation", 400), ("x" * (1 << 20), 413)])
+def test_events_have_the_documented_answers(site, kind, status):
+    """Signed as in v1; nothing is kept of what no feed reads."""
+    body = json.dumps([{"subscriptionType": kind, "portalId": 62515, "occurredAt": 1, "objectId": 1}]).encode()
+    headers = {
+        "X-HubSpot-Signature": hashlib.sha256(SECRET.encode() + body).hexdigest(), "X-HubSpot-Signature-Version": "v1",
+    }  # fmt: skip
+    case = documented["/webhooks/hubspot"]["POST"].Case(body=body, media_type="application/json", headers=headers)
+    answer = requests.post(f"{site.url}/webhooks/hubspot", data=body, headers=headers, timeout=60)
+    load_all_checks()
+    case.validate_response(answer, checks=[CHECKS.get_one("response_schema_conformance")])
+
+    assert status == answer.status_code
 
 
 def compared(case, site):
@@ -421,4 +441,4 @@ def _is_good(case, location):
 def _left_out(case):
     """A schema cannot say what makes a notification right (time, hosts, client), or a time where a feed has numbers."""
     load_all_checks()
-    return [CHECKS.get_one("positive_data_acceptance")] if case.operation.label in (NOTIFY, BACKFILL) else []
+    return [CHECKS.get_one("positive_data_acceptance")] if case.operation.label in (NOTIFY, EVENTS, BACKFILL) else []

@@ -5,6 +5,7 @@
   meanwhile cost a row. What was found is then read in batches, from the store instead of the index.
 * Windows end ``lag_seconds`` before HubSpot's own time: its index shows changes late.
 * The first window, a full and keys are read from the list, which has every record.
+* Objects that events named are read by their ids, whatever their last modification.
 * Each run also lists what was archived since the window began, as HubSpot does not count that as a change; a record
   that was merged into another is deleted with the time of that one, and names it in ``merged_into``.
 """
@@ -33,6 +34,7 @@ from shared.sources import Ceiling, Described
 from shared.sources.hubspot import records
 from shared.sources.hubspot.associations import AssociationSource
 from shared.sources.hubspot.calls import LIST, LONGEST_QUERY, SEARCH, SEARCHES, Calls, Found, between
+from shared.sources.hubspot.named import NamedReader
 
 BASE_URL = "https://api.hubapi.com"
 VERSION = "2026-03"
@@ -155,6 +157,7 @@ class HubSpotSource:
         detail = {
             "kind": unit.kind, "floor": window.floor if window else None, "columns": types,
             "ceiling": window.ceiling if window else None,
+            **({"objects": unit.files[0]["objects"], "latest": unit.exported_at} if unit.kind == "delta" else {}),
         }  # fmt: skip
         schema = pa.schema([(name, column_types.to_arrow(kind)) for name, kind in types.items()])
         return Described({self._place: schema}, [Slice(0, 0, 0, self._place, 0, detail)], {})
@@ -182,6 +185,9 @@ class HubSpotSource:
             for page in self._calls.listed(self._kind, [self._cursor]):
                 yield from page
             return
+        if detail["kind"] == "delta":
+            yield from self._those_named(types, detail)
+            return
         low, high = (None if detail[end] is None else _typed(detail[end]) for end in ("floor", "ceiling"))
         merged = set[str]()
         for found in self._changed(types, low, high):
@@ -192,6 +198,10 @@ class HubSpotSource:
         for found in self._archived(types, low):
             if str(found["id"]) not in merged:
                 yield found
+
+    def _those_named(self, types: Mapping[str, str], detail: Mapping[str, Any]) -> Iterator[Record]:
+        reader = NamedReader(self._calls, self._kind, self._cursor, self._named(types))
+        yield from reader.read(detail["objects"], records.milliseconds(dt.datetime.fromisoformat(detail["latest"])))
 
     def _changed(self, types: Mapping[str, str], low: dt.datetime | None, high: dt.datetime | None) -> Iterator[Record]:
         for page in self._pages(types, low, high):
@@ -247,13 +257,13 @@ class HubSpotSource:
             beyond = [{"propertyName": _ID, "operator": "GT", "value": str(last)}] if last else []
             found = self._calls.search(self._kind, [span, *beyond], _ID, [self._cursor])
             ids = [int(one["id"]) for one in found.records]
-            if any(one <= before for before, one in zip([last, *ids], ids, strict=False)):
-                raise DataError(
-                    f"{self._calls.client.host} gives ids that do not grow", fix="Sync again; if it lasts, sync --full"
-                )
+            is_stuck = found.more and not ids
+            if is_stuck or any(one <= before for before, one in zip([last, *ids], ids, strict=False)):
+                wrong = "no ids, though there are more" if is_stuck else "ids that do not grow"
+                raise DataError(f"{self._calls.client.host} gives {wrong}", fix="Sync again; if it lasts, sync --full")
             for start in range(0, len(ids), LIST):
                 yield [str(one) for one in ids[start : start + LIST]]
-            if not ids or not found.more:
+            if not found.more:
                 return
             last = ids[-1]
 

@@ -28,6 +28,8 @@ from shared.sources.odata.metadata import EntitySet
 SIZE = 5_000
 """Entries that one call asks for, unless the catalog says otherwise."""
 _LOOKUP_SECONDS = 600.0
+_MOST_EMPTY = 20
+"""Pages without entries that may follow each other. An empty one is not the last, unless it has no link."""
 _MOST_MOVES = 5
 """How often a list is read again from further up before its sync is given up."""
 _MARGIN = dt.timedelta(seconds=1)
@@ -112,15 +114,18 @@ class Service:
 
     def _linked(self, of: EntitySet, page: Page) -> Iterator[Page]:
         seen: set[str] = set()
+        empty = 0
         yield page
         while page.next is not None:
-            if page.next in seen:
+            if page.next in seen or empty > _MOST_EMPTY:
+                what = "it names one that was read before" if page.next in seen else f"{empty} of them are empty"
                 raise DataError(
-                    f"{self.client.host} would have no end of pages of {of.name}: it names one that was read before",
+                    f"{self.client.host} would have no end of pages of {of.name}: {what}",
                     fix="Sync again; if it lasts, report it to whoever runs the API",
                 )
             seen.add(page.next)
             page = self._read(of, Call(path=page.next, accept=_ATOM))
+            empty = 0 if page.rows else empty + 1
             yield page
 
     def _following(self, of: EntitySet, query: Query, page: Page) -> Iterator[Page]:

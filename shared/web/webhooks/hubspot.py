@@ -46,8 +46,10 @@ _ACTIONS: Mapping[str, Action] = {
     "creation": "read", "propertyChange": "read", "restore": "read", "deletion": "delete", "merge": "merge",
     "associationChange": "associate", "privacyDeletion": "erase",
 }  # fmt: skip
-_TYPES = {"contact": "0-1", "company": "0-2", "deal": "0-3"}
+_TYPES = {"contact": "0-1", "company": "0-2", "deal": "0-3", "ticket": "0-5", "product": "0-7", "line_item": "0-8"}
 """Object types by the names that events have for them. Others are named by their ids."""
+_OBJECTS = {**{f"{name}s": id for name, id in _TYPES.items()}, "companies": "0-2", "appointments": "0-421"}
+"""Object types by the names that the API has for them."""
 _KEY = (
     "portalId", "subscriptionId", "eventId", "objectId", "occurredAt", "propertyName", "fromObjectId", "toObjectId",
 )  # fmt: skip
@@ -82,6 +84,15 @@ class Event(NamedTuple):
     """Milliseconds since 1970."""
     key: str
     """The same for all deliveries of one event: 64 hex digits."""
+
+
+def object_type(name: str) -> str:
+    """HubSpot's id of a type of object, as ``Event.object_type``, by the name that the API has for it.
+
+    >>> object_type("contacts"), object_type("2-123")
+    ('0-1', '2-123')
+    """
+    return _OBJECTS.get(name, _TYPES.get(name, name))
 
 
 def called(url: str, base: str | None) -> str:

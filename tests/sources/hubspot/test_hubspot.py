@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 
 import pytest
 
@@ -351,3 +352,74 @@ def test_more_records_of_one_instant_than_a_window_takes_end_it(open_app, server
 
     assert 35 == done(app).counts["inserted"]
     assert "no news" == done(app).outcome
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_short_or_empty_page_with_a_next_one_is_not_the_last(open_app, server, size):
+    """Of a list. What counts is paging.next."""
+    app = open_app()
+    for n in range(1, 6):
+        server.put("contacts", n, server.now - 60 * MINUTE, email="x")
+
+    def short(request):
+        if request.path.endswith("/contacts") and request.query.get("archived") == "false":
+            found = server._answer(request)
+            page = {"results": json.loads(found.body)["results"][:size], "paging": {"next": {"after": str(size)}}}
+            return as_json(page)
+        server.faults.append(short)
+        return None
+
+    server.faults.append(short)
+
+    assert 5 == done(app).counts["inserted"]
+
+
+def test_a_search_without_records_that_has_a_next_page_is_no_end(open_app, server):
+    """The keyset cannot go on from it, so the window fails rather than lose what follows."""
+    app = open_app()
+    server.put("contacts", 1, server.now - 90 * MINUTE)
+    done(app)
+    for n in range(2, 300):
+        server.put("contacts", n, server.now - 30 * MINUTE)
+    server.faults.extend(
+        [lambda _: None, lambda _: as_json({"total": 298, "results": [], "paging": {"next": {"after": "1"}}})]
+    )
+
+    assert "gives no ids, though there are more" in sync(app).reason
+    assert 298 == done(app).counts["inserted"]
+
+
+def test_pages_are_as_large_as_hubspot_allows(open_app, server):
+    """100 records of a list and of a batch, 200 of a search."""
+    app = open_app()
+    server.put("contacts", 1, server.now - 90 * MINUTE)
+    done(app)
+    for n in range(2, 450):
+        server.put("contacts", n, server.now - 30 * MINUTE)
+    server.calls.clear()
+    done(app)
+
+    searches = [call.json for call in server.calls if call.path.endswith("/search")]
+    batches = [len(call.json["inputs"]) for call in server.calls if call.path.endswith("/batch/read")]
+    lists = [call for call in server.calls if call.path.endswith("/contacts")]
+    assert [200] * 3 == [one["limit"] for one in searches if one["sorts"][0]["propertyName"] == "hs_object_id"]
+    assert 449 == sum(batches)
+    assert 100 == max(batches)
+    assert {"100"} == {call.query["limit"] for call in lists}
+
+
+def test_a_token_that_ends_amid_associations_is_renewed(server, tmp_path):
+    keys = {"HUBSPOT_CLIENT_ID": "id", "HUBSPOT_CLIENT_SECRET": "shh", "HUBSPOT_REFRESH_TOKEN": "refresh"}
+    app = open_test_app(tmp_path, Clock(), HUBSPOT_BASE_URL=server.url, STATE_URL=str(tmp_path / "state"), **keys)
+    server.refresh_token, server.tokens = "refresh", set()
+    label = {"category": "HUBSPOT_DEFINED", "typeId": 279, "label": None}
+    for n in range(1, 3):
+        server.put("contacts", n, server.now - 60 * MINUTE)
+    found = {n: [{"toObjectId": 7, "associationTypes": [label]}] for n in (1, 2)}
+    server.associations["contacts", "companies"] = found
+    server.faults.extend([lambda _: None] * 2 + [lambda _: server.tokens.clear()])
+
+    (result,) = syncing.sync(app.runner, app.settings, "hubspot", ["contact_company"], SyncOptions())
+
+    assert ("done", 2) == (result.outcome, result.counts["inserted"]), result.reason
+    assert 2 == server.issued

@@ -141,6 +141,18 @@ def test_links_that_lead_back_end_a_sync(app, server):
     assert "done" == sync(app).outcome
 
 
+def test_an_empty_page_with_a_link_is_not_the_last_but_many_are_given_up(app, server):
+    """Also where their links are new ones each time, as a service had them that is not ours."""
+    sync(app)
+    passing = [lambda _: None] * 2
+    server.faults.extend([*passing, lambda _: server.feed("Contacts", [], None, f"{server.url}/Contacts")])
+    assert 5 == sync(app, full=True).counts["read"]
+
+    links = (f"{server.url}/Contacts?$skiptoken={n}" for n in range(40))
+    server.faults.extend([*passing, *(lambda _, link=link: server.feed("Contacts", [], None, link) for link in links)])
+    assert "would have no end of pages of Contacts: 21 of them are empty" in sync(app, full=True).reason
+
+
 def test_links_to_another_host_are_not_followed(app, server):
     sync(app)
     server.faults.extend([lambda _: server.feed("Contacts", [], None, "https://evil.test/x")] * 2)
@@ -158,3 +170,11 @@ def test_no_secret_is_shown_and_pages_are_kept(app, server, caplog, tmp_path):
     assert {".xml", ".jsonl"} == set(kept)
     assert "no right: 1234:***:" in reason
     assert not [text for text in (reason, caplog.text, *kept.values()) if KEY in text or SECRET in text]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_what_cannot_pass_is_called_once(app, server, status):
+    server.faults.append(lambda _: error(status, "The property 'x' does not exist"))
+
+    assert f"({status}): The property 'x' does not exist" in sync(app).reason
+    assert 1 == len(server.calls)

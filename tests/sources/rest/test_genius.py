@@ -8,6 +8,7 @@ from shared.pipeline import sync as syncing
 from shared.pipeline.sync import SyncOptions
 from tests.exports import Clock, open_test_app
 from tests.servers.genius_rest import PATHS, STATIC, genius
+from tests.servers.http import as_json
 
 SIGN_INS = {
     "token": {"GENIUS_API_TOKEN": STATIC},
@@ -100,3 +101,21 @@ def test_a_list_that_grows_meanwhile_loses_nothing(open_app, server):
 
     names, rows = app.warehouse.table_rows("genius_api", "service")
     assert set(range(1, 251)) == {row[names.index("id")] for row in rows}
+
+
+def test_the_watermark_is_that_of_the_newest_record_and_no_clock(open_app, server):
+    """What changes while a sync runs is not jumped over."""
+    app = open_app(**SIGN_INS["token"])
+    newest = max(one["updated_at"] for one in server.lists[PATHS["prospect"]])
+
+    assert newest[:19] == sync(app, "prospect")["prospect"].watermark[:19]
+
+
+def test_a_page_that_fails_fails_the_run(open_app, server):
+    """It is no empty page, and nothing of the others is loaded."""
+    app = open_app(**SIGN_INS["token"])
+    page = server._page
+    server._page = lambda request: as_json({}, 400) if request.query.get("offset") == "200" else page(request)
+
+    assert "failed" == sync(app, "prospect")["prospect"].outcome
+    assert [] == app.warehouse.table_rows("genius_api", "prospect")[1]

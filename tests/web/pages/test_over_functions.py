@@ -51,6 +51,25 @@ def test_job_that_failed_is_taken_up_again_from_its_page(pulled):
     assert "retry" in see(pulled, f"status/feed?name={PULLED}").body
 
 
+def test_machine_sees_feeds_and_takes_a_job_up_again(pulled):
+    """By its key, over the API."""
+    fine, pulled.source.rows = pulled.source.rows, None
+    pulled.acts("run", PULLED)
+    failed = pulled.sends("GET", "feeds?state=failed").body["feeds"]
+    pulled.source.rows = fine
+
+    answer = pulled.sends("POST", "jobs/sync:shop.item/retry")
+    pulled.ended("sync:shop.item")
+    done = pulled.sends("GET", "feeds?system=shop").body["feeds"]
+
+    assert [(PULLED, "failed", "sync:shop.item")] == [
+        (one["feed"], one["state"], one["last_run"]["job"]) for one in failed
+    ]
+    assert (202, "sync:shop.item") == (answer.status, answer.body["jobs"][0]["job"])
+    assert [("ok", {"read": 3, "inserted": 3})] == [(one["state"], one["last_run"]["counts"]) for one in done]
+    assert 409 == pulled.sends("POST", "jobs/sync:shop.item/retry").status
+
+
 def test_run_in_progress_is_shown_with_what_is_staged(pulled):
     """Until it ends."""
     import threading

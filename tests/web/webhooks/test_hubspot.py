@@ -233,7 +233,7 @@ def test_any_body_is_read_or_refused(body):
             {"subscriptionType": "contact.associationChange", "fromObjectId": 8, "toObjectId": 9},
             ("0-1", "associate", (8, 9)),
         ),
-        ({"subscriptionType": "ticket.creation"}, ("ticket", "read", (123,))),
+        ({"subscriptionType": "ticket.creation"}, ("0-5", "read", (123,))),
         ({"subscriptionType": "contact.teleported", "objectId": None}, ("0-1", "none", ())),
         ({"subscriptionType": "object.teleported"}, ("object", "none", ())),
     ],
