@@ -64,6 +64,34 @@ class FeedName(NamedTuple):
         return f"{self.system}.{self.table}"
 
 
+CHECK = "check "
+"""What the part of a note begins with that says which check failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What must be true of the rows of a feed before they are published."""
+
+    kind: str
+    """See shared.catalog.checks."""
+    then: Literal["warn", "reject", "stop"]
+    """Note it, reject the rows that fail, or publish nothing."""
+    columns: tuple[str, ...] = ()
+    low: str | None = None
+    """The lowest value allowed, as text; of ``row_count`` a share of the usual number."""
+    high: str | None = None
+    values: tuple[str, ...] = ()
+    """All values that are allowed, as text."""
+    pattern: str | None = None
+    """A regular expression that all of a value must match."""
+    references: str | None = None
+    """The key a value must be, as ``<system>.<table>.<column>``."""
+    hours: float | None = None
+    """How old the newest row may be."""
+    condition: str | None = None
+    """In SQL of the warehouse."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutColumn:
     """A column of a feed that is read from text: which headers mean it, and how its values are cleaned."""
@@ -157,6 +185,7 @@ class Feed:
     """The warehouses that it goes to, by name."""
     layout: Layout | None = None
     """Of a feed that is read from text files."""
+    checks: tuple[Check, ...] = ()
     api: Mapping[str, Json] = field(default_factory=dict)
     """What the catalog says of the API that it is read from; only its kind of source knows what it means."""
 
@@ -280,6 +309,8 @@ class Staged:
     """Rejected rows whose key was erased and is to stay out: they are no fault of the source."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """The commonest reasons for rejects (code and column), and how often each was found."""
+    checks: Mapping[str, int] = field(default_factory=dict)
+    """How many accepted rows fail a check of the feed, by its number there."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """What the source has beside rows, by kind, such as blank lines; not part of the counts of rows."""
     present: str | None = None

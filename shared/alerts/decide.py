@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from shared.model import Run
+from shared.model import CHECK, Run
 from shared.text import counted, duration, one_line, utc
 
 Kind: TypeAlias = Literal["failure", "notice", "stale", "stuck", "poison", "summary"]
@@ -92,6 +92,7 @@ def run_message(run: Run) -> str | None:
         message.append(f"rejected {run.rejected:,} of {counted(run.read, 'row')}")
     if run.values_rejected:
         message.append(f"rejected {counted(run.values_rejected, 'value')}")
+    message += [part for part in (run.note or "").split("; ") if part.startswith(CHECK)]
     if run.kind == "full" and not run.complete:
         why = f": {run.note}" if run.note else ""
         message.append(f"merged a full without deleting the rows it lacks{why}")

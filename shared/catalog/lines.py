@@ -32,6 +32,9 @@ def line_of(problem: str, text: str) -> int | None:
         return None
     start, end, names = found
     for name in [*names, *_names(problem[entry.end() :])]:
+        if name.startswith("check "):
+            start, end = _nth_check(lines, start, end, int(name.removeprefix("check ")))
+            continue
         key = re.compile(_KEY.format(re.escape(name)))
         start = next((n for n in range(start, end) if key.search(_without_comment(lines[n]))), start)
     return start + 1
@@ -59,12 +62,20 @@ def _section(lines: Sequence[str], entry: str) -> tuple[int, int, list[str]] | N
     return None
 
 
+def _nth_check(lines: Sequence[str], start: int, end: int, number: int) -> tuple[int, int]:
+    """The lines of one of a table's checks; where they are a list in one entry, those of the table from it on."""
+    headers = [n for n in range(start, end) if _header(lines[n]).endswith(".checks")]
+    if len(headers) < number:
+        return next((n for n in range(start, end) if re.match(r"\s*checks\s*=", lines[n])), start), end
+    return headers[number - 1], _end(lines, headers[number - 1])
+
+
 def _end(lines: Sequence[str], start: int) -> int:
     return next((n for n in range(start + 1, len(lines)) if _header(lines[n])), len(lines))
 
 
 def _header(line: str) -> str:
-    found = re.match(r"\s*\[([^\[\]]+)\]", line)
+    found = re.match(r"\s*\[\[?([^\[\]]+)\]", line)
     return ".".join(part.strip(" \"'") for part in found[1].split(".")) if found else ""
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from shared.catalog import api
+from shared.catalog import api, checks
 from shared.catalog.rules import Rule, flag, number, one_of, read_nested, require, section_value, text, text_list, whole
 from shared.contract import types as column_types
 from shared.contract.cursor import CURSOR_TYPES
@@ -222,6 +222,7 @@ OPTIONS = {
     "reconcile": Rule("a cron expression of five fields, such as '0 3 * * 0'", _schedule),
     "source_table": Rule("the name of a table, as <table> or <schema>.<table>", _source_table),
     "max_age_hours": Rule("a number of hours above 0, or false for none", _hours),
+    "checks": Rule("a list of tables, each a check", checks.checks),
     "api": Rule("a table of options of the API", section_value),
     "destinations": Rule(
         "a list of names, each once, such as 'main' and 'lake': a-z, 0-9 and _, with a letter first", _destinations
@@ -267,6 +268,7 @@ def rule_problems(options: Mapping[str, Any]) -> Iterator[str]:
 
 def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with *options* of a feed together, each of which is right by itself."""
+    yield from checks.problems_together(entry, options)
     keys, cursor, flag = options.get("keys", ()), options.get("cursor"), options.get("deleted")
     if not keys:
         yield f"{entry}: it has no keys"

@@ -18,6 +18,7 @@ class Code(StrEnum):
 
     KEY_NULL = "key_null", "the row has no key"
     KEPT_OUT = "kept_out", "the row's key was erased with `--keep-out`; the row is not kept here"
+    CHECK_FAILED = "check_failed", "the row fails a check that the catalog declares"
     VALUE_MISSING = "value_missing", "a required column has no value"
     CURSOR_IN_FUTURE = "cursor_in_future", "the cursor is later than the export, by more than CURSOR_AHEAD"
     UNREADABLE = "unreadable", "the text cannot be read as the column's type"

@@ -13,6 +13,7 @@ import pyarrow as pa
 from shared.arrow import arange, pc
 from shared.contract import types
 from shared.contract.cast import Fault, cast, json_text
+from shared.contract.checks import RowChecks
 from shared.contract.codes import Code
 from shared.contract.cursor import CURSOR_TYPES
 from shared.contract.json_rows import objects
@@ -59,6 +60,8 @@ class Conformed(NamedTuple):
     """Rejected rows; ``rejects`` also has single values of other rows."""
     kept_out: int = 0
     """Those of them whose key was erased and is to stay out."""
+    checks: Mapping[str, int] = {}
+    """How many accepted rows fail a check that rejects none, by its number in the feed."""
 
 
 def fit(schemas: Mapping[str, pa.Schema], feed: Feed) -> tuple[Column, ...]:
@@ -169,6 +172,7 @@ class Contract:
     ) -> None:  # fmt: skip
         """*latest_cursor* (UTC, naive): a row whose instant cursor is later is rejected. So is a key *kept_out*."""
         self._feed, self._kept_out = feed, kept_out
+        self._checks = RowChecks(feed, {column.name: column.type for column in wanted if column.type != types.NULL})
         self.columns = [column for column in wanted if column.type != types.NULL]
         self._latest = latest_cursor
         self._cleaned = cleaned_columns(feed, self.columns)
@@ -191,20 +195,21 @@ class Contract:
         out = self._of_erased_keys(arrays)  # first: of such a row nothing may be kept, whatever else is wrong with it
         row_faults = [*out, *self._missing_keys(arrays, faults, batch.num_rows), *self._required_faults(faults)]
         row_faults += self._missing_values(arrays, faults, batch.num_rows)
-        row_faults += self._future_cursors(arrays)
+        row_faults += [*self._future_cursors(arrays), *self._checks.faults(arrays)]
         faulty = _any(row_faults, batch.num_rows)
         rows = arange(first_row, first_row + batch.num_rows)
         converted = pa.RecordBatch.from_arrays([rows, *arrays.values()], schema=self.schema)
         value_faults = {name: several for name, several in faults.items() if name not in self._required}
         rejects = [*_rejected_rows(batch, row_faults), *_rejected_values(batch, value_faults, faulty)]
         if faulty is None:
-            return Conformed(converted, rejects, _empty(self), 0)
+            return Conformed(converted, rejects, _empty(self), 0, checks=self._checks.count(converted))
         readable = pc.and_(faulty, self._keys_readable(arrays, batch.num_rows))
         for _, fault in out:
             readable = pc.and_not(readable, fault.where)
         present = converted.select(self._keys).filter(readable) if self._keys else _empty(self)
         kept_out = sum(fault.where.true_count for _, fault in out)
-        return Conformed(converted.filter(pc.invert(faulty)), rejects, present, faulty.true_count, kept_out)
+        accepted = converted.filter(pc.invert(faulty))
+        return Conformed(accepted, rejects, present, faulty.true_count, kept_out, self._checks.count(accepted))
 
     def _cast(self, batch: pa.RecordBatch) -> tuple[dict[str, pa.Array[Any]], dict[str, tuple[Fault, ...]]]:
         arrays, faults = {}, {}

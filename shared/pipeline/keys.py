@@ -21,8 +21,8 @@ def keys_unit(feed: Feed, *, now: str) -> Unit:
 
 
 def contracted(feed: Feed, unit: Unit) -> Feed:
-    """The feed as the contract of *unit* knows it: that of keys has neither cursor nor deletion flag."""
-    return replace(feed, cursor=None, deleted=None) if unit.kind == "keys" else feed
+    """The feed as the contract of *unit* knows it: that of keys has neither cursor, deletion flag nor checks."""
+    return replace(feed, cursor=None, deleted=None, checks=()) if unit.kind == "keys" else feed
 
 
 def commit_keys(run: Run, records: Sequence[Record], ledger: Ledger) -> None:

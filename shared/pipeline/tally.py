@@ -25,6 +25,8 @@ class StageCounter:
         self._contract, self._part, self._feed = contract, part, feed
         self.rejects, self.keys = rejects, keys
         self.rejected = self.values_rejected = self.kept_out = 0
+        self.checks: Counter[str] = Counter()
+        """How many accepted rows fail each check, by its number in the feed."""
         self.high: str | None = None
         """Highest cursor accepted, as cursor text."""
         self.reasons: Counter[str] = Counter()
@@ -45,6 +47,7 @@ class StageCounter:
             self.keys.add(conformed.present)
             self.rejected += conformed.rejected
             self.kept_out += conformed.kept_out
+            self.checks.update(conformed.checks)
             self._raise_cursor(conformed.accepted)
             before += batch.num_rows
             on_rows(batch.num_rows)

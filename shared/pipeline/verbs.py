@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from shared.catalog import System
 from shared.contract import cursor, direct, types
+from shared.contract.checks import has_row_checks, row_failures, settled
 from shared.contract.conform import Contract, fit, folded
 from shared.contract.kept_out import KeptOut
 from shared.errors import ConflictError, DataError, IngestError, overtaken
@@ -161,7 +162,7 @@ def stage(
     contract = Contract(feed, plan.columns, latest_cursor=latest, kept_out=kept_out)
     table = staging_name(plan.run.id, part.number)
     stored = [column for column in plan.columns if column.name in contract.schema.names]
-    untouched = None if kept_out else _stage_file(plan, part, source, warehouse, stored, latest)
+    untouched = None if kept_out or has_row_checks(feed) else _stage_file(plan, part, source, warehouse, stored, latest)
     if untouched is not None:
         warehouse.reject(plan, part.number, [])
         on_rows(untouched.rows)
@@ -182,6 +183,7 @@ def stage(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
         rejected=counter.rejected, values_rejected=counter.values_rejected,
         keyless=counter.rejected - counter.kept_out - counter.keys.rows, kept_out=counter.kept_out, present=present,
+        checks=dict(counter.checks),
         high=counter.high, inline=loaded.inline,
         reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if fingerprint else None,
         left_out={kind: count for kind, count in getattr(source, "left_out", {}).items() if count},
@@ -255,6 +257,7 @@ def publish(
     if plan.unit.seen is not None and ledger.watermark(run.feed).etag != plan.unit.seen.etag:
         _recognise(run, plan, ledger)
     _check_reject_share(run, limits, sum(part.kept_out for part in staged))
+    run = _checked(plan, staged, run)
     merged = warehouse.merge(plan, staged, run, limits)
     if limits.dry_run:
         return merged._replace(run=replace(merged.run, status="dry"))
@@ -365,6 +368,14 @@ def _check_reject_share(run: Run, limits: Limits, kept_out: int) -> None:
         f"{run.rejected:,} of {run.read:,} rows were rejected, more than the share of {limits.max_reject_share:g}",
         fix=f"{look}, or allow more with --max-reject-share or max_reject_share in the catalog",
     )
+
+
+def _checked(plan: Plan, staged: Sequence[Staged], run: Run) -> Run:
+    """*run*, with a note of the checks of single rows that failed. DataError if one stops it."""
+    counts: Counter[str] = sum((Counter(part.checks) for part in staged), Counter())
+    failures = row_failures(contracted(plan.feed, plan.unit), plan.columns, counts)
+    note = settled(run.feed, failures)
+    return replace(run, note=with_note(run.note, note)) if note else run
 
 
 def _raised(plan: Plan, run: Run, seen: Watermark) -> Watermark:

@@ -47,6 +47,10 @@ from tests.alerts.samples import DONE, FAILED, NO_NEWS, RUN, SKIPPED
         ),
         (replace(RUN, kind="full"), "coolr.location merged a full without deleting the rows it lacks"),
         (replace(RUN, note="late: a full is merged already"), None),
+        (
+            replace(RUN, note="late; check Age not_null: 2 rows fail it"),
+            "coolr.location check Age not_null: 2 rows fail it",
+        ),
     ],
 )
 def test_what_is_worth_telling(run, reported):

@@ -21,10 +21,13 @@ def test_the_page_lists_every_code_with_its_meaning():
 
 
 def test_every_code_has_a_case_on_the_page():
-    """What can be loaded from a file is; `kept_out` needs an erasure before it."""
+    """What can be loaded from a file is; `kept_out` needs an erasure before it, `check_failed` a check."""
     cases = PAGE.partition("## Cases")[2]
 
-    assert {code for code in Code if f"`{code}`" in cases} == set(Code) - SERVER_ONLY - {Code.KEPT_OUT}
+    assert {code for code in Code if f"`{code}`" in cases} == set(Code) - SERVER_ONLY - {
+        Code.KEPT_OUT,
+        Code.CHECK_FAILED,
+    }
 
 
 def test_a_code_is_stored_as_its_text():

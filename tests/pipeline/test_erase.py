@@ -80,6 +80,33 @@ def test_lake_keeps_it_in_earlier_versions_until_upkeep(tmp_path):
     assert [] == list(case.app.warehouse.rejects("shop.person"))
 
 
+def test_versions_of_a_row_go_with_it(tmp_path):
+    """Where there is a table of versions beside the feed's own."""
+    case = loaded(case_in(tmp_path))
+    with case.app.warehouse._session() as session:
+        session.ddl("CREATE TABLE shop.person_history AS FROM shop.person UNION ALL FROM shop.person")
+
+    done = erased(case, KEY)
+
+    assert (1, 2) == (done.rows, done.history)
+    assert [] == found(tmp_path, "Gone")
+
+
+def test_rows_of_every_run_go_where_a_lake_keeps_them(tmp_path):
+    """In mode `append`, each file stays in its partition."""
+    case = case_in(tmp_path, WAREHOUSE_URL=f"lake:///{tmp_path}/lake")
+    case.declare_table("person", 'keys = ["PersonId"], lake = "append"')
+    for number in (5, 6):
+        case.loaded("delta", number, row(KEY, NAME, number), row("other", "Other", number), **TEXT)
+        case.clock.forward(days=1)
+
+    done = erased(case, KEY)
+
+    _, rows = case.app.warehouse.table_rows("shop", "person")
+    assert 2 == done.rows
+    assert ["other"] * 2 == [one[0] for one in rows]
+
+
 def test_every_warehouse_that_is_set_up_is_searched(tmp_path):
     """Whether the feed goes there still or not."""
     case = case_in(tmp_path, WAREHOUSE_URL_OTHER=f"duckdb:///{tmp_path}/other.duckdb")

@@ -196,7 +196,7 @@ class MarketSharp:
         given = "" if kind == "String" else f' m:type="Edm.{kind}"'
         if value is None:
             return f'<d:{column}{given} m:null="true" />'
-        text = str(value).lower() if isinstance(value, bool) else str(value)
+        text = str(value).lower() if isinstance(value, bool) else written(value) if kind == "DateTime" else str(value)
         return f"<d:{column}{given}>{raw(text)}</d:{column}>"
 
     def metadata(self) -> str:
@@ -215,6 +215,15 @@ class MarketSharp:
             f'<Schema Namespace="S" xmlns="{edm}"><EntityContainer Name="C" m:IsDefaultEntityContainer="true">{sets}'
             "</EntityContainer></Schema></edmx:DataServices></edmx:Edmx>"
         )
+
+
+def written(instant: str) -> str:
+    """An instant in milliseconds, rounded, though it is stored and compared finer: as SQL Server's are by .NET."""
+    moment = dt.datetime.fromisoformat(instant)
+    if moment.microsecond % 1000 == 0:
+        return instant
+    rounded = moment + dt.timedelta(microseconds=500)
+    return rounded.replace(microsecond=rounded.microsecond // 1000 * 1000).isoformat(timespec="milliseconds")
 
 
 def raw(text: str) -> str:

@@ -24,9 +24,10 @@ from tests.suites.warehouse_case import (
     row,
     some,
 )
+from tests.suites.warehouse_checks import Checks
 
 
-class Values:
+class Values(Checks):
     """Values of every type, and columns that come, go and widen."""
 
     # -- values

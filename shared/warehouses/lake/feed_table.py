@@ -50,6 +50,8 @@ def merge(work: Work, plan: Plan, staged: Sequence[Staged], run: Run, limits: Li
         return Merged(known, ())
     if before is not None:
         session.open_table(functools.partial(work.data, path, before.files), before.columns)
+    others = [tuple(str(check.references).split(".")[:2]) for check in feed.checks if check.references]
+    viewed(work, [other for other in others if other != (feed.system, feed.table)])
     tables, read = staged_tables(work, session, plan, staged)
     kind = Append if feed.lake == "append" else Current
     if limits.dry_run:

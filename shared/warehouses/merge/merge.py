@@ -32,6 +32,7 @@ from shared.warehouses.merge.changes import (
     flagged,
     outcome_is,
 )
+from shared.warehouses.merge.checks import checked
 from shared.warehouses.merge.history import no_outcomes
 from shared.warehouses.merge.samples import changed, inserted, with_after
 from shared.warehouses.merge.session import Expression, Session
@@ -67,6 +68,7 @@ class Merge:
         self._long = {name for part in staged for name in part.long}
         self._all = _together(self._parts)
         self._staged = sum(part.rows for part in staged)
+        self._run = checked(self._session, self._feed, self._run, self._columns, self._all)
         counts, shown = self._bring_in()
         run = history.done(self._run, self._rules, counts)
         ingest.write(self._session, run, before)
@@ -137,9 +139,7 @@ class Merge:
             known = [at(time) for time in (self._rules.exported, self._rules.now) if time]
             since = flag_time(self._feed, target.c, *known)
             self._session.change(sa.update(target).where(flag).values({DELETED: since}))
-        shown: list[Change] = []
-        if self._limits.dry_run:
-            shown = inserted(self._session, target)
+        shown = inserted(self._session, target) if self._limits.dry_run else []
         stored = self._number(target)
         self._confirm_staged(stored + gone)
         return {**no_outcomes(), "inserted": stored, "unchanged": gone}, shown

@@ -25,7 +25,7 @@ def orphans(session: Session, feed: Feed, run: str | None) -> Iterator[Orphans]:
     spelled = {folded(name): name for name in stored}
     table = shape.target(feed, stored)
     leading_nowhere = {
-        spelled[folded(column)]: (references, _leads_nowhere(session, references, table.c[spelled[folded(column)]]))
+        spelled[folded(column)]: (references, leads_nowhere(session, references, table.c[spelled[folded(column)]]))
         for column, references in feed.references.items()
         if folded(column) in spelled
     }
@@ -39,19 +39,21 @@ def orphans(session: Session, feed: Feed, run: str | None) -> Iterator[Orphans]:
             yield Orphans(column=name, references=references, rows=number, values=values)
 
 
-def _leads_nowhere(session: Session, references: str, value: sa.Column[Any]) -> Expression:
+def leads_nowhere(session: Session, references: str, value: Any) -> Expression:
     """Whether *value* is no key of the active rows it refers to; NULL refers to nothing."""
     system, table, key = references.split(".")
     columns = session.columns(system, table)
     name = {folded(column): column for column in columns}.get(folded(key))
     if name is None:
-        return value.is_not(None)
+        present: Expression = value.is_not(None)
+        return present
     # By another name, because a table may refer to itself.
     other = shape.target(Feed(system=system, table=table, source="", keys=(name,)), columns).alias("referred")
     as_text = not are_comparable(value.type, other.c[name].type)
     mine, theirs = (_comparable(session, one, as_text=as_text) for one in (value, other.c[name]))
     there = sa.exists().where(theirs == mine, other.c[shape.DELETED].is_(None)).correlate(value.table)
-    return sa.and_(value.is_not(None), ~there)
+    found: Expression = sa.and_(value.is_not(None), ~there)
+    return found
 
 
 def are_comparable(one: Any, other: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import pyarrow as pa
 import sqlalchemy as sa
 
+from shared.contract.checks import has_checks_of_runs
 from shared.errors import DataError
 from shared.ids import run_of_staging, staging_name
 from shared.model import Column, Feed, Finding, Orphans, Plan, Run, Staged
@@ -153,7 +154,8 @@ class ServerWarehouse:
             return merged
 
         self._prepare()
-        if staged and all(part.inline is not None for part in staged) and not (run.complete or limits.dry_run):
+        needs_sql = run.complete or limits.dry_run or has_checks_of_runs(plan.feed)
+        if staged and all(part.inline is not None for part in staged) and not needs_sql:
             merged = self._engine.direct(plan, staged, run)
             if merged is not None:
                 return merged

@@ -144,12 +144,14 @@ def test_links_that_lead_back_end_a_sync(app, server):
 def test_an_empty_page_with_a_link_is_not_the_last_but_many_are_given_up(app, server):
     """Also where their links are new ones each time, as a service had them that is not ours."""
     sync(app)
-    passing = [lambda _: None] * 2
-    server.faults.extend([*passing, lambda _: server.feed("Contacts", [], None, f"{server.url}/Contacts")])
+    first_two = [lambda _: None] * 2
+    server.faults.extend([*first_two, lambda _: server.feed("Contacts", [], None, f"{server.url}/Contacts")])
     assert 5 == sync(app, full=True).counts["read"]
 
     links = (f"{server.url}/Contacts?$skiptoken={n}" for n in range(40))
-    server.faults.extend([*passing, *(lambda _, link=link: server.feed("Contacts", [], None, link) for link in links)])
+    server.faults.extend(
+        [*first_two, *(lambda _, link=link: server.feed("Contacts", [], None, link) for link in links)]
+    )
     assert "would have no end of pages of Contacts: 21 of them are empty" in sync(app, full=True).reason
 
 

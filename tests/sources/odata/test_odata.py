@@ -47,7 +47,7 @@ def types(app):
 def test_a_first_sync_reads_all_and_the_next_what_changed(open_app, server, page):
     """Pages end where the service ends them, or where they were asked to end."""
     server.page = page
-    app = open_app(size=2)
+    app = open_app(size=2 if page is None else 100)
     server.entities["Contacts"] = [contact(n) for n in range(1, 8)]
 
     first = sync(app)
@@ -103,6 +103,17 @@ def test_more_entries_of_one_instant_than_a_page_has_are_all_read(open_app, serv
     assert count + 4 == result.counts["inserted"] == result.counts["read"]
     server.put("Contacts", guid(22), lastUpdate=at(24.001))
     assert 1 == sync(app).counts["updated"]
+
+
+def test_instants_that_are_stored_finer_than_they_are_written_lose_no_entry(open_app, server):
+    """The service would leave out those that it has written as later than it has them."""
+    app = open_app(size=3)
+    fine = "2026-02-24T10:05:00.126667"
+    server.entities["Contacts"] = [contact(1), *(contact(n, lastUpdate=fine) for n in range(2, 6)), contact(9)]
+
+    assert 6 == sync(app).counts["inserted"]
+    server.entities["Contacts"].append(contact(6, lastUpdate="2026-02-24T10:09:00.0004"))
+    assert 1 == sync(app).counts["inserted"]
 
 
 def test_an_entry_that_changes_while_pages_are_read_is_there(open_app, server):

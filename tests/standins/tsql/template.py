@@ -99,8 +99,9 @@ _KNOWN: dict[str, Template] = {}
 
 def duckdb(sql: str, world: World) -> str:
     """The query *sql* for DuckDB, see `rewrite`."""
-    masks = {id: f"feed{n:012}" for n, id in enumerate(dict.fromkeys(_ID.findall(sql)))}
-    masked = _ID.sub(lambda found: masks[found[0]], sql)
+    ids = [] if "OBJECT_ID" in sql else _ID.findall(sql)  # a name that is looked up must be the real one
+    masks = {id: f"feed{n:012}" for n, id in enumerate(dict.fromkeys(ids))}
+    masked = _ID.sub(lambda found: masks.get(found[0], found[0]), sql)
     known = _KNOWN.get(masked)
     text = _made(masked, world) if known is None else known.filled(world)
     if text is None:
