@@ -12,6 +12,7 @@ is asked for so many entries at a time:
 from __future__ import annotations
 
 import datetime as dt
+import threading
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ class _Known:
     """What is known of a service, for all feeds of its account."""
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.sets: dict[str, EntitySet] = {}
         self.read_at: float | None = None
         self.ends_pages = False
@@ -73,9 +75,10 @@ class Service:
 
     def entity_set(self, name: str, *, fresh: bool = False) -> EntitySet:
         """The set of that *name*, by $metadata: looked up every ten minutes, or *fresh*. ConfigError if it is none."""
-        now, since = self.client.clock.timer(), self.known.read_at
-        if fresh or since is None or now - since > _LOOKUP_SECONDS or name not in self.known.sets:
-            self.metadata()
+        with self.known.lock:  # several tables begin at once
+            now, since = self.client.clock.timer(), self.known.read_at
+            if fresh or since is None or now - since > _LOOKUP_SECONDS or name not in self.known.sets:
+                self.metadata()
         if name not in self.known.sets:
             raise ConfigError(
                 f"{self.client.host} has no entity set {name!r}",
