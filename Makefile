@@ -5,6 +5,8 @@ VENV := .venv
 PEERS := .venv-peers
 READERS := .venv-readers
 AIRFLOW := .venv-airflow
+INFRA := .venv-infra
+SNOWFLAKE := .venv-snowflake
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 # Written when an installation is complete, so that a broken one is repeated.
@@ -13,6 +15,8 @@ DEV := $(VENV)/.dev-installed
 PEERS_INSTALLED := $(PEERS)/.installed
 READERS_INSTALLED := $(READERS)/.installed
 AIRFLOW_INSTALLED := $(AIRFLOW)/.installed
+INFRA_INSTALLED := $(INFRA)/.installed
+SNOWFLAKE_INSTALLED := $(SNOWFLAKE)/.installed
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := check
@@ -74,6 +78,12 @@ lint: $(DEV)  ## Look for mistakes (ruff)
 types: $(DEV)  ## Check types (mypy, strict)
 	$(BIN)/mypy
 
+# checkov logs, as errors, that some of its own rules cannot read a resource with a condition.
+.PHONY: infra-check
+infra-check:  ## Scan the templates of infra/ for mistakes (checkov, in its own .venv-infra)
+	@if $(MAKE) $(INFRA_INSTALLED); then LOG_LEVEL=CRITICAL $(INFRA)/bin/checkov --directory infra --config-file infra/checkov.yaml; \
+		else echo "checkov cannot be installed here: the templates are not scanned." >&2; fi
+
 # Each worker, and each process that a test starts, reads compiled files rather than compiling the sources again.
 test test-slow: export PYTHONDONTWRITEBYTECODE =
 
@@ -106,6 +116,9 @@ readers: $(READERS_INSTALLED)  ## Install Spark and others that read a lake, in 
 .PHONY: airflow
 airflow: $(AIRFLOW_INSTALLED)  ## Install Airflow in its own .venv-airflow, for the slow tests
 
+.PHONY: snowflake
+snowflake: $(SNOWFLAKE_INSTALLED)  ## Install a stand-in for Snowflake in its own .venv-snowflake, for the slow tests
+
 # From a folder of its own, so that the wheel is imported and not this checkout.
 .PHONY: package
 package: $(RUNTIME)  ## Build the wheel, and list the feeds with what is in it
@@ -118,7 +131,7 @@ package: $(RUNTIME)  ## Build the wheel, and list the feeds with what is in it
 
 .PHONY: clean
 clean:  ## Remove what make made; your data in .sluice stays
-	rm -rf $(VENV) $(PEERS) $(READERS) $(AIRFLOW) *.egg-info build dist .coverage htmlcov .hypothesis
+	rm -rf $(VENV) $(PEERS) $(READERS) $(AIRFLOW) $(INFRA) $(SNOWFLAKE) *.egg-info build dist .coverage htmlcov .hypothesis
 	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -172,4 +185,20 @@ $(AIRFLOW)/bin/python:
 $(AIRFLOW_INSTALLED): integrations/airflow/requirements.txt | $(AIRFLOW)/bin/python
 	@echo "Installing Airflow into $(AIRFLOW) ..."
 	@$(AIRFLOW)/bin/python -m pip -qq --disable-pip-version-check install -r integrations/airflow/requirements.txt
+	@touch $@
+
+$(INFRA)/bin/python:
+	$(call make-venv,$(INFRA))
+
+$(INFRA_INSTALLED): infra/requirements.txt | $(INFRA)/bin/python
+	@echo "Installing checkov into $(INFRA) ..."
+	@$(INFRA)/bin/python -m pip -qq --disable-pip-version-check install -r infra/requirements.txt
+	@touch $@
+
+$(SNOWFLAKE)/bin/python:
+	$(call make-venv,$(SNOWFLAKE))
+
+$(SNOWFLAKE_INSTALLED): integrations/snowflake/requirements.txt | $(SNOWFLAKE)/bin/python
+	@echo "Installing a stand-in for Snowflake into $(SNOWFLAKE) ..."
+	@$(SNOWFLAKE)/bin/python -m pip -qq --disable-pip-version-check install -r integrations/snowflake/requirements.txt
 	@touch $@

@@ -228,21 +228,16 @@ async def system(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
 @app.durable_client_input(client_name="client")
 async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     """The status page. It asks for no key of the host, because people sign in there: shared.web.pages checks who."""
-    from shared.web.pages import sign_in, site
+    from shared.web.pages import site
 
     opened = await asyncio.to_thread(_app)
-    principal = sign_in.principal_of(req.headers, opened.settings)
-    request = site.Request(
-        method=req.method, path=req.route_params.get("path") or "", query=req.params, principal=principal,
-        body=req.get_body(), fetched_from=req.headers.get("Sec-Fetch-Site", ""),
-    )  # fmt: skip
+    request = site.request_of(opened.settings, req.method, req.route_params, req.params, req.headers, req.get_body())
     page = await asyncio.to_thread(lambda: site.respond(opened, request))
     try:
         await _start_all(client, page.starts)
     except Exception as error:  # noqa: BLE001 - every error has a page
         page = site.failed(request, error)
-    headers = {**page.headers, "Content-Type": page.content_type}
-    return func.HttpResponse(page.body, status_code=page.status, headers=headers)
+    return func.HttpResponse(page.body, status_code=page.status, headers=page.http_headers)
 
 
 @app.route(route="health", methods=["GET"])

@@ -165,6 +165,8 @@ class Feed:
     timezone: str = "UTC"
     """What timestamps without zone are in."""
     deletes: Literal["soft", "hard"] = "soft"
+    history: bool = False
+    """Whether every version of a row is kept, in ``<table>_versions``."""
     lake: Literal["current", "append"] = "current"
     """In a data lake: the rows as they are now, or the rows of every run as they came."""
     max_reject_share: float = 0.1

@@ -10,7 +10,9 @@ import shutil
 import subprocess
 
 from dataclasses import fields
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 
 import click
 import duckdb
@@ -184,6 +186,9 @@ def test_every_sluice_command_runs(command, folder, monkeypatch, request):
         request.getfixturevalue("lake")
     if command[1] == "sql":
         monkeypatch.setenv("WAREHOUSE_URL", "mssql://server.database.windows.net/sluice")
+
+    if "--serve" in command:  # it would go on until Ctrl+C
+        monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", mock.Mock(side_effect=KeyboardInterrupt))
 
     result = _run(command)
 

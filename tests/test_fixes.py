@@ -70,7 +70,7 @@ def followed() -> set[str]:
     """Every text that a test names as one that it follows."""
     return {
         node.args[0].value
-        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for path in sorted([*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests" / "suites").glob("*.py")])
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FOLLOWERS
         if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)

@@ -141,6 +141,7 @@ def test_updates_of_dependencies_are_grouped():
         (one["package-ecosystem"], place) for one in updates for place in one.get("directories", [one.get("directory")])
     }
     pinned = {("npm", _place(path)) for path in ROOT.glob("tests/**/package.json")}
+    pinned |= {("docker", _place(path)) for path in ROOT.glob("integrations/**/Dockerfile")}
     pinned |= {
         ("pip", _place(path)) for path in [*ROOT.glob("requirements.txt"), *ROOT.glob("[bi]*/**/requirements*.txt")]
     }

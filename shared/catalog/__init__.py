@@ -271,6 +271,7 @@ def _problems_together(
         yield from schema.table_problems(feed, table)
         yield from schema.option_problems(feed, tables[table])
         yield from schema.source_problems(feed, tables[table].get("source", source), tables[table])
+        yield from schema.history_problems(feed, table, tables[table])
     if undeclared:
         yield from schema.rule_problems(undeclared)
 

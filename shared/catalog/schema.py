@@ -24,6 +24,7 @@ _RESERVED = ("information_schema", "ingest", "temp")
 NAMED = "_named"
 """What the views that join names in end with; never longer than those of active rows."""
 _LONGEST_TABLE = 63 - len("_active")
+_LONGEST_WITH_HISTORY = 63 - len("_versions")
 
 
 def _system_name(value: Any) -> str:
@@ -213,6 +214,7 @@ OPTIONS = {
     "display": Rule("a list of column names, each once", _names),
     "timezone": Rule("an IANA name such as Europe/Amsterdam", lambda value: zone(text(value))),
     "deletes": Rule("'soft' or 'hard'", _deletes),
+    "history": Rule("true or false", flag),
     "lake": Rule("'current' or 'append'", _lake),
     "max_reject_share": Rule("a number from 0 to 1", _share),
     "max_delete_share": Rule("a number from 0 to 1", _share),
@@ -291,6 +293,16 @@ def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
     kind = {column.casefold(): kind for column, kind in options["types"].items()}.get((cursor or "").casefold())
     if kind and kind.partition("(")[0] not in CURSOR_TYPES:
         yield f"{entry}: cursor {cursor!r} has type {kind}, which cannot be ordered"
+
+
+def history_problems(entry: str, table: str, options: Mapping[str, Any]) -> Iterator[str]:
+    """Whether a feed that keeps every version of its rows can do that."""
+    if not options.get("history"):
+        return
+    if options.get("deletes") == "hard":
+        yield f"{entry}: history keeps deleted rows: leave deletes = 'hard' out, or history"
+    if len(table.encode()) > _LONGEST_WITH_HISTORY:
+        yield f"{entry}: a table with history has a name of at most {_LONGEST_WITH_HISTORY} bytes"
 
 
 def source_problems(entry: str, source: str, options: Mapping[str, Any]) -> Iterator[str]:

@@ -30,14 +30,15 @@ def status(system: str, state: str, text: str, serve: bool, port: int, as_json: 
     """
     from shared.app import current
     from shared.pipeline.feeds import declared
-    from shared.pipeline.status import Filter, HistoryLog, overview
+    from shared.pipeline.status import Filter, overview
+    from shared.web.pages.local import run_log
 
-    app = current().resolved_where_possible()
+    app = current()
     if serve:
         _serve(app, port)
         return
     chosen = Filter(system=system, state=state, text=text)
-    found = overview(declared(app.systems), HistoryLog(app.warehouse), app.now(), chosen)
+    found = overview(declared(app.systems), run_log(app), app.now(), chosen)
     if as_json:
         output.print_json(asdict(one) for one in found.feeds)
         return

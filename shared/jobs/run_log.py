@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from shared.documents import DocumentEntry, Documents, to_json
+from shared.documents import DocumentEntry, Documents, quoted, to_json
 from shared.ids import plain_name
+from shared.jobs.feed_state import FeedStates
 from shared.jobs.request import SliceResult, UnitOutcome, UnitRequest, short
 from shared.model import MAIN, Plan, Run, from_json, to_text
-from shared.pipeline.status import COUNTED, FeedRuns, RunReport, SliceReport, report_of
+from shared.pipeline.status import COUNTED, FeedRuns, Recent, RunReport, SliceReport, report_of
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -28,12 +29,15 @@ R = TypeVar("R")
 _SHOWN = 50
 """Runs on the page of a feed."""
 _SLICES = 200
-_LISTED = 20
+_FEW = 20
+"""So many documents are rather read again than kept as read."""
 _AT_ONCE = 16
 _SETTLED_SECONDS = 300.0
 """A document that is older than that when it is read has no later content of the same time."""
 _CACHE = "status/overview"
 """What was read of ``feeds/<feed>/runs``, with the time of each document: two readers may write it, in any order."""
+_LONGEST_NAME = 250
+"""Of a document's part: a feed with a longer name cannot be paused."""
 _RUNS, _PAUSED = "runs", "paused"
 
 
@@ -49,8 +53,9 @@ class DocumentedRuns:
         latest = self.latest(report.feed).with_run(replace(report, slices=(), files=()))
         self._documents.put(f"feeds/{plain_name(report.feed)}/{_RUNS}", to_json(asdict(latest)))
 
-    def recent(self) -> Mapping[str, FeedRuns]:
-        listed = {one.name: one for one in self._documents.entries("feeds/") if one.name.endswith(f"/{_RUNS}")}
+    def recent(self) -> Recent:
+        entries = list(self._documents.entries("feeds/"))
+        listed = {one.name: one for one in entries if one.name.endswith(f"/{_RUNS}")}
         known = json.loads(self._documents.get(_CACHE) or b"{}")
         valid = {name: known[name] for name, one in listed.items() if name in known and known[name][0] == one.modified}
         fresh = [one for name, one in listed.items() if name not in valid]
@@ -59,10 +64,12 @@ class DocumentedRuns:
             one.name: [one.modified, contents[one.name]] for one in fresh
             if contents[one.name] is not None and one.modified + _SETTLED_SECONDS < self._now().timestamp()
         }  # fmt: skip
-        if len(settled) > _LISTED:
+        if len(settled) > _FEW:
             self._documents.put(_CACHE, to_json({**valid, **settled}))
         rows = (*(content for _, content in valid.values()), *contents.values())
-        return {runs.feed: runs for runs in from_json(list[FeedRuns], [row for row in rows if row is not None])}
+        found = from_json(list[FeedRuns], [row for row in rows if row is not None])
+        names = (one.name.removeprefix("feeds/") for one in entries if one.name.endswith(f"/{_PAUSED}"))
+        return Recent({one.feed: one for one in found}, frozenset(name.removesuffix(f"/{_PAUSED}") for name in names))
 
     def latest(self, feed: str) -> FeedRuns:
         return self._read(f"feeds/{plain_name(feed)}/{_RUNS}", FeedRuns) or FeedRuns(feed=feed)
@@ -76,9 +83,8 @@ class DocumentedRuns:
     def run(self, feed: str, key: str) -> RunReport | None:
         return self._read(f"runs/{plain_name(feed)}/{key}", RunReport)
 
-    def paused(self) -> frozenset[str]:
-        names = (one.name.removeprefix("feeds/") for one in self._documents.entries("feeds/"))
-        return frozenset(name.removesuffix(f"/{_PAUSED}") for name in names if name.endswith(f"/{_PAUSED}"))
+    def is_paused(self, feed: str) -> bool:
+        return len(quoted(feed)) <= _LONGEST_NAME and FeedStates(self._documents).paused(feed)
 
     def _content(self, entry: DocumentEntry) -> dict[str, object] | None:
         content = self._documents.get(entry.name)
@@ -94,12 +100,12 @@ def record_unit(
     *, plan: Plan | None = None, run: Run | None = None, slices: Mapping[int, SliceResult] | None = None,
 ) -> None:  # fmt: skip
     """Keep what became of a unit, if it did anything. *slices* are the results of the plan's slices, by number."""
-    report = unit_report(request, outcome, app.now(), plan=plan, run=run, slices=slices)
+    report = _report(request, outcome, app.now(), plan=plan, run=run, slices=slices)
     if report is not None:
         DocumentedRuns(app.documents, app.now).add(report)
 
 
-def unit_report(
+def _report(
     request: UnitRequest, outcome: UnitOutcome, now: dt.datetime,
     *, plan: Plan | None = None, run: Run | None = None, slices: Mapping[int, SliceResult] | None = None,
 ) -> RunReport | None:  # fmt: skip

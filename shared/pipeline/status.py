@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from shared.model import MAIN, Feed, FeedName, Kind, Run, from_text
 from shared.warehouses import History
@@ -117,15 +117,28 @@ class FeedRuns:
         )  # fmt: skip
 
 
+class Recent(NamedTuple):
+    """What an overview needs of all feeds."""
+
+    runs: Mapping[str, FeedRuns]
+    """The end of each feed's history, by feed."""
+    paused: frozenset[str] = frozenset()
+    """The feeds that are paused."""
+
+
 class RunLog(Protocol):
     """The runs of all feeds, as a host keeps them for its pages."""
 
-    def recent(self) -> Mapping[str, FeedRuns]:
-        """The end of each feed's history, by feed."""
+    def recent(self) -> Recent:
+        """What is known of all feeds."""
         ...
 
     def latest(self, feed: str) -> FeedRuns:
         """The end of one feed's history."""
+        ...
+
+    def is_paused(self, feed: str) -> bool:
+        """Whether one feed is paused."""
         ...
 
     def of_feed(self, feed: str) -> list[RunReport]:
@@ -136,25 +149,24 @@ class RunLog(Protocol):
         """One run with all that is known of it."""
         ...
 
-    def paused(self) -> frozenset[str]:
-        """The feeds that are paused."""
-        ...
-
 
 class HistoryLog:
-    """The runs that a warehouse on this machine has: to query it wakes nothing."""
+    """The runs that a warehouse has, for a host where no jobs keep them."""
 
     def __init__(self, history: History) -> None:
         self._history = history
 
-    def recent(self) -> Mapping[str, FeedRuns]:
+    def recent(self) -> Recent:
         found: dict[str, FeedRuns] = {}
         for run in reversed(self._history.recent(RUNS_SHOWN)):
             found[run.feed] = found.get(run.feed, FeedRuns(feed=run.feed)).with_run(report_of(run))
-        return found
+        return Recent(found)
 
     def latest(self, feed: str) -> FeedRuns:
-        return self.recent().get(feed, FeedRuns(feed=feed))
+        return self.recent().runs.get(feed, FeedRuns(feed=feed))
+
+    def is_paused(self, feed: str) -> bool:
+        return False
 
     def of_feed(self, feed: str) -> list[RunReport]:
         return [report_of(run) for run in self._history.runs(feed, limit=50)]
@@ -166,9 +178,6 @@ class HistoryLog:
         rejects = islice(self._history.rejects(feed, key), _MOST_REJECTS) if run.rejected + run.values_rejected else ()
         reasons = Counter(" ".join(filter(None, (one["code"], one["column"]))) for one in rejects)
         return report_of(run, reasons=dict(reasons.most_common(10)))
-
-    def paused(self) -> frozenset[str]:
-        return frozenset()
 
 
 def report_of(
@@ -221,8 +230,9 @@ class FeedStatus:
         ...     runs=FeedRuns(feed="a.b")).freshness
         '2 h old, up to 24 h'
         """
-        age = "no data yet" if self.age is None else f"{_roughly(self.age)} old"
-        return age if self.limit is None else f"{age}, up to {_roughly(self.limit)}"
+        if self.age is None:
+            return "no data yet"
+        return f"{_roughly(self.age)} old{f', up to {_roughly(self.limit)}' if self.limit is not None else ''}"
 
 
 def _roughly(seconds: float) -> str:
@@ -276,10 +286,10 @@ def overview(feeds: Iterable[Feed], log: RunLog, now: dt.datetime, chosen: Filte
 def statuses(feeds: Iterable[Feed], log: RunLog, now: dt.datetime) -> list[FeedStatus]:
     """Every feed that is declared or has run."""
     declared = {feed.name: feed for feed in feeds}
-    recent, paused = log.recent(), log.paused()
+    runs, paused = log.recent()
     return [
-        feed_status(name, declared.get(name), recent.get(name, FeedRuns(feed=name)), name in paused, now)
-        for name in dict.fromkeys((*declared, *recent))
+        feed_status(name, declared.get(name), runs.get(name, FeedRuns(feed=name)), name in paused, now)
+        for name in dict.fromkeys((*declared, *runs))
     ]
 
 

@@ -221,9 +221,9 @@ def _stage_file(
 def _inline_limit(plan: Plan) -> int:
     """Characters of rows that a slice may return inline: few, as all slices of a run are passed to publish together.
 
-    None of a complete full, whose merge needs all rows in staging.
+    None of a complete full, or of a feed with history, whose merges need all rows in staging.
     """
-    return 0 if plan.unit.complete else _INLINE // max(1, len(plan.slices))
+    return 0 if plan.unit.complete or plan.feed.history else _INLINE // max(1, len(plan.slices))
 
 
 def without_faulty_parts(

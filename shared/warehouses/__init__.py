@@ -130,7 +130,7 @@ class EraseRequest:
     @property
     def history(self) -> Feed:
         """What keeps the versions of the feed's rows, as a feed whose table that is."""
-        return replace(self.feed, table=f"{self.feed.table}_history")
+        return replace(self.feed, table=f"{self.feed.table}{VERSIONS}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +164,8 @@ class Erasure:
         return bool(self.rows or self.history or self.rejects or self.staging or self.kept_out)
 
 
+VERSIONS = "_versions"
+"""What the name of a table ends with that has all versions of a feed's rows."""
 NAMED = "_named"
 """What the name of a view that joins names in ends with."""
 

@@ -139,6 +139,14 @@ WRONG = {
         HEAD + '[tables]\na = { keys = ["Id"], timezone = "Mars" }',
         "timezone must be an IANA name such as Europe",
     ),
+    "history without rows that are gone": (
+        HEAD + '[tables]\na = { keys = ["Id"], deletes = "hard", history = true }',
+        "history keeps deleted rows",
+    ),
+    "history under a long name": (
+        HEAD + f'[tables]\n{"a" * 55} = {{ keys = ["Id"], history = true }}',
+        "a name of at most 54 bytes",
+    ),
     "deletes": (HEAD + '[tables]\na = { keys = ["Id"], deletes = "no" }', "deletes must be 'soft' or 'hard', not 'no'"),
     "share above 1": (
         HEAD + '[tables]\na = { keys = ["Id"], max_reject_share = 1.1 }',

@@ -36,6 +36,9 @@ hard = { keys = ["HardId"], deletes = "hard" }
 undated = { keys = ["UndatedId"], cursor = false }
 numbered = { keys = ["NumberedId"], cursor = "Version" }
 pair = { keys = ["PairId", "Line"] }
+tracked = { keys = ["TrackedId"], history = true }
+trackednumbered = { keys = ["TrackednumberedId"], cursor = "Version", history = true }
+trackedundated = { keys = ["TrackedundatedId"], cursor = false, history = true }
 """
 OURS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
 HOSTILE = (
@@ -150,13 +153,14 @@ class WarehouseCase:
 
     def declare(self, column: str, kind: str) -> None:
         """Declare the type of a column of every table in the catalog, and open the app anew."""
-        self._catalog(CATALOG.replace("[undeclared]", f'types = {{ {column} = "{kind}" }}\n[undeclared]'))
+        self.catalog(CATALOG.replace("[undeclared]", f'types = {{ {column} = "{kind}" }}\n[undeclared]'))
 
     def declare_table(self, table: str, options: str) -> None:
         """Declare a table with those options in the catalog, and open the app anew."""
-        self._catalog(f"{CATALOG}{table} = {{ {options} }}\n")
+        self.catalog(f"{CATALOG}{table} = {{ {options} }}\n")
 
-    def _catalog(self, text: str) -> None:
+    def catalog(self, text: str) -> None:
+        """Replace the catalog, and open the app anew."""
         (self.folder / "catalog" / "shop.toml").write_text(text, encoding="utf-8")
         self.app = replace(self.app, systems=read(self.folder / "catalog"))
 

@@ -18,9 +18,10 @@ from tests.suites.warehouse_keys import Keys
 from tests.suites.warehouse_merging import Merging
 from tests.suites.warehouse_names import Names
 from tests.suites.warehouse_values import Values
+from tests.suites.warehouse_versions import Versions
 
 
-class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History, Erase):
+class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History, Versions, Erase):
     """Inherit, and give the fixtures ``settings`` and ``query``."""
 
     longest_key = 2_500

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import weakref
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import sqlalchemy as sa
@@ -25,6 +26,9 @@ DIALECTS: Mapping[str, Dialect] = {
     "mysql": MySQL(), "mariadb": MySQL(), "postgresql": PostgreSQL(), "mssql": SQLServer(),
 }  # fmt: skip
 """By the scheme of the URL."""
+
+_LOSSES = "losses"
+"""How many there were when a connection was made."""
 
 _NO_HOST = re.compile(r"not known|could not translate host name|failed to resolve host|No address associated")
 
@@ -64,6 +68,7 @@ class Database:
         }  # fmt: skip
         self._engine = self.dialect.engine(known.set(query=query), setting, pool)
         weakref.finalize(self, self._engine.dispose)
+        self._losses = _Losses(self._engine)
         self._looked_up: dict[TableName, Reflection | None] = {}
         self._expected: set[TableName] = set()
         self._look = threading.Lock()
@@ -92,7 +97,7 @@ class Database:
             raise self._explained(error) from error
 
     def _with_connection(self, work: Callable[[sa.Connection], T]) -> T:
-        with self._engine.connect() as connection:
+        with self._losses.noted(self._kinds), self._engine.connect() as connection:
             return work(connection)
 
     @property
@@ -162,6 +167,35 @@ class Database:
             f"the database on {self._host} is unavailable or busy: {message}",
             fix=f"Sync again later; if it lasts, check that the server of {self._setting} runs",
         )
+
+
+class _Losses:
+    """Replaces the kept connections of an engine once a call has failed: each of them would take a try of its own.
+
+    SQLAlchemy does that where its own calls fail. Our readers of pages use the driver's connection.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._count = 0
+        sa.event.listen(engine, "connect", self._made)
+        sa.event.listen(engine, "checkout", self._taken)
+
+    @contextlib.contextmanager
+    def noted(self, kinds: tuple[type[Exception], ...]) -> Iterator[None]:
+        """Calls that fail at the same time count as one."""
+        before = self._count
+        try:
+            yield
+        except kinds:
+            self._count = max(self._count, before + 1)
+            raise
+
+    def _made(self, _: Any, record: Any) -> None:
+        record.info[_LOSSES] = self._count
+
+    def _taken(self, _: Any, record: Any, __: Any) -> None:
+        if record.info[_LOSSES] < self._count:
+            raise sa.exc.DisconnectionError  # the pool connects again
 
 
 def _table(name: str, found: Catalogued) -> Reflection | None:

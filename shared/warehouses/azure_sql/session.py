@@ -71,6 +71,7 @@ class MSSQLSession(ChangesInPlace):
     indexes = True
     key_index: KeyIndex = "CLUSTERED"  # not unique: it takes 'a' and 'a ' for the same
     has_unique_keys = False
+    keeps_versions = True
     indexes_pin = True
     table_options: Mapping[str, Any] = {}
     dialect: Dialect = dialect()

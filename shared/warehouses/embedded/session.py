@@ -32,6 +32,7 @@ class DuckDBSession(ChangesInPlace):
     indexes = False  # each makes every merge dearer, and ALTER fails on an indexed table
     key_index: KeyIndex = "UNIQUE"
     has_unique_keys = False
+    keeps_versions = True
     indexes_pin = False
     table_options: Mapping[str, Any] = {}
 

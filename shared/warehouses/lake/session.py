@@ -31,6 +31,8 @@ _STORED, _LEFT = "_sluice_stored", "_sluice_left"
 class LakeSession(DuckDBSession):
     """A session on *feed*'s table in files; without *folder*, where new files go, nothing is written: a dry run."""
 
+    keeps_versions = False  # a merge is one commit of one table; docs/lake.md says what a lake has instead
+
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, feed: Feed, folder: Path | None, *, streams: bool = False,
         day: str | None = None,

@@ -108,7 +108,7 @@ def flag_time(feed: Feed, columns: Collection, *otherwise: Expression) -> Expres
 def _incoming(session: Session, rules: Rules, shape: Shape, parts: sa.FromClause) -> sa.Subquery:
     """The staged rows, each column as the type it is stored in."""
     feed = rules.feed
-    cast = {name: _as_stored(parts, name, shape.table.c[stored].type) for name, stored in shape.stored.items()}
+    cast = {name: as_stored(parts, name, shape.table.c[stored].type) for name, stored in shape.stored.items()}
     content = [name for name in shape.stored if name not in feed.keys]
     needed = [name for name in (*feed.keys, feed.cursor, feed.deleted) if name]
     return sa.select(
@@ -118,7 +118,7 @@ def _incoming(session: Session, rules: Rules, shape: Shape, parts: sa.FromClause
     ).subquery("s")
 
 
-def _as_stored(parts: sa.FromClause, name: str, kind: sa.types.TypeEngine[object]) -> Expression:
+def as_stored(parts: sa.FromClause, name: str, kind: sa.types.TypeEngine[object]) -> Expression:
     if name not in parts.c:  # the column has no value in the whole run, and so no type of its own
         return sa.cast(sa.null(), kind)
     return as_type(parts.c[name], kind)
@@ -237,11 +237,11 @@ def _each_is_same(element: _Same, compiler: Any, **kw: Any) -> str:
 @compiles(_Same, "mssql")
 def _each_is_same_or_null(element: _Same, compiler: Any, **kw: Any) -> str:
     """Comparisons that are evaluated in the row itself (decision 0031). Where one is unknown, the rows differ."""
-    pairs = (_equal_or_null(one, other) for one, other in _pairs(element))
+    pairs = (equal_or_null(one, other) for one, other in _pairs(element))
     return str(compiler.process(sa.and_(*pairs).self_group(), **kw))
 
 
-def _equal_or_null(one: Expression, other: Expression) -> Expression:
+def equal_or_null(one: Expression, other: Expression) -> Expression:
     """True only where both are the same or NULL; unknown where one of them is NULL."""
     return sa.or_(one == other, sa.and_(one.is_(None), other.is_(None)))
 
@@ -257,7 +257,7 @@ def _ties(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:
     cursor = rules.feed.cursor
     if cursor is None or cursor not in s.c or cursor not in t.c:
         return sa.literal_column("1", sa.Integer) == sa.literal_column("1", sa.Integer)  # T-SQL has no true
-    return _equal_or_null(s.c[cursor], t.c[cursor])
+    return equal_or_null(s.c[cursor], t.c[cursor])
 
 
 def _newer(rules: Rules, s: sa.Subquery, t: sa.Subquery) -> Expression:

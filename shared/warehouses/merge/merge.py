@@ -16,7 +16,7 @@ from shared.contract.conform import ROW
 from shared.errors import ONE_ROW_A_KEY, DataError, TransientError
 from shared.model import Change, Feed, Plan, Run, Staged, with_note
 from shared.warehouses import Limits, Merged
-from shared.warehouses.merge import history, ingest, keys
+from shared.warehouses.merge import history, ingest, keys, versions
 from shared.warehouses.merge.changes import (
     BY,
     DELETED,
@@ -94,7 +94,9 @@ class Merge:
         before = self._session.columns(self._feed.system, self._feed.table)
         adopted, duplicates = self._adopt(is_new=not before)
         if adopted is not None:
-            return self._counted_as_inserted(adopted)
+            counted = self._counted_as_inserted(adopted)
+            self._versions(Shape(adopted, {name: name for name in adopted.c.keys()}, ()), is_first=True)  # noqa: SIM118
+            return counted
         shape = grow(self._session, self._feed, self._columns, self._run.files, before)
         if self._session.widen_text(shape.table, shape.stored, self._long):
             renew_view(self._session, shape)
@@ -104,8 +106,18 @@ class Merge:
         counts = self._count(outcomes, superseded)
         self._check_limits(counts["absent"], shape.table)
         shown = changed(self._session, self._feed, found, shape) if self._limits.dry_run else []
+        kept = self._versions(shape)
         self._apply(found, shape, counts)
+        if kept is not None:
+            has_older = counts["superseded"] or counts["stale"] or self._rules.overtaken_by is not None
+            kept.follow(found, self._all if has_older else None)
         return counts, with_after(self._session, shown, shape)
+
+    def _versions(self, shape: Shape, *, is_first: bool = False) -> versions.Versions | None:
+        """The versions of rows, if the feed keeps them."""
+        if not self._feed.history or not self._session.keeps_versions:
+            return None
+        return versions.prepare(self._session, self._rules, shape, self._run.id, is_first=is_first)
 
     # -- a first load: the staging table becomes the target
 
@@ -159,7 +171,10 @@ class Merge:
         self._check_limits(counts["absent"], table.shape.table)
         shown = changed(self._session, self._feed, found, table.shape) if self._limits.dry_run else []
         self._expose(found, table.shape)
+        kept = self._versions(table.shape)
         self._delete_absent(found, table.shape, counts["absent"])
+        if kept is not None:
+            kept.follow(found, None)
         return counts, with_after(self._session, shown, table.shape)
 
     def _note_strangers(self, table: keys.KeyedTable | None) -> None:

@@ -51,6 +51,8 @@ class Session(Protocol):
     """The kind of the index on all keys, where there is one."""
     has_unique_keys: bool
     """Whether that index lets no key in twice."""
+    keeps_versions: bool
+    """Whether versions of rows can be kept beside a table, see ``versions``."""
     indexes_pin: bool
     """Whether the type of a column cannot change while an index has it."""
     table_options: Mapping[str, Any]

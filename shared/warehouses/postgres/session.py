@@ -76,6 +76,7 @@ class PostgresSession(ChangesInPlace):
     indexes = True
     key_index: KeyIndex = "UNIQUE"
     has_unique_keys = True
+    keeps_versions = True
     indexes_pin = False
     table_options = TABLE_OPTIONS
     dialect: Dialect = numbered.DIALECT

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from shared.errors import ConfigError
-from shared.pipeline.status import HistoryLog
-from shared.web.pages.render import HEADERS, ROOT, Page, redirect
+from shared.jobs.run_log import DocumentedRuns
+from shared.pipeline.status import HistoryLog, RunLog
+from shared.web.pages.render import ROOT, Page, redirect
 from shared.web.pages.sign_in import READER, Principal
 from shared.web.pages.site import Request, respond
 
@@ -24,6 +25,12 @@ _HOST = "127.0.0.1"
 _SOMEBODY = Principal("this machine", "this machine", frozenset({READER}))
 
 
+def run_log(app: App) -> RunLog:
+    """The runs to show on this machine: those that jobs keep, if STATE_URL is their container, or the warehouse's."""
+    is_remote = "://" in app.settings.state_url and not app.settings.state_url.startswith("file://")
+    return DocumentedRuns(app.documents, app.now) if is_remote else HistoryLog(app.warehouse)
+
+
 class LocalServer(ThreadingHTTPServer):
     """Shows the pages of an app to whoever has its link. Nothing can be done there: no jobs run on this machine."""
 
@@ -31,7 +38,7 @@ class LocalServer(ThreadingHTTPServer):
 
     def __init__(self, app: App, port: int) -> None:
         """ConfigError if the port is taken; with 0 it is any free one."""
-        self._app, self._log = app, HistoryLog(app.warehouse)
+        self._app, self._log = app, run_log(app)
         self._token: str | None = secrets.token_urlsafe(32)
         self._session = secrets.token_urlsafe(32)
         try:
@@ -88,9 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         found = self.server.page(self.path, self.headers.get("Host", ""), self.headers.get("Cookie", ""))
         self.send_response(found.status)
-        for name, value in (HEADERS | dict(found.headers)).items():
+        for name, value in found.http_headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Type", found.content_type)
         self.send_header("Content-Length", str(len(found.body)))
         self.end_headers()
         self.wfile.write(found.body)

@@ -44,6 +44,11 @@ class Page(NamedTuple):
     starts: Sequence[Start] = ()
     """Jobs to start before it is sent."""
 
+    @property
+    def http_headers(self) -> dict[str, str]:
+        """All of them, with the type."""
+        return {**self.headers, "Content-Type": self.content_type}
+
 
 def page(template: str, status: int = 200, **shown: Any) -> Page:
     """What a template makes of *shown*."""

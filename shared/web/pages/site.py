@@ -10,9 +10,11 @@ from urllib.parse import parse_qsl, quote
 from shared.errors import RequestRefused
 from shared.jobs.run_log import DocumentedRuns
 from shared.pipeline.status import RunLog
+from shared.settings import Settings
+from shared.text import one_line
 from shared.web.pages import actions, views
 from shared.web.pages.render import FILES, ROOT, Page, file, page, redirect
-from shared.web.pages.sign_in import OPERATOR, READER, FormTokens, Principal
+from shared.web.pages.sign_in import OPERATOR, READER, FormTokens, Principal, principal_of
 from shared.web.responses import error_response
 
 if TYPE_CHECKING:
@@ -48,9 +50,21 @@ class Request:
         return dict(fields)
 
 
+def request_of(
+    settings: Settings, method: str, route: Mapping[str, str], query: Mapping[str, str], headers: Mapping[str, str],
+    body: bytes,
+) -> Request:  # fmt: skip
+    """A request as Azure's host has it, from whom App Service authentication says."""
+    fetched_from = next((value for name, value in headers.items() if name.lower() == "sec-fetch-site"), "")
+    return Request(
+        method=method, path=route.get("path") or "", query=query, principal=principal_of(headers, settings), body=body,
+        fetched_from=fetched_from,
+    )  # fmt: skip
+
+
 class _Route(NamedTuple):
     role: str
-    respond: Callable[[views.Shown], Page]
+    respond: Callable[[views.Visit], Page]
 
 
 _ROUTES: Mapping[tuple[str, str], _Route] = {
@@ -97,13 +111,15 @@ def _respond(app: App, request: Request, log: RunLog, can_act: bool) -> Page:
     if principal is None:
         return _sign_in(app, request)
     if not principal.may(route.role) or (route.role == OPERATOR and not can_act):
-        raise RequestRefused(403, f"this needs the role {route.role}, which {principal.name[:100]} does not have")
+        raise RequestRefused(
+            403, f"this needs the role {route.role}, which {one_line(principal.name)[:100]} does not have"
+        )
     tokens = FormTokens(app.documents, app.now())
     form = request.form if request.method == "POST" else {}
     if request.method == "POST":
         _check_form(request, tokens, principal, form.get("token", ""))
     is_operator = can_act and principal.may(OPERATOR)
-    return route.respond(views.Shown(
+    return route.respond(views.Visit(
         app=app, log=log, query=request.query, form=form, principal=principal, is_operator=is_operator,
         jobs_run_here=can_act, token=tokens.of(principal) if is_operator else "",
     ))  # fmt: skip

@@ -48,8 +48,8 @@ DONE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """All that a page is made of."""
+class Visit:
+    """A request of somebody who may make it, and all that the page is made of."""
 
     app: App
     log: RunLog
@@ -61,10 +61,10 @@ class Shown:
     token: str
     """For forms."""
 
-    def page(self, template: str, **shown: Any) -> Page:
+    def page(self, template: str, **values: Any) -> Page:
         return page(
             template, principal=self.principal, is_operator=self.is_operator, token=self.token,
-            jobs_run_here=self.jobs_run_here, **shown,
+            jobs_run_here=self.jobs_run_here, **values,
         )  # fmt: skip
 
 
@@ -92,15 +92,15 @@ class Listing:
 # -- feeds and runs
 
 
-def show_overview(shown: Shown) -> Page:
+def show_overview(visit: Visit) -> Page:
     """All feeds, a hundred on a page."""
-    query = shown.query
+    query = visit.query
     chosen = Filter(system=query.get("system", ""), state=query.get("state", ""), text=query.get("text", ""))
-    found = overview(declared(shown.app.systems), shown.log, shown.app.now(), chosen)
+    found = overview(declared(visit.app.systems), visit.log, visit.app.now(), chosen)
     pages = max(1, -(-len(found.feeds) // _FEEDS_SHOWN))
-    number = min(pages, max(1, int(query.get("page", "1")) if query.get("page", "1").isdecimal() else 1))
+    number = min(pages, _number(query.get("page", "")))
     given = {"system": chosen.system, "state": chosen.state, "text": chosen.text}
-    return shown.page(
+    return visit.page(
         "overview.html", overview=found, chosen=chosen, states=STATES, number=number, pages=pages,
         feeds=found.feeds[(number - 1) * _FEEDS_SHOWN : number * _FEEDS_SHOWN],
         before=link("", **given, page=number - 1) if number > 1 else "",
@@ -108,19 +108,24 @@ def show_overview(shown: Shown) -> Page:
     )  # fmt: skip
 
 
-def show_feed(shown: Shown) -> Page:
+def _number(text: str) -> int:
+    """The number of a page; 1 for what is none."""
+    return int(text) or 1 if text.isdecimal() and len(text) < 10 else 1
+
+
+def show_feed(visit: Visit) -> Page:
     """One feed: its runs with all outcomes, who did what, and what may be done."""
-    name = shown.query.get("name", "")
-    feed = {one.name: one for one in declared(shown.app.systems)}.get(name)
-    reports = shown.log.of_feed(name)
+    name = visit.query.get("name", "")
+    feed = {one.name: one for one in declared(visit.app.systems)}.get(name)
+    reports = visit.log.of_feed(name)
     if feed is None and not reports:
         raise RequestRefused(404, "there is no such feed")
-    status = feed_status(name, feed, shown.log.latest(name), name in shown.log.paused(), shown.app.now())
-    system = shown.app.systems.get(FeedName.parse(name).system)
+    status = feed_status(name, feed, visit.log.latest(name), visit.log.is_paused(name), visit.app.now())
+    system = visit.app.systems.get(FeedName.parse(name).system)
     is_pulled = system is not None and system.is_pulled(FeedName.parse(name).table)
-    return shown.page(
+    return visit.page(
         "feed.html", feed=status, reports=reports,
-        actions=actions_of(shown.app.documents, name), done=DONE.get(shown.query.get("done", ""), ""),
+        actions=actions_of(visit.app.documents, name), done=DONE.get(visit.query.get("done", ""), ""),
         counted=[name for name in COUNTED if any(name in one.counts for one in reports)],
         commands=list(_commands(name, is_pulled)), keys=", ".join(feed.keys) if feed else "",
     )  # fmt: skip
@@ -134,13 +139,13 @@ def _commands(feed: str, is_pulled: bool) -> Iterator[str]:
     yield f"sluice rejects {shlex.quote(feed)}"
 
 
-def show_run(shown: Shown) -> Page:
+def show_run(visit: Visit) -> Page:
     """One run: its files, slices, seconds, log rate and rejects with reasons."""
-    feed = shown.query.get("feed", "")
-    report = shown.log.run(feed, shown.query.get("run", ""))
+    feed = visit.query.get("feed", "")
+    report = visit.log.run(feed, visit.query.get("run", ""))
     if report is None:
         raise RequestRefused(404, "there is no such run, or it is no longer kept")
-    return shown.page("run.html", run=report, about=list(_facts(report)))
+    return visit.page("run.html", run=report, about=list(_facts(report)))
 
 
 def _facts(run: RunReport) -> Iterator[tuple[str, str]]:
@@ -166,14 +171,14 @@ def _facts(run: RunReport) -> Iterator[tuple[str, str]]:
 # -- jobs
 
 
-def show_jobs(shown: Shown) -> Page:
+def show_jobs(visit: Visit) -> Page:
     """What is running now, with its progress."""
-    now = shown.app.now()
-    rows = [_progress_row(one, now) for one in runs_in_progress(shown.app.documents)]
-    return shown.page("listing.html", listing=Listing(
+    now = visit.app.now()
+    rows = [_progress_row(one, now) for one in runs_in_progress(visit.app.documents)]
+    return visit.page("listing.html", listing=Listing(
         title="In progress", lead="Runs that a job does now.", rows=rows, empty="No job runs now.",
         columns=("Feed", "Job", "Reads", "For", "Progress", "Rows staged"),
-        refresh=_REFRESH if shown.query.get("refresh") == _REFRESH else "", refresh_link=link("jobs", refresh=_REFRESH),
+        refresh=_REFRESH if visit.query.get("refresh") == _REFRESH else "", refresh_link=link("jobs", refresh=_REFRESH),
     ))  # fmt: skip
 
 
@@ -186,40 +191,40 @@ def _progress_row(one: RunInProgress, now: dt.datetime) -> tuple[Cell, ...]:
     )  # fmt: skip
 
 
-def show_job(shown: Shown) -> Page:
+def show_job(visit: Visit) -> Page:
     """One job: what became of its units, or how far it is."""
-    id = api.job_id(shown.query.get("id", ""))
-    record, running = read_record(shown.app.documents, id), runs_in_progress(shown.app.documents, id)
+    id = api.job_id(visit.query.get("id", ""))
+    record, running = read_record(visit.app.documents, id), runs_in_progress(visit.app.documents, id)
     if record is None and not running:
         raise RequestRefused(404, "there is no such job, or nothing of it is known yet")
-    return shown.page(
-        "job.html", id=id, record=record, running=[_progress_row(one, shown.app.now()) for one in running],
+    return visit.page(
+        "job.html", id=id, record=record, running=[_progress_row(one, visit.app.now()) for one in running],
         failed=bool(record and any(one.status == "failed" and one.feed for one in record.outcomes)),
-        done=DONE.get(shown.query.get("done", ""), ""),
+        done=DONE.get(visit.query.get("done", ""), ""),
     )  # fmt: skip
 
 
 # -- alerts and settings
 
 
-def show_alerts(shown: Shown) -> Page:
+def show_alerts(visit: Visit) -> Page:
     """The alerts that were sent, newest first."""
     rows = [
         (Cell(utc(one.at)), Cell(one.severity), Cell(one.title), Cell(one.text))
-        for one in sent_alerts(shown.app.documents)
+        for one in sent_alerts(visit.app.documents)
     ]
     lead = (
-        "The last 100 that were sent." if shown.app.settings.alert_url else "ALERT_URL is not set: alerts are logged."
+        "The last 100 that were sent." if visit.app.settings.alert_url else "ALERT_URL is not set: alerts are logged."
     )
-    return shown.page("listing.html", listing=Listing(
+    return visit.page("listing.html", listing=Listing(
         title="Alerts", lead=lead, columns=("Sent", "Severity", "About", "Text"), rows=rows,
         empty="No alert was sent lately.",
     ))  # fmt: skip
 
 
-def show_settings(shown: Shown) -> Page:
-    """The settings of this process. Secrets are not shown."""
-    settings = shown.app.settings
+def show_settings(visit: Visit) -> Page:
+    """The settings of this process. Secrets are not visit."""
+    settings = visit.app.settings
     destinations = ((f"WAREHOUSE_URL_{name.upper()}", "set; not shown") for name in settings.destinations)
     systems = (
         (f"{system}_{name}", value)
@@ -228,7 +233,7 @@ def show_settings(shown: Shown) -> Page:
         if value != "not set"
     )
     rows = [(Cell(name), Cell(value)) for name, value in (*_values(settings), *destinations, *systems)]
-    return shown.page("listing.html", listing=Listing(
+    return visit.page("listing.html", listing=Listing(
         title="Settings", lead="As this app reads them. `sluice doctor` and /api/health?deep=true check them.",
         columns=("Setting", "Value"), rows=rows, empty="",
     ))  # fmt: skip

@@ -43,8 +43,7 @@ def test_a_slice_whose_server_dies_can_be_read_again(private_table):
     private_table.server.start()
 
     assert 2 == first
-    again = private_table.source(batch_rows=2)  # as the next try of a job does; kept connections are broken
-    assert list(range(10)) == ids(rows_of(again, part))
+    assert list(range(10)) == ids(rows_of(source, part))
     assert private_table.server.password not in f"{caught.value}{caught.value.__cause__}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.suites.warehouse_case import row
 from tests.suites.warehouse_fulls import Fulls
 from tests.suites.warehouse_keys import Keys
 from tests.suites.warehouse_merging import Merging
@@ -26,3 +27,10 @@ class TestLake(WarehouseSuite):
     @pytest.fixture
     def query(self, tmp_path):
         return lambda statement: lake_tables.query(tmp_path / "lake", statement)
+
+    def test_a_feed_with_history_is_loaded_without_it(self, case, tmp_path):
+        """docs/tables.md says what a lake has instead."""
+        run = case.loaded("full", 5, row(1), table="tracked")
+
+        assert 1 == run.inserted
+        assert ["tracked"] == [path.name for path in (tmp_path / "lake" / "shop").iterdir()]

@@ -58,6 +58,8 @@ class Law:
     cursor: str | None = "instant"
     """Kind of cursor: ``instant``, ``number``, or None."""
     hard: bool = False
+    history: bool = False
+    """Whether every version of a row is kept."""
 
     @property
     def rules(self) -> Rules:
@@ -76,6 +78,7 @@ class Law:
             cursor = {cursor}
             deleted = "IsDeleted"
             deletes = "{"hard" if self.hard else "soft"}"
+            history = {str(self.history).lower()}
             max_reject_share = 1
             [undeclared]
             keys = ["{{table}}Id"]

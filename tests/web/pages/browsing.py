@@ -7,11 +7,15 @@ import html
 import json
 import re
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from urllib.parse import urlencode
 
+from shared.alerts.decide import summarize
 from shared.app import App
+from shared.documents import to_json
+from shared.jobs.request import UnitOutcome
 from shared.jobs.run_log import DocumentedRuns
+from shared.jobs.summary import JobRecord
 from shared.model import to_text
 from shared.pipeline.status import RunReport, SliceReport
 from shared.web.pages.sign_in import OPERATOR, READER, Principal
@@ -78,6 +82,17 @@ def report(app, feed="coolr.location", number=1, **more) -> RunReport:
     made = RunReport(**{**known, **more})
     DocumentedRuns(app.documents, app.now).add(made)
     return made
+
+
+def ended_job(app, id="blob:1"):
+    """A job one of whose files failed, kept as jobs keep it."""
+    outcomes = (
+        UnitOutcome(status="done", place="location.parquet", feed="coolr.location", read=10),
+        UnitOutcome(status="failed", place="asset.parquet", feed="coolr.asset", error="it is damaged"),
+    )
+    now, summary = to_text(app.now()), summarize(id, "an export", [one.to_json() for one in outcomes], 4.0)
+    record = JobRecord(started=now, finished=now, summary=summary, outcomes=outcomes)
+    app.documents.put(f"jobs/{id}/summary", to_json(asdict(record)))
 
 
 def principal_header(roles, name="Ada", id="7") -> str:

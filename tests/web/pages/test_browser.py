@@ -14,7 +14,7 @@ from shared.jobs.feed_state import FeedStates
 from tests.exports import Clock, open_test_app
 from tests.servers.npm import npm_package
 from tests.standins.functions_host import functions_host
-from tests.web.pages.browsing import HOSTILE, principal_header, report
+from tests.web.pages.browsing import HOSTILE, ended_job, principal_header, report
 
 pytestmark = pytest.mark.slow
 
@@ -27,8 +27,8 @@ PAGES = (
     "status", f"status/feed?name={FEED}", f"status/run?feed={FEED}&run=2026-02-24T02", "status/jobs", "status/alerts",
     "status/settings", "status/job?id=blob:1",
 )  # fmt: skip
-PICTURES = os.environ.get("SLUICE_PICTURES")
-"""A folder to keep pictures of the pages in."""
+PICTURES = Path(__file__).parents[3] / "docs" / "pictures"
+"""What README.md shows."""
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,7 @@ def site(tmp_path, monkeypatch):
     report(app, "coolr.product")
     FeedStates(app.documents).pause("coolr.product", "2026-02-24T12:00:00.000000")
     report(app, HOSTILE, error=HOSTILE, note=HOSTILE, place=HOSTILE)
+    ended_job(app)
     with functions_host(app, monkeypatch) as host, host.listening() as url:
         yield app, url
 
@@ -79,12 +80,6 @@ def visit(chromium, site):
         context.close()
 
 
-def picture(page, name):
-    if PICTURES:
-        Path(PICTURES).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=f"{PICTURES}/{name}.png", full_page=True)
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(visit, site, scheme):
     """Landmarks, names, table headers, labels, contrast, on each page in both schemes; nothing breaks the policy."""
@@ -99,22 +94,13 @@ def test_axe_finds_nothing(visit, site, scheme):
         assert [] == [(place, one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found["violations"]]
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("light", {"viewport": {"width": 1280, "height": 800}}),
-        ("dark", {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"}),
-        ("phone", {"viewport": {"width": 320, "height": 640}, "device_scale_factor": 2}),
-    ],
-)
-def test_no_page_is_wider_than_its_window(visit, site, name, options):
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (320, "light")])
+def test_no_page_is_wider_than_its_window(visit, site, width, scheme):
     """Only tables scroll, in a frame of their own; hostile names do not run, load or widen anything."""
-    page = visit(**options)
-    for number, place in enumerate((*PAGES[:3], "status?text=script")):
+    page = visit(viewport={"width": width, "height": 640}, color_scheme=scheme)
+    for place in (*PAGES, "status?text=script"):
         page.goto(f"{site[1]}/{place}")
-        picture(page, f"{name}-{number}")
-        width = page.evaluate("document.documentElement.scrollWidth")
-        assert (place, True) == (place, width <= options["viewport"]["width"])
+        assert (place, True) == (place, page.evaluate("document.documentElement.scrollWidth") <= width)
     assert [] == page.faults
 
 
@@ -161,3 +147,31 @@ def test_feeds_are_filtered_without_script(visit):
     page.get_by_role("button", name="Show").click()
 
     assert ["coolr.asset"] == page.locator("tbody th").all_inner_texts()
+
+
+@pytest.mark.skipif(
+    not os.environ.get("SLUICE_PICTURES"), reason="SLUICE_PICTURES is not set: pictures stay as they are"
+)
+@pytest.mark.parametrize(
+    ("name", "place", "options"),
+    [
+        ("light", "status?system=coolr", {"viewport": {"width": 1100, "height": 420}}),
+        ("dark", f"status/feed?name={FEED}", {"viewport": {"width": 1100, "height": 700}, "color_scheme": "dark"}),
+        ("phone", "status?system=coolr", {"viewport": {"width": 320, "height": 640}}),
+    ],
+)
+def test_pictures_of_the_pages(visit, site, name, place, options):
+    """For README.md, with SLUICE_PICTURES=1: what the pages look like over a week of runs."""
+    app, url = site
+    for number in range(20):
+        app.now.forward(hours=8)
+        unchanged, updated = 766 + 400 * (number % 4), 120 + number
+        counts = {"read": unchanged + updated + 14, "inserted": 14, "updated": updated, "unchanged": unchanged}
+        failed = {"status": "failed", "error": "its links expired before all was loaded", "counts": {}}
+        report(app, FEED, key=f"2026-03-{number:02}", **({"counts": counts} if number != 12 else failed))
+    page = visit(**options)
+    page.goto(f"{url}/{place}")
+    PICTURES.mkdir(exist_ok=True)
+    page.screenshot(path=PICTURES / f"status-{name}.png")
+
+    assert (PICTURES / f"status-{name}.png").stat().st_size > 5_000

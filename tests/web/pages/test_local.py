@@ -42,7 +42,7 @@ def server(app):
 def test_history_gives_what_jobs_would_have_kept(app):
     """Counts, errors, reasons of rejects."""
     log = HistoryLog(app.warehouse)
-    recent = log.recent()
+    recent = log.recent().runs
     (run,) = log.of_feed("coolr.location")
     found = log.run("coolr.location", run.key)
 
