@@ -43,4 +43,5 @@ def main(script: str) -> None:
     print(json.dumps({"rows": found, "active": [int(id) for (id,) in active], "counts": counts}, default=str))
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])
