@@ -89,7 +89,7 @@ def whole(feed: Feed, source: PullSource, *, now: str) -> Unit:
     return Unit(
         kind="full", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now,
         complete=not forgets(feed), window=None if newest is None else Window(None, newest),
-        note=f"{feed.system} forgets its rows after {feed.api['retention_days']} days" if forgets(feed) else None,
+        note=f"{feed.system} forgets its rows after {feed.api['retention_days']} days: nothing counts as deleted" if forgets(feed) else None,
     )  # fmt: skip
 
 
