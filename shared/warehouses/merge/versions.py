@@ -93,9 +93,10 @@ class Versions:
     def catch_up(self, since: Expression) -> None:
         """As fill; versions that are newer than the row of the table end. It may have changed without history."""
         self.fill(since)
-        self._settle(sa.select(*(self.rows.c[there].label(key) for key, there in self._keys.items())).subquery("found"))
+        keys = sa.select(*(self.rows.c[there].label(key) for key, there in self._keys.items())).subquery("found")
+        self._settle(keys, "versions_of_all")
 
-    def _settle(self, found: sa.FromClause) -> None:
+    def _settle(self, found: sa.FromClause, scratch: str = "versions") -> None:
         """Let the last version of each key in *found* be the row of the table.
 
         It is not, where a full put a lower cursor in its place, or said that the row is gone.
@@ -106,7 +107,7 @@ class Versions:
         names = dict.fromkeys((*keys.values(), self._mark, FROM, DELETED))
         shown = [self.table.c[name] for name in names]
         columns = [*(sa.Column(column.name, column.type) for column in shown), sa.Column(_PLACE, sa.BigInteger)]
-        last = self.session.scratch("versions", columns)
+        last = self.session.scratch(scratch, columns)
         ranked = sa.select(*shown, place).select_from(self.table.join(found, touched))
         self.session.change(sa.insert(last).from_select([column.name for column in columns], ranked))
         self.session.filled(last)
