@@ -153,13 +153,13 @@ COMMON: Mapping[str, Rule] = {
     "settings": Rule("what the names of its settings begin with, such as GENIUS", _prefix),
     "auth": Rule("a table with kind, or a list of them", _auths),
     "rate": Rule("a table of requests and seconds, or a list of them", _rates),
-    "lag_seconds": Rule("a whole number of seconds", whole),
-    "workers": Rule("a whole number above 0", _above_zero),
 }
 """Of every kind of API."""
+_LAG = Rule("a whole number of seconds", whole)
 RULES: Mapping[str, Mapping[str, Rule]] = {
     "hubspot": {
         **COMMON,
+        "lag_seconds": _LAG,
         "object": Rule("an object type, such as contacts, 0-421 or 2-123", text, required=True),
         "version": Rule(f"one of {', '.join(HUBSPOT_VERSIONS)}", one_of(*HUBSPOT_VERSIONS)),
         "properties": Rule("a list of properties; without it, all of them", text_list),
@@ -172,6 +172,8 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     },
     "rest": {
         **COMMON,
+        "lag_seconds": _LAG,
+        "workers": Rule("a whole number above 0", _above_zero),
         "path": Rule("the path of the list, below the base URL", text, required=True),
         "method": Rule("'GET' or 'POST'", one_of("GET", "POST")),
         "headers": Rule(_PARAMETERS, _texts),
@@ -208,6 +210,11 @@ def problems_together(entry: str, source: str, options: Mapping[str, Any]) -> It
     api = options.get("api", {})
     if source == "rest" and api.get("since") and not options.get("cursor"):
         yield f"{entry}: api: since needs a cursor"
+    if source == "rest" and api.get("retention_days"):
+        if not options.get("cursor"):
+            yield f"{entry}: api: retention_days needs a cursor: what is forgotten would count as deleted"
+        if options.get("reconcile"):
+            yield f"{entry}: api: retention_days takes no reconcile: what is forgotten would count as deleted"
     if source == "rest" and api.get("columns") == "declared":
         missing = [
             name for name in (*options.get("keys", ()), options.get("cursor")) if name and name not in options["types"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from shared.errors import DataError
 from shared.jobs.destinations import runner_of
-from shared.jobs.request import PullFeed, UnitRequest
+from shared.jobs.request import ObjectEvents, PullFeed, UnitRequest
 from shared.model import Plan, Slice, Unit
 from shared.pipeline.starts import MAX_STARTS, Starts
 
@@ -28,7 +28,10 @@ def refuse_slice(app: App, request: UnitRequest, plan: Plan, part: Slice, starts
     if isinstance(request.work, PullFeed):
         feed = plan.run.feed
         raise Starts.of_window(runner_of(app, request, feed).ledger, feed, plan.unit).give_up(app.now())
+    problem = f"{part.origin} ended the process {MAX_STARTS} times while it was read: by a crash, or for memory or time"
+    if isinstance(request.work, ObjectEvents):
+        raise DataError(problem, fix="Give the process more memory, then run the feed: it reads the objects again")
     raise DataError(
-        f"{part.origin} ended the process {MAX_STARTS} times while it was read: by a crash, or for memory or time",
+        problem,
         fix="Ask for the file again; if it is sound, have it written with smaller row groups; then run the feed",
     )

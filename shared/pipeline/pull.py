@@ -79,15 +79,23 @@ def compared(one: Place, other: Place) -> int:
 def whole(feed: Feed, source: PullSource, *, now: str) -> Unit:
     """All rows of a pull feed, as a complete full of *now* (text of records): what it lacks is gone from the source.
 
+    It is not complete if the source forgets rows, as nobody knows then whether what it lacks was deleted there.
+
     Its window ends at the newest cursor of now, and so does the watermark: a row that changes while it is read may be
     missed at a lower cursor than one that is seen.
     """
     newest = source.newest() if feed.cursor is not None else None
     name = f"everything at {now}"
     return Unit(
-        kind="full", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now, complete=True,
-        window=None if newest is None else Window(None, newest),
+        kind="full", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now,
+        complete=not forgets(feed), window=None if newest is None else Window(None, newest),
+        note=f"{feed.system} forgets its rows after {feed.api['retention_days']} days" if forgets(feed) else None,
     )  # fmt: skip
+
+
+def forgets(feed: Feed) -> bool:
+    """Whether its API has rows for some days only. Those that it lacks then are not deleted here."""
+    return "retention_days" in feed.api
 
 
 def is_unchanged(feed: Feed, unit: Unit, source: PullSource, mark: Watermark) -> bool:

@@ -217,6 +217,8 @@ class _Table:
                 state.stop_for(state.target.found)
         if self.feed.cursor is None and (self.options.limit is not None or self.options.since is not None):
             raise _Skipped("it has no cursor, so only all of it can be read")
+        if self.options.keys and pull.forgets(self.feed):
+            raise _Skipped("its API forgets rows, so the keys that it lacks are not those of deleted rows")
         last: Watermark | None = None
         for together in self._groups([state for state in states if state.outcome is None]):
             try:

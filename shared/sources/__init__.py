@@ -79,7 +79,9 @@ def probe(feed: Feed, settings: Settings) -> Probe:
     """
     if not KINDS[feed.source].probes:
         kinds = " or ".join(f'"{name}"' for name, kind in KINDS.items() if kind.probes)
-        raise ConfigError(f"feed {feed.name} is not read from an API", fix=f"Choose a feed of source {kinds}")
+        raise ConfigError(
+            f"feed {feed.name} is of source {feed.source!r}, which has no probe", fix=f"Choose a feed of source {kinds}"
+        )
     return cast("Probe", _module(feed.source).probe(feed, settings))
 
 

@@ -31,6 +31,31 @@ WRONG = {
     "no URL": ('base_url = "api.test"', "base_url must be a URL", 11),
     "no method": ('method = "PUT"', "method must be 'GET' or 'POST'", 11),
     "no child": ("child = { parent = { a = 'b' } }", "child: at must be", 11),
+    "forgotten without cursor": (
+        "[tables.x]\nkeys = ['id']\napi = { path = '/x', retention_days = 9 }",
+        "x: api: retention_days needs a cursor",
+        13,
+    ),
+    "forgotten and compared": (
+        "[tables.x]\nkeys = ['id']\ncursor = 'at'\nreconcile = '1 1 * * *'\napi = { path = '/x', retention_days = 9 }",
+        "x: api: retention_days takes no reconcile",
+        15,
+    ),
+    "unknown to OData": (
+        "[tables.x]\nsource = 'odata'\nkeys = ['id']\napi = { set = 'X', workers = 2 }",
+        "api: 'workers' is unknown",
+        14,
+    ),
+    "unknown to OData, too": (
+        "[tables.x]\nsource = 'odata'\nkeys = ['id']\napi = { set = 'X', lag_seconds = 2 }",
+        "api: 'lag_seconds' is unknown",
+        14,
+    ),
+    "unknown to HubSpot": (
+        "[tables.x]\nsource = 'hubspot'\nkeys = ['id']\napi = { object = 'contacts', workers = 2 }",
+        "api: 'workers' is unknown",
+        14,
+    ),
     "section of its own": ("[tables.people.api.paging]\nkind = 7", "paging: kind must be", 12),
 }
 

@@ -13,15 +13,14 @@ import warnings
 
 from pathlib import Path
 
-warnings.simplefilter("ignore")
-
-import fakesnow  # noqa: E402 - after the filter: it warns when it is imported
-import snowflake.connector  # noqa: E402
-
 COLUMNS = "LocationId, Name, ModifiedOn, IsDeleted, FileName, FileRow"
 
 
 def main(script: str) -> None:
+    warnings.simplefilter("ignore")
+    import fakesnow  # here, as the tests are collected without it; it warns when it is imported
+    import snowflake.connector
+
     text = Path(script).read_text(encoding="utf-8")
     merge = re.search(r"^MERGE INTO.*?;", text, re.DOTALL | re.MULTILINE)[0].rstrip(";")
     tables = re.findall(r"^CREATE TABLE.*?;|^CREATE OR REPLACE VIEW.*?;", text, re.DOTALL | re.MULTILINE)
@@ -44,4 +43,5 @@ def main(script: str) -> None:
     print(json.dumps({"rows": found, "active": [int(id) for (id,) in active], "counts": counts}, default=str))
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -21,6 +21,7 @@ import shared.app
 from shared.jobs.events import EVENTS, unit_of
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.request import ObjectEvents
+from shared.jobs.summary import read_record
 from tests.advice import advised, advises
 from tests.exports import Clock, open_test_app
 from tests.quick import quick_if
@@ -362,6 +363,22 @@ def test_events_whose_objects_cannot_be_read_are_kept_and_read_later(site):
     site.durable.run_until_idle()
 
     assert 1 == len(kept)
+    assert [] == site.kept()
+    assert "1@a.test" == site.rows()[0][1]
+
+
+def test_objects_that_end_processes_are_read_again_by_running_the_feed(site):
+    """As the error of their unit says, once there is more memory: three processes died over them here."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("shared.jobs.fatal.MAX_STARTS", 0)
+        site.delivers(site.event("contact.propertyChange", 1))
+    (record,) = (read_record(site.app.documents, job) for job in site.jobs())
+
+    advises(
+        "Give the process more memory, then run the feed: it reads the objects again", str(record.outcomes[0].error)
+    )
+    site.host.request("POST", "feeds/crm.contact/run")
+    site.durable.run_until_idle()
     assert [] == site.kept()
     assert "1@a.test" == site.rows()[0][1]
 

@@ -28,6 +28,7 @@ def examine(
     except IngestError as error:
         yield Finding(f"source {system}: sign-in", "failed", error.problem, error.fix)
         return
+    answered = now()  # at once: the calls that follow may wait for the rate
     sets = len(service.known.sets)
     yield Finding(
         f"source {system}: sign-in", "ok", f"{service.client.host} answers, and lets us in; it has {sets} sets"
@@ -35,7 +36,7 @@ def examine(
     for feed in feeds:
         yield _of_set(feed, service)
     service.client.close()
-    yield from checks.of_account(system, response.headers, now())
+    yield from checks.of_account(system, response.headers, answered)
 
 
 def _of_set(feed: Feed, service: Service) -> Finding:

@@ -21,6 +21,7 @@ def examine(
 ) -> Iterator[Finding]:
     """See ``sources.examine_source``: one call for each feed. Errors end the check of their feed alone."""
     first: Page | None = None
+    answered = now()
     for feed in feeds:
         check = f"source {feed.name}"
         try:
@@ -31,11 +32,11 @@ def examine(
             yield Finding(check, "failed", error.problem, error.fix)
             continue
         if first is None:
-            first = page
+            first, answered = page, now()  # at once: the calls that follow may wait for the rate
             yield Finding(f"source {feed.system}: sign-in", "ok", f"{client.host} answers, and lets us in")
         yield _table(check, feed, options, page)
     if first is not None:
-        yield from checks.of_account(feeds[0].system, first.response.headers, now())
+        yield from checks.of_account(feeds[0].system, first.response.headers, answered)
 
 
 def _table(check: str, feed: Feed, options: ListOptions, page: Page) -> Finding:

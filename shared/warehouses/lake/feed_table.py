@@ -18,6 +18,7 @@ from shared.warehouses.embedded.direct import refuse_changed
 from shared.warehouses.embedded.session import DuckDBSession
 from shared.warehouses.lake import files
 from shared.warehouses.lake.append import Append
+from shared.warehouses.lake.current import Current
 from shared.warehouses.lake.files import DAYS
 from shared.warehouses.lake.ingest_tables import IngestTables
 from shared.warehouses.lake.names import DAY, KIND, table_path
@@ -26,7 +27,6 @@ from shared.warehouses.lake.staging import noted, staged_tables
 from shared.warehouses.lake.table import Change, Snapshot
 from shared.warehouses.lake.work import Work
 from shared.warehouses.merge import ddl, ingest, shape
-from shared.warehouses.merge.merge import Merge
 from shared.warehouses.merge.profile import profile
 
 _FEW = 100_000
@@ -53,7 +53,7 @@ def merge(work: Work, plan: Plan, staged: Sequence[Staged], run: Run, limits: Li
     others = [tuple(str(check.references).split(".")[:2]) for check in feed.checks if check.references]
     viewed(work, [other for other in others if other != (feed.system, feed.table)])
     tables, read = staged_tables(work, session, plan, staged)
-    kind = Append if feed.lake == "append" else Merge
+    kind = Append if feed.lake == "append" else Current
     if limits.dry_run:
         return kind(session, plan, run, limits, tables)(staged)
     with noted(work, path, session.attempt):

@@ -42,7 +42,8 @@ class LakeSession(DuckDBSession):
         *day* is the partition of what is inserted, in a table that is only appended to.
         """
         super().__init__(connection)
-        self._feed, self._folder, self._streams, self._day = feed, folder, streams and folder is not None, day
+        self._feed, self._folder, self._day = feed, folder, day
+        self.streams = streams and folder is not None
         self.attempt = uuid.uuid4().hex[:16]
         self.added: list[tuple[Path, AddAction]] = []
         """New data files, in *folder*."""
@@ -99,7 +100,7 @@ class LakeSession(DuckDBSession):
             self._rest = numbered.compiled(sa.select(*(left.c[name] for name in own)).where(stays))
 
     def insert(self, table: sa.Table, names: Sequence[str], rows: sa.Select[Any]) -> int:
-        if not self._streams or not self._is_own(table):
+        if not self.streams or not self._is_own(table):
             if self._is_view and self._is_own(table):
                 self._replace_view(sa.select(*table.c).where(sa.false()))  # a dry run shows what it would append
             return super().insert(table, names, rows)

@@ -16,7 +16,7 @@ from shared.errors import ConfigError
 from shared.warehouses.lake import types
 from shared.warehouses.lake.errors import Overtaken, too_new, translated
 from shared.warehouses.lake.files import DataFile
-from shared.warehouses.lake.names import DATA
+from shared.warehouses.lake.names import DATA, DAY
 from shared.warehouses.lake.storage import Storage
 
 _UNDERSTOOD = {"appendOnly", "invariants", "timestampNtz", "v2Checkpoint"}
@@ -181,6 +181,8 @@ class LakeTable:
         if not features and (protocol.min_reader_version > 1 or protocol.min_writer_version > 2):
             versions = f"{protocol.min_reader_version} and {protocol.min_writer_version}"
             raise too_new(self.path, f"protocol versions {versions}")
+        if meta.partition_columns not in ([], [DAY]):
+            raise too_new(self.path, f"partitions by {', '.join(meta.partition_columns)}")
         system, _, name = self.path.partition("/")
         columns = types.columns(table.schema(), (system, name))
         files = list(_files(pa.table(table.get_add_actions(flatten=True)), meta.partition_columns))

@@ -324,6 +324,17 @@ def test_the_doctor_looks_at_each_set(open_app, server):
     assert "source crm: clock" in found
 
 
+def test_the_doctor_compares_clocks_before_it_waits_for_the_rate(open_app, server):
+    """Twenty sets at two calls a second take ten seconds, by which no clock is wrong."""
+    app = open_app()
+    app.now.now = dt.datetime.fromtimestamp(server.now.timestamp(), dt.UTC)
+    server.faults.extend([lambda _: None, lambda _: app.now.forward(hours=1) and None])
+
+    (found,) = (one for one in doctor_findings(app) if one.check == "source crm: clock")
+
+    assert "ok" == found.status, found.message
+
+
 def test_the_doctor_says_what_is_wrong(open_app, server):
     """With the sign-in, or with one set."""
     server.sets["Contacts"] = ("id", "note")

@@ -127,6 +127,20 @@ def test_the_id_of_a_source_event_is_that_of_its_lead(app, server):
     assert [(ident(1), "a@x.nl")] == stored(app, "lead_id", "email", table="lead")
 
 
+def test_what_the_api_has_forgotten_stays(app, server):
+    """A full brings what is there, and takes nothing as deleted; keys are not compared."""
+    server.events = [event(1), event(2, 1)]
+    sync(app), sync(app, "lead")
+    server.events = [event(2, 1), event(3, 2)]
+
+    for table, key in (("event", "id"), ("lead", "lead_id")):
+        result = sync(app, table, full=True)
+        assert ("done", 1, 0) == (result.outcome, result.counts["inserted"], result.counts["absent"]), result.reason
+        assert ["leadconduit forgets its rows after 90 days"] == [run.note for run in result.runs]
+        assert "skipped" == sync(app, table, keys=True).outcome
+        assert [(ident(n), None) for n in (1, 2, 3)] == stored(app, key, "DeletedAt", table=table)
+
+
 def test_events_that_are_older_than_they_are_kept_are_noted(app, server):
     """The first sync, and one that begins before: LeadConduit keeps 90 days."""
     server.events = [event(1)]

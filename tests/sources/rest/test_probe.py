@@ -77,6 +77,6 @@ def test_what_is_no_api_has_no_page(probe):
     result = probe("acme", "people", catalog=catalog)
 
     assert 1 == result.exit_code
-    assert "feed acme.people is not read from an API" in result.stderr
+    assert "feed acme.people is of source 'sql', which has no probe" in result.stderr
     assert ('"rest"',) == advises("Choose a feed of source {}", result.stderr.strip())
     assert 0 == probe("acme", "people").exit_code

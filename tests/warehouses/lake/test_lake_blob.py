@@ -12,6 +12,8 @@ import pytest
 from azure.storage.blob import generate_container_sas
 
 from shared.errors import ConfigError
+from shared.pipeline.upkeep import upkeep
+from shared.warehouses import Upkeep
 from shared.warehouses.lake import feed_table
 from tests.advice import advised
 from tests.suites.warehouse_case import WarehouseCase, row, some
@@ -101,11 +103,14 @@ def test_a_container_that_may_only_be_read_is_refused_until_it_may_be_written(az
         list(reading.app.warehouse.examine())
     with pytest.raises(ConfigError, match="lacks write permission"):
         reading.load(reading.write("delta", 6, [row(2)]))
+    (tended,) = upkeep(reading.app.runner, ["shop.item"], Upkeep(keep=dt.timedelta(days=7)))
     writing = signed("racwdl")
     writing.loaded("delta", 6, row(2))
     (finding,) = writing.app.warehouse.examine()
 
     assert ["shop.item"] == known
+    assert "lacks write permission" in tended.error
+    assert "\n" not in tended.error
     assert ("racwdl",) == doctor.values or doctor.error.fix.endswith("sp=racwdl")
     assert "ok" == finding.status
     assert "can be read and written" in finding.message

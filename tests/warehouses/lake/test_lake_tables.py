@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+import uuid
+
 import pyarrow as pa
 import pytest
 
 from deltalake import DeltaTable, TableFeatures, write_deltalake
 
+from shared.pipeline.upkeep import upkeep
 from shared.settings import Settings
-from shared.warehouses import open_warehouse
+from shared.warehouses import Upkeep, open_warehouse
+from shared.warehouses.lake import feed_table
 from shared.warehouses.lake.names import table_path
 from tests.advice import advised, advises
+from tests.quick import quick_if
 from tests.suites.warehouse_case import WarehouseCase, row, some
 from tests.warehouses.lake import lake_tables
+
+NO_PATHS = ("a%2f..%2fx", "a:b", "a b", "é", "x?y#z=1", "a~2fb", "~", "'", "a&b", "a\\b")
 
 
 @pytest.fixture
@@ -88,6 +97,58 @@ def test_a_table_with_features_that_we_do_not_write_is_refused(case, lake, featu
         refused,
     )
     assert {"inserted": 1, "read": 1} == loaded_again(case)
+
+
+def test_a_table_that_another_program_has_partitioned_is_refused(case, lake):
+    """Values of a column may be no path, such as these; our files would lack their partition."""
+    case.loaded("full", 5, row(1, "../../x"), row(2, "a/b"), row(3, "%2F:"), row(4, None))
+    folder = lake / "shop" / "item"
+    rows = DeltaTable(str(folder)).to_pyarrow_table()
+    write_deltalake(str(folder), rows, mode="overwrite", schema_mode="overwrite", partition_by=["Name"])
+    before = sorted(folder.rglob("*.parquet"))
+
+    refused = case.refused("delta", 6, row(1, "Ida", 6))
+    (tended,) = upkeep(case.app.runner, ["shop.item"], Upkeep(keep=dt.timedelta(days=7)))
+    after = sorted(folder.rglob("*.parquet"))
+    moved_away(case)
+
+    assert "shop/item of the lake uses what Sluice does not write: partitions by Name" in refused
+    assert refused.startswith(tended.error.rstrip("."))
+    assert before == after
+    assert {"inserted": 1, "read": 1} == loaded_again(case)
+
+
+@pytest.mark.parametrize("mode", ["current", "append"])
+@pytest.mark.parametrize("name", [quick_if(name == NO_PATHS[0], name) for name in NO_PATHS])
+def test_a_feed_whose_name_is_no_path_has_one_folder_in_the_lake(case, lake, mode, name):
+    """Twice, so that its table is found again; upkeep finds it as well, and nothing lies elsewhere."""
+    case.declare_table(json.dumps(name), f'keys = ["Key"], lake = "{mode}"')
+    for number in (5, 6):
+        result = case.load(case.write("delta", number, [row(number)], table=name, key_name="Key"))
+        assert result.run.error is None
+    (tended,) = upkeep(case.app.runner, [f"shop.{name}"], Upkeep(keep=dt.timedelta(days=7)))
+
+    (system,) = [path for path in lake.iterdir() if path.name not in ("_staging", "ingest")]
+    (folder,) = system.iterdir()
+    assert ("shop", name) == (system.name, lake_tables.plain(folder.name))
+    assert 2 == DeltaTable(str(folder)).count()
+    assert (2, None) == (tended.table.files_before, tended.error)
+    assert {"lake", "catalog", "ledger.db"} >= {path.name for path in case.folder.iterdir()} - {"Delta"}
+
+
+@pytest.mark.parametrize("few", [0, quick_if(False, 100_000)], ids=["written at once", "compared"])
+def test_a_uuid_is_text_in_a_lake(case, monkeypatch, few):
+    """As a column and as the key, however its rows come in; the same value later is no change (decision 0013)."""
+    monkeypatch.setattr(feed_table, "_FEW", few)
+    value = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
+    kinds = {"key": pa.uuid(), "types": {"Ref": pa.uuid()}}
+
+    case.loaded("full", 5, row(value.bytes, Ref=value.bytes), **kinds)
+    again = case.loaded("full", 6, row(value.bytes, Ref=value.bytes), **kinds)
+
+    assert {"unchanged": 1, "read": 1} == some(again)
+    assert [(str(value), str(value))] == case.rows("ItemId", "Ref")
+    assert "text" == case.columns()["Ref"]
 
 
 @pytest.mark.parametrize("versions", [(3, 2), (1, 99), (99, 99)])

@@ -45,7 +45,7 @@ def test_what_holds_still_is_the_row_of_the_table(loads):
 
 @pytest.mark.slow
 @pytest.mark.long
-@settings(FAST, max_examples=60)
+@settings(FAST, max_examples=25)
 @given(wild_loads())
 def test_what_holds_still_is_the_row_of_the_table_in_many_more_cases(loads):
     """The same, more often."""
@@ -74,7 +74,7 @@ def test_history_does_not_depend_on_the_order_of_files(reported):
 
 @pytest.mark.slow
 @pytest.mark.long
-@settings(FAST, max_examples=50)
+@settings(FAST, max_examples=20)
 @given(lawful_exports(most=6))
 def test_history_does_not_depend_on_the_order_of_files_in_many_more_cases(reported):
     """The same, with more exports and more often."""
