@@ -104,8 +104,13 @@ class Client:
         self._local = threading.local()
 
     def url(self, path: str) -> str:
-        """The URL of *path*. DataError if it leads elsewhere: nothing that signs in is sent to another host."""
+        """The URL of *path*. DataError if it leads elsewhere: nothing that signs in is sent to another host.
+
+        A service behind a proxy that ends TLS may write its links with http: they are followed with https.
+        """
         found = path if "://" in path else urljoin(self._base, path.lstrip("/")) if path else self._base.rstrip("/")
+        if found.startswith("http://") and _origin(secured := f"https{found[4:]}") == self._origin:
+            found = secured
         if path.startswith("//") or _origin(found) != self._origin:
             raise DataError(
                 f"{self.host} names a page on another host, {urlsplit(found).hostname}",

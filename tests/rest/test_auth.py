@@ -130,6 +130,16 @@ def client(url, auth=None):
     return Client(base=url, setting="X_BASE_URL", limiter=Limiter([]), auth=auth or NoAuth())
 
 
+def test_a_link_that_a_proxy_made_http_of_is_followed_with_https():
+    """The rest of it stays as it is, and other hosts and ports are refused."""
+    found = client("https://api.test/svc")
+
+    assert "https://api.test/svc/S?$skiptoken=a%20b" == found.url("http://api.test/svc/S?$skiptoken=a%20b")
+    for other in ("http://evil.test/svc", "http://api.test:8080/svc", "http://api.test@evil.test/svc"):
+        with pytest.raises(DataError, match="another host"):
+            found.url(other)
+
+
 def login(url, **instead):
     words = {
         "client": client(url), "path": "/login", "fields": {"username": "me", "password": "hush"}, "token_at": "access",

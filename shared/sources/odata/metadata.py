@@ -51,8 +51,10 @@ def read(body: bytes) -> dict[str, EntitySet]:
     for schema in _below(root, "Schema"):
         for one in _below(schema, "EntityType"):
             types[one.get("Name", "")] = one
+            for space in (schema.get("Namespace"), schema.get("Alias")):
+                types[f"{space}.{one.get('Name')}"] = one
     found = (
-        (one.get("Name", ""), str(one.get("EntityType")).rpartition(".")[2])
+        (one.get("Name", ""), _known(str(one.get("EntityType")), types))
         for container in _below(root, "EntityContainer")
         for one in _below(container, "EntitySet")
     )
@@ -81,8 +83,13 @@ def _with_bases(kind: str, types: Mapping[str, Element]) -> list[Element]:
     chain: list[Element] = []
     while kind in types and types[kind] not in chain:
         chain.insert(0, types[kind])
-        kind = str(types[kind].get("BaseType")).rpartition(".")[2]
+        kind = _known(str(types[kind].get("BaseType")), types)
     return chain
+
+
+def _known(kind: str, types: Mapping[str, Element]) -> str:
+    """A type by its whole name, as several namespaces may have one of its name; else by that without namespace."""
+    return kind if kind in types else kind.rpartition(".")[2]
 
 
 def _column(one: Element) -> str:

@@ -43,8 +43,8 @@ class _Known:
         self.lock = threading.Lock()
         self.sets: dict[str, EntitySet] = {}
         self.read_at: float | None = None
-        self.ends_pages = False
-        """Whether it was seen to end pages itself."""
+        self.ends_pages: set[str] = set()
+        """Sets whose pages it was seen to end itself. It may do that with some of them only."""
 
 
 _services: WeakKeyDictionary[Limiter, _Known] = WeakKeyDictionary()
@@ -104,13 +104,13 @@ class Service:
 
     def pages(self, of: EntitySet, query: Query) -> Iterator[Page]:
         """A list page by page. An entry that changes meanwhile may come twice."""
-        if not self.known.ends_pages:
+        if of.name not in self.known.ends_pages:
             page = self._page(of, query, top=self.size)
             if page.next is None:
                 yield page
                 yield from self._following(of, query, page)
                 return
-            self.known.ends_pages = True
+            self.known.ends_pages.add(of.name)
         yield from self._linked(of, self._page(of, query))
 
     # -- ways to go on

@@ -16,7 +16,7 @@ from shared.contract.conform import ROW
 from shared.errors import ONE_ROW_A_KEY, DataError, TransientError
 from shared.model import Change, Feed, Plan, Run, Staged, with_note
 from shared.warehouses import Limits, Merged
-from shared.warehouses.merge import history, ingest, keys, versions
+from shared.warehouses.merge import history, ingest, keys, versions, winners
 from shared.warehouses.merge.changes import (
     BY,
     DELETED,
@@ -101,7 +101,9 @@ class Merge:
         if self._session.widen_text(shape.table, shape.stored, self._long):
             renew_view(self._session, shape)
         self._session.hold(shape.table, [shape.stored[key] for key in self._feed.keys])
-        incoming, superseded = self._winners(duplicates)
+        incoming, superseded = self._all, 0
+        if duplicates is not None:
+            incoming, superseded = winners.winners(self._session, self._feed, self._all, duplicates)
         found, outcomes = self._compute(shape, incoming)
         counts = self._count(outcomes, superseded)
         self._check_limits(counts["absent"], shape.table)
@@ -192,43 +194,9 @@ class Merge:
 
     def _duplicates(self) -> sa.Table | None:
         """The keys that more than one staged row has, or None if every row has its own. TransientError if some lack."""
-        keys = [self._all.c[key] for key in self._feed.keys]
-        alike = [part for key in keys for part in self._session.exact(key)]
-        number = sa.cast(sa.func.count(), sa.BigInteger)
-        by_key = sa.select(number.label("number")).select_from(self._all).group_by(*dict.fromkeys([*keys, *alike]))
-        counted = by_key.subquery("by_key").c.number
-        totals = sa.select(sa.func.coalesce(sa.func.sum(counted), 0), sa.func.max(counted))
-        rows, most = self._session.rows(totals)[0]
-        self._confirm_staged(int(rows))
-        if most is None or most == 1:
-            return None
-        table = self._session.scratch("duplicates", [sa.Column(key.name, key.type) for key in keys])
-        several = sa.select(*keys).group_by(*dict.fromkeys([*keys, *alike])).having(sa.func.count() > 1)
-        self._session.change(sa.insert(table).from_select(self._feed.keys, several))
-        return table
-
-    def _winners(self, duplicates: sa.Table | None) -> tuple[sa.FromClause, int]:
-        """One row a key: of several the highest cursor, then the last in file order; and how many gave way."""
-        if duplicates is None:
-            return self._all, 0
-        rows = self._all
-        order: list[Expression] = [rows.c[ROW].desc()]
-        cursor = rows.c.get(self._feed.cursor or "")
-        if cursor is not None:
-            is_null = sa.case((cursor.is_(None), 1), else_=0)  # NULL is below every value
-            order = [is_null, self._session.exact(cursor)[0].desc(), *order]
-        keys = self._feed.keys
-        alike = [part for key in keys for part in self._session.exact(rows.c[key])]
-        place = sa.func.row_number().over(partition_by=alike, order_by=order)
-        shared_keys = sa.and_(*(equal(self._session, rows.c[key], duplicates.c[key]) for key in keys))
-        ranked = sa.select(rows.c[ROW].label(ROW), place.label("place")).select_from(rows.join(duplicates, shared_keys))
-        ranked_rows = ranked.subquery("ranked")
-        losers = self._session.scratch("superseded", [sa.Column(ROW, sa.BigInteger)])
-        later = sa.select(ranked_rows.c[ROW]).where(ranked_rows.c.place > 1)
-        superseded = self._session.change(sa.insert(losers).from_select([ROW], later))
-        lost = sa.exists().where(losers.c[ROW] == rows.c[ROW])  # NOT IN is slow where a column could be NULL
-        kept = sa.select(rows).where(~lost)
-        return kept.subquery("kept"), superseded
+        rows, most = winners.most_of_a_key(self._session, self._feed, self._all)
+        self._confirm_staged(rows)
+        return winners.several(self._session, self._feed, self._all) if most > 1 else None
 
     def _compute(self, shape: Shape, incoming: sa.FromClause) -> tuple[sa.Table, dict[str, int]]:
         """The changes, and how many there are of each outcome."""

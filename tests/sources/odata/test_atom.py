@@ -148,6 +148,18 @@ def test_metadata_has_keys_types_bases_and_what_is_in_the_entry():
     } == found.types  # fmt: skip
 
 
+@pytest.mark.parametrize(("kind", "key"), [("A.One", "a"), ("B.One", "b"), ("Own.One", "b"), ("Imported.One", "b")])
+def test_a_type_is_that_of_its_namespace(kind, key):
+    schemas = "".join(
+        f'<Schema Namespace="{space}" {more}><EntityType Name="One"><Key><PropertyRef Name="{name}" /></Key>'
+        f'<Property Name="{name}" Type="Edm.Int32" /></EntityType></Schema>'
+        for space, name, more in (("A", "a", ""), ("B", "b", 'Alias="Own"'))
+    )
+    container = f'<EntityContainer><EntitySet Name="Ones" EntityType="{kind}" /></EntityContainer>'
+
+    assert (key,) == metadata.read(f"<Edmx>{schemas}<Schema>{container}</Schema></Edmx>".encode())["Ones"].keys
+
+
 @pytest.mark.parametrize("body", [b"<feed/>", b"<edmx:Edmx", b""])
 def test_what_is_no_metadata_is_refused(body):
     with pytest.raises(ValueError, match="it is no"):

@@ -148,6 +148,19 @@ def test_a_set_without_a_time_of_change_is_read_whole_and_compared(open_app, ser
     assert (1, 1) == (result.counts["updated"], result.counts["absent"]), result.reason
 
 
+def test_each_set_may_end_its_pages_or_not(open_app, server):
+    """One that does not is asked for by pages, though another one does: it may be too large for one answer."""
+    server.page = 3
+    app = open_app(size=4)
+    for name in ("Contacts", "ContactTypes"):
+        server.entities[name] = [{"id": guid(n), "lastUpdate": at(n)} for n in range(9)]
+    sync(app, "contact")
+    server.page = None
+
+    assert 9 == sync(app, "kind").counts["inserted"]
+    assert all(call.query.get("$top") == "4" for call in server.calls if call.path.endswith("/ContactTypes"))
+
+
 def test_entries_that_go_while_a_set_is_read_hide_no_other(open_app, server):
     """Those behind them move up, past the place where the next page begins."""
     app = open_app(size=3)
