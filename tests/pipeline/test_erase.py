@@ -179,15 +179,16 @@ def test_values_that_reports_and_alerts_quote_are_masked(tmp_path):
     assert report == documents.get("runs/shop.other/1")
 
 
-def test_raw_answers_that_name_the_key_are_deleted(tmp_path):
-    """Of the calls, only their lines."""
-    case, raw = loaded(case_in(tmp_path)), tmp_path / "raw"
-    raw.mkdir()
+@pytest.mark.parametrize("given", ["raw", "raw/shop.person"])
+def test_raw_answers_that_name_the_key_are_deleted(tmp_path, given):
+    """Of the calls, only their lines. The folder is that of `--keep-raw`, or the one of the feed in it."""
+    case, raw = loaded(case_in(tmp_path)), tmp_path / "raw/shop.person"
+    raw.mkdir(parents=True)
     (raw / "00001.json").write_text(json.dumps([{"id": KEY}]))
     (raw / "00002.json").write_text(json.dumps([{"id": "x" + KEY}]))
     (raw / "calls.jsonl").write_text(f'{{"id": "{KEY}"}}\n{{"id": 2}}\n')
 
-    *_, answers = erased_from(case, "shop.person", KEY, raw=raw)
+    *_, answers = erased_from(case, "shop.person", KEY, raw=tmp_path / given)
 
     assert 2 == answers.files
     assert ["00002.json", "calls.jsonl"] == sorted(path.name for path in raw.iterdir())
