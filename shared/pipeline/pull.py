@@ -86,10 +86,12 @@ def whole(feed: Feed, source: PullSource, *, now: str) -> Unit:
     """
     newest = source.newest() if feed.cursor is not None else None
     name = f"everything at {now}"
+    days = feed.api.get("retention_days")
+    note = f"{feed.system} forgets its rows after {days} days: nothing counts as deleted" if forgets(feed) else None
     return Unit(
         kind="full", work_items=(WorkItem(work_id(feed.name, name), name),), exported_at=now,
         complete=not forgets(feed), window=None if newest is None else Window(None, newest),
-        note=f"{feed.system} forgets its rows after {feed.api['retention_days']} days: nothing counts as deleted" if forgets(feed) else None,
+        note=note,
     )  # fmt: skip
 
 
