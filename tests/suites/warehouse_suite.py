@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.suites.warehouse_case import Query, WarehouseCase, row
+from tests.suites.warehouse_checks import Checks
 from tests.suites.warehouse_erase import Erase
 from tests.suites.warehouse_fulls import Fulls
 from tests.suites.warehouse_history import History
@@ -19,7 +20,6 @@ from tests.suites.warehouse_merging import Merging
 from tests.suites.warehouse_names import Names
 from tests.suites.warehouse_values import Values
 from tests.suites.warehouse_versions import Versions
-
 
 WHATEVER_LOADS = (Keys, Names, History, Versions, Erase, Checks)
 """Parts of the suite for which it does not matter how rows come into staging."""
