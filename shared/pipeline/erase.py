@@ -85,7 +85,8 @@ def erase(
     masked = _masked_reports(documents, feed, keys, dry_run=options.dry_run)
     done.append(ErasedFrom("documents", files=_delete(documents, left, dry_run=options.dry_run) + masked))
     if options.raw is not None:
-        done.append(ErasedFrom(str(options.raw), files=_erase_raw(options.raw, keys, dry_run=options.dry_run)))
+        folder = options.raw / feed if (options.raw / feed).is_dir() else options.raw  # a sync makes one for each feed
+        done.append(ErasedFrom(str(folder), files=_erase_raw(folder, keys, dry_run=options.dry_run)))
     return done
 
 

@@ -18,7 +18,7 @@ from shared.pipeline.replay import write_rejects
 from shared.warehouses import Upkeep
 from tests.advice import advised, advises
 from tests.exports import doctor_findings
-from tests.suites.warehouse_case import WarehouseCase, row
+from tests.suites.warehouse_case import CATALOG, WarehouseCase, row
 from tests.suites.warehouse_erase import SECRET, TEXT, erased, erased_from
 
 KEY, NAME = "gretchen.quartz@example.org", "Zyxwvut Quartz"
@@ -81,15 +81,26 @@ def test_lake_keeps_it_in_earlier_versions_until_upkeep(tmp_path):
 
 
 def test_versions_of_a_row_go_with_it(tmp_path):
-    """Where there is a table of versions beside the feed's own."""
-    case = loaded(case_in(tmp_path))
-    with case.app.warehouse._session() as session:
-        session.ddl("CREATE TABLE shop.person_history AS FROM shop.person UNION ALL FROM shop.person")
+    """Where the feed has history, from the file too."""
+    case = case_in(tmp_path)
+    case.catalog(f'{CATALOG}person = {{ keys = ["PersonId"], history = true }}\n')
+    loaded(case)
 
     done = erased(case, KEY)
 
     assert (1, 2) == (done.rows, done.history)
     assert [] == found(tmp_path, "Gone")
+
+
+def test_a_table_that_is_no_history_is_left_alone(tmp_path):
+    """It has the name that versions would have: of others, or of another feed."""
+    case = loaded(case_in(tmp_path))
+    others = row("1", PersonId=KEY)
+    case.loaded("full", 5, others, table="person_versions", key=pa.string(), types={"PersonId": pa.string()})
+
+    done = erased(case, KEY)
+
+    assert (1, 0) == (done.rows, done.history)
 
 
 def test_rows_of_every_run_go_where_a_lake_keeps_them(tmp_path):
@@ -168,15 +179,16 @@ def test_values_that_reports_and_alerts_quote_are_masked(tmp_path):
     assert report == documents.get("runs/shop.other/1")
 
 
-def test_raw_answers_that_name_the_key_are_deleted(tmp_path):
-    """Of the calls, only their lines."""
-    case, raw = loaded(case_in(tmp_path)), tmp_path / "raw"
-    raw.mkdir()
+@pytest.mark.parametrize("given", ["raw", "raw/shop.person"])
+def test_raw_answers_that_name_the_key_are_deleted(tmp_path, given):
+    """Of the calls, only their lines. The folder is that of `--keep-raw`, or the one of the feed in it."""
+    case, raw = loaded(case_in(tmp_path)), tmp_path / "raw/shop.person"
+    raw.mkdir(parents=True)
     (raw / "00001.json").write_text(json.dumps([{"id": KEY}]))
     (raw / "00002.json").write_text(json.dumps([{"id": "x" + KEY}]))
     (raw / "calls.jsonl").write_text(f'{{"id": "{KEY}"}}\n{{"id": 2}}\n')
 
-    *_, answers = erased_from(case, "shop.person", KEY, raw=raw)
+    *_, answers = erased_from(case, "shop.person", KEY, raw=tmp_path / given)
 
     assert 2 == answers.files
     assert ["00002.json", "calls.jsonl"] == sorted(path.name for path in raw.iterdir())

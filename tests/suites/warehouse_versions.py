@@ -84,6 +84,36 @@ class Versions:
             case, "Name"
         )
 
+    def test_history_catches_up_with_a_table_that_changed_without_it(self, case):
+        """Once its view is dropped."""
+        case.loaded("full", 5, row(1, "Ada", 1), row(2, "Bob", 2), table="tracked")
+        case.catalog(CATALOG.replace("history = true", "history = false"))
+        case.loaded("delta", 6, row(1, "Eva", 3), row(3, "Cy", 4), table="tracked")
+        case.catalog(CATALOG)
+
+        case.query('DROP VIEW "shop"."tracked_history"')
+        case.loaded("delta", 7, row(2, "Bea", 5), table="tracked")
+
+        assert [
+            (day(1), day(3), 1, "Ada"), (day(3), None, 1, "Eva"), (day(2), day(5), 2, "Bob"), (day(5), None, 2, "Bea"),
+            (day(4), None, 3, "Cy"),
+        ] == self.kept(case, "Name")  # fmt: skip
+
+    def test_a_table_that_is_loaded_anew_is_what_holds_still(self, case):
+        """Though it was dropped with newer rows."""
+        first = case.write("full", 5, [row(1, "Ada", 1)], table="tracked")
+        case.load(first)
+        case.loaded("delta", 6, row(1, "Eva", 3), table="tracked")
+        case.query('DROP VIEW "shop"."tracked_active"')
+        case.query('DROP TABLE "shop"."tracked"')
+
+        case.load(first, again=True)
+
+        assert [("Ada",)] == case.rows("Name", table="tracked")
+        assert [(day(1), day(3), 1, "Ada"), (day(3), day(5), 1, "Eva"), (day(5), None, 1, "Ada")] == self.kept(
+            case, "Name"
+        )
+
     def test_versions_grow_with_their_table(self, case):
         """New columns, wider types and long text."""
         case.loaded("full", 5, row(1, "Ada", 1, Size=1), table="tracked", types={"Size": pa.int16()})

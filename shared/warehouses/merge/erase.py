@@ -23,6 +23,7 @@ from shared.warehouses.merge.changes import equal
 from shared.warehouses.merge.ingest import ERASURE, REJECTED, RUN
 from shared.warehouses.merge.session import Expression, Session
 from shared.warehouses.merge.shape import target
+from shared.warehouses.merge.versions import are_versions
 
 _AT_ONCE = 100
 """Keys, or rejects, of one statement: SQL Server takes 2,100 parameters."""
@@ -53,7 +54,9 @@ def erase(
     feed = request.feed
     kinds = {folded(name): kind for name, kind in session.columns(feed.system, feed.table).items()}
     rows = delete(session, feed, request.keys)
-    history = delete(session, request.history, request.keys)
+    kept = request.history  # a table of others may have that name
+    has_versions = are_versions(session.columns(kept.system, kept.table))
+    history = delete(session, kept, request.keys) if has_versions else 0
     rejects = _rejects(session, request, RawKeys(feed, request.keys, kinds))
     for some in _some(rejects):
         session.change(sa.delete(REJECTED).where(sa.or_(*(_is_at(*one) for one in some))))

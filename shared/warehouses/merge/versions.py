@@ -90,7 +90,13 @@ class Versions:
         new = rows.where(s.c[_PLACE] == sa.literal_column("1"), ~sa.exists().where(known))
         self.session.change(sa.insert(self.table).from_select([FROM, *values], new))
 
-    def _settle(self, found: sa.Table) -> None:
+    def catch_up(self, since: Expression) -> None:
+        """As fill; versions that are newer than the row of the table end. It may have changed without history."""
+        self.fill(since)
+        keys = sa.select(*(self.rows.c[there].label(key) for key, there in self._keys.items())).subquery("found")
+        self._settle(keys, "versions_of_all")
+
+    def _settle(self, found: sa.FromClause, scratch: str = "versions") -> None:
         """Let the last version of each key in *found* be the row of the table.
 
         It is not, where a full put a lower cursor in its place, or said that the row is gone.
@@ -101,7 +107,7 @@ class Versions:
         names = dict.fromkeys((*keys.values(), self._mark, FROM, DELETED))
         shown = [self.table.c[name] for name in names]
         columns = [*(sa.Column(column.name, column.type) for column in shown), sa.Column(_PLACE, sa.BigInteger)]
-        last = self.session.scratch("versions", columns)
+        last = self.session.scratch(scratch, columns)
         ranked = sa.select(*shown, place).select_from(self.table.join(found, touched))
         self.session.change(sa.insert(last).from_select([column.name for column in columns], ranked))
         self.session.filled(last)
@@ -146,7 +152,7 @@ class Versions:
         ahead = [sa.case((cursor > deleted, cursor)) for cursor in instants]  # of the export that lacks the row
         return sa.func.coalesce(*ahead, deleted, *instants, otherwise)
 
-    def _same_key(self, found: sa.Table) -> Expression:
+    def _same_key(self, found: sa.FromClause) -> Expression:
         return sa.and_(*(equal(self.session, self.rows.c[there], found.c[key]) for key, there in self._keys.items()))
 
     def _same_keys(self, other: sa.FromClause) -> Expression:
@@ -175,8 +181,11 @@ class Versions:
 
     # -- the table and its view
 
-    def renew_view(self, columns: Mapping[str, str]) -> None:
-        """Make the view of these *columns* of the table of versions, unless it is as it should be."""
+    def renew_view(self, columns: Mapping[str, str]) -> bool:
+        """Make the view of these *columns* of the table of versions, unless it is as it should be.
+
+        Whether there was one.
+        """
         schema, name = str(self.rows.schema), f"{self.rows.name}{HISTORY}"
         until = sa.func.lead(self.table.c[FROM]).over(partition_by=self._partition(), order_by=self._order())
         v = sa.select(*self.table.c, until.label(TO)).subquery("v")
@@ -192,6 +201,7 @@ class Versions:
             )
         if known != mark:
             self.session.put_view(schema, name, text, mark)
+        return known is not None
 
 
 def _is_there(column: Expression) -> Expression:
@@ -199,16 +209,22 @@ def _is_there(column: Expression) -> Expression:
     return sa.case((column.is_(None), sa.literal_column("0")), else_=sa.literal_column("1"))
 
 
+def are_versions(columns: Mapping[str, str]) -> bool:
+    """Whether a table with these *columns* is one of versions, and not one of others with such a name."""
+    return _SETTLED in columns
+
+
 def prepare(session: Session, rules: Rules, shape: Shape, run: str, *, is_first: bool = False) -> Versions:
     """The versions of a feed. Its table is as it was before the run but for its columns, or *is_first* the run's.
 
-    The table of versions is made, with the rows that there are, or gets the columns it lacks.
+    The table of versions is made, with the rows that there are, or gets the columns it lacks. If its view is gone, or
+    the table was, rows that changed meanwhile get a version.
     """
     feed = rules.feed
     columns = session.columns(feed.system, feed.table)
     name = f"{feed.table}{VERSIONS}"
     before = session.columns(feed.system, name)
-    if before and FROM not in before:
+    if before and not are_versions(before):
         raise ConfigError(
             f"{feed.system}.{name} is there already, and is no table of row history",
             fix="Rename it, or leave history out",
@@ -228,11 +244,12 @@ def prepare(session: Session, rules: Rules, shape: Shape, run: str, *, is_first:
     made = Versions(
         session=session, rules=rules, shape=shape, rows=target(feed, columns), table=table, run=run
     )  # fmt: skip
-    made.renew_view(after)
-    if is_first:
-        made.fill(at(rules.exported or rules.now))
-    elif not before:
-        made.fill(made.rows.c[SYNCED])
+    had_view = made.renew_view(after)
+    since = at(rules.exported or rules.now) if is_first else made.rows.c[SYNCED]
+    if not before:
+        made.fill(since)
+    elif is_first or not had_view:
+        made.catch_up(since)
     return made
 
 

@@ -127,14 +127,16 @@ def show_feed(visit: Visit) -> Page:
         "feed.html", feed=status, reports=reports,
         actions=actions_of(visit.app.documents, name), done=DONE.get(visit.query.get("done", ""), ""),
         counted=[name for name in COUNTED if any(name in one.counts for one in reports)],
-        commands=list(_commands(name, is_pulled)), keys=", ".join(feed.keys) if feed else "",
+        commands=list(_commands(name, is_pulled=is_pulled, is_csv=feed is not None and feed.source == "csv")),
+        keys=", ".join(feed.keys) if feed else "",
     )  # fmt: skip
 
 
-def _commands(feed: str, is_pulled: bool) -> Iterator[str]:
+def _commands(feed: str, *, is_pulled: bool, is_csv: bool) -> Iterator[str]:
     """How to do on this machine what an operator does in Azure."""
     system, table = map(shlex.quote, FeedName.parse(feed))
-    yield f"sluice sync {system} {table}" if is_pulled else f"sluice load FOLDER --tables {table}"
+    load = f"sluice csv {system} {table} FILE" if is_csv else f"sluice load FOLDER --tables {table}"
+    yield f"sluice sync {system} {table}" if is_pulled else load
     yield f"sluice backfill {shlex.quote(feed)} --to TIME"
     yield f"sluice rejects {shlex.quote(feed)}"
 
