@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.suites.warehouse_case import Query, WarehouseCase, row
+from tests.suites.warehouse_checks import Checks
 from tests.suites.warehouse_erase import Erase
 from tests.suites.warehouse_fulls import Fulls
 from tests.suites.warehouse_history import History
@@ -19,6 +20,9 @@ from tests.suites.warehouse_merging import Merging
 from tests.suites.warehouse_names import Names
 from tests.suites.warehouse_values import Values
 from tests.suites.warehouse_versions import Versions
+
+WHATEVER_LOADS = (Keys, Names, History, Versions, Erase, Checks)
+"""Parts of the suite for which it does not matter how rows come into staging."""
 
 
 class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History, Versions, Erase):
@@ -32,6 +36,9 @@ class WarehouseSuite(Merging, Values, Fulls, Keys, Names, History, Versions, Era
 
     slow_parts: tuple[type, ...] = ()
     """Parts of the suite of which every case is slow."""
+
+    shown_elsewhere: tuple[type, ...] = ()
+    """Parts that another class of the same engine shows, and which no loader changes: they are left out."""
 
     @pytest.fixture
     def settings(self) -> dict[str, str]:

@@ -10,11 +10,15 @@ MANY_LOADS = "test_widened_column_holds_the_wide_value"
 """It loads each pair of types, which takes seconds where a load is not quick."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of the behaviour suite, all cases of DuckDB, and of other warehouses the first of each test.
 
     Rows that DuckDB reads directly are slow here; duckdb/test_direct.py and tests/pipeline have quick ones.
     """
+    left_out = [item for item in items if isinstance(item, pytest.Function) and _is_shown_elsewhere(item)]
+    gone = set(map(id, left_out))
+    items[:] = [item for item in items if id(item) not in gone]
+    config.hook.pytest_deselected(items=left_out)
     seen = set()
     for item in items:
         if not isinstance(item, pytest.Function) or "warehouses" not in item.path.parts:
@@ -25,6 +29,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if directly or (of_suite and _takes_long(suite, name, again=(suite, name) in seen)):
             item.add_marker(pytest.mark.slow)
         seen.add((suite, name))
+
+
+def _is_shown_elsewhere(item: pytest.Function) -> bool:
+    parts = getattr(item.cls, "shown_elsewhere", ())
+    return any(item.originalname in vars(part) for part in parts)
 
 
 def _takes_long(suite: type[WarehouseSuite], name: str, *, again: bool) -> bool:

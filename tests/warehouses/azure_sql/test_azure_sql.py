@@ -15,7 +15,7 @@ from shared.mssql import odbc
 from tests.standins.tsql.engine import Server
 from tests.suites.warehouse_fulls import Fulls
 from tests.suites.warehouse_keys import Keys
-from tests.suites.warehouse_suite import WarehouseSuite
+from tests.suites.warehouse_suite import WHATEVER_LOADS, WarehouseSuite
 
 ON_A_REAL_SERVER = os.environ.get("TEST_AZURE_SQL_URL", "")
 OURS = ("shop", "coolr", "ingest", "staging")
@@ -58,6 +58,8 @@ class TestFewRowsOnTheStandIn(OnTheStandIn):
 class TestArraysOnTheStandIn(OnTheStandIn):
     """The same, by way of staging tables."""
 
+    shown_elsewhere = WHATEVER_LOADS
+
     @pytest.fixture
     def settings(self, server: Server):
         return {"WAREHOUSE_URL": "mssql://app:secret@stand-in/sluice", "WAREHOUSE_LOADER": "array"}
@@ -66,6 +68,8 @@ class TestArraysOnTheStandIn(OnTheStandIn):
 @pytest.mark.slow
 class TestBulkOnTheStandIn(OnTheStandIn):
     """The same, by way of CSV parts in a container."""
+
+    shown_elsewhere = WHATEVER_LOADS
 
     @pytest.fixture
     def settings(self, server: Server, azurite, container):

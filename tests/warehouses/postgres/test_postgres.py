@@ -22,7 +22,7 @@ from tests.advice import advised, advises, follows
 from tests.exports import START, open_test_app
 from tests.servers.postgres import Postgres
 from tests.suites.warehouse_case import WarehouseCase, row, some
-from tests.suites.warehouse_suite import WarehouseSuite
+from tests.suites.warehouse_suite import WHATEVER_LOADS, WarehouseSuite
 from tests.warehouses.postgres.retries import retries_come_at_once
 from tests.warehouses.server.server_samples import asking
 
@@ -45,6 +45,8 @@ class OnAServer(WarehouseSuite):
 @pytest.mark.slow
 class TestStagedRows(OnAServer):
     """All rows by way of staging tables."""
+
+    shown_elsewhere = WHATEVER_LOADS
 
     @pytest.fixture
     def settings(self, postgres: Postgres, database: str):
