@@ -141,7 +141,7 @@ def test_nothing_stays_beside_the_warehouse(app, full, file, tmp_path):
     bad = export(tmp_path, "full", 6, *(row(None, "x", 1) for _ in range(9)))
     assert load(app, bad).failed
 
-    kept = [("ingest", table) for table in ("backfill", "rejected", "run", "version")]
+    kept = [("ingest", table) for table in ("backfill", "erasure", "rejected", "run", "version")]
     assert [("coolr", "location"), *kept] == list(contents(file)[1])
     assert [] == list(tmp_path.glob("*staging*/*"))
 
