@@ -200,9 +200,10 @@ def _event(fields: Any, under: str) -> Event:
     if not isinstance(fields, dict):
         raise RequestRefused(400, f"{under}it is not an object")
     kind = fields.get("subscriptionType")
-    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
-        raise RequestRefused(400, f"{under}subscriptionType is missing, or not a type of event")
-    name, _, what = kind.partition(".")
+    if not isinstance(kind, str):
+        raise RequestRefused(400, f"{under}subscriptionType is missing")
+    # A type of another form is one to come: it must not cost the other events of the request.
+    name, _, what = kind.partition(".") if _KIND.fullmatch(kind) else ("", "", "")
     known = fields.get("objectTypeId")
     action = _ACTIONS.get(what, "none")
     missing = known is None and name == "object" and action != "none"

@@ -168,7 +168,7 @@ def test_bodies_that_are_no_events_are_refused(body):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"subscriptionType": None}, {"subscriptionType": "contact"}, {"subscriptionType": "a/b.c"},
+        {"subscriptionType": None}, {"subscriptionType": 5},
         {"objectId": None}, {"objectId": -1}, {"objectId": True}, {"objectId": 1.5}, {"objectId": "x"},
         {"objectId": 1 << 63}, {"portalId": None}, {"occurredAt": None},
         {"subscriptionType": "contact.merge"}, {"subscriptionType": "contact.merge", "mergedObjectIds": [1]},
@@ -181,6 +181,13 @@ def test_events_that_cannot_be_understood_are_refused_without_their_values(field
     status, reason = refusal(events, event(), event(**fields, propertyValue="jane@example.com"))
     assert (400, True) == (status, reason.startswith("event 1: "))
     assert "jane" not in reason
+
+
+@pytest.mark.parametrize("kind", ["contact", "a/b.c", "contact.propertyChange.v2", "", "x" * 1_000])
+def test_a_type_of_a_form_to_come_costs_no_other_event(kind):
+    found = events(event(eventId=1), event(eventId=2, subscriptionType=kind))
+    assert ["none", ()] == [found[1].action, found[1].ids]
+    assert "none" != found[0].action
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_hashed_or_parsed():
