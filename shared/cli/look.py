@@ -46,6 +46,7 @@ def history(feed: str | None, limit: int, destination: str | None, as_json: bool
     from shared.app import current
     from shared.pipeline.destinations import runner_to_look_at
     from shared.pipeline.feeds import known_feed
+    from shared.text import counted
 
     app = current()
     shown = app.runner.of(destination or MAIN) if feed is None else runner_to_look_at(app.runner, feed, destination)
@@ -60,7 +61,8 @@ def history(feed: str | None, limit: int, destination: str | None, as_json: bool
     for done in shown.warehouse.backfills(feed) if feed else ():
         click.echo(f"{done.at[:19]} {done.requested_by}: backfill from {done.after or 'the beginning'}")
     for gone in shown.warehouse.erasures(feed) if feed else ():
-        click.echo(f"{gone.at[:19]} {gone.requested_by}: erased {gone.rows} rows, {gone.rejects} rejects")
+        parts = counted(gone.rows, "row"), counted(gone.history, "version"), counted(gone.rejects, "reject")
+        click.echo(f"{gone.at[:19]} {gone.requested_by}: erased {', '.join(parts)}")
 
 
 @click.command()

@@ -42,7 +42,7 @@ def status(system: str, state: str, text: str, serve: bool, port: int, as_json: 
     if as_json:
         output.print_json(asdict(one) for one in found.feeds)
         return
-    output.print_table((_row(one) for one in found.feeds), empty="No feed is like that. See `sluice feeds`")
+    output.print_table((_row(one) for one in found.feeds), empty="No feed matches. See `sluice feeds`")
 
 
 def _row(feed: FeedStatus) -> dict[str, Any]:

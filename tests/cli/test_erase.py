@@ -31,7 +31,7 @@ def test_it_asks_and_removes_nothing_without_a_yes(loaded):
 
     assert (1, True) == (refused.exit_code, "Remove this for good?" in refused.stdout)
     assert (0, True) == (done.exit_code, "main" in done.stdout)
-    assert "erased 1 rows" in loaded("history", FEED).stdout
+    assert "erased 1 row, 0 versions, " in loaded("history", FEED).stdout
 
 
 def test_json_has_the_counts_of_each_place(loaded):

@@ -41,4 +41,4 @@ def test_status_is_json_for_machines(run):
 
 
 def test_nothing_like_it_says_where_to_look(run):
-    assert "No feed is like that. See `sluice feeds`." in run("--text", "no such feed").stdout
+    assert "No feed matches. See `sluice feeds`." in run("--text", "no such feed").stdout
