@@ -160,6 +160,10 @@ class Feed:
     """Columns of ``types`` that the catalog does not declare: values are cast to them, no stored column is changed."""
     references: Mapping[str, str] = field(default_factory=dict)
     """The key that a column refers to, as ``<system>.<table>.<column>``, by column."""
+    exclude: tuple[str, ...] = ()
+    """Columns of the source that are not stored, anywhere."""
+    on_new_column: Literal["add", "ignore", "stop"] = "add"
+    """What becomes of a column that the table does not have yet."""
     display: tuple[str, ...] = ()
     """Columns that tell people which row it is: what views of feeds that refer to it show."""
     timezone: str = "UTC"

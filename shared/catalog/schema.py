@@ -211,6 +211,8 @@ OPTIONS = {
         "a table of columns, each once, with the key of a feed that they refer to, as <system>.<table>.<column>",
         _references,
     ),
+    "exclude": Rule("a list of column names, each once", _names),
+    "on_new_column": Rule("'add', 'ignore' or 'stop'", one_of("add", "ignore", "stop")),
     "display": Rule("a list of column names, each once", _names),
     "timezone": Rule("an IANA name such as Europe/Amsterdam", lambda value: zone(text(value))),
     "deletes": Rule("'soft' or 'hard'", _deletes),
@@ -281,6 +283,10 @@ def option_problems(entry: str, options: Mapping[str, Any]) -> Iterator[str]:
     fallback = options.get("cursor_fallback")
     if fallback and (not cursor or cursor.casefold() == fallback.casefold()):
         yield f"{entry}: cursor_fallback {fallback!r} needs a cursor, and another one than itself"
+    left_out = {column.casefold() for column in options.get("exclude", ())}
+    needed = (*keys, cursor, flag, fallback, *options["types"], *options["references"], *options.get("display", ()))
+    if excluded := sorted({column for column in needed if column and column.casefold() in left_out}):
+        yield f"{entry}: {', '.join(map(repr, excluded))} cannot be excluded, as another option names it"
     if options.get("display") and len(keys) > 1:
         yield f"{entry}: display needs a feed with one key, as nothing refers to a row by several"
     layout = options.get("layout")
@@ -312,6 +318,8 @@ def source_problems(entry: str, source: str, options: Mapping[str, Any]) -> Iter
     for name in ("cursor_fallback", "change_tracking"):
         if options.get(name) and not KINDS[source].pulled:
             yield f"{entry}: source {source!r} takes no {name}"
+    if options.get("exclude") and layout is not None:
+        yield f"{entry}: a feed of text files takes no exclude, as it has the columns of its layout and Extra"
     if KINDS[source].delivers == "text" and layout is None:
         yield f"{entry}: source {source!r} needs columns"
     if KINDS[source].delivers != "text" and layout is not None:

@@ -79,7 +79,10 @@ def _fit_one(file: str, schema: pa.Schema, feed: Feed) -> dict[str, Column]:
         require_columns(file, schema.names, columns, feed)
         return {folded(column.name): replace(column, day_first=_day_first(schema, column)) for column in columns}
     fitted: dict[str, Column] = {}
+    excluded = {folded(name) for name in feed.exclude}
     for field in schema:
+        if folded(field.name) in excluded:
+            continue
         column = Column(field.name, _stored_name(file, field.name, feed), _stored_type(file, field, feed))
         duplicate = fitted.setdefault(folded(column.name), column)
         if duplicate is not column:
@@ -191,6 +194,7 @@ class Contract:
 
     def conform(self, batch: pa.RecordBatch, first_row: int) -> Conformed:
         """Cast *batch*, whose first row has number *first_row* in the run, and split off what does not fit."""
+        batch = self._without_excluded(batch)
         arrays, faults = self._cast(batch)
         out = self._of_erased_keys(arrays)  # first: of such a row nothing may be kept, whatever else is wrong with it
         row_faults = [*out, *self._missing_keys(arrays, faults, batch.num_rows), *self._required_faults(faults)]
@@ -210,6 +214,13 @@ class Contract:
         kept_out = sum(fault.where.true_count for _, fault in out)
         accepted = converted.filter(pc.invert(faulty))
         return Conformed(accepted, rejects, present, faulty.true_count, kept_out, self._checks.count(accepted))
+
+    def _without_excluded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """First of all: a rejected row is kept as it was read, but for these columns."""
+        excluded = {folded(name) for name in self._feed.exclude}
+        return (
+            batch.select([name for name in batch.schema.names if folded(name) not in excluded]) if excluded else batch
+        )
 
     def _cast(self, batch: pa.RecordBatch) -> tuple[dict[str, pa.Array[Any]], dict[str, tuple[Fault, ...]]]:
         arrays, faults = {}, {}

@@ -179,12 +179,14 @@ class Runner:
         return plan
 
     def _stored(self, feed: str) -> Mapping[str, str]:
-        """The columns of a feed's table, where they matter for a plan: the source infers types from values."""
+        """The columns of a feed's table, where they matter for a plan: types are inferred, or new columns not added."""
         name = FeedName.parse(feed)
-        declared = self.systems[name.system].tables.get(name.table, {})
-        if not KINDS[declared.get("source", self.systems[name.system].source)].infers:
+        system = self.systems[name.system]
+        options = system.tables.get(name.table, system.undeclared or {})
+        source = options.get("source", system.source)
+        if not KINDS[source].infers and options.get("on_new_column", "add") == "add":
             return {}
-        return self.warehouse.columns(self.systems[name.system].feed(name.table, ()))
+        return self.warehouse.columns(Feed(system=name.system, table=name.table, source=source, keys=()))
 
     def stage(
         self, plan: Plan, part: Slice, source: Source, on_rows: Callable[[int], None] = lambda rows: None

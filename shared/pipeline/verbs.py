@@ -42,7 +42,7 @@ from shared.pipeline import pull
 from shared.pipeline.keys import commit_keys, contracted
 from shared.pipeline.tally import REJECTS_SCHEMA, Spool, StageCounter
 from shared.redaction import redact
-from shared.sources import Source
+from shared.sources import KINDS, Source
 from shared.warehouses import Limits, LoadedFile, Merged, Warehouse
 
 MOST_REASONS = 5
@@ -109,20 +109,45 @@ def run_for(
 def plan(run: Run, unit: Unit, source: Source, system: System, stored: Mapping[str, str] | None = None) -> Plan:
     """Decide what *run* will read: feed, columns, slices. Writes nothing.
 
-    Columns whose types the source infers from their values are read as they are *stored*, where that holds them.
-    DataError or ConfigError if nothing of the unit can be read.
+    Columns whose types the source infers from their values are read as they are *stored*, where that holds them; a new
+    column is left out, or refused, as the feed says. DataError or ConfigError if nothing of the unit can be read.
     """
     table = FeedName.parse(run.feed).table
     described = source.describe(unit)
     feed = system.feed(
         table, list(dict.fromkeys(name for schema in described.schemas.values() for name in schema.names))
     )
-    columns = as_stored(fit(described.schemas, contracted(feed, unit)), feed, stored or {})
+    columns = fit(described.schemas, contracted(feed, unit))
     if unit.kind == "keys":
         columns = tuple(column for column in columns if column.name in feed.keys)
+    columns, new = admitted(columns, feed, stored or {})
+    if new:
+        run = replace(run, note=with_note(run.note, f"new columns are left out: {', '.join(new)}"))
+    if KINDS[feed.source].infers:
+        columns = as_stored(columns, feed, stored or {})
     return Plan(
         feed=feed, run=run, unit=unit, columns=columns, slices=tuple(described.slices), faulty=described.faulty
     )  # fmt: skip
+
+
+def admitted(
+    columns: Sequence[Column], feed: Feed, stored: Mapping[str, str]
+) -> tuple[tuple[Column, ...], list[str]]:  # fmt: skip
+    """The *columns* that may go into a table that has those *stored*, and the names of the others.
+
+    DataError if the feed stops at a new column. A table that is not there takes them all.
+    """
+    known = {folded(name) for name in stored}
+    new = [column for column in columns if column.type != types.NULL and folded(column.name) not in known]
+    if feed.on_new_column == "add" or not stored or not new:
+        return tuple(columns), []
+    names = [column.name for column in new]
+    if feed.on_new_column == "stop":
+        raise DataError(
+            f"{feed.name} has new columns: {', '.join(map(repr, names))}",
+            fix="Set on_new_column to add or ignore in the catalog, or name them under exclude there",
+        )
+    return tuple(column for column in columns if column not in new), names
 
 
 def as_stored(columns: Sequence[Column], feed: Feed, stored: Mapping[str, str]) -> tuple[Column, ...]:

@@ -139,6 +139,14 @@ WRONG = {
         HEAD + '[tables]\na = { keys = ["Id"], timezone = "Mars" }',
         "timezone must be an IANA name such as Europe",
     ),
+    "a key that is excluded": (
+        HEAD + '[tables]\na = { keys = ["Id"], exclude = ["ID", "B"] }',
+        "'Id' cannot be excluded",
+    ),
+    "what to do with a new column": (
+        HEAD + '[tables]\na = { keys = ["Id"], on_new_column = "drop" }',
+        "on_new_column must be 'add', 'ignore' or 'stop', not 'drop'",
+    ),
     "history without rows that are gone": (
         HEAD + '[tables]\na = { keys = ["Id"], deletes = "hard", history = true }',
         "history keeps deleted rows",

@@ -1,0 +1,80 @@
+"""What a feed says of columns: which are never stored, and what becomes of new ones."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from tests.advice import advises
+from tests.suites.warehouse_case import CATALOG, WarehouseCase, row
+
+MORE = {"types": {"Secret": pa.string(), "Size": pa.int64()}}
+
+pytestmark = pytest.mark.usefixtures("reading")  # both ways into DuckDB
+
+
+@pytest.fixture
+def case(tmp_path):
+    import duckdb
+
+    def query(statement):
+        with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as db:
+            return db.execute(statement).fetchall()
+
+    return WarehouseCase(tmp_path, query, WAREHOUSE_URL=f"duckdb:///{tmp_path}/warehouse.duckdb")
+
+
+def declare(case, options):
+    case.catalog(CATALOG.replace("[undeclared]", f"{options}\n[undeclared]"))
+
+
+def test_an_excluded_column_is_nowhere(case):
+    """Not in the table, whatever its case, and not with a rejected row."""
+    declare(case, 'exclude = ["SECRET"]')
+
+    run = case.loaded(
+        "full", 5, row(1, Secret="hush"), row(None, Secret="hush", Size=7), options={"max_reject_share": 1}, **MORE
+    )
+
+    (reject,) = case.app.warehouse.rejects("shop.item")
+    assert (1, 1) == (run.inserted, run.rejected)
+    assert "Secret" not in case.columns()
+    assert "Size" in case.columns()
+    assert "7" in reject["raw"]
+    assert "hush" not in str(case.contents())
+
+
+def test_a_new_column_is_ignored_where_the_feed_says_so(case):
+    """The run notes it. The first load takes all columns, as there is no table."""
+    declare(case, 'on_new_column = "ignore"')
+    case.loaded("full", 5, row(1))
+
+    run = case.loaded("delta", 6, row(1, "Eva", 2, Secret="a", Size=1), **MORE)
+
+    assert "new columns are left out: Secret, Size" == run.note
+    assert (1, {"Name"}) == (run.updated, set(case.columns()) & {"Name", "Secret", "Size"})
+
+
+def test_a_new_column_stops_the_load_where_the_feed_says_so(case):
+    """Its advice is followed: to ignore it, to add it, or to exclude it."""
+    case.loaded("full", 5, row(1))
+    declare(case, 'on_new_column = "stop"')
+
+    refused = case.refused("delta", 6, row(1, "Eva", 2, Secret="a"), **MORE)
+    advises("Set on_new_column to add or ignore in the catalog, or name them under exclude there", refused)
+
+    assert "shop.item has new columns: 'Secret', 'Size'" in refused
+    declare(case, 'on_new_column = "stop"\nexclude = ["Secret", "Size"]')
+    assert 1 == case.loaded("delta", 7, row(1, "Eva", 2, Secret="a"), **MORE).updated
+    declare(case, 'on_new_column = "add"')
+    case.loaded("delta", 8, row(1, "Ada", 3, Secret="a"), **MORE)
+    assert {"Secret", "Size"} <= set(case.columns())
+
+
+def test_known_columns_go_on_where_new_ones_stop_the_load(case):
+    """Also if a file lacks some, or spells them in another way."""
+    declare(case, 'on_new_column = "stop"')
+    case.loaded("full", 5, row(1, Size=1), types={"Size": pa.int64()})
+
+    assert 1 == case.loaded("delta", 6, row(1, "Eva", 2, size=2), types={"size": pa.int64()}).updated
+    assert 1 == case.loaded("delta", 7, row(1, "Ada", 3)).updated
