@@ -123,6 +123,10 @@ def plan(run: Run, unit: Unit, source: Source, system: System, stored: Mapping[s
     columns, new = admitted(columns, feed, stored or {})
     if new:
         run = replace(run, note=with_note(run.note, f"new columns are left out: {', '.join(new)}"))
+    there = {folded(name) for schema in described.schemas.values() for name in schema.names}
+    lacking = [name for name in feed.exclude if folded(name) not in there]
+    if lacking and unit.kind != "keys":  # perhaps misspelt, and then what should not be stored is
+        run = replace(run, note=with_note(run.note, f"there is no column {', '.join(map(repr, lacking))} to exclude"))
     if KINDS[feed.source].infers:
         columns = as_stored(columns, feed, stored or {})
     return Plan(

@@ -38,10 +38,18 @@ def test_an_excluded_column_is_nowhere(case):
 
     (reject,) = case.app.warehouse.rejects("shop.item")
     assert (1, 1) == (run.inserted, run.rejected)
+    assert "to exclude" not in run.note
     assert "Secret" not in case.columns()
     assert "Size" in case.columns()
     assert "7" in reject["raw"]
     assert "hush" not in str(case.contents())
+
+
+def test_an_excluded_column_that_is_not_there_is_noted(case):
+    """It may be misspelt."""
+    declare(case, 'exclude = ["Secrets"]')
+
+    assert "there is no column 'Secrets' to exclude" == case.loaded("full", 5, row(1, Secret="hush"), **MORE).note
 
 
 def test_a_new_column_is_ignored_where_the_feed_says_so(case):
