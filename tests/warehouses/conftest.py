@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.suites.warehouse_erase import Erase
+from tests.suites.warehouse_history import History
+from tests.suites.warehouse_keys import Keys
+from tests.suites.warehouse_names import Names
 from tests.suites.warehouse_suite import WarehouseSuite
 
 MANY_LOADS = "test_widened_column_holds_the_wide_value"
@@ -23,16 +27,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not isinstance(item, pytest.Function) or "warehouses" not in item.path.parts:
             continue
-        directly = hasattr(item, "callspec") and item.callspec.params.get("reading") == "direct"
         suite, name = item.cls, item.originalname
         of_suite = suite is not None and issubclass(suite, WarehouseSuite)
-        if directly or (of_suite and _takes_long(suite, name, again=(suite, name) in seen)):
+        if _reads_directly(item) or (of_suite and _takes_long(suite, name, again=(suite, name) in seen)):
             item.add_marker(pytest.mark.slow)
         seen.add((suite, name))
 
 
+def _reads_directly(item: pytest.Function) -> bool:
+    return hasattr(item, "callspec") and item.callspec.params.get("reading") == "direct"
+
+
 def _is_shown_elsewhere(item: pytest.Function) -> bool:
     parts = getattr(item.cls, "shown_elsewhere", ())
+    if _reads_directly(item):
+        parts = (*parts, Keys, Names, History, Erase)
     return any(item.originalname in vars(part) for part in parts)
 
 

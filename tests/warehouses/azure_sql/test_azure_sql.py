@@ -69,7 +69,7 @@ class TestArraysOnTheStandIn(OnTheStandIn):
 class TestBulkOnTheStandIn(OnTheStandIn):
     """The same, by way of CSV parts in a container."""
 
-    shown_elsewhere = WHATEVER_LOADS
+    shown_elsewhere = (*WHATEVER_LOADS, Fulls)
 
     @pytest.fixture
     def settings(self, server: Server, azurite, container):

@@ -22,6 +22,7 @@ from tests.advice import advised, advises, follows
 from tests.exports import START, open_test_app
 from tests.servers.postgres import Postgres
 from tests.suites.warehouse_case import WarehouseCase, row, some
+from tests.suites.warehouse_fulls import Fulls
 from tests.suites.warehouse_suite import WHATEVER_LOADS, WarehouseSuite
 from tests.warehouses.postgres.retries import retries_come_at_once
 from tests.warehouses.server.server_samples import asking
@@ -46,7 +47,7 @@ class OnAServer(WarehouseSuite):
 class TestStagedRows(OnAServer):
     """All rows by way of staging tables."""
 
-    shown_elsewhere = WHATEVER_LOADS
+    shown_elsewhere = (*WHATEVER_LOADS, Fulls)
 
     @pytest.fixture
     def settings(self, postgres: Postgres, database: str):
