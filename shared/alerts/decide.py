@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from shared.model import CHECK, Run
+from shared.declared import CHECK
+from shared.model import Run
 from shared.text import counted, duration, one_line, utc
 
 Kind: TypeAlias = Literal["failure", "notice", "stale", "stuck", "poison", "summary"]

@@ -17,8 +17,9 @@ from shared.catalog import api, schema
 from shared.catalog.discovery import LISTED, FeedList, read_discovery, read_feed_list
 from shared.catalog.lines import with_line
 from shared.catalog.rules import read_section
+from shared.declared import Layout
 from shared.errors import ConfigError
-from shared.model import MAIN, Feed, Layout
+from shared.model import MAIN, Feed
 from shared.settings import Settings, zone
 from shared.sources import KINDS
 from shared.sources.tables import CHANGE_DELETED, CHANGE_VERSION, Discovery, FoundTable

@@ -12,8 +12,8 @@ from typing import Any
 
 from shared.catalog import PACKAGED, System, read
 from shared.contract.mapping import accepted_headers, normalized
+from shared.declared import Layout
 from shared.errors import ConfigError
-from shared.model import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

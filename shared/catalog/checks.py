@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.catalog.rules import Rule, number, one_of, read_nested, require, section_value, text, text_list
-from shared.model import Check
+from shared.declared import Check
 
 _ANY = one_of("warn", "reject", "stop")
 _WHOLE = one_of("warn", "stop")

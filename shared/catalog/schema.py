@@ -13,8 +13,8 @@ from shared.catalog import api, checks
 from shared.catalog.rules import Rule, flag, number, one_of, read_nested, require, section_value, text, text_list, whole
 from shared.contract import types as column_types
 from shared.contract.cursor import CURSOR_TYPES
+from shared.declared import LayoutColumn
 from shared.errors import ConfigError
-from shared.model import LayoutColumn
 from shared.settings import DESTINATION, zone
 from shared.sources import KINDS
 from shared.sources.tables import CHANGE_DELETED, CHANGE_VERSION

@@ -12,8 +12,9 @@ from shared.arrow import pc
 from shared.contract import types
 from shared.contract.cast import Fault, cast
 from shared.contract.codes import Code
+from shared.declared import CHECK, Check
 from shared.errors import ConfigError, DataError
-from shared.model import CHECK, Check, Column, Feed
+from shared.model import Column, Feed
 
 OF_ROWS = ("not_null", "in_range", "in_set", "matches")
 """Kinds that look at one value alone. The others look at a run as a whole."""

@@ -17,7 +17,8 @@ from shared.contract.codes import Code
 from shared.contract.distinct import trimmed
 from shared.contract.json_rows import quoted
 from shared.contract.mapping import EXTRA
-from shared.model import Column, Feed, Layout, LayoutColumn
+from shared.declared import Layout, LayoutColumn
+from shared.model import Column, Feed
 
 
 class CleanedColumn(NamedTuple):

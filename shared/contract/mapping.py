@@ -16,8 +16,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from shared.declared import Layout, LayoutColumn
 from shared.errors import NEW_FILE, ConfigError, DataError
-from shared.model import Column, Feed, Layout, LayoutColumn
+from shared.model import Column, Feed
 
 EXTRA = "Extra"
 """Column with what no other column takes: a JSON object of text by header, NULL if all of it is blank."""

@@ -14,8 +14,9 @@ import pyarrow as pa
 from shared.catalog import System, aliases
 from shared.contract.conform import ROW, Contract, fit
 from shared.contract.mapping import map_headers, with_choices
+from shared.declared import Layout
 from shared.errors import ConfigError, DataError, IngestError
-from shared.model import Column, FeedName, Json, Layout, Slice, Unit
+from shared.model import Column, FeedName, Json, Slice, Unit
 from shared.pipeline.destinations import Target, run_in_each, targets
 from shared.pipeline.runner import Progress, Result, Runner, RunOptions
 from shared.settings import Settings

@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from shared.catalog import System
-from shared.contract import cursor, direct, types
+from shared.contract import cursor, direct
 from shared.contract.checks import has_row_checks, row_failures, settled
-from shared.contract.conform import Contract, fit, folded
+from shared.contract.conform import Contract
 from shared.contract.kept_out import KeptOut
 from shared.errors import ConflictError, DataError, IngestError, overtaken
 from shared.ids import run_id, staging_name
@@ -25,7 +25,6 @@ from shared.ledger.of_destination import name_in_ledger
 from shared.model import (
     MAIN,
     Column,
-    Feed,
     FeedName,
     Plan,
     Record,
@@ -39,10 +38,11 @@ from shared.model import (
     with_note,
 )
 from shared.pipeline import pull
+from shared.pipeline.columns import columns_of
 from shared.pipeline.keys import commit_keys, contracted
 from shared.pipeline.tally import REJECTS_SCHEMA, Spool, StageCounter
 from shared.redaction import redact
-from shared.sources import KINDS, Source
+from shared.sources import Source
 from shared.warehouses import Limits, LoadedFile, Merged, Warehouse
 
 MOST_REASONS = 5
@@ -117,52 +117,12 @@ def plan(run: Run, unit: Unit, source: Source, system: System, stored: Mapping[s
     feed = system.feed(
         table, list(dict.fromkeys(name for schema in described.schemas.values() for name in schema.names))
     )
-    columns = fit(described.schemas, contracted(feed, unit))
-    if unit.kind == "keys":
-        columns = tuple(column for column in columns if column.name in feed.keys)
-    columns, new = admitted(columns, feed, stored or {})
-    if new:
-        run = replace(run, note=with_note(run.note, f"new columns are left out: {', '.join(new)}"))
-    there = {folded(name) for schema in described.schemas.values() for name in schema.names}
-    lacking = [name for name in feed.exclude if folded(name) not in there]
-    if lacking and unit.kind != "keys":  # perhaps misspelt, and then what should not be stored is
-        run = replace(run, note=with_note(run.note, f"there is no column {', '.join(map(repr, lacking))} to exclude"))
-    if KINDS[feed.source].infers:
-        columns = as_stored(columns, feed, stored or {})
+    columns, notes = columns_of(described.schemas, feed, unit, stored or {})
+    for note in notes:
+        run = replace(run, note=with_note(run.note, note))
     return Plan(
         feed=feed, run=run, unit=unit, columns=columns, slices=tuple(described.slices), faulty=described.faulty
     )  # fmt: skip
-
-
-def admitted(
-    columns: Sequence[Column], feed: Feed, stored: Mapping[str, str]
-) -> tuple[tuple[Column, ...], list[str]]:  # fmt: skip
-    """The *columns* that may go into a table that has those *stored*, and the names of the others.
-
-    DataError if the feed stops at a new column. A table that is not there takes them all.
-    """
-    known = {folded(name) for name in stored}
-    new = [column for column in columns if column.type != types.NULL and folded(column.name) not in known]
-    if feed.on_new_column == "add" or not stored or not new:
-        return tuple(columns), []
-    names = [column.name for column in new]
-    if feed.on_new_column == "stop":
-        raise DataError(
-            f"{feed.name} has new columns: {', '.join(map(repr, names))}",
-            fix="Set on_new_column to add or ignore in the catalog, or name them under exclude there",
-        )
-    return tuple(column for column in columns if column not in new), names
-
-
-def as_stored(columns: Sequence[Column], feed: Feed, stored: Mapping[str, str]) -> tuple[Column, ...]:
-    """*columns*, where those that the catalog does not declare have the types of a table that is there (types.kept)."""
-    declared, known = {folded(name) for name in feed.types}, {folded(name): kind for name, kind in stored.items()}
-    return tuple(
-        column
-        if folded(column.name) in declared or folded(column.name) not in known
-        else replace(column, type=types.kept(known[folded(column.name)], column.type))
-        for column in columns
-    )
 
 
 def latest_cursor(exported_at: str | None, cursor_ahead: float) -> dt.datetime | None:

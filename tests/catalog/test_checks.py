@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.catalog import read
+from shared.declared import Check
 from shared.errors import ConfigError
-from shared.model import Check
 from tests.advice import advised
 
 HEAD = '[system]\nname = "crm"\nsource = "exports"\n\n[tables.item]\nkeys = ["Id"]\n\n'

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from shared.contract.checks import RowChecks
-from shared.model import Check, Feed
+from shared.declared import Check
+from shared.model import Feed
 from tests.advice import advised
 
 

@@ -10,8 +10,9 @@ from hypothesis import given
 
 from shared.contract.conform import Contract, fit
 from shared.contract.mapping import map_headers, normalized, with_choices
+from shared.declared import Layout, LayoutColumn
 from shared.errors import ConfigError, DataError
-from shared.model import Column, Feed, Layout, LayoutColumn
+from shared.model import Column, Feed
 
 LAYOUT = Layout(
     columns=(

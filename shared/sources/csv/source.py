@@ -15,7 +15,8 @@ import pyarrow as pa
 from shared.contract.clean import DayMonth, day_month
 from shared.contract.conform import DAY_FIRST
 from shared.contract.mapping import known_headers, map_headers
-from shared.model import Json, Layout, Slice, Unit, from_json
+from shared.declared import Layout
+from shared.model import Json, Slice, Unit, from_json
 from shared.sources import RAW, BadRecord, Described
 from shared.sources.csv import packed, workbook
 from shared.sources.csv.blocks import Cut

@@ -208,10 +208,7 @@ class DuckDBWarehouse:
         return self._query(lambda session: ingest.runs(session, feed, limit), [])
 
     def recent(self, limit: int) -> list[Run]:
-        if not self._path.exists():
-            return []
-        with self._session() as session:
-            return ingest.recent(session, limit)
+        return self._query(lambda session: ingest.recent(session, limit), [])
 
     def run(self, id: str) -> Run | None:
         return self._query(lambda session: ingest.find(session, id), None)
@@ -244,8 +241,7 @@ class DuckDBWarehouse:
             return renew(session, view)
 
     def table_rows(self, schema: str, table: str) -> tuple[list[str], list[Sequence[Any]]]:
-        nothing: tuple[list[str], list[Sequence[Any]]] = ([], [])
-        return self._query(lambda session: table_rows(session, schema, table), nothing)
+        return self._query(lambda session: table_rows(session, schema, table), ([], []))
 
     def _query(self, question: Callable[[DuckDBSession], T], nothing: T) -> T:
         """Looking creates nothing: where there is no file yet, the answer is *nothing*."""
@@ -390,10 +386,8 @@ def _drained(
 
 
 def _sql_types(session: DuckDBSession, columns: Sequence[Column]) -> list[tuple[str, str]]:
-    return [
-        (name, sql_type(kind).compile(dialect=session.dialect))
-        for name, kind in ((ROW, "bigint"), *((c.name, c.type) for c in columns))
-    ]
+    kinds = ((ROW, "bigint"), *((column.name, column.type) for column in columns))
+    return [(name, sql_type(kind).compile(dialect=session.dialect)) for name, kind in kinds]
 
 
 def _staging_tables(plan: Plan, staged: Sequence[Staged], beside: set[str]) -> dict[str, sa.Table]:

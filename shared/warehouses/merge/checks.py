@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from shared.contract.checks import OF_ROWS, Failure, label, rows, settled
 from shared.contract.conform import ROW, folded
+from shared.declared import Check
 from shared.errors import ConfigError, IngestError
-from shared.model import Check, Column, Feed, Run, from_text, with_note
+from shared.model import Column, Feed, Run, from_text, with_note
 from shared.warehouses.merge import ingest
 from shared.warehouses.merge.changes import equal, flagged
 from shared.warehouses.merge.orphans import are_comparable, leads_nowhere
