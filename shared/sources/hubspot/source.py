@@ -27,6 +27,7 @@ from shared.model import Feed, Slice, Unit
 from shared.parallel import in_order
 from shared.rest import connect, instants
 from shared.rest.connect import open_client
+from shared.rest.few import Few
 from shared.rest.limits import Rate
 from shared.rest.rows import Record
 from shared.settings import Settings
@@ -72,8 +73,7 @@ class HubSpotSource:
         self._cursor = str(feed.cursor)
         self._lag = dt.timedelta(seconds=int(feed.api.get("lag_seconds", 300)))
         self._types: dict[str, str] | None = None
-        self._few: tuple[Any, list[Record]] | None = None
-        """Rows that ``peek`` has read, with what they are of."""
+        self._few = Few[Record]()
         self._settled: tuple[dt.datetime, dt.datetime | None, Sequence[Record]] | None = None
         """The records of a window, if they are so few that the search for its end brought them all."""
 
@@ -165,16 +165,11 @@ class HubSpotSource:
     def peek(self, unit: Unit, most: int) -> list[pa.RecordBatch] | None:
         """See PullSource. What it reads is not called for again by ``read``."""
         part = self.describe(unit).slices[0]
-        found = list(islice(self._rows(part.detail), most + 1))
-        if len(found) > most:
-            return None
-        self._few = (dict(part.detail), found)
-        return list(self.read(part))
+        return list(self.read(part)) if self._few.keep(part.detail, self._rows(part.detail), most) else None
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         """See Source."""
-        is_known = self._few is not None and self._few[0] == dict(part.detail)
-        rows = iter(self._few[1]) if self._few is not None and is_known else self._rows(part.detail)
+        rows = self._few.rows(part.detail, self._rows)
         size = min(_BATCH, self._settings.batch_rows)
         while batch := list(islice(rows, size)):
             yield records.batch_of(batch, part.detail["columns"])

@@ -23,6 +23,7 @@ from shared.errors import ConfigError
 from shared.model import Feed, Slice, Unit
 from shared.rest import instants
 from shared.rest.connect import open_client
+from shared.rest.few import Few
 from shared.settings import Settings
 from shared.sources import Ceiling, Described
 from shared.sources.odata.atom import Row
@@ -71,7 +72,7 @@ class ODataSource:
     def __init__(self, feed: Feed, service: Service, settings: Settings) -> None:
         self._feed, self._service, self._settings = feed, service, settings
         self._set: EntitySet | None = None
-        self._few: tuple[Mapping[str, Any], list[Row]] | None = None
+        self._few = Few[Row]()
         """Rows that ``peek`` has read, with what they are of."""
         self._settled: tuple[dt.datetime, dt.datetime, list[Row]] | None = None
         """The rows from a cursor to another one, if they are so few that the search for the end brought them all."""
@@ -133,16 +134,11 @@ class ODataSource:
     def peek(self, unit: Unit, most: int) -> list[pa.RecordBatch] | None:
         """See PullSource. What it reads is not called for again by ``read``."""
         part = self.describe(unit).slices[0]
-        found = list(islice(self._rows(part.detail), most + 1))
-        if len(found) > most:
-            return None
-        self._few = (dict(part.detail), found)
-        return list(self.read(part))
+        return list(self.read(part)) if self._few.keep(part.detail, self._rows(part.detail), most) else None
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         """See Source. ConflictError if a property appeared since the run was planned."""
-        few = self._few
-        rows = iter(few[1]) if few is not None and few[0] == dict(part.detail) else self._rows(part.detail)
+        rows = self._few.rows(part.detail, self._rows)
         of = self._checked()
         while batch := list(islice(rows, min(self._service.size, self._settings.batch_rows))):
             yield _batch(batch, of, part.detail["columns"])

@@ -241,7 +241,8 @@ class DuckDBWarehouse:
             return renew(session, view)
 
     def table_rows(self, schema: str, table: str) -> tuple[list[str], list[Sequence[Any]]]:
-        return self._query(lambda session: table_rows(session, schema, table), ([], []))
+        nothing: tuple[list[str], list[Sequence[Any]]] = ([], [])
+        return self._query(lambda session: table_rows(session, schema, table), nothing)
 
     def _query(self, question: Callable[[DuckDBSession], T], nothing: T) -> T:
         """Looking creates nothing: where there is no file yet, the answer is *nothing*."""
