@@ -59,7 +59,7 @@ def test_state_of_a_feed_is_what_needs_somebody_first(app):
     [
         ({"state": "failed"}, "coolr.asset", "coolr.location"), ({"system": "hubspot"}, "hubspot.", "coolr.asset"),
         ({"text": "NO SUCH"}, "coolr.asset", "coolr.location"),
-        ({"text": "nothing like it"}, "No feed is like", "coolr.asset"),
+        ({"text": "nothing like it"}, "No feed matches", "coolr.asset"),
     ],
 )  # fmt: skip
 def test_overview_is_filtered(app, query, there, absent):
