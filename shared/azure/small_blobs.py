@@ -105,7 +105,7 @@ def _timeout() -> Timeout:
     return Timeout(connect=remote.CONNECT_SECONDS, read=remote.READ_SECONDS)
 
 
-class _Answer(NamedTuple):
+class _Response(NamedTuple):
     """What of a response the SDK's errors keep, by its names."""
 
     status_code: int
@@ -121,8 +121,8 @@ def _error(response: BaseHTTPResponse, *, overwrite: bool) -> HttpResponseError:
     kind = {404: exceptions.ResourceNotFoundError, 401: exceptions.ClientAuthenticationError}.get(response.status)
     if not overwrite and code in _EXISTS:
         kind = exceptions.ResourceExistsError
-    answer: Any = _Answer(response.status, response.reason, response.headers)
+    kept: Any = _Response(response.status, response.reason, response.headers)
     error = (kind or exceptions.HttpResponseError)(f"the answer is {response.status} {code}")
-    error.response, error.status_code, error.reason = answer, response.status, response.reason
+    error.response, error.status_code, error.reason = kept, response.status, response.reason
     error.error_code = code  # type: ignore[attr-defined]  # where Storage's SDK has it
     return error

@@ -226,17 +226,17 @@ def secured(secure, monkeypatch):
 
 @pytest.mark.slow
 def test_an_identity_signs_in_over_tls(secure, secured):
-    """Its token is asked for once."""
-    asked = []
+    """A token is fetched once."""
+    scopes_seen = []
 
     class Counted(Token):
         def get_token(self, *scopes, **options):
-            asked.append(scopes)
+            scopes_seen.append(scopes)
             return super().get_token(*scopes, **options)
 
     writes_all(ContainerClient(secure.blob_url.replace("http:", "https:"), "secured", credential=Counted()), secured)
 
-    assert [("https://storage.azure.com/.default",)] == asked
+    assert [("https://storage.azure.com/.default",)] == scopes_seen
 
 
 @pytest.mark.slow
