@@ -28,8 +28,10 @@ _SECONDS = 5
 """How long one attempt to send may take: a process that ends waits for the last."""
 _BOUNDS = (0.01, 0.1, 1, 10, 60, 300, 900, 3600)
 """Upper bounds of the histogram of durations, in seconds."""
-_OF_MICROSOFT = ("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED")
-"""Azure Monitor's exporter reports on itself, and asks for flags, at addresses of Microsoft's unless these are set."""
+_OF_MICROSOFT = tuple(
+    f"APPLICATIONINSIGHTS_{name}" for name in ("STATSBEAT_DISABLED_ALL", "CONTROLPLANE_DISABLED", "SDKSTATS_DISABLED")
+)
+"""Azure Monitor's exporter reports on itself, and asks Microsoft for flags, unless these are set."""
 _CHANGES = ("inserted", "updated", "undeleted", "deleted", "unchanged", "rejected")
 """Numbers of a run that are counted as rows, each under its own ``change``."""
 
