@@ -6,7 +6,7 @@ import itertools
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 
@@ -114,27 +114,17 @@ def file_plans(
         for found in text_files(store):
             reader = CsvSource(store, layout, batch_rows=options.batch_rows or settings.batch_size)
             unit = text_unit(found, store, FileOptions(full=options.full), runner.now())
-            yield _plan_of(_Place(feed, store, into), unit, reader)
+            yield _plan_of(name, store, into, unit, reader)
         return
     into = runner_to_look_at(runner, feed, options.destination)
-    yield _plan_of(
-        _Place(feed, store, into), _export(runner, name, store, full=options.full), exports_source(store, settings)
-    )
+    unit = _export(runner, name, store, full=options.full)
+    yield _plan_of(name, store, into, unit, exports_source(store, settings))
 
 
-class _Place(NamedTuple):
-    """Whose file it is, where it lies, and where it would go."""
-
-    feed: str
-    store: Store
-    runner: Runner
-
-
-def _plan_of(place: _Place, unit: Unit, source: Source) -> FilePlan:
+def _plan_of(name: FeedName, store: Store, runner: Runner, unit: Unit, source: Source) -> FilePlan:
     """The plan of one *unit* of files. An error of ours that a load would end with is what it stops at."""
-    name, runner = FeedName.parse(place.feed), place.runner
     bare = FilePlan(
-        feed=place.feed, destination=runner.destination, files=tuple(str(file["name"]) for file in unit.files),
+        feed=str(name), destination=runner.destination, files=tuple(str(file["name"]) for file in unit.files),
         size=sum(int(file["size"]) for file in unit.files),
     )  # fmt: skip
     try:
@@ -149,11 +139,11 @@ def _plan_of(place: _Place, unit: Unit, source: Source) -> FilePlan:
     plans, stops = _columns(described, feed, columns, stored, bare.files)
     rows = sum(part.rows for part in described.slices) if KINDS[feed.source].delivers == "exports" else None
     sample = _sample(source, described, feed, columns, runner.hash_key) if not stops else _Sample()
-    load = Load(rows=rows, size=bare.size, row_bytes=sample.row_bytes, expires=place.store.expires)
+    load = Load(rows=rows, size=bare.size, row_bytes=sample.row_bytes, expires=store.expires)
     return replace(
         bare, rows=rows, is_new=not stored, columns=tuple(plans), stops=tuple(stops), sample=sample.rows,
         notes=(*_dialect(described), *missing(described.schemas, feed), *described.faulty.values()),
-        forecast=_forecast(load, runner, place.feed),
+        forecast=_forecast(load, runner, str(name)),
     )  # fmt: skip
 
 

@@ -218,8 +218,8 @@ def test_corrected_rows_keep_their_hashes(leads, tmp_path):
     file = tmp_path / "rejects.csv"
     with file.open("wb") as out:
         write_rejects(leads.warehouse, "crm.leads", run.id, out)
-    mended = file.read_text(encoding="utf-8-sig").replace("never", "1990-02-01")
-    file.write_text(mended.replace(value_hash(KEY, "b@example.org"), "B@example.org"), encoding="utf-8")
+    corrected = file.read_text(encoding="utf-8-sig").replace("never", "1990-02-01")
+    file.write_text(corrected.replace(value_hash(KEY, "b@example.org"), "B@example.org"), encoding="utf-8")
 
     (result,) = replay(leads.runner, "crm.leads", file)
     again = load(leads, f"email,phone,born\n{MAIL},{PHONE},1990-02-01\nb@example.org,{PHONE},1990-02-01\n").run
