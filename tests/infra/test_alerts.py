@@ -86,7 +86,7 @@ def test_workbook_reads_the_lines_of_steps():
     assert _finds(SHOWN["Alerts"], "alert was sent: coolr.a has had no data for 26 h")
     assert set(SHOWN) == {*expected, "Alerts"}
     runner = (ROOT / "shared/pipeline/runner.py").read_text(encoding="utf-8")
-    assert '"%s feed=%s run=%s %s seconds=%.2f%s"' in runner
+    assert "{step.verb} feed={step.run.feed} run={step.run.id} {text} seconds={step.seconds:.2f}" in runner
     assert "rows=merged.run.read, inserted=merged.run.inserted, updated=merged.run.updated" in runner
     assert "rejected=staged.rejected" in runner
 
