@@ -192,7 +192,7 @@ def test_runs_of_a_feed_are_those_that_began_in_a_time(app):
 @pytest.mark.parametrize("query", [{}, {"when": "day"}, {"from": "2026-01-01T00:00", "to": "2026-03-20T00:00"}])
 def test_page_of_a_feed_lists_only_the_days_it_shows(app, query):
     """However many runs are kept: a day of them, and the fifty that it shows."""
-    start = dt.datetime(2026, 2, 24, 12)
+    start = dt.datetime(2026, 2, 24, 12, tzinfo=dt.UTC)
     content = to_json(asdict(report(app)))
     for number in range(300):
         at = to_text(start - dt.timedelta(minutes=10 * number))
