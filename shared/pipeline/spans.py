@@ -7,7 +7,6 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from shared.errors import ConfigError
 from shared.model import to_text
 
 LAST: Mapping[str, dt.timedelta] = {
@@ -17,7 +16,7 @@ LAST: Mapping[str, dt.timedelta] = {
 _FEW_DAYS = 8
 """So many days are named one by one; of more, their months are."""
 _MOST_MONTHS = 13
-_FIX = "Write times in UTC, such as 2026-02-24T12:00"
+_HOW = "write times in UTC, such as 2026-02-24T12:00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +54,19 @@ class Span:
 
 
 def span_of(given: Mapping[str, str], now: dt.datetime) -> Span:
-    """What ``from`` and ``to`` say, or ``when``: ``hour``, ``day`` or ``week``. ConfigError if they say nothing.
+    """What ``from`` and ``to`` say, or ``when``: ``hour``, ``day`` or ``week``. ValueError says what is wrong with them.
 
     >>> span_of({"when": "hour"}, dt.datetime(2026, 3, 5, 12, tzinfo=dt.UTC))
     Span(since='2026-03-05T11:00:00.000000', until='')
     """
     when = given.get("when", "")
     if when and when not in LAST:
-        raise ConfigError("when is no span of time", fix=f"Write {', '.join(LAST)}, or times in from and to")
+        raise ValueError(f"when is one of {', '.join(LAST)}")
     since, until = given.get("from", "").strip(), given.get("to", "").strip()
     if since or until:
         found = Span(_moment("from", since), _moment("to", until))
         if until and found.since > found.until:
-            raise ConfigError("from is later than to", fix=_FIX)
+            raise ValueError("from is later than to")
         return found
     return Span(to_text(now - LAST[when])) if when else Span()
 
@@ -77,7 +76,7 @@ def _moment(name: str, text: str) -> str:
         found = dt.datetime.fromisoformat(text) if text else None
         return to_text(found if found.tzinfo else found.replace(tzinfo=dt.UTC)) if found else ""
     except (ValueError, OverflowError) as error:
-        raise ConfigError(f"{name} is no time", fix=_FIX) from error
+        raise ValueError(f"{name} is no time: {_HOW}") from error
 
 
 def prefixes_of(days: Iterable[str]) -> list[str]:

@@ -72,7 +72,7 @@ def chosen_span(query: Mapping[str, str], now: dt.datetime) -> Span:
     """The time that ``when``, or ``from`` and ``to``, name. RequestRefused (400) if they name none."""
     try:
         return span_of(query, now)
-    except ConfigError as error:
+    except ValueError as error:
         raise RequestRefused(400, str(error)) from error
 
 

@@ -167,7 +167,10 @@ def test_what_is_no_time_is_refused(app, path, query):
     """It says how times are written."""
     report(app)
 
-    assert (400, True) == ((page := get(app, path, name="coolr.location", **query)).status, "Write" in words(page))
+    page = get(app, path, name="coolr.location", **query)
+
+    assert 400 == page.status
+    assert re.search("when is one of hour, day, week|write times in UTC|from is later than to", words(page))
 
 
 def test_runs_of_a_feed_are_those_that_began_in_a_time(app):
