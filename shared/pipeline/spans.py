@@ -54,7 +54,7 @@ class Span:
 
 
 def span_of(given: Mapping[str, str], now: dt.datetime) -> Span:
-    """What ``from`` and ``to`` say, or ``when``: ``hour``, ``day`` or ``week``. ValueError says what is wrong with them.
+    """What ``from`` and ``to`` say, or ``when``: ``hour``, ``day`` or ``week``. ValueError if nothing.
 
     >>> span_of({"when": "hour"}, dt.datetime(2026, 3, 5, 12, tzinfo=dt.UTC))
     Span(since='2026-03-05T11:00:00.000000', until='')
