@@ -22,7 +22,8 @@ APP = (ROOT / "function_app.py").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
 
 SECRET = {
-    "ALERT_URL", "DOWNSTREAM_URL", "KEEP_OUT_KEY", "SFTP_KEY_PASSPHRASE", "SFTP_PASSWORD", "STORAGE_CONNECTION_STRING",
+    "ALERT_URL", "DOWNSTREAM_URL", "KEEP_OUT_KEY", "SFTP_KEY_PASSPHRASE", "SFTP_PASSWORD", "SNOWFLAKE_PRIVATE_KEY",
+    "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE", "SNOWFLAKE_TOKEN", "STORAGE_CONNECTION_STRING",
 }  # fmt: skip
 """Settings that come from the key vault, where they are wanted."""
 TUNING = {
