@@ -119,11 +119,22 @@ class SnowflakeSession(ChangesInPlace):
         if _only_widens(stored[column.name], column.type):
             self.connection.execute(f"ALTER TABLE {here} ALTER COLUMN {name} SET DATA TYPE {kind}")
             return
-        shown = (f"CAST({self.quoted(one)} AS {kind})" if one == column.name else self.quoted(one) for one in stored)
-        listed = ", ".join(f"{how} AS {self.quoted(one)}" for how, one in zip(shown, stored, strict=True))
-        scratch = "TEMPORARY " if self.connection.stand_ins else ""
-        grants = "" if scratch else " COPY GRANTS"
-        self.connection.execute(f"CREATE OR REPLACE {scratch}TABLE {here}{grants} AS SELECT {listed} FROM {here}")  # noqa: S608 - quoted
+        self._rewrite(
+            table, {one: f"CAST({self.quoted(one)} AS {kind})" if one == column.name else "" for one in stored}
+        )
+
+    def replace_column(self, table: sa.Table, name: str, other: str) -> None:
+        self.connection.commit()  # of a column that nothing else has
+        stored = self.columns(str(table.schema), table.name)
+        self._rewrite(table, {one: self.quoted(other) if one == name else "" for one in stored if one != other})
+
+    def _rewrite(self, table: sa.Table, columns: Mapping[str, str]) -> None:
+        """Replace *table*, at once, by a copy with these columns, each as an expression or empty for its own value."""
+        here = ddl.quoted(self.dialect, str(table.schema), table.name)
+        listed = ", ".join(f"{how or self.quoted(one)} AS {self.quoted(one)}" for one, how in columns.items())
+        kind = "TEMPORARY TABLE" if self.connection.stand_ins else "TABLE"
+        grants = "" if self.connection.stand_ins else " COPY GRANTS"
+        self.connection.execute(f"CREATE OR REPLACE {kind} {here}{grants} AS SELECT {listed} FROM {here}")  # noqa: S608 - quoted
 
     def quoted(self, *names: str) -> str:
         return quoted(*names)

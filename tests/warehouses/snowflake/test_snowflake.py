@@ -98,6 +98,18 @@ def test_type_changes_in_place_or_by_one_copy(account, session, column, kind, ex
     assert expected is None or expected == account.statements[-1]
 
 
+def test_column_is_replaced_in_one_statement(account, session):
+    """In its place, by one whose values are complete."""
+    account.answers.insert(0, ("SELECT COLUMN_NAME", [(one, "TEXT", None, None) for one in ("Id", "Name", "_text")]))
+
+    session.replace_column(target(FEED, KINDS), "Id", "_text")
+
+    assert (
+        'CREATE OR REPLACE TABLE "shop"."item" COPY GRANTS AS SELECT "_text" AS "Id", "Name" AS "Name" FROM "shop"."item"'
+        == account.statements[-1]
+    )
+
+
 @pytest.mark.parametrize(
     "kind", ["smallint", "integer", "bigint", "double", "text", "boolean", "date", "time", "timestamp", "binary",
              "decimal(18,4)", "decimal(38,0)", "decimal(6,0)"],
