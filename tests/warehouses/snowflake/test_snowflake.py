@@ -104,10 +104,8 @@ def test_column_is_replaced_in_one_statement(account, session):
 
     session.replace_column(target(FEED, KINDS), "Id", "_text")
 
-    assert (
-        'CREATE OR REPLACE TABLE "shop"."item" COPY GRANTS AS SELECT "_text" AS "Id", "Name" AS "Name" FROM "shop"."item"'
-        == account.statements[-1]
-    )
+    made = 'CREATE OR REPLACE TABLE "shop"."item" COPY GRANTS AS SELECT "_text" AS "Id", "Name" AS "Name" FROM'
+    assert f'{made} "shop"."item"' == account.statements[-1]
 
 
 @pytest.mark.parametrize(
