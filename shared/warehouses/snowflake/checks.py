@@ -11,8 +11,12 @@ from shared.model import Finding
 from shared.warehouses.snowflake.session import SnowflakeSession
 
 _SLUICE = "sluice_doctor"
-_PARAMETERS = {"DEFAULT_DDL_COLLATION": "", "QUOTED_IDENTIFIERS_IGNORE_CASE": "false", "TIMEZONE": "UTC"}
-"""Parameters of the session or its database, and what they have to be."""
+_PARAMETERS = (
+    ("DEFAULT_DDL_COLLATION", " IN DATABASE", ""),
+    ("QUOTED_IDENTIFIERS_IGNORE_CASE", "", "false"),
+    ("TIMEZONE", "", "UTC"),
+)
+"""Parameters, of the session unless it says of what, and what each has to be."""
 
 
 def examine(session: SnowflakeSession) -> Iterator[Finding]:
@@ -28,8 +32,9 @@ def examine(session: SnowflakeSession) -> Iterator[Finding]:
         return
     yield _size(session, warehouse)
     yield from _rights(session)
-    for name, wanted in _PARAMETERS.items():
-        found = str(_shown(session, f"SHOW PARAMETERS LIKE '{name}'")[0]["value"] or "")
+    for name, place, wanted in _PARAMETERS:
+        shown = _shown(session, f"SHOW PARAMETERS LIKE '{name}'{place}")
+        found = str(shown[0]["value"] or "") if shown else wanted
         if found.lower() != wanted.lower():
             yield Finding(
                 "warehouse: parameters", "warning", f"{name} is {found!r}, not {wanted!r}",
