@@ -38,7 +38,7 @@ def examine(session: SnowflakeSession) -> Iterator[Finding]:
         if found.lower() != wanted.lower():
             yield Finding(
                 "warehouse: parameters", "warning", f"{name} is {found!r}, not {wanted!r}",
-                f"Unset {name} for the database: keys would not be told apart as elsewhere",
+                "Unset that parameter for the database: keys would not be told apart as elsewhere",
             )  # fmt: skip
 
 

@@ -73,7 +73,8 @@ def test_doctor_names_what_is_wrong():
     advises("Add ?warehouse=NAME to WAREHOUSE_URL, and grant its role USAGE on it", nothing["warehouse: size"].fix)
     advises("ALTER WAREHOUSE with AUTO_SUSPEND = 60", costly["warehouse: size"].fix)
     advises(
-        "Unset {} for the database: keys would not be told apart as elsewhere", folding["warehouse: parameters"].fix
+        "Unset that parameter for the database: keys would not be told apart as elsewhere",
+        folding["warehouse: parameters"].fix,
     )
     assert "DEFAULT_DDL_COLLATION is 'en-ci'" in folding["warehouse: parameters"].message
 
