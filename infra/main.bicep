@@ -121,6 +121,7 @@ param tags object = {}
 
 var unique = uniqueString(resourceGroup().id, name)
 var plain = take(toLower(replace(name, '-', '')), 9)
+var functionAppName = 'func-${name}-${unique}'
 var blobs = storage.properties.primaryEndpoints.blob
 
 // Ids of built-in roles; they are the same in every tenant.
@@ -173,6 +174,18 @@ resource blobService 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01'
     deleteRetentionPolicy: {
       enabled: true
       days: 7
+    }
+    // The upload page writes files here itself, by links that sign in for one blob.
+    cors: {
+      corsRules: empty(statusClientId) ? [] : [
+        {
+          allowedOrigins: ['https://${functionAppName}.azurewebsites.net']
+          allowedMethods: ['PUT']
+          allowedHeaders: ['content-type']
+          exposedHeaders: []
+          maxAgeInSeconds: 3600
+        }
+      ]
     }
   }
 }
@@ -444,7 +457,7 @@ resource functionApp 'Microsoft.Web/sites@2024-04-01' = {
   // checkov:skip=CKV_AZURE_78: Flex Consumption has no FTP
   // checkov:skip=CKV_AZURE_212: the platform scales it; alwaysReadyDurable says how many instances are kept
   // checkov:skip=CKV_AZURE_213: the platform checks its instances; the watchdog and alerts notice what it does not
-  name: 'func-${name}-${unique}'
+  name: functionAppName
   location: location
   tags: tags
   kind: 'functionapp,linux'
