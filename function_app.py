@@ -242,9 +242,9 @@ async def act_on_upload(req: func.HttpRequest, client: df.DurableOrchestrationCl
         from shared.web import responses, uploads
 
         id, action = req.route_params["id"], req.route_params["action"].lower()
-        answer, starts = await asyncio.to_thread(lambda: uploads.acted(_app(), id, action))
+        response, starts = await asyncio.to_thread(lambda: uploads.acted(_app(), id, action))
         await _start_all(client, starts)
-        return answer or responses.uploaded_response(id, starts, _app().settings)
+        return response or responses.uploaded_response(id, starts, _app().settings)
 
     return await _http(respond)
 

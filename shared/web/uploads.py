@@ -64,12 +64,12 @@ def load_rejects(app: App, feed: str, name: str, content: bytes, by: str) -> lis
 
     RequestRefused if the feed is paused, or if there are too many.
     """
+    known = api.known(app, feed)
     if not content:
         raise RequestRefused(400, "the file is empty")
     if len(content) > _MOST_REJECTS:
         size, command = _MOST_REJECTS // 1_000_000, f"sluice rejects {shlex.quote(feed)} --replay FILE"
         raise RequestRefused(413, f"the file is larger than {size} MB: load it with `{command}`")
-    known = api.known(app, feed)
     if FeedStates(app.documents).paused(feed):
         raise RequestRefused(409, "the feed is paused: resume it first")
     resolved = app.resolved_where_possible([FeedName.parse(known).system])

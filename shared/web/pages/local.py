@@ -95,15 +95,15 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        self._answer(b"")
+        self._respond(b"")
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
         # One byte more than may be is enough to be refused, and the rest is never read.
         size = min(int(length), MOST_BYTES + 1) if length.isdecimal() else 0
-        self._answer(self.rfile.read(size))
+        self._respond(self.rfile.read(size))
 
-    def _answer(self, body: bytes) -> None:
+    def _respond(self, body: bytes) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         found = self.server.page(self.command, self.path, headers, body)
         self.send_response(found.status)
