@@ -6,6 +6,7 @@ const box = form.querySelector("input[type=file]");
 const drop = document.getElementById("drop");
 const status = document.getElementById("progress");
 const BLOCK = 8 * 1024 * 1024;
+const unreachable = new Error("Storage did not take the file. Check your connection, and the network rules of the account.");
 const RENEW = 10 * 60 * 1000;
 
 for (const event of ["dragenter", "dragover"]) {
@@ -34,7 +35,7 @@ async function put(url, body, headers) {
   for (let attempt = 1; ; attempt++) {
     const answer = await fetch(url, { method: "PUT", body, headers }).catch(() => null);
     if (answer && answer.ok) return;
-    if (attempt === 5) throw new Error("Storage did not take the file. Check your connection and try again.");
+    if (attempt === 5) throw unreachable;
     await new Promise((resolve) => setTimeout(resolve, 1000 * 2 ** attempt));
   }
 }
@@ -68,6 +69,7 @@ form.addEventListener("submit", (given) => {
   const button = form.querySelector("button");
   button.disabled = true;
   send(file).catch((error) => {
+    if (error === unreachable && file.size < 32e6) return form.submit(); // through the app instead
     status.textContent = error.message;
     button.disabled = false;
   });
