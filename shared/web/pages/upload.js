@@ -23,9 +23,10 @@ drop.addEventListener("drop", (given) => {
   if (given.dataTransfer.files.length) box.files = given.dataTransfer.files;
 });
 
+// Not form.action: a button of that name hides it.
 async function ask(fields) {
   const body = new URLSearchParams({ token: form.elements.token.value, ...fields });
-  const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
+  const answer = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { Accept: "application/json" } });
   const found = await answer.json();
   if (!answer.ok) throw new Error(found.error);
   return found;
