@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from shared.contract.conform import Contract
+from shared.contract.hidden import Privacy
 from shared.errors import IngestError
 from shared.model import MAIN, Column, FeedName
 from shared.pipeline.csv import CsvOptions, CsvResult, Preview, load, preview_of, text_layout
+from shared.pipeline.file_plan import file_plans
 from shared.pipeline.runner import Runner
 from shared.pipeline.status import COUNTED
 from shared.settings import Settings
@@ -53,6 +55,10 @@ class Trial:
     """For each of the first rows: column, as the file has it, as it would be loaded (None if it is rejected)."""
     outcomes: tuple[TrialOutcome, ...] = ()
     reasons: Mapping[str, int] = field(default_factory=dict)
+    changes: tuple[tuple[str, str, str], ...] = ()
+    """What becomes of the columns of the table: column, kind of change, note; without those that stay."""
+    forecast: str = ""
+    """How long a load is likely to take, for people."""
     checked: int | None = None
     """How many of the first rows were checked, where the file is too large for a dry run."""
     error: str | None = None
@@ -66,13 +72,18 @@ def try_file(runner: Runner, settings: Settings, feed: FeedName, location: str, 
         size = sum(file.size for file in open_store(location, settings).list())
         if size > MOST_BYTES:
             return _checked(runner, settings, feed, location)
+        plan = next(file_plans(runner, settings, str(feed), location, CsvOptions(full=full)))
         results = list(load(runner, settings, feed, location, CsvOptions(dry_run=True, full=full)))
     except IngestError as error:
         return Trial(error=str(error))
     preview = next((one.preview for one in results if one.preview is not None), None)
     reasons = sum((Counter(one.reasons) for one in results if one.destination == MAIN), Counter[str]())
     shown = _of_preview(preview) if preview else Trial()
-    return replace(shown, outcomes=tuple(map(_outcome, results)), reasons=dict(reasons.most_common(10)))
+    return replace(
+        shown, outcomes=tuple(map(_outcome, results)), reasons=dict(reasons.most_common(10)),
+        changes=tuple((one.column, one.change, one.note or "") for one in plan.columns if one.change != "same"),
+        forecast=plan.forecast.text if plan.forecast else "",
+    )  # fmt: skip
 
 
 def _outcome(result: CsvResult) -> TrialOutcome:
@@ -92,8 +103,9 @@ def _checked(runner: Runner, settings: Settings, feed: FeedName, location: str) 
     source = CsvSource(store, text_layout(runner.systems, feed), batch_rows=settings.batch_size)
     latest = runner.now() + dt.timedelta(seconds=runner.cursor_ahead)
     unit = text_unit(found, store, FileOptions(), latest)
-    preview, part = preview_of(unit, source, system, feed.table), source.describe(unit).slices[0]
-    contract = Contract(system.feed(feed.table, ()), preview.columns)
+    preview = preview_of(unit, source, system, feed.table, runner.hash_key)
+    part, privacy = source.describe(unit).slices[0], Privacy(hash_key=runner.hash_key)
+    contract = Contract(system.feed(feed.table, ()), preview.columns, privacy=privacy)
     rows, rejected, reasons = 0, 0, Counter[str]()
     for batch in source.read(part):
         if isinstance(batch, pa.RecordBatch):
@@ -115,7 +127,7 @@ def _of_preview(preview: Preview) -> Trial:
     columns = tuple((", ".join(_sources(one)), one.name, one.type) for one in preview.columns)
     sample = tuple(
         tuple(
-            (one.name, _short(" ".join(str(before[name] or "") for name in _sources(one))),
+            (one.name, _short(" ".join(str(before.get(name) or "") for name in _sources(one))),
              _short(after.get(one.name)) if after else None)
             for one in preview.columns if _sources(one)
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -17,6 +19,7 @@ from shared.settings import Settings
 from tests.exports import Clock, open_test_app
 from tests.standins.functions_host import functions_host
 
+DOCUMENT = json.loads((Path(__file__).parents[2] / "shared" / "web" / "openapi.json").read_text(encoding="utf-8"))
 FEED, NAME = "hubspot.zip_codes", "zips.csv"
 CONTENT = b"Zip,City\n10115,Berlin\n80331,Munich\n"
 
@@ -55,6 +58,7 @@ def test_file_is_written_to_storage_by_a_link_and_loaded_by_a_job(host):
     assert (201, 409, [201, 201], 201, 200, 202) == (
         made.status, early.status, blocks, ended, trial.status, loaded.status
     )  # fmt: skip
+    assert trial.body.keys() == DOCUMENT["components"]["schemas"]["Trial"]["properties"].keys()
     assert {"read": 2, "inserted": 2} == trial.body["outcomes"][0]["counts"]
     assert ("done", 2, FEED) == (reported["state"], reported["units"][0]["inserted"], reported["units"][0]["feed"])
 

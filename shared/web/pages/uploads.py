@@ -59,6 +59,7 @@ def _show_one(visit: Visit, upload: Upload) -> Page:
         refreshing=bool(visit.query.get("refresh")) and record is None, done=DONE.get(visit.query.get("done", ""), ""),
         outcomes=[_outcome_row(one) for one in trial.outcomes] if trial else [],
         columns=[tuple(map(Cell, one)) for one in trial.columns] if trial else [],
+        changes=[tuple(map(Cell, one)) for one in trial.changes] if trial else [],
         cells=[[(Cell(a), Cell(b), Cell(c or "")) for a, b, c in row] for row in trial.sample] if trial else [],
     )  # fmt: skip
 

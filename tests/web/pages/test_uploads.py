@@ -61,6 +61,7 @@ def test_upload_shows_how_it_is_read_and_what_it_would_change(app):
     assert "Zip zipcode text" in shown
     assert "2 inserted, 1 rejected" in shown
     assert "zipcode 10115 10115" in shown
+    assert "zipcode new" in shown
     assert ("Load it" in words(get(app, "upload", OPERATES, id=upload.id)), "Load it" in shown) == (True, False)
     assert [] == app.warehouse.runs(FEED)
     assert [("upload", "Opal <b>", "zips.csv")] == [(a.action, a.by, a.detail) for a in actions_of(app.documents, FEED)]
