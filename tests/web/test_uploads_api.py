@@ -84,11 +84,11 @@ def test_link_writes_its_own_blob_for_some_minutes_and_nothing_else(host):
 
 
 def test_user_delegation_signs_with_the_identity_not_run_against_azurite_which_wants_https_for_it(monkeypatch):
-    """Over https only, for one blob, to write; the key is asked for as long as the link is valid."""
-    asked = []
+    """Over https only, for one blob, to write; the key is valid as long as the link is valid."""
+    calls = []
 
     def key(_service, start, expiry):
-        asked.append((start, expiry))
+        calls.append((start, expiry))
         found = UserDelegationKey()
         found.signed_oid, found.signed_tid, found.signed_service, found.signed_version = "oid", "tid", "b", "2025-01-05"
         found.signed_start, found.signed_expiry, found.value = (
@@ -110,11 +110,11 @@ def test_user_delegation_signs_with_the_identity_not_run_against_azurite_which_w
     assert ("cw", "b", "https", "oid", "2026-02-24T12:30:00Z") == tuple(
         fields[name] for name in ("sp", "sr", "spr", "skoid", "se")
     )
-    assert [(now - dt.timedelta(minutes=5), now + dt.timedelta(minutes=30))] == asked
+    assert [(now - dt.timedelta(minutes=5), now + dt.timedelta(minutes=30))] == calls
 
 
 class Token:
-    """An identity that is never asked."""
+    """An identity that is never called."""
 
     def get_token(self, *_scopes, **_options):
         raise AssertionError("no token is needed to sign")
