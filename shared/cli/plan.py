@@ -55,9 +55,7 @@ def _print(found: FilePlan) -> None:
     for note in found.notes:
         click.secho(output.cell(note), fg="yellow")
     if found.forecast is not None:
-        click.echo(found.forecast.text)
-        if found.forecast.link:
-            click.secho(found.forecast.link, fg=None if found.forecast.link_lasts else "yellow")
+        output.print_forecast(found.feed, found.forecast)
     for reason in found.stops:
         click.secho(f"the load would stop: {output.cell(reason)}", fg="red", err=True)
 
