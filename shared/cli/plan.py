@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @options.destination
 @options.as_json
 def plan(feed: str, location: str, destination: str | None, as_json: bool) -> None:
-    """Show what loading a file would change in the columns of a feed's table, and how long it takes.
+    """Show what loading a file would change, and how long it takes.
 
     FEED is <system>.<table>, FILE a Parquet or text file, a folder or a URL. Nothing is written. Ends with 1 if the
     load would stop.
