@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @options.destination
 @options.as_json
 def plan(feed: str, location: str, destination: str | None, as_json: bool) -> None:
-    """Show what loading a file would change in the columns of a feed's table, and how long it takes.
+    """Show what loading a file would change, and how long it takes.
 
     FEED is <system>.<table>, FILE a Parquet or text file, a folder or a URL. Nothing is written. Ends with 1 if the
     load would stop.
@@ -55,9 +55,7 @@ def _print(found: FilePlan) -> None:
     for note in found.notes:
         click.secho(output.cell(note), fg="yellow")
     if found.forecast is not None:
-        click.echo(found.forecast.text)
-        if found.forecast.link:
-            click.secho(found.forecast.link, fg=None if found.forecast.link_lasts else "yellow")
+        output.print_forecast(found.feed, found.forecast)
     for reason in found.stops:
         click.secho(f"the load would stop: {output.cell(reason)}", fg="red", err=True)
 

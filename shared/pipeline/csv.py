@@ -19,6 +19,7 @@ from shared.declared import Layout
 from shared.errors import ConfigError, DataError, IngestError
 from shared.model import Column, FeedName, Json, Slice, Unit
 from shared.pipeline.destinations import Target, run_in_each, targets
+from shared.pipeline.forecast import with_link
 from shared.pipeline.runner import Progress, Result, Runner, RunOptions
 from shared.settings import Settings
 from shared.sources import Source
@@ -117,7 +118,9 @@ def load(
         shown.phase(f"{feed}: looking")
         file_options = FileOptions(full=options.full, exported_at=options.exported_at)
         unit = text_unit(found, store, file_options, runner.now() + dt.timedelta(seconds=runner.cursor_ahead))
-        yield from _load(runner, into, unit, source, feed, options, shown)
+        for result in _load(runner, into, unit, source, feed, options, shown):
+            expected = result.forecast and with_link(result.forecast, store.expires, runner.now())
+            yield replace(result, forecast=expected)
 
 
 def _load(
@@ -141,7 +144,7 @@ def _load(
         yield CsvResult(
             table=result.table, place=result.place, destination=result.destination, run=result.run,
             skipped=result.skipped, changes=result.changes, reasons=result.reasons, preview=preview,
-            left_out=+source.left_out,
+            left_out=+source.left_out, forecast=result.forecast,
         )  # fmt: skip
         preview = None  # it is shown once
 

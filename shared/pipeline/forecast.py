@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.model import Run, from_text
 from shared.stores.expiry import CAUTIOUS, expiry_warning
@@ -58,14 +58,22 @@ def forecast(
     if seconds is None:
         seconds, by_tier = _by_tier(load, log_rate)
         reason = f"{reason}; {by_tier}" if by_tier else reason
-    if load.expires is None:
-        return Forecast(seconds=seconds, reason=reason)
-    warning = expiry_warning(load.expires, now, load.size / CAUTIOUS if seconds is None else seconds)
-    until = f"{load.expires.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return Forecast(
-        seconds=seconds, reason=reason, link=warning or f"the link lasts until {until}, which is long enough",
-        link_lasts=warning is None,
-    )  # fmt: skip
+    return with_link(Forecast(seconds=seconds, reason=reason), load.expires, now, load.size)
+
+
+def of_dry_run(seconds: float) -> Forecast:
+    """How long a load takes whose dry run took so many seconds: that does all of it, and takes it back."""
+    return Forecast(seconds=seconds, reason="its dry run took so long")
+
+
+def with_link(found: Forecast, expires: dt.datetime | None, now: dt.datetime, size: int = 0) -> Forecast:
+    """*found*, with whether a link lasts that long; by a cautious speed for *size* bytes where it has no seconds."""
+    if expires is None:
+        return found
+    warning = expiry_warning(expires, now, size / CAUTIOUS if found.seconds is None else found.seconds)
+    until = f"{expires.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    link = warning or f"the link lasts until {until}, which is long enough"
+    return replace(found, link=link, link_lasts=warning is None)
 
 
 def read_rate(runs: Iterable[Run]) -> float | None:
@@ -95,7 +103,7 @@ def _by_runs(load: Load, own: Sequence[Run], others: Sequence[Run]) -> tuple[flo
         runs, whose = [*runs, *_done(others)], "of another feed"
     rate = read_rate(runs)
     if rate is None:
-        return None, "there is no earlier run to judge by"
+        return None, "earlier runs were too small to judge by" if runs else "there is no earlier run to judge by"
     largest = max(runs, key=lambda run: run.read)
     least = min(_seconds(run) for run in runs)  # what a run takes however few its rows are
     small = ", but that run was much smaller" if load.rows > 100 * largest.read else ""

@@ -12,7 +12,7 @@ import datetime as dt
 import logging
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -22,10 +22,13 @@ from shared.catalog import System
 from shared.contract.hidden import Privacy, missing_key
 from shared.errors import DataError, IngestError, TransientError
 from shared.ledger import Ledger
-from shared.model import MAIN, Change, Feed, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
+from shared.model import MAIN, Feed, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
 from shared.pipeline import relations, verbs
 from shared.pipeline.columns import stored_if_needed
+from shared.pipeline.forecast import of_dry_run
 from shared.pipeline.keep_out import kept_out
+from shared.pipeline.progress import Progress as Progress  # noqa: PLC0414 - callers know it from here
+from shared.pipeline.progress import Result as Result  # noqa: PLC0414
 from shared.pipeline.shared_read import leaving
 from shared.pipeline.starts import Starts
 from shared.settings import naming_setting, no_destination
@@ -49,62 +52,6 @@ class RunOptions:
     """Share of the active rows that a full may delete, instead of the feed's own limit."""
     max_reject_share: float | None = None
     """Share of the rows that may be rejected, instead of the feed's own limit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What became of one table of one export: a run, or the reason why there was none."""
-
-    table: str
-    place: str
-    destination: str = MAIN
-    run: Run | None = None
-    skipped: str | None = None
-    changes: Sequence[Change] = ()
-    reasons: Mapping[str, int] = field(default_factory=dict)
-    """The commonest reasons for rejects (code and column), and how often each was found."""
-
-    @property
-    def failed(self) -> bool:
-        return self.run is not None and self.run.status == "failed"
-
-    @property
-    def loaded(self) -> bool:
-        return self.run is not None and self.run.status == "done"
-
-
-class Progress:
-    """Is informed how far the work is. This one ignores everything but warnings."""
-
-    def __init__(self, on_warning: Callable[[str], None] | None = None) -> None:
-        """Warnings go to *on_warning*, or to the log."""
-        self._on_warning = on_warning or (lambda text: _log.warning("%s", text))
-
-    def table(self) -> Progress:
-        """What to inform of one of several tables that are loaded at the same time."""
-        return self
-
-    def start(self, label: str, rows: int) -> None:
-        """A run begins that will read so many rows."""
-
-    def rows(self, count: int) -> None:
-        """So many more rows have been staged."""
-
-    def detail(self, text: str) -> None:
-        """More about the run that was started, in place of what was known of it before."""
-
-    def phase(self, label: str) -> None:
-        """A step of unknown length begins, such as hashing files or merging."""
-
-    def wait(self, text: str) -> None:
-        """The work waits for something, until the next call of another method."""
-
-    def end(self, result: Result) -> None:
-        """The run is over, or was skipped."""
-
-    def warn(self, text: str) -> None:
-        """The operator should know this now, not when the work is done."""
-        self._on_warning(text)
 
 
 class Bug(Exception):  # noqa: N818 - not an error of its own: it carries one that has been logged
@@ -300,7 +247,7 @@ class Runner:
     def _load(
         self, run: Run, unit: Unit, source: Source, options: RunOptions, *, place: str, progress: Progress
     ) -> Result:  # fmt: skip
-        table = FeedName.parse(run.feed).table
+        table, since = FeedName.parse(run.feed).table, self.timer()
         plan: Plan | None = None
         staged: dict[int, Staged] = {}
         try:
@@ -318,7 +265,10 @@ class Runner:
         finally:
             if plan is not None:
                 self._tidy_if_possible(plan, options)
-        return self._result(table, place, run=merged.run, changes=merged.changes, reasons=_reasons(staged))
+        expected = of_dry_run(self.timer() - since) if options.dry_run else None
+        return self._result(
+            table, place, run=merged.run, changes=merged.changes, reasons=_reasons(staged), forecast=expected
+        )
 
     def _result(self, table: str, place: str, **outcome: Any) -> Result:
         return Result(table=table, place=place, destination=self.destination, **outcome)

@@ -15,7 +15,7 @@ from shared.model import FeedName
 from shared.pipeline import csv
 from shared.pipeline.csv import CsvOptions
 from shared.pipeline.file_plan import FilePlan, file_plans
-from shared.pipeline.forecast import Load, duration, forecast
+from shared.pipeline.forecast import Load, duration, forecast, with_link
 from tests.advice import advises
 from tests.exports import Clock, open_test_app
 from tests.suites.warehouse_case import CATALOG, WarehouseCase, row
@@ -220,9 +220,9 @@ def test_without_a_run_of_its_own_another_feed_is_what_there_is(done):
 
 def test_where_there_is_nothing_to_judge_by_a_forecast_says_so(done):
     """Tiny runs tell nothing."""
-    for runs in ([], [run(done, 10, 1)]):
+    for runs, said in ([], "there is no earlier run to judge by"), ([run(done, 10, 1)], "earlier runs were too small"):
         found = forecast(BIG, runs, [], NOW)
-        assert (None, "there is no earlier run to judge by") == (found.seconds, found.text)
+        assert (None, True) == (found.seconds, found.text.startswith(said))
     assert forecast(replace(BIG, rows=None), [run(done, 10_000, 1)], [], NOW).seconds is None
 
 
@@ -256,3 +256,24 @@ def test_a_link_is_judged_cautiously_where_no_run_tells():
 )
 def test_durations_are_rounded(seconds, text):
     assert text == duration(seconds)
+
+
+def test_a_dry_run_says_how_long_its_load_takes_and_a_load_does_not(case):
+    """It has done all of it; a link is judged by that."""
+    file = case.write("full", 5, [row(1)])
+
+    dry, real = case.load(file, dry_run=True), case.load(file)
+    late = with_link(dry.forecast, NOW + dt.timedelta(seconds=dry.forecast.seconds / 2), NOW)
+
+    assert dry.forecast.seconds > 0
+    assert dry.forecast.text.endswith("its dry run took so long")
+    assert (None, None, False) == (real.forecast, dry.forecast.link, late.link_lasts)
+
+
+def test_a_dry_run_of_a_text_file_says_how_long_its_load_takes(leads, tmp_path):
+    file = tmp_path / "leads.csv"
+    file.write_text("id\n1\n", encoding="utf-8")
+
+    (dry,) = csv.load(leads.runner, leads.settings, FeedName("crm", "leads"), str(file), CsvOptions(dry_run=True))
+
+    assert dry.forecast.seconds > 0

@@ -20,6 +20,7 @@ from tests.advice import advises
 from tests.exports import Clock, open_test_app
 from tests.suites.warehouse_case import CATALOG, WarehouseCase, row
 from tests.suites.warehouse_erase import SECRET, erased
+from tests.suites.warehouse_keys import compare
 
 KEY = "k" * 32
 MAIL, PHONE, NOTE = "gretchen.quartz@example.org", "+4915155501234", "Zyxwvut"
@@ -173,6 +174,20 @@ def test_a_hashed_key_finds_its_row_and_is_erased_by_the_clear_one(case):
     assert (1, 1) == (done.rows, done.rejects)
     assert (1, 0) == (again.rejected, again.inserted)
     assert [(value_hash(KEY, 8),)] == case.rows("ItemId")
+
+
+def test_hashed_keys_are_compared_with_those_of_the_source(case):
+    """A key that the source no longer has is deleted, by its hash."""
+    declare(case, 'hash = ["ItemId"]')
+    case.loaded("full", 5, row(1), row(2))
+
+    run, _ = compare(case, pa.record_batch({"ItemId": pa.array([2])}))
+
+    assert (1, 1) == (run.unchanged, run.absent)
+    assert [(True,), (False,)] == [
+        (deleted is None,)
+        for key, deleted in sorted(case.rows("ItemId", "DeletedAt"), key=lambda one: one[1] is not None)
+    ]
 
 
 # -- text files

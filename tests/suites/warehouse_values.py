@@ -151,24 +151,27 @@ class Values(Checks):
             for n in range(longest)
         ]
         types = {kind: arrow for kind, (arrow, _) in kinds.items()}
-        case.loaded("delta", 5, *(row(n, **values) for n, values in enumerate(spread)), types=types)
+        case.loaded("delta", 5, *(row(n, **values) for n, values in enumerate(spread)), types=types, table="tracked")
         texts = [
             {kind: as_type(pa.array([values[kind]], types[kind]), "text").values[0].as_py() for kind in kinds}
             for values in spread
         ]
         file = case.write("delta", 6, [row(n, **values) for n, values in enumerate(texts)],
-                          types=dict.fromkeys(kinds, pa.string()))  # fmt: skip
+                          types=dict.fromkeys(kinds, pa.string()), table="tracked")  # fmt: skip
         case.catalog(CATALOG.replace("[undeclared]", 'on_type_change = "text"\n[undeclared]'))
 
         dry = case.load(file, dry_run=True)
-        stored = case.columns()
+        stored = case.columns("tracked")
         done = case.load(file)
 
         assert (None, None, done.run.read) == (dry.run.error, done.run.error, done.run.unchanged)
         assert "text" not in {stored[kind] for kind in kinds}
-        assert {"text"} == {case.columns()[kind] for kind in kinds}
-        assert [tuple(values.values()) for values in texts] == case.rows(*kinds)
-        assert case.rows(*kinds) == case.rows(*kinds, table="item_active", order="ItemId")
+        assert {"text"} == {case.columns("tracked")[kind] for kind in kinds}
+        assert [tuple(values.values()) for values in texts] == case.rows(*kinds, table="tracked")
+        assert case.rows(*kinds, table="tracked") == case.rows(*kinds, table="tracked_active")
+        versions = case.contents().get("shop.tracked_versions", [])
+        assert not versions or len(texts) == len(versions)
+        assert not versions or case.columns("tracked").items() <= case.columns("tracked_versions").items()
         for values, spelled in zip(spread, texts, strict=True):
             for kind, value in values.items():
                 again = as_type(pa.array([spelled[kind]], pa.string()), stored[kind]).values[0].as_py()
