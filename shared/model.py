@@ -210,6 +210,8 @@ class Slice:
     """How many rows of the origin come before it."""
     detail: Mapping[str, Json]
     """The source's private data about the slice."""
+    anew: str | None = None
+    """Why the source reads the whole of it once more: what was staged of the slices before it does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +258,8 @@ class Staged:
     """Of the rows as they were read, if a pull feed read few."""
     long: tuple[str, ...] = ()
     """Text columns with a value that is too long for an ordinary column of the engine."""
+    next: Slice | None = None
+    """What is left of the slice, if its read was cut: a slice of its own, with the next number."""
     inline: str | None = field(default=None, repr=False)
     """The rows, if they are too few for a staging table: an Arrow IPC stream, deflated, as base64."""
 

@@ -27,7 +27,8 @@ SECRET = {
 """Settings that come from the key vault, where they are wanted."""
 TUNING = {
     "ALERT_REPEAT", "BATCH_ROWS", "BATCH_SIZE", "CURSOR_AHEAD", "KEEP_JOBS", "LAKE_KEEP", "SETTLE", "SLICE_ROWS",
-    "SOURCE_CONNECTIONS", "STAGING_DATA_SOURCE", "STUCK_AFTER", "SYNC_ROWS", "SYNC_TABLES", "WAREHOUSE_CONNECTIONS",
+    "SOURCE_CONNECTIONS", "STAGING_DATA_SOURCE", "STUCK_AFTER", "SYNC_ROWS", "SYNC_STEP", "SYNC_TABLES",
+    "WAREHOUSE_CONNECTIONS",
     "WAREHOUSE_LOADER", "PUBLIC_URL", "WEBHOOK_GROUP", "WEBHOOK_MAX_AGE", "WEBHOOK_MAX_BYTES",
 }  # fmt: skip
 """Settings whose defaults are right in Azure too; ``extraSettings`` changes them."""

@@ -65,6 +65,7 @@ def _progress(documents: Documents, holder: Holder) -> RunInProgress | None:
     staged = [one.staged for one in results if one.staged is not None]
     return RunInProgress(
         job=_name(holder), feed=state.plan.feed.name, place=files_of(state.plan.run), since=holder.since,
-        slices=len(state.plan.slices), staged=len(staged), rows=sum(part.rows for part in state.plan.slices),
+        slices=len(state.plan.slices) + sum(one.next is not None for one in staged), staged=len(staged),
+        rows=sum(part.rows for part in state.plan.slices),
         rows_staged=sum(one.rows for one in staged), bytes_sent=sum(one.size for one in staged),
     )  # fmt: skip

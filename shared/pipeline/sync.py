@@ -21,6 +21,7 @@ from shared.pipeline.destinations import Stopped, Target, destinations_of, run_i
 from shared.pipeline.folder import parse_time
 from shared.pipeline.keys import keys_unit
 from shared.pipeline.order import side_by_side
+from shared.pipeline.pieces import InPieces
 from shared.pipeline.runner import Bug, Progress, Result, Runner, RunOptions, error_text
 from shared.settings import Settings, naming_setting
 from shared.sources import KINDS, PullSource, open_pull_sources
@@ -112,7 +113,11 @@ def sync(
         settings = replace(settings, keep_raw=options.keep_raw)
     if options.limit is not None:
         settings = replace(settings, sync_rows=options.limit)
-    opened = {feed.name: source for feed, source in zip(feeds, open_sources(feeds, settings), strict=True)}
+    sources = open_sources(feeds, settings)
+    opened = {
+        feed.name: InPieces(source, settings.sync_step, runner.timer) if KINDS[feed.source].in_pieces else source
+        for feed, source in zip(feeds, sources, strict=True)
+    }
     stop = threading.Event()
     shown = progress or Progress()
     with ThreadPoolExecutor(settings.sync_tables, thread_name_prefix="sync") as pool:
@@ -124,7 +129,7 @@ def sync(
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-            for source in opened.values():
+            for source in sources:
                 source.close()
 
 

@@ -40,6 +40,7 @@ from shared.model import (
 from shared.pipeline import pull
 from shared.pipeline.columns import columns_of
 from shared.pipeline.keys import commit_keys, contracted
+from shared.pipeline.pieces import slice_of
 from shared.pipeline.tally import REJECTS_SCHEMA, Spool, StageCounter
 from shared.redaction import redact
 from shared.sources import Source
@@ -173,7 +174,7 @@ def stage(
         rejected=counter.rejected, values_rejected=counter.values_rejected,
         keyless=counter.rejected - counter.kept_out - counter.keys.rows, kept_out=counter.kept_out, present=present,
         checks=dict(counter.checks),
-        high=counter.high, inline=loaded.inline,
+        high=counter.high, next=counter.next, inline=loaded.inline,
         reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if fingerprint else None,
         left_out={kind: count for kind, count in getattr(source, "left_out", {}).items() if count},
     )  # fmt: skip
@@ -222,10 +223,10 @@ def without_faulty_parts(
 
     The first fault is raised if it leaves no part file.
     """
-    faulty = {plan.slices[number].origin: str(error) for number, error in sorted(faults.items())}
+    faulty = {slice_of(plan, number).origin: str(error) for number, error in sorted(faults.items())}
     if faults and len(faulty) + len(plan.faulty) >= len(plan.unit.work_items):
         raise faults[min(faults)]
-    return [staged[n] for n in sorted(staged) if plan.slices[n].origin not in faulty], faulty
+    return [staged[n] for n in sorted(staged) if slice_of(plan, n).origin not in faulty], faulty
 
 
 def publish(

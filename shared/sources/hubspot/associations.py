@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
 from shared.model import Feed, Slice, Unit
 from shared.parallel import in_order
+from shared.rest.pages import Place
 from shared.rest.rows import Record, batch_of, schema_of
+from shared.rest.stretches import Stretch, batches
 from shared.sources import Ceiling, Described
 from shared.sources.hubspot.calls import ASSOCIATED, LIST, Calls
 
@@ -45,24 +46,25 @@ class AssociationSource:
     def peek(self, unit: Unit, most: int) -> None:
         """See PullSource. A table that is read whole costs too many calls to read it twice."""
 
-    def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
+    def read(self, part: Slice) -> Iterator[pa.RecordBatch | Slice]:
         """See Source."""
         schema = schema_of({name: COLUMNS[name] for name in part.detail["columns"]})
-        rows = (row for some in in_order(self._of, self._ids(), workers=_WORKERS) for row in some)
-        while batch := list(islice(rows, _BATCH)):
-            yield batch_of(batch, schema)
+        yield from batches(part, self._stretches, lambda rows: batch_of(rows, schema), _BATCH)
 
-    def _ids(self) -> Iterator[list[str]]:
+    def _stretches(self, start: Place | None) -> Iterator[Stretch[Record]]:
+        return in_order(lambda group: Stretch(self._of(group.rows), group.place), self._ids(start), workers=_WORKERS)
+
+    def _ids(self, start: Place | None) -> Iterator[Stretch[str]]:
         waiting: list[str] = []
-        for page in self._calls.listed(self._kind, [LISTED]):
-            waiting += [str(one["id"]) for one in page]
+        for page in self._calls.listed(self._kind, [LISTED], start=start):
+            waiting += [str(one["id"]) for one in page.records]
             if len(waiting) > ASSOCIATED - LIST:
-                yield waiting
+                yield Stretch(waiting, page.following)
                 waiting = []
         if waiting:
-            yield waiting
+            yield Stretch(waiting, None)
 
-    def _of(self, ids: list[str]) -> list[Record]:
+    def _of(self, ids: Sequence[str]) -> list[Record]:
         found: dict[tuple[object, ...], Record] = {}
         for one, target in self._calls.associations(self._kind, self._other, ids):
             for way in target.get("associationTypes", ()):

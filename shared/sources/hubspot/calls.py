@@ -14,7 +14,7 @@ from shared.rest.client import Call, Client
 from shared.rest.failures import Response
 from shared.rest.instants import server_time
 from shared.rest.limits import Limiter
-from shared.rest.pages import Paging, pages
+from shared.rest.pages import Page, Paging, Place, pages
 from shared.rest.rows import Record, at
 
 LIST = 100
@@ -75,11 +75,12 @@ class Calls:
             raise self._unexpected("properties")
         return [one for one in found if isinstance(one, dict) and one.get("name") and not one.get("archived")]
 
-    def listed(self, kind: str, names: Sequence[str], *, archived: bool = False) -> Iterator[Sequence[Record]]:
-        """All records with those properties, page by page."""
+    def listed(
+        self, kind: str, names: Sequence[str], *, archived: bool = False, start: Place | None = None
+    ) -> Iterator[Page]:
+        """All records with those properties, page by page, from a place on. PlaceRefused as ``pages``."""
         given = {"archived": "true" if archived else "false"} | ({"properties": ",".join(names)} if names else {})
-        for page in pages(self.client, Call(path=self._objects(kind), parameters=given), _PAGING, "results"):
-            yield page.records
+        return pages(self.client, Call(path=self._objects(kind), parameters=given), _PAGING, "results", start=start)
 
     def first(self, kind: str) -> Response:
         """The answer to a list of one record: whether there is such an object, and it may be read."""

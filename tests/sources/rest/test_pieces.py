@@ -1,0 +1,140 @@
+"""Lists of an API that are read in pieces: each step of a job begins where the one before has ended."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import TransientError
+from shared.jobs.documents import DocumentedCuts
+from shared.jobs.request import PullFeed, UnitRequest
+from shared.pipeline import pull
+from shared.pipeline.pieces import END, InPieces
+from shared.rest.pages import without_secrets
+from shared.sources import open_pull_source
+from tests.servers.api import TOKEN
+from tests.servers.http import as_json
+from tests.sources.pieces import STARTED, job, left
+from tests.sources.rest.conftest import PAGINGS
+from tests.sources.rest.test_sync import PATH, person, stored, sync
+
+DECLARED = 'columns = "declared"\n[tables.people.types]\nid = "bigint"\nname = "text"\nupdated_at = "timestamp"'
+EACH_PAGE = {"more": DECLARED, "SYNC_STEP": "0", "BATCH_ROWS": "1"}
+"""Every page is a piece."""
+
+
+@pytest.mark.parametrize("paging", PAGINGS)
+def test_a_job_reads_every_kind_of_pages_piece_by_piece(open_app, server, paging):
+    """Every row once, whoever does the steps and however often; a list without pages is one piece."""
+    app = open_app(paging=paging, **EACH_PAGE)
+    server.size = 100 if paging == "none" else 2
+    server.lists[PATH] = [person(n) for n in range(1, 8)]
+
+    pieces, outcome = job(app, "acme.people", twice=True)
+
+    assert {"none": 1, "offset": 5}.get(paging, 4) == pieces
+    assert ("done", 7, 7) == (outcome["status"], outcome["read"], outcome["inserted"])
+    assert list(range(1, 8)) == sorted(stored(app))
+    assert [] == left(app)
+
+
+@pytest.mark.parametrize("paging", ["page", "cursor"])
+def test_a_sync_of_the_command_line_reads_in_pieces(open_app, server, paging):
+    app = open_app(paging=paging, **EACH_PAGE)
+    server.size = 2
+    server.lists[PATH] = [person(n) for n in range(1, 8)]
+
+    result = sync(app)
+
+    assert ("done", 7, 7) == (result.outcome, result.counts["read"], result.counts["inserted"]), result.reason
+
+
+def test_a_token_that_is_refused_on_the_way_begins_the_list_anew(open_app, server):
+    """What was read before it does not count, rejected rows neither, and the run says so."""
+    app = open_app(paging="cursor", **EACH_PAGE)
+    server.size = 2
+    server.lists[PATH] = [person(n) for n in range(1, 13)]
+    server.lists[PATH][1] = person(2, updated_at="soon")
+
+    def expire(piece):
+        if piece == 2:
+            server.lists[PATH].remove(server.lists[PATH][0])
+            server.faults.append(lambda _: as_json({"message": "the token has expired"}, 400))
+
+    pieces, outcome = job(app, "acme.people", twice=True, between=expire)
+
+    assert ("done", 11, 1, 10) == (outcome["status"], outcome["read"], outcome["rejected"], outcome["inserted"])
+    assert "read anew: 127.0.0.1 does not read on where it was read to (400)" in outcome["note"]
+    assert [*range(3, 13)] == sorted(stored(app))
+    assert 1 == len(list(app.warehouse.rejects("acme.people")))
+    assert 9 == pieces
+
+
+def test_a_token_that_is_refused_every_time_ends_the_job_with_a_reason(open_app, server):
+    app = open_app(paging="cursor", **EACH_PAGE)
+    server.size = 2
+    server.lists[PATH] = [person(n) for n in range(1, 8)]
+
+    with pytest.raises(Exception, match=r"however often it is read from its beginning.*Set SYNC_STEP to more"):
+        job(
+            app, "acme.people",
+            between=lambda _: server.faults.append(lambda one: as_json({}, 410) if "after" in one.query else None),
+        )  # fmt: skip
+    server.faults.clear()
+
+    server.faults.clear()
+    assert 7 == sync(open_app(paging="cursor", **{**EACH_PAGE, "SYNC_STEP": "300"})).counts["inserted"]
+
+
+def test_two_tries_at_a_piece_end_at_the_same_place(open_app, server):
+    """The one that is late has read on, for a while, and may not count for more than the other one."""
+    app = open_app(paging="cursor", **EACH_PAGE)
+    server.size = 2
+    server.lists[PATH] = [person(n) for n in range(1, 9)]
+    feed = app.systems["acme"].feed("people", ())
+    request = UnitRequest(job="sync:1", work=PullFeed(feed="acme.people"), started=STARTED, unit=0)
+
+    def read(seconds):
+        source = open_pull_source(feed, app.settings)
+        part = source.describe(pull.window(feed, source, app.ledger, now=STARTED)).slices[0]
+        cuts = DocumentedCuts(app.documents, request)
+        found = list(InPieces(source, seconds, lambda: 0.0, cuts).read(part))
+        return part, [one for one in found if hasattr(one, "num_rows")], found[-1]
+
+    _, first, rest = read(0.0)
+    part, second, again = read(99.0)
+
+    assert rest == again
+    assert [one.num_rows for one in first] == [one.num_rows for one in second]
+
+    app.documents.delete(f"jobs/sync:1/{STARTED}/0/cut/0")
+    read(99.0)
+    assert END == DocumentedCuts(app.documents, request).known(part)
+    assert 8 == sum(one.num_rows for one in read(0.0)[1])
+
+    class Late(DocumentedCuts):
+        def known(self, part):
+            return None
+
+        def decide(self, part, found):
+            return rest
+
+    with pytest.raises(TransientError, match=r"by two processes.*Nothing to do"):
+        list(InPieces(open_pull_source(feed, app.settings), 99.0, lambda: 0.0, Late(app.documents, request)).read(part))
+
+
+def test_a_list_that_leads_back_to_where_it_was_read_has_an_end(open_app, server):
+    """Also where the circle is longer than one piece."""
+    app = open_app(paging="cursor", **EACH_PAGE)
+    server.routes[PATH] = lambda request: as_json({
+        "data": {"items": [person(int(request.query.get("after", 0)) % 50)]},
+        "paging": {"next": {"after": str((int(request.query.get("after", 0)) + 1) % 7 or 7)}},
+    })  # fmt: skip
+
+    result = sync(app)
+
+    assert "would have no end of pages: it names a next page that was read before" in result.reason
+    assert 40 > len(server.calls)
+
+
+def test_a_place_to_read_on_has_no_secret():
+    assert "https://h/a?b=1" == without_secrets(f"https://h/a?key={TOKEN}&b=1", [TOKEN])
