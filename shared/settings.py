@@ -154,6 +154,8 @@ class Settings:
     """Whether summaries of successful exports and syncs are sent, too, or only problems."""
     alert_repeat: float = _setting(21_600.0, read=_seconds)
     """How long the same alert is not sent again."""
+    telemetry: str = _setting("off", read=_one_of("off", "otlp", "azure_monitor"))
+    """Where traces and metrics of runs are sent."""
     downstream_url: str | None = _setting(None, secret=True)
     """URL that is called, with the summary, after an export that succeeded."""
     powerbi_dataset: str | None = _setting(None)

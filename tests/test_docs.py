@@ -19,6 +19,7 @@ import duckdb
 import pytest
 
 from click.testing import CliRunner, Result
+from opentelemetry.sdk import environment_variables
 
 import function_app
 
@@ -283,6 +284,8 @@ def test_settings_that_pages_name_exist():
     known |= {"AZURE_CLIENT_ID", "SLUICE_URL", "SLUICE_KEY", "FOLDER_OR_URL", "WAREHOUSE_URL_LAKE"}
     known |= {*re.findall(r"\bvars\.(\w+)", _text(ROOT / ".github/workflows/deploy.yml"))}
     known |= {"CHANGE_TRACKING", "CHANGE_RETENTION", "SYS_CHANGE_VERSION", "SYS_CHANGE_DELETED"}  # SQL Server's words
+    known |= {*vars(environment_variables)}  # OpenTelemetry's
+    known |= {"APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"}
     named = {name for page in guides for name in re.findall(r"(?<![<>\w])[A-Z]{2,}(?:_[A-Z]+)+\b(?!>)", _text(page))}
 
     assert set() == named - known

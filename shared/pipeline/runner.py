@@ -30,6 +30,7 @@ from shared.pipeline.staging import stage_all
 from shared.pipeline.starts import Starts
 from shared.settings import naming_setting, no_destination
 from shared.sources import KINDS, Source
+from shared.telemetry import Step, Telemetry
 from shared.warehouses import NAMED, Limits, Merged, WarehouseWithHistory
 
 _log = logging.getLogger("sluice")
@@ -129,6 +130,7 @@ class Runner:
     """Seconds from a clock that never goes back, to measure steps with."""
     keep_out_key: str | None = field(default=None, repr=False)
     """The secret that erased keys are hashed with which are not to come back; None if there are none."""
+    telemetry: Telemetry = field(default_factory=Telemetry, repr=False)
     destination: str = MAIN
     """Which one it loads into: that of ``warehouse`` and ``ledger``."""
     others: Mapping[str, Runner] = field(default_factory=dict, repr=False)
@@ -175,9 +177,9 @@ class Runner:
     def plan(self, run: Run, unit: Unit, source: Source) -> Plan:
         """Decide what *run* will read. Writes nothing. DataError or ConfigError if nothing of *unit* can be read."""
         system = self.systems[FeedName.parse(run.feed).system]
-        with self._logged("plan", run) as details:
+        with self._logged("plan", run) as step:
             plan = verbs.plan(run, unit, source, system, self._stored(run.feed))
-            details.update(slices=len(plan.slices), rows=sum(part.rows for part in plan.slices))
+            step.details.update(slices=len(plan.slices), rows=sum(part.rows for part in plan.slices))
         return plan
 
     def _stored(self, feed: str) -> Mapping[str, str]:
@@ -195,12 +197,12 @@ class Runner:
     ) -> Staged:
         """Read one slice into its staging table, replacing any earlier try. *on_rows* gets the rows of each batch."""
         since = self.timer()
-        with self._logged("stage", plan.run) as details, leaving(source, part):
+        with self._logged("stage", plan.run) as step, leaving(source, part):
             out = kept_out(self.keep_out_key, plan.feed.name, self.warehouse)
             staged = verbs.stage(
                 plan, part, source, self.warehouse, cursor_ahead=self.cursor_ahead, kept_out=out, on_rows=on_rows
             )
-            details.update(slice=part.number, rows=staged.rows, rejected=staged.rejected)
+            step.details.update(slice=part.number, rows=staged.rows, rejected=staged.rejected)
             if staged.next is not None and staged.next.anew:
                 self.warehouse.reject(plan, 0, [])  # of any piece: they will be read, and rejected, once more
         return replace(staged, seconds=self.timer() - since)
@@ -222,11 +224,12 @@ class Runner:
         rejects = plan.feed.max_reject_share if options.max_reject_share is None else options.max_reject_share
         limits = Limits(max_delete_share=share, max_reject_share=rejects, dry_run=options.dry_run)
         finished = to_text(self.now())
-        with self._logged("publish", plan.run) as details:
+        with self._logged("publish", plan.run) as step:
             merged = verbs.publish(
                 plan, kept, self.warehouse, self.ledger, limits=limits, finished=finished, faulty=faulty
             )
-            details.update(rows=merged.run.read, inserted=merged.run.inserted, updated=merged.run.updated)
+            step.run = merged.run
+            step.details.update(rows=merged.run.read, inserted=merged.run.inserted, updated=merged.run.updated)
         return merged if options.dry_run else merged._replace(run=self._related(merged.run, plan.feed))
 
     def _related(self, run: Run, feed: Feed) -> Run:
@@ -353,21 +356,29 @@ class Runner:
             _log.warning("%s: run %s left its staging tables behind: %s", plan.run.feed, plan.run.id, error)
 
     @contextmanager
-    def _logged(self, verb: str, run: Run) -> Iterator[dict[str, Any]]:
-        """Log one line for a step, with what is put into the dictionary."""
-        details: dict[str, Any] = {"job": job} if (job := _JOB.get()) else {}
-        if self.destination != MAIN:
-            details["destination"] = self.destination
-        since, outcome = self.timer(), ""
+    def _logged(self, verb: str, run: Run) -> Iterator[Step]:
+        """Log one line for a step, with its details, and count it."""
+        step = Step(verb=verb, run=run, destination=self.destination, job=_JOB.get())
+        since = self.timer()
         try:
-            yield details
+            yield step
         except BaseException as error:
-            outcome = f" {type(error).__name__}"
+            step.error = type(error).__name__
             raise
         finally:
-            text = " ".join(f"{name}={value}" for name, value in details.items())
-            seconds = self.timer() - since
-            _log.info("%s feed=%s run=%s %s seconds=%.2f%s", verb, run.feed, run.id, text, seconds, outcome)
+            step.seconds, step.finished = self.timer() - since, self.now()
+            _log.info("%s", _line(step))
+            self.telemetry.record(step)
+
+
+def _line(step: Step) -> str:
+    """What the log says of a step that is over."""
+    details: dict[str, Any] = {"job": step.job} if step.job else {}
+    if step.destination != MAIN:
+        details["destination"] = step.destination
+    text = " ".join(f"{name}={value}" for name, value in (details | step.details).items())
+    outcome = f" {step.error}" if step.error else ""
+    return f"{step.verb} feed={step.run.feed} run={step.run.id} {text} seconds={step.seconds:.2f}{outcome}"
 
 
 @contextmanager

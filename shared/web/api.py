@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from shared.model import FeedName, to_text
 from shared.pipeline.backfill import BackfillRequest, backfill_each, under_way
 from shared.pipeline.checks import health as health_checks
 from shared.pipeline.feeds import declared, known_feed
+from shared.pipeline.spans import Span, span_of
 from shared.pipeline.status import FeedStatus, Filter, overview
 from shared.pipeline.sync import feeds_to_sync
 from shared.redaction import redact
@@ -52,10 +54,26 @@ def job(app: App, id: str, host: Mapping[str, Any] | None) -> Response:
 
 
 def feeds(app: App, query: Mapping[str, str]) -> Response:
-    """Every feed as it stands, as the status page has it: those of a ``system``, in a ``state``, with a ``text``."""
-    chosen = Filter(system=query.get("system", ""), state=query.get("state", ""), text=query.get("text", ""))
+    """Every feed as it stands, as the status page has it: those that a filter takes."""
+    chosen = chosen_filter(query, app.now())
     found = overview(declared(app.systems), DocumentedRuns(app.documents, app.now), app.now(), chosen)
     return Response(200, {"feeds": [_feed(one) for one in found.feeds]})
+
+
+def chosen_filter(query: Mapping[str, str], now: dt.datetime) -> Filter:
+    """The feeds of a ``system``, in a ``state``, with a ``text``, with a run in a time. RequestRefused (400)."""
+    return Filter(
+        system=query.get("system", ""), state=query.get("state", ""), text=query.get("text", ""),
+        span=chosen_span(query, now),
+    )  # fmt: skip
+
+
+def chosen_span(query: Mapping[str, str], now: dt.datetime) -> Span:
+    """The time that ``when``, or ``from`` and ``to``, name. RequestRefused (400) if they name none."""
+    try:
+        return span_of(query, now)
+    except ValueError as error:
+        raise RequestRefused(400, str(error)) from error
 
 
 def _feed(feed: FeedStatus) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from shared.jobs.running import RunInProgress, runs_in_progress
 from shared.jobs.view import read_record
 from shared.model import FeedName
 from shared.pipeline.feeds import declared
+from shared.pipeline.spans import LAST
 from shared.pipeline.status import (
     COUNTED,
     STATES,
-    Filter,
     RunLog,
     RunReport,
     feed_status,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _FEEDS_SHOWN = 100
 _REFRESH = "10"
+_TIMES = ("when", "from", "to")
 DONE = {
     "run": "The jobs that load what is new have been started.",
     "allow": "The jobs have been started; this once a full may delete any share of the rows.",
@@ -95,17 +96,22 @@ class Listing:
 def show_overview(visit: Visit) -> Page:
     """All feeds, a hundred on a page."""
     query = visit.query
-    chosen = Filter(system=query.get("system", ""), state=query.get("state", ""), text=query.get("text", ""))
+    chosen = api.chosen_filter(query, visit.app.now())
     found = overview(declared(visit.app.systems), visit.log, visit.app.now(), chosen)
     pages = max(1, -(-len(found.feeds) // _FEEDS_SHOWN))
     number = min(pages, _number(query.get("page", "")))
-    given = {"system": chosen.system, "state": chosen.state, "text": chosen.text}
+    given = {name: query.get(name, "") for name in ("system", "state", "text", *_TIMES)}
     return visit.page(
-        "overview.html", overview=found, chosen=chosen, states=STATES, number=number, pages=pages,
+        "overview.html", overview=found, chosen=chosen, times=_times(query), states=STATES, number=number, pages=pages,
         feeds=found.feeds[(number - 1) * _FEEDS_SHOWN : number * _FEEDS_SHOWN],
         before=link("", **given, page=number - 1) if number > 1 else "",
         after=link("", **given, page=number + 1) if number < pages else "",
     )  # fmt: skip
+
+
+def _times(query: Mapping[str, str]) -> dict[str, Any]:
+    """What the fields of a filter by time show."""
+    return {"known": tuple(LAST), **{name: query.get(name, "") for name in _TIMES}}
 
 
 def _number(text: str) -> int:
@@ -117,14 +123,16 @@ def show_feed(visit: Visit) -> Page:
     """One feed: its runs with all outcomes, who did what, and what may be done."""
     name = visit.query.get("name", "")
     feed = {one.name: one for one in declared(visit.app.systems)}.get(name)
-    reports = visit.log.of_feed(name)
-    if feed is None and not reports:
+    span = api.chosen_span(visit.query, visit.app.now())
+    reports = visit.log.of_feed(name, span)
+    latest = visit.log.latest(name)
+    if feed is None and not reports and latest.last is None:
         raise RequestRefused(404, "there is no such feed")
-    status = feed_status(name, feed, visit.log.latest(name), visit.log.is_paused(name), visit.app.now())
+    status = feed_status(name, feed, latest, visit.log.is_paused(name), visit.app.now())
     system = visit.app.systems.get(FeedName.parse(name).system)
     is_pulled = system is not None and system.is_pulled(FeedName.parse(name).table)
     return visit.page(
-        "feed.html", feed=status, reports=reports,
+        "feed.html", feed=status, reports=reports, times=_times(visit.query), is_filtered=bool(span),
         actions=actions_of(visit.app.documents, name), done=DONE.get(visit.query.get("done", ""), ""),
         counted=[name for name in COUNTED if any(name in one.counts for one in reports)],
         commands=list(_commands(name, is_pulled=is_pulled, is_csv=feed is not None and feed.source == "csv")),
