@@ -79,6 +79,10 @@ types: $(DEV)  ## Check types (mypy, strict)
 	$(BIN)/mypy
 
 # checkov logs, as errors, that some of its own rules cannot read a resource with a condition.
+.PHONY: options
+options:  ## Write the table of the template's parameters, docs/template.md
+	@$(PYTHON) infra/options.py
+
 .PHONY: infra-check
 infra-check:  ## Scan the templates of infra/ for mistakes (checkov, in its own .venv-infra)
 	@if $(MAKE) $(INFRA_INSTALLED); then LOG_LEVEL=CRITICAL $(INFRA)/bin/checkov --directory infra --config-file infra/checkov.yaml; \

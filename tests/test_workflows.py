@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.test_infra import main
+from tests.infra.template import main
 from tests.test_project import PYTHONS
 
 ROOT = Path(__file__).parents[1]
