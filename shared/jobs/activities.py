@@ -17,6 +17,7 @@ from shared.errors import ConfigError, IngestError, TransientError
 from shared.ids import plain_name
 from shared.jobs import destinations, fatal, summary, tables
 from shared.jobs.documents import SliceResults, UnitDocuments, UnitState
+from shared.jobs.erasures import erase_named
 from shared.jobs.events import collect_units
 from shared.jobs.faults import as_error, as_fault
 from shared.jobs.feed_state import FeedStates
@@ -198,6 +199,7 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
             return UnitState()
         _begin_sync(app, request, request.work)
     try:
+        erase_named(app, request)
         alike = destinations.plan_of_first(app, request)
         found = destinations.find(app, request) if alike is None else destinations.found_by_first(alike)
         run = _run_for(app, request, found)
