@@ -11,6 +11,7 @@ from shared.pipeline import pull
 from shared.pipeline.pieces import END, InPieces
 from shared.rest.pages import without_secrets
 from shared.sources import open_pull_source
+from tests.advice import advises
 from tests.servers.api import TOKEN
 from tests.servers.http import as_json
 from tests.sources.pieces import STARTED, job, left
@@ -74,14 +75,14 @@ def test_a_token_that_is_refused_every_time_ends_the_job_with_a_reason(open_app,
     server.size = 2
     server.lists[PATH] = [person(n) for n in range(1, 8)]
 
-    with pytest.raises(Exception, match=r"however often it is read from its beginning.*Set SYNC_STEP to more"):
+    with pytest.raises(TransientError, match="however often it is read from its beginning") as refused:
         job(
             app, "acme.people",
             between=lambda _: server.faults.append(lambda one: as_json({}, 410) if "after" in one.query else None),
         )  # fmt: skip
     server.faults.clear()
 
-    server.faults.clear()
+    advises("Set SYNC_STEP to more seconds, so that the list is read in fewer steps", str(refused.value))
     assert 7 == sync(open_app(paging="cursor", **{**EACH_PAGE, "SYNC_STEP": "300"})).counts["inserted"]
 
 
@@ -118,8 +119,9 @@ def test_two_tries_at_a_piece_end_at_the_same_place(open_app, server):
         def decide(self, part, found):
             return rest
 
-    with pytest.raises(TransientError, match=r"by two processes.*Nothing to do"):
+    with pytest.raises(TransientError, match="was read by two processes") as late:
         list(InPieces(open_pull_source(feed, app.settings), 99.0, lambda: 0.0, Late(app.documents, request)).read(part))
+    advises("Nothing to do: the next try ends where the other one has", str(late.value))
 
 
 def test_a_list_that_leads_back_to_where_it_was_read_has_an_end(open_app, server):
