@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from shared.declared import Check, Layout, Mask
+from shared.traffic import Traffic
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -253,6 +254,8 @@ class Staged:
     """The commonest reasons for rejects (code and column), and how often each was found."""
     checks: Mapping[str, int] = field(default_factory=dict)
     """How many accepted rows fail a check of the feed, by its number there."""
+    calls: Traffic | None = None
+    """Of the API that it was read from."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """What the source has beside rows, by kind, such as blank lines; not part of the counts of rows."""
     present: str | None = None

@@ -40,9 +40,7 @@ def erase_named(app: App, request: UnitRequest) -> None:
     try:
         erase(app.runner, app.documents, found.feed, [str(one.id) for one in erased], options)
     except ConflictError as error:
-        raise TransientError(
-            error.problem, fix="Nothing to do: the erasure is tried again until the run is over"
-        ) from error
+        raise TransientError(error.problem, fix=error.fix) from error
 
 
 def _id(request: UnitRequest) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from shared.errors import TransientError
 from shared.model import Plan, Slice, Staged, Unit, with_note
 from shared.sources import Described, Read, Source
+from shared.traffic import Traffic
 
 
 class Cuts(Protocol):
@@ -78,6 +79,12 @@ class InPieces:
 def _generated(read: Iterator[Read]) -> Any:
     """*read* as something that can be closed."""
     return read if hasattr(read, "close") else (found for found in read)
+
+
+def traffic_of(source: Source) -> Traffic | None:
+    """How much the API of *source* was called so far; None if it is none."""
+    traffic = getattr(source, "traffic", None)
+    return None if traffic is None else traffic()
 
 
 def slice_of(plan: Plan, number: int) -> Slice:

@@ -200,8 +200,6 @@ class Runner:
                 plan, part, source, self.warehouse, cursor_ahead=self.cursor_ahead, privacy=privacy, on_rows=on_rows
             )
             step.details.update(slice=part.number, rows=staged.rows, rejected=staged.rejected)
-            if staged.next is not None and staged.next.anew:
-                self.warehouse.reject(plan, 0, [])  # of any piece: they will be read, and rejected, once more
         return replace(staged, seconds=self.timer() - since)
 
     def merge(

@@ -56,7 +56,7 @@ KINDS: dict[str, SourceKind] = {
     "rest": SourceKind(
         "shared.sources.rest", delivers="windows", infers=True, own_settings=True, in_pieces=True, probes=True
     ),
-    "odata": SourceKind("shared.sources.odata", delivers="windows", own_settings=True, in_pieces=True),
+    "odata": SourceKind("shared.sources.odata", delivers="windows", own_settings=True, in_pieces=True, probes=True),
     "hubspot": SourceKind("shared.sources.hubspot", delivers="windows", own_settings=True, in_pieces=True),
 }
 

@@ -13,6 +13,7 @@ from shared.rest.rows import Record, batch_of, schema_of
 from shared.rest.stretches import Stretch, batches
 from shared.sources import Ceiling, Described
 from shared.sources.hubspot.calls import ASSOCIATED, LIST, Calls
+from shared.traffic import Traffic
 
 COLUMNS = {"from_id": "bigint", "to_id": "bigint", "category": "text", "type_id": "bigint", "label": "text"}
 _BATCH = 10_000
@@ -25,6 +26,10 @@ class AssociationSource:
     def __init__(self, feed: Feed, calls: Calls) -> None:
         self._feed, self._calls = feed, calls
         self._kind, self._other = str(feed.api["object"]), str(feed.api["associated"])
+
+    def traffic(self) -> Traffic:
+        """What was called so far."""
+        return self._calls.client.traffic()
 
     def close(self) -> None:
         self._calls.client.close()

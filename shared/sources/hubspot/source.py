@@ -38,6 +38,7 @@ from shared.sources.hubspot import records
 from shared.sources.hubspot.associations import AssociationSource
 from shared.sources.hubspot.calls import LIST, LONGEST_QUERY, SEARCH, SEARCHES, Calls, Found, between
 from shared.sources.hubspot.named import NamedReader
+from shared.traffic import Traffic
 
 BASE_URL = "https://api.hubapi.com"
 VERSION = "2026-03"
@@ -78,6 +79,10 @@ class HubSpotSource:
         self._few = Few[Record]()
         self._settled: tuple[dt.datetime, dt.datetime | None, Sequence[Record]] | None = None
         """The records of a window, if they are so few that the search for its end brought them all."""
+
+    def traffic(self) -> Traffic:
+        """What was called so far."""
+        return self._calls.client.traffic()
 
     def close(self) -> None:
         self._calls.client.close()

@@ -30,8 +30,11 @@ from shared.sources import Ceiling, Described
 from shared.sources.odata.atom import Row
 from shared.sources.odata.metadata import EntitySet
 from shared.sources.odata.service import SIZE, Query, Service, literal
+from shared.traffic import Traffic
 
 ACTIVE, DELETED = "isActive", "isDeleted"
+STAMPS = ("lastUpdate", "lastUpdateUtc")
+"""What MarketSharp stamps changes with."""
 _INSTANTS = ("Edm.DateTime", "Edm.DateTimeOffset")
 _ZONED = re.compile(r"(Z|[+-]\d\d:\d\d)$")
 _SECOND = dt.timedelta(seconds=1)
@@ -77,6 +80,10 @@ class ODataSource:
         """Rows that ``peek`` has read, with what they are of."""
         self._settled: tuple[dt.datetime, dt.datetime, Sequence[Row]] | None = None
         """The rows from a cursor to another one, if they are so few that the search for the end brought them all."""
+
+    def traffic(self) -> Traffic:
+        """What was called so far."""
+        return self._service.client.traffic()
 
     def close(self) -> None:
         self._service.client.close()
@@ -210,6 +217,12 @@ class ODataSource:
             self._set = self._service.entity_set(str(self._feed.api["set"]), fresh=fresh)
             check(self._feed, self._set, self._service.client.host)
         return self._set
+
+
+def as_records(rows: Sequence[Row], of: EntitySet) -> list[dict[str, str | None]]:
+    """*rows* as texts by column."""
+    batch = _batch(rows, of, list(columns_of(of))) if rows else None
+    return [] if batch is None else batch.to_pylist()
 
 
 def _batch(rows: Sequence[Row], of: EntitySet, columns: Sequence[str]) -> pa.RecordBatch:

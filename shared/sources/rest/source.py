@@ -38,6 +38,7 @@ from shared.settings import Settings
 from shared.sources import Ceiling, Described
 from shared.sources.rest.listing import Listing
 from shared.sources.rest.options import EXTRA, ListOptions, Rows
+from shared.traffic import Traffic
 
 _BATCH = 2_000
 """Rows of a batch: pages are small, and each batch has a cost of its own."""
@@ -56,6 +57,10 @@ class RestSource:
         self.options = ListOptions.of(feed)
         self._rows = Rows(feed, self.options)
         self._listing: Listing | None = None
+
+    def traffic(self) -> Traffic:
+        """What was called so far."""
+        return self._client.traffic()
 
     def close(self) -> None:
         if self._listing is not None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from shared.errors import TransientError
 from shared.jobs.documents import DocumentedCuts
 from shared.jobs.request import PullFeed, UnitRequest
+from shared.jobs.running import runs_in_progress
 from shared.pipeline import pull
+from shared.pipeline import sync as syncing
 from shared.pipeline.pieces import END, InPieces
+from shared.pipeline.runner import Progress
 from shared.rest.pages import without_secrets
 from shared.sources import open_pull_source
 from tests.advice import advises
@@ -140,3 +145,35 @@ def test_a_list_that_leads_back_to_where_it_was_read_has_an_end(open_app, server
 
 def test_a_place_to_read_on_has_no_secret():
     assert "https://h/a?b=1" == without_secrets(f"https://h/a?key={TOKEN}&b=1", [TOKEN])
+
+
+def test_progress_shows_calls_and_the_share_of_the_rate(open_app, server):
+    """Rows a second, requests, retries and the share of the rate; machines get the calls with the result."""
+    rate = DECLARED.replace("[tables.people.types]", "rate = { requests = 1000, seconds = 10 }\n[tables.people.types]")
+    app = open_app(paging="cursor", **{**EACH_PAGE, "more": rate})
+    server.size = 2
+    server.lists[PATH] = [person(n) for n in range(1, 8)]
+    server.faults.append(lambda _: as_json({}, 503))
+    details = []
+
+    class Shown(Progress):
+        def detail(self, text):
+            details.append(text)
+
+    (result,) = syncing.sync(app.runner, app.settings, "acme", ["people"], syncing.SyncOptions(), Shown())
+
+    assert (5, 1, 0.005) == (result.calls.requests, result.calls.retries, result.calls.share)
+    assert re.fullmatch(r"[\d,]+ rows/s, \d requests?, 1 retry, [01] % of the rate", details[-1])
+
+
+def test_a_job_in_progress_shows_the_calls_of_the_pieces_that_are_done(open_app, server):
+    app = open_app(paging="cursor", **EACH_PAGE)
+    server.size = 2
+    server.lists[PATH] = [person(n) for n in range(1, 8)]
+    seen = []
+
+    job(app, "acme.people", between=lambda _: seen.extend(runs_in_progress(app.documents)))
+
+    assert [(2, 1), (3, 2), (4, 3)] == [(one.slices, one.staged) for one in seen]
+    assert [1, 2, 3] == [one.calls.requests for one in seen]
+    assert all(one.rows_per_second for one in seen)
