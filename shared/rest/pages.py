@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import unquote_plus, urljoin, urlsplit
@@ -51,7 +51,8 @@ class Paging:
 class Page(NamedTuple):
     """One page, as it was read."""
 
-    records: Sequence[Record]
+    records: Sequence[Any]
+    """Each a ``Record``, or what ``pages`` was given to read them made of them."""
     response: Response
     content: Any
     """Its JSON."""
@@ -61,18 +62,24 @@ class Page(NamedTuple):
     """Where the page after it begins. None if none follows, or if the list can only be read on by who reads it now."""
 
 
+PageParser: TypeAlias = "Callable[[Response], tuple[Any, Any]]"
+"""Gives the records of an answer, and what of its JSON says where the next page is; ValueError if it is broken."""
+
+
 class PlaceRefused(Exception):  # noqa: N818 - no error: the list can be read from its beginning
     """An API does not know the place any more from which a list was to be read on."""
 
 
 def pages(
-    client: Client, call: Call, paging: Paging, records_at: str, *, workers: int = 4, start: Place | None = None
-) -> Iterator[Page]:
+    client: Client, call: Call, paging: Paging, records_at: str, *, workers: int = 4, start: Place | None = None,
+    read: PageParser | None = None,
+) -> Iterator[Page]:  # fmt: skip
     """The pages of the list that *call* is answered with, from *start* on (``Page.following`` of an earlier read).
 
     DataError if they have no records, or have no end. PlaceRefused, by the first page, if the API refuses *start*.
+    *read* makes records of an answer in another way than as objects of JSON.
     """
-    reader = _Reader(client, paging, records_at, workers)
+    reader = _Reader(client, paging, records_at, workers, read)
     if paging.size_parameter and paging.size:
         call = replace(call, parameters={**call.parameters, paging.size_parameter: paging.size})
     if paging.kind == "none":
@@ -118,12 +125,21 @@ class _Reader:
     paging: Paging
     records_at: str
     workers: int
+    read: PageParser | None
 
     def page(self, call: Call) -> Page:
+        if self.read is not None:
+            response, (records, content) = self.client.parsed(call, lambda found: self._read(call, found), "JSON")
+            return Page(records, response, content)
         response, content = self.client.decoded(call)
         if response.status in call.allowed:
             return Page((), response, None)
         return Page(records_of(content, self.records_at, self.client.host), response, content)
+
+    def _read(self, call: Call, response: Response) -> tuple[Any, Any]:
+        if self.read is None or response.status in call.allowed:
+            return (), None
+        return self.read(response)
 
     # -- by number or offset
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -32,29 +32,32 @@ class Stretch(NamedTuple, Generic[T]):
 def batches(
     part: Slice,
     read: Callable[[Place | None], Iterator[Stretch[T]]],
-    batch_of: Callable[[list[T]], pa.RecordBatch],
+    batches_of: Callable[[list[T]], Iterable[pa.RecordBatch]],
     size: int,
+    count_of: Callable[[Sequence[T]], int] = len,
 ) -> Iterator[pa.RecordBatch | Slice]:
-    """What *read* gives from the place of *part* on, see ``sources.Source.read``; batches of *size* to twice as many.
+    """What *read* gives from the place of *part* on, see ``sources.Source.read``: *batches_of* about *size* rows.
+
+    *count_of* says how many rows some of its elements are.
 
     If the API refuses the place, the rest is the whole list once more. TransientError if that happens again and again.
     """
     waiting: list[T] = []
-    count = 0
+    rows = count = 0
     try:
         for stretch in read(part.detail.get("place")):
             waiting += stretch.rows
-            count += 1
-            if len(waiting) < size and count < _MOST_STRETCHES:
+            rows, count = rows + count_of(stretch.rows), count + 1
+            if rows < size and count < _MOST_STRETCHES:
                 continue
-            yield from _in_batches(waiting, batch_of, size)
-            waiting, count = [], 0
+            yield from batches_of(waiting)
+            waiting, rows, count = [], 0, 0
             if stretch.place is not None:
                 yield replace(part, detail={**part.detail, "place": stretch.place}, anew=None)
     except PlaceRefused as refused:
         yield _anew(part, str(refused))
         return
-    yield from _in_batches(waiting, batch_of, size)
+    yield from batches_of(waiting)
 
 
 def rows_of(stretches: Iterator[Stretch[T]]) -> Iterator[T]:
@@ -62,9 +65,10 @@ def rows_of(stretches: Iterator[Stretch[T]]) -> Iterator[T]:
     return chain.from_iterable(stretch.rows for stretch in stretches)
 
 
-def _in_batches(
-    rows: list[T], batch_of: Callable[[list[T]], pa.RecordBatch], size: int
+def by_size(
+    rows: Sequence[T], batch_of: Callable[[Sequence[T]], pa.RecordBatch], size: int
 ) -> Iterator[pa.RecordBatch]:  # fmt: skip
+    """*rows* in batches of at most twice *size*: what is just above it makes no small batch of its own."""
     for start in range(0, len(rows), 2 * size):
         yield batch_of(rows[start : start + 2 * size])
 

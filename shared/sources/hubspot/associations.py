@@ -10,7 +10,7 @@ from shared.model import Feed, Slice, Unit
 from shared.parallel import in_order
 from shared.rest.pages import Place
 from shared.rest.rows import Record, batch_of, schema_of
-from shared.rest.stretches import Stretch, batches
+from shared.rest.stretches import Stretch, batches, by_size
 from shared.sources import Ceiling, Described
 from shared.sources.hubspot.calls import ASSOCIATED, LIST, Calls
 from shared.traffic import Traffic
@@ -54,7 +54,9 @@ class AssociationSource:
     def read(self, part: Slice) -> Iterator[pa.RecordBatch | Slice]:
         """See Source."""
         schema = schema_of({name: COLUMNS[name] for name in part.detail["columns"]})
-        yield from batches(part, self._stretches, lambda rows: batch_of(rows, schema), _BATCH)
+        yield from batches(
+            part, self._stretches, lambda rows: by_size(rows, lambda some: batch_of(some, schema), _BATCH), _BATCH
+        )
 
     def _stretches(self, start: Place | None) -> Iterator[Stretch[Record]]:
         return in_order(lambda group: Stretch(self._of(group.rows), group.place), self._ids(start), workers=_WORKERS)

@@ -31,12 +31,13 @@ from shared.rest.few import Few
 from shared.rest.limits import Rate
 from shared.rest.pages import Page, Place
 from shared.rest.rows import Record
-from shared.rest.stretches import Stretch, batches, rows_of
+from shared.rest.stretches import Stretch, batches, by_size, rows_of
 from shared.settings import Settings
 from shared.sources import Ceiling, Described
 from shared.sources.hubspot import records
 from shared.sources.hubspot.associations import AssociationSource
 from shared.sources.hubspot.calls import LIST, LONGEST_QUERY, SEARCH, SEARCHES, Calls, Found, between
+from shared.sources.hubspot.columns import PageReader, in_batches, until, with_losers
 from shared.sources.hubspot.named import NamedReader
 from shared.traffic import Traffic
 
@@ -51,6 +52,8 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 
 def open_source(feed: Feed, settings: Settings) -> HubSpotSource | AssociationSource:
     """The object, or the associations, that *feed* names. ConfigError if a setting is missing. Nothing is called."""
+    # Pages go soon, and Arrow's own pool would keep them.
+    pa.set_memory_pool(pa.system_memory_pool())
     calls = open_calls(feed, settings)
     if "associated" in feed.api:
         return AssociationSource(feed, calls)
@@ -178,11 +181,33 @@ class HubSpotSource:
     def read(self, part: Slice) -> Iterator[pa.RecordBatch | Slice]:
         """See Source."""
         kept, size = self._few.of(part.detail), min(_BATCH, self._settings.batch_rows)
+        types: Mapping[str, str] = part.detail["columns"]
+        if kept is None and part.detail["kind"] in ("window", "full") and part.detail["floor"] is None:
+
+            def columns(pages: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+                return (records.columns_of(raw, types) for raw in in_batches(pages, size))
+
+            yield from batches(part, lambda place: self._raw(part.detail, place), columns, size, _rows_in)
+            return
 
         def stretches(place: Place | None) -> Iterator[Stretch[Record]]:
             return iter([Stretch(kept, None)]) if kept is not None else self._stretches(part.detail, place)
 
-        yield from batches(part, stretches, lambda rows: records.batch_of(rows, part.detail["columns"]), size)
+        def texts(rows: Sequence[Record]) -> Iterator[pa.RecordBatch]:
+            return by_size(rows, lambda some: records.batch_of(some, types), size)
+
+        yield from batches(part, stretches, texts, size)
+
+    def _raw(self, detail: Mapping[str, Any], place: Place | None) -> Iterator[Stretch[pa.RecordBatch]]:
+        """What ``_stretches`` gives of a list from its beginning, as raw columns."""
+        last = None if detail["ceiling"] is None else _typed(detail["ceiling"]) + _MILLISECOND
+        if place is None or "live" not in place:
+            for found in self._whole_raw(detail["columns"], archived=True, start=place and place["archived"]):
+                yield Stretch(found.rows, {"archived": found.place} if found.place else {"live": None})
+        start = place.get("live") if place else None
+        for found in self._whole_raw(detail["columns"], archived=False, start=start):
+            rows = [with_losers(until(page, self._cursor, last), self._cursor) for page in found.rows]
+            yield Stretch(rows, found.place and {"live": found.place})
 
     def _stretches(self, detail: Mapping[str, Any], place: Place | None) -> Iterator[Stretch[Record]]:
         """The archived records come first. A merged one may be among them, and of equal rows the later one counts.
@@ -235,9 +260,25 @@ class HubSpotSource:
         names = self._named(types)
         if len(",".join(names)) <= LONGEST_QUERY:
             return map(_of_page, self._calls.listed(self._kind, names, archived=archived, start=start))
+        return self._bodies(self._listed_ids(archived=archived, start=start), names, archived=archived)
+
+    def _whole_raw(
+        self, types: Mapping[str, str], *, archived: bool, start: Place | None
+    ) -> Iterator[Stretch[pa.RecordBatch]]:  # fmt: skip
+        """As ``_whole``, as raw columns."""
+        names = self._named(types)
+        if len(",".join(names)) <= LONGEST_QUERY:
+            return self._calls.listed_raw(self._kind, names, archived=archived, start=start)
+        reader = PageReader(names, self._calls.client.host)
+
+        def read(few: Stretch[str]) -> Stretch[pa.RecordBatch]:
+            return Stretch([self._calls.batch_raw(self._kind, few.rows, reader, archived=archived)], few.place)
+
+        return in_order(read, self._listed_ids(archived=archived, start=start), workers=_WORKERS)
+
+    def _listed_ids(self, *, archived: bool, start: Place | None) -> Iterator[Stretch[str]]:
         listed = self._calls.listed(self._kind, [self._cursor], archived=archived, start=start)
-        ids = (Stretch([str(one["id"]) for one in page.records], page.following) for page in listed if page.records)
-        return self._bodies(ids, names, archived=archived)
+        return (Stretch([str(one["id"]) for one in page.records], page.following) for page in listed if page.records)
 
     def _bodies(
         self, ids: Iterator[Stretch[str]], names: Sequence[str], *, archived: bool = False
@@ -281,6 +322,10 @@ class HubSpotSource:
     @property
     def _place(self) -> str:
         return f"{self._calls.client.host} {self._kind}"
+
+
+def _rows_in(pages: Sequence[pa.RecordBatch]) -> int:
+    return sum(page.num_rows for page in pages)
 
 
 def _of_page(page: Page) -> Stretch[Record]:

@@ -24,7 +24,7 @@ from shared.rest import instants
 from shared.rest.connect import open_client
 from shared.rest.few import Few
 from shared.rest.pages import Place
-from shared.rest.stretches import Stretch, batches, rows_of
+from shared.rest.stretches import Stretch, batches, by_size, rows_of
 from shared.settings import Settings
 from shared.sources import Ceiling, Described
 from shared.sources.odata.atom import Row
@@ -153,7 +153,11 @@ class ODataSource:
             return iter([Stretch(kept, None)]) if kept is not None else self._stretches(part.detail, place)
 
         size = min(self._service.size, self._settings.batch_rows)
-        yield from batches(part, stretches, lambda rows: _batch(rows, of, part.detail["columns"]), size)
+
+        def batches_of(rows: Sequence[Row]) -> Iterator[pa.RecordBatch]:
+            return by_size(rows, lambda some: _batch(some, of, part.detail["columns"]), size)
+
+        yield from batches(part, stretches, batches_of, size)
 
     def _stretches(self, detail: Mapping[str, Any], place: Place | None) -> Iterator[Stretch[Row]]:
         of = self._checked()

@@ -33,7 +33,7 @@ from shared.rest.client import Client
 from shared.rest.connect import open_client
 from shared.rest.pages import Place
 from shared.rest.rows import Kinds, Record, batch_of, schema_of
-from shared.rest.stretches import Stretch, batches
+from shared.rest.stretches import Stretch, batches, by_size
 from shared.settings import Settings
 from shared.sources import Ceiling, Described
 from shared.sources.rest.listing import Listing
@@ -138,7 +138,9 @@ class RestSource:
                 yield Stretch(self._within(found.rows, part.detail["floor"], part.detail["ceiling"]), found.place)
 
         size = min(_BATCH, self._settings.batch_rows)
-        yield from batches(part, stretches, lambda rows: self._batch(rows, columns), size)
+        yield from batches(
+            part, stretches, lambda rows: by_size(rows, lambda some: self._batch(some, columns), size), size
+        )
 
     # -- what there is
 
@@ -206,7 +208,7 @@ class RestSource:
             return list(rows)
         return [row for row in rows if _is_between(low, self._rows.cursor(row), high)]
 
-    def _batch(self, rows: list[Record], columns: Mapping[str, str]) -> pa.RecordBatch:
+    def _batch(self, rows: Sequence[Record], columns: Mapping[str, str]) -> pa.RecordBatch:
         if not self._has_found:
             rows = self._rows.declared(rows)
             kinds = Kinds()
