@@ -258,6 +258,7 @@ module newAccount 'modules/account.bicep' = if (empty(existingStorageName)) {
     privateNetwork: privateNetwork
     allowedAddresses: allowedAddresses
     softDeleteDays: softDeleteDays
+    pageOrigin: empty(statusClientId) ? '' : 'https://func-${suffix}.azurewebsites.net' // of the app below
   }
 }
 
