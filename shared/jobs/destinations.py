@@ -107,7 +107,7 @@ def source_of(app: App, request: UnitRequest, plan: Plan) -> Source:
     """Where the slices of the unit are read. If it cannot be opened, the error comes from reading it."""
     try:
         source = open_work(app, request).source(request.unit)
-        if not KINDS[plan.feed.source].in_pieces:
+        if not KINDS[plan.feed.source].in_pieces or plan.unit.files:  # objects that events named are few
             return source
         cuts = DocumentedCuts(app.documents, request)
         return InPieces(source, app.settings.sync_step, app.runner.timer, cuts)

@@ -144,7 +144,11 @@ class UnitDocuments:
         while (last := found[-1][0] if found else None) and last.staged and last.staged.next:
             found.append(self._outcome_of(last.staged.next.number))
         by_number = {number: result for number, (result, _) in enumerate(found) if result is not None}
-        cuts = [self.cut(number) for number in range(len(found))] if KINDS[plan.feed.source].in_pieces else []
+        cuts = (
+            [self.cut(number) for number in range(len(found))]
+            if KINDS[plan.feed.source].in_pieces and not plan.unit.files
+            else []
+        )
         return SliceResults(by_number, [*(name for _, names in found for name in names), *cuts])
 
     def remove(self, names: Iterable[str]) -> None:
