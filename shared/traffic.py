@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from shared.text import counted
-
 
 class Traffic(NamedTuple):
     """Calls of one API."""
@@ -27,9 +25,10 @@ class Traffic(NamedTuple):
         >>> Traffic(1200, 3, 0.934).text, Traffic(1, 1).text
         ('1,200 requests, 3 retries, 93 % of the rate', '1 request, 1 retry')
         """
+        requests = "1 request" if self.requests == 1 else f"{self.requests:,} requests"
         retries = "1 retry" if self.retries == 1 else f"{self.retries:,} retries"
         share = "" if self.share is None else f", {self.share * 100:.0f} % of the rate"
-        return f"{counted(self.requests, 'request')}, {retries}{share}"
+        return f"{requests}, {retries}{share}"
 
 
 def summed(parts: Iterable[Traffic | None]) -> Traffic | None:
