@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from shared.declared import Check, Layout, Mask
+from shared.traffic import Traffic
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -215,6 +216,8 @@ class Slice:
     """How many rows of the origin come before it."""
     detail: Mapping[str, Json]
     """The source's private data about the slice."""
+    anew: str | None = None
+    """Why the source reads the whole of it once more: what was staged of the slices before it does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +254,8 @@ class Staged:
     """The commonest reasons for rejects (code and column), and how often each was found."""
     checks: Mapping[str, int] = field(default_factory=dict)
     """How many accepted rows fail a check of the feed, by its number there."""
+    calls: Traffic | None = None
+    """Of the API that it was read from."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """What the source has beside rows, by kind, such as blank lines; not part of the counts of rows."""
     present: str | None = None
@@ -261,6 +266,8 @@ class Staged:
     """Of the rows as they were read, if a pull feed read few."""
     long: tuple[str, ...] = ()
     """Text columns with a value that is too long for an ordinary column of the engine."""
+    next: Slice | None = None
+    """What is left of the slice, if its read was cut: a slice of its own, with the next number."""
     inline: str | None = field(default=None, repr=False)
     """The rows, if they are too few for a staging table: an Arrow IPC stream, deflated, as base64."""
 

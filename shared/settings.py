@@ -118,6 +118,11 @@ class Settings:
     """Folder in which answers of APIs are kept as they came; not of the environment but of ``sluice sync``."""
     sync_rows: int = _setting(5_000_000, read=_positive)
     """Rows that one run of a pull feed takes at most; the next goes on from there."""
+    sync_step: float = _setting(300.0, read=_seconds)
+    """Seconds after which one step of a long read of an API ends, for the next one to go on: a restart costs no more.
+
+    It has to fit, with the time that its rows take to the warehouse, into what a host gives an activity.
+    """
     sync_tables: int = _setting(4, read=_positive)
     """How many tables of one system are read at the same time."""
     source_connections: int = _setting(4, read=_positive)

@@ -200,7 +200,7 @@ def test_indexing_imports_little():
 
     assert [] == sorted(heavy.intersection(modules))
     ours = {name for name in modules if name.partition(".")[0] == "shared"}
-    nouns = {"shared.model", "shared.declared"}
+    nouns = {"shared.model", "shared.declared", "shared.traffic"}
     assert {"shared", "shared.errors", "shared.jobs", "shared.jobs.orchestrations", "shared.settings", *nouns} == ours
 
 

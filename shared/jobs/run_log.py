@@ -19,6 +19,7 @@ from shared.ids import plain_name
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.request import SliceResult, UnitOutcome, UnitRequest, short
 from shared.model import MAIN, Plan, Run, from_json, to_text
+from shared.pipeline.pieces import rests
 from shared.pipeline.spans import ALWAYS, Span, prefixes_of
 from shared.pipeline.status import COUNTED, REPORTS_SHOWN, FeedRuns, Recent, RunReport, SliceReport, report_of
 
@@ -148,10 +149,9 @@ def _report(
 
 
 def _slice_reports(plan: Plan | None, slices: Mapping[int, SliceResult]) -> list[SliceReport]:
-    return [
-        _slice_report(part.number, short(part.origin), slices.get(part.number))
-        for part in (plan.slices[:_SLICES] if plan else ())
-    ]
+    staged = {number: one.staged for number, one in slices.items() if one.staged is not None}
+    parts = (*plan.slices, *rests(staged))[:_SLICES] if plan else ()
+    return [_slice_report(part.number, short(part.origin), slices.get(part.number)) for part in parts]
 
 
 def _slice_report(number: int, origin: str, result: SliceResult | None) -> SliceReport:

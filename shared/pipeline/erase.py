@@ -45,6 +45,8 @@ class EraseOptions:
     stuck_after: float
     """Seconds after which a job that has not ended counts as dead."""
     dry_run: bool = False
+    id: str | None = None
+    """Of the record, the same at every try of one request; it must not tell which keys they are. Random by default."""
 
 
 class ErasedFrom(NamedTuple):
@@ -79,8 +81,8 @@ def erase(
     if any(one.warehouse.is_loading(feed) for one in runners):
         raise under_way(feed)
     request = EraseRequest(
-        id=uuid.uuid4().hex[:16], feed=known, keys=keys, at=to_text(now), requested_by=options.requested_by,
-        dry_run=options.dry_run,
+        id=options.id or uuid.uuid4().hex[:16], feed=known, keys=keys, at=to_text(now),
+        requested_by=options.requested_by, dry_run=options.dry_run,
         kept_out=_hashes(runner, known, keys, kinds) if options.keep_out else (),
     )  # fmt: skip
     done = [_erase_in(one, request) for one in runners]

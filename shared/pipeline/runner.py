@@ -27,9 +27,11 @@ from shared.pipeline import relations, verbs
 from shared.pipeline.columns import stored_if_needed
 from shared.pipeline.forecast import of_dry_run
 from shared.pipeline.keep_out import kept_out
+from shared.pipeline.pieces import since_last_start
 from shared.pipeline.progress import Progress as Progress  # noqa: PLC0414 - callers know it from here
 from shared.pipeline.progress import Result as Result  # noqa: PLC0414
 from shared.pipeline.shared_read import leaving
+from shared.pipeline.staging import stage_all
 from shared.pipeline.starts import Starts
 from shared.settings import naming_setting, no_destination
 from shared.sources import Source
@@ -158,7 +160,8 @@ class Runner:
         wrong = {number: error for number, error in faults.items() if isinstance(error, DataError)}
         for number in sorted(faults.keys() - wrong.keys()):
             raise faults[number]
-        kept, faulty = verbs.without_faulty_parts(plan, staged, wrong)
+        plan, counting = since_last_start(plan, staged)
+        kept, faulty = verbs.without_faulty_parts(plan, counting, wrong)
         share = plan.feed.max_delete_share if options.max_delete_share is None else options.max_delete_share
         rejects = plan.feed.max_reject_share if options.max_reject_share is None else options.max_reject_share
         limits = Limits(max_delete_share=share, max_reject_share=rejects, dry_run=options.dry_run)
@@ -286,15 +289,7 @@ class Runner:
     ) -> Merged:
         """*staged* is filled with what became of each slice."""
         progress.start(plan.run.feed, sum(part.rows for part in plan.slices))
-        faults: dict[int, DataError] = {}
-        for part in plan.slices:
-            if part.origin in {plan.slices[number].origin for number in faults}:
-                continue
-            try:
-                staged[part.number] = self.stage(plan, part, source, progress.rows)
-            except DataError as error:
-                faults[part.number] = error
-                verbs.without_faulty_parts(plan, staged, faults)  # raises if no part file is left
+        faults = stage_all(plan, staged, lambda part: self.stage(plan, part, source, progress.rows))
         progress.phase(f"{plan.run.feed}: merging")
         return self.merge(plan, staged, faults, options)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
@@ -16,8 +16,9 @@ from shared.rest.client import Call, Client
 from shared.rest.failures import Response
 from shared.rest.instants import server_time
 from shared.rest.limits import Limiter
-from shared.rest.pages import Paging, pages
+from shared.rest.pages import Page, Paging, Place, pages
 from shared.rest.rows import Record, at
+from shared.rest.stretches import Stretch
 from shared.sources.hubspot.columns import PageReader
 
 LIST = 100
@@ -78,18 +79,18 @@ class Calls:
             raise self._unexpected("properties")
         return [one for one in found if isinstance(one, dict) and one.get("name") and not one.get("archived")]
 
-    def listed(self, kind: str, names: Sequence[str], *, archived: bool = False) -> Iterator[Sequence[Record]]:
-        """All records with those properties, page by page."""
-        for page in pages(self.client, self._list(kind, names, archived=archived), _PAGING, "results"):
-            yield page.records
+    def listed(
+        self, kind: str, names: Sequence[str], *, archived: bool = False, start: Place | None = None
+    ) -> Iterator[Page]:
+        """All records with those properties, page by page, from a place on. PlaceRefused as ``pages``."""
+        return pages(self.client, self._list(kind, names, archived=archived), _PAGING, "results", start=start)
 
-    def listed_raw(self, kind: str, names: Sequence[str], *, archived: bool = False) -> Iterator[pa.RecordBatch]:
+    def listed_raw(
+        self, kind: str, names: Sequence[str], *, archived: bool = False, start: Place | None = None
+    ) -> Iterator[Stretch[pa.RecordBatch]]:
         """As ``listed``, as raw columns, several pages at once."""
-        reader = PageReader(names, self.client.host)
-        found = pages(
-            self.client, self._list(kind, names, archived=archived), _PAGING, "results", read=reader.read_lazily
-        )
-        return reader.columns(cast("pa.RecordBatch | bytes", page.records) for page in found)
+        reader, call = PageReader(names, self.client.host), self._list(kind, names, archived=archived)
+        return reader.columns(pages(self.client, call, _PAGING, "results", start=start, read=reader.read_lazily))
 
     def _list(self, kind: str, names: Sequence[str], *, archived: bool) -> Call:
         given = {"archived": "true" if archived else "false"} | ({"properties": ",".join(names)} if names else {})

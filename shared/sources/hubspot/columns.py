@@ -24,8 +24,9 @@ from shared.native import native_call
 from shared.parallel import one_ahead
 from shared.rest import instants
 from shared.rest.failures import Response
-from shared.rest.pages import records_of
+from shared.rest.pages import Page, Place, records_of
 from shared.rest.rows import Record, read_json
+from shared.rest.stretches import Stretch
 from shared.sources.hubspot.records import MERGED, NAMES, OWN, losers, raw_of, value
 
 T = TypeVar("T")
@@ -61,19 +62,22 @@ class PageReader:
             return raw_of(records_of(content, "results", self._host), self.names), content
         return response.body, content
 
-    def columns(self, pages: Iterable[pa.RecordBatch | bytes]) -> Iterator[pa.RecordBatch]:
+    def columns(self, pages: Iterable[Page]) -> Iterator[Stretch[pa.RecordBatch]]:
         """Raw columns of *pages* of a list, many at once; some more pages are called for meanwhile."""
         for group in one_ahead(_groups(pages)):
             bodies: list[bytes] = []
+            place: Place | None = None
             for page in [*group, None]:
-                if isinstance(page, bytes):
-                    bodies.append(page)
+                found: Any = page.records if page is not None else None
+                if page is not None and isinstance(found, bytes):
+                    bodies.append(found)
+                    place = page.following
                     continue
                 if bodies:
-                    yield self._listed(bodies)
+                    yield Stretch([self._listed(bodies)], place)
                     bodies = []
                 if page is not None:
-                    yield page
+                    yield Stretch([found], page.following)
 
     def _listed(self, bodies: list[bytes]) -> pa.RecordBatch:
         try:
@@ -157,8 +161,8 @@ def until(raw: pa.RecordBatch, cursor: str, last: dt.datetime | None) -> pa.Reco
     return _where(raw, pa.array([at is None or at <= last for at in found], pa.bool_()))
 
 
-def with_losers(raw: pa.RecordBatch, cursor: str, seen: set[str]) -> pa.RecordBatch:
-    """*raw* with tombstones of what was merged behind the record that it was merged into; their ids are *seen*."""
+def with_losers(raw: pa.RecordBatch, cursor: str) -> pa.RecordBatch:
+    """*raw* with tombstones of what was merged behind the record that it was merged into."""
     column = raw[MERGED]
     order: list[int] = []
     added: list[Record] = []
@@ -173,13 +177,7 @@ def with_losers(raw: pa.RecordBatch, cursor: str, seen: set[str]) -> pa.RecordBa
             added.append(loser)
     if not added:
         return raw
-    seen |= {str(one["id"]) for one in added}
     return _together([raw, raw_of(added, raw.schema.names[len(OWN) :])]).take(pa.array(order))
-
-
-def without(raw: pa.RecordBatch, ids: set[str]) -> pa.RecordBatch:
-    """The records that have none of those *ids*."""
-    return _where(raw, pc.invert(pc.is_in(raw["id"], pa.array(sorted(ids), _TEXT)))) if ids else raw
 
 
 def in_batches(pages: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:

@@ -189,7 +189,7 @@ def show_jobs(visit: Visit) -> Page:
     rows = [progress_row(one, now) for one in runs_in_progress(visit.app.documents)]
     return visit.page("listing.html", listing=Listing(
         title="In progress", lead="Runs that a job does now.", rows=rows, empty="No job runs now.",
-        columns=("Feed", "Job", "Reads", "For", "Progress", "Rows staged"),
+        columns=("Feed", "Job", "Reads", "For", "Progress", "Rows staged", "Rate"),
         refresh=_REFRESH if visit.query.get("refresh") == _REFRESH else "", refresh_link=link("jobs", refresh=_REFRESH),
     ))  # fmt: skip
 
@@ -198,9 +198,12 @@ def progress_row(one: RunInProgress, now: dt.datetime) -> tuple[Cell, ...]:
     """A run in progress in a table."""
     state = "merging" if one.slices and one.staged == one.slices else f"{one.staged} of {counted(one.slices, 'slice')}"
     rows = f"{one.rows_staged:,} of {one.rows:,}" if one.rows else f"{one.rows_staged:,}"
+    rate = [f"{one.rows_per_second:,.0f} rows/s"] if one.rows_per_second else []
+    called = [one.calls.text] if one.calls else []
     return (
         Cell(one.feed, link("feed", name=one.feed)), Cell(one.job, link("job", id=one.job)), Cell(one.place),
         Cell(duration(max(0.0, now.timestamp() - one.since))), Cell(state), Cell(rows),
+        Cell(", ".join([*rate, *called])),
     )  # fmt: skip
 
 
