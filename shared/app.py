@@ -57,8 +57,8 @@ class App:
         """Does units of work over these ports, and knows the runners of all destinations."""
         main = Runner(
             systems=self.systems, warehouse=self.warehouse, ledger=self.ledger,
-            cursor_ahead=self.settings.cursor_ahead, keep_out_key=self.settings.keep_out_key, now=self.now,
-            timer=time.perf_counter, telemetry=self.telemetry,
+            cursor_ahead=self.settings.cursor_ahead, keep_out_key=self.settings.keep_out_key,
+            hash_key=self.settings.hash_key, now=self.now, timer=time.perf_counter, telemetry=self.telemetry,
         )  # fmt: skip
         others = {
             name: replace(main, warehouse=warehouse, ledger=ledger_of(self.ledger, name), destination=name)

@@ -12,9 +12,9 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
-from shared.declared import Check, Layout
+from shared.declared import Check, Layout, Mask
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -30,10 +30,7 @@ Outcome: TypeAlias = Literal[
 ]
 """What became of one row that was read. Exactly one holds, the first that fits."""
 
-OUTCOMES: tuple[Outcome, ...] = (
-    "rejected", "superseded", "stale", "unchanged", "inserted", "deleted", "undeleted", "updated",
-)  # fmt: skip
-
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 SYSTEM_COLUMNS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
 """The four columns that every merged table has in addition to the feed's own."""
 
@@ -93,6 +90,14 @@ class Feed:
     """Columns of the source that are not stored, anywhere."""
     on_new_column: Literal["add", "ignore", "stop"] = "add"
     """What becomes of a column that the table does not have yet."""
+    on_type_change: Literal["stop", "text"] = "stop"
+    """What becomes of a column whose type in a file the table's does not widen to."""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    """What columns are stored as, by their names at the source."""
+    hash: tuple[str, ...] = ()
+    """Columns of which only a keyed hash is stored, see shared.contract.hidden."""
+    mask: Mapping[str, Mask] = field(default_factory=dict)
+    """Columns of which only a part is stored, or none."""
     display: tuple[str, ...] = ()
     """Columns that tell people which row it is: what views of feeds that refer to it show."""
     timezone: str = "UTC"

@@ -105,6 +105,8 @@ class Settings:
     """How much later than its export a cursor may be; beyond that its row is rejected."""
     keep_out_key: str | None = _setting(None, secret=True, read=_secret)
     """What erased keys are hashed with that are not to come back."""
+    hash_key: str | None = _setting(None, secret=True, read=_secret)
+    """What values of columns are hashed with that a feed declares under ``hash``."""
     settle: float = _setting(600.0, read=_seconds)
     """How long a folder of part files must have been unchanged to count as complete."""
     keep_raw: str | None = None

@@ -14,6 +14,7 @@ from shared.arrow import pc
 from shared.catalog import System
 from shared.contract import cursor, types
 from shared.contract.conform import Contract, fit
+from shared.contract.hidden import Privacy
 from shared.errors import IngestError
 from shared.model import SYSTEM_COLUMNS, Column, Feed, Unit
 from shared.sources import Source
@@ -46,13 +47,14 @@ class Audit:
 
 
 def audit(
-    table: str, unit: Unit, source: Source, system: System, history: History, *, latest_cursor: dt.datetime | None
-) -> Audit:
+    table: str, unit: Unit, source: Source, system: System, history: History, *, latest_cursor: dt.datetime | None,
+    hash_key: str | None = None,
+) -> Audit:  # fmt: skip
     """Read all of *unit* as a load would. DataError if a load would refuse it."""
     described = source.describe(unit)
     feed = system.feed(table, [name for schema in described.schemas.values() for name in schema.names])
     columns = fit(described.schemas, feed)
-    contract = Contract(feed, columns, latest_cursor=latest_cursor)
+    contract = Contract(feed, columns, latest_cursor=latest_cursor, privacy=Privacy(hash_key=hash_key))
     rows = deleted = rejected = 0
     low: Any = None
     high: Any = None

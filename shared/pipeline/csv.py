@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from shared.catalog import System, aliases
 from shared.contract.conform import ROW, Contract, fit
+from shared.contract.hidden import Privacy
 from shared.contract.mapping import map_headers, with_choices
 from shared.declared import Layout
 from shared.errors import ConfigError, DataError, IngestError
@@ -131,7 +132,7 @@ def _load(
     preview = None
     if options.dry_run:
         try:
-            preview = preview_of(unit, source, runner.systems[feed.system], feed.table)
+            preview = preview_of(unit, source, runner.systems[feed.system], feed.table, runner.hash_key)
         except IngestError:
             preview = None  # the run fails by the same error, and reports it
     units, place = {target.name: unit for target in into}, unit.work_items[0].name
@@ -180,7 +181,7 @@ def inferred(settings: Settings, location: str, *, system: str | None, table: st
     )
 
 
-def preview_of(unit: Unit, source: Source, system: System, table: str) -> Preview:
+def preview_of(unit: Unit, source: Source, system: System, table: str, hash_key: str | None = None) -> Preview:
     """How the file of *unit* is understood. DataError if it cannot be read."""
     described = source.describe(unit)
     ((_, schema),) = described.schemas.items()
@@ -197,7 +198,7 @@ def preview_of(unit: Unit, source: Source, system: System, table: str) -> Previe
         unmapped=mapped.unmapped,
         suggestions=mapped.suggestions,
         missing=tuple(column.name for column in layout.columns if column.name not in found),
-        sample=tuple(_sample(source, part, Contract(feed, columns))),
+        sample=tuple(_sample(source, part, Contract(feed, columns, privacy=Privacy(hash_key=hash_key)))),
     )
 
 
@@ -222,7 +223,7 @@ def _sample(
         one = batch.slice(row, 1)  # type: ignore[union-attr]  # there is a row
         cleaned = contract.conform(one, 0).accepted.to_pylist()
         values = {name: value for name, value in cleaned[0].items() if name != ROW} if cleaned else {}
-        yield one.to_pylist()[0], values
+        yield contract.redacted(one).to_pylist()[0], values
 
 
 class _ByBytes(Progress):

@@ -141,7 +141,10 @@ def audits(runner: Runner, settings: Settings, location: str, options: LoadOptio
         )
         latest = latest_cursor(export.exported_at, runner.cursor_ahead)
         try:
-            yield audit(export.table, unit, folder.source, folder.system, runner.warehouse, latest_cursor=latest)
+            yield audit(
+                export.table, unit, folder.source, folder.system, runner.warehouse, latest_cursor=latest,
+                hash_key=runner.hash_key,
+            )  # fmt: skip
         except IngestError as error:
             yield Audit.failed(folder.feed(export), [file.name for file in export.files], error)
 

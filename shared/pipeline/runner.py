@@ -19,15 +19,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.catalog import System
+from shared.contract.hidden import Privacy, missing_key
 from shared.errors import DataError, IngestError, TransientError
 from shared.ledger import Ledger
 from shared.model import MAIN, Change, Feed, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
 from shared.pipeline import relations, verbs
+from shared.pipeline.columns import stored_if_needed
 from shared.pipeline.keep_out import kept_out
 from shared.pipeline.shared_read import leaving
 from shared.pipeline.starts import Starts
 from shared.settings import naming_setting, no_destination
-from shared.sources import KINDS, Source
+from shared.sources import Source
 from shared.telemetry import Step, Telemetry
 from shared.warehouses import NAMED, Limits, Merged, WarehouseWithHistory
 
@@ -128,6 +130,8 @@ class Runner:
     """Seconds from a clock that never goes back, to measure steps with."""
     keep_out_key: str | None = field(default=None, repr=False)
     """The secret that erased keys are hashed with which are not to come back; None if there are none."""
+    hash_key: str | None = field(default=None, repr=False)
+    """The secret that columns are hashed with; None if no feed has such columns."""
     telemetry: Telemetry = field(default_factory=Telemetry, repr=False)
     destination: str = MAIN
     """Which one it loads into: that of ``warehouse`` and ``ledger``."""
@@ -176,19 +180,12 @@ class Runner:
         """Decide what *run* will read. Writes nothing. DataError or ConfigError if nothing of *unit* can be read."""
         system = self.systems[FeedName.parse(run.feed).system]
         with self._logged("plan", run) as step:
-            plan = verbs.plan(run, unit, source, system, self._stored(run.feed))
+            stored = stored_if_needed(system, FeedName.parse(run.feed).table, self.warehouse)
+            plan = verbs.plan(run, unit, source, system, stored)
+            if plan.feed.hash and self.hash_key is None:
+                raise missing_key(plan.feed)
             step.details.update(slices=len(plan.slices), rows=sum(part.rows for part in plan.slices))
         return plan
-
-    def _stored(self, feed: str) -> Mapping[str, str]:
-        """The columns of a feed's table, where they matter for a plan: types are inferred, or new columns not added."""
-        name = FeedName.parse(feed)
-        system = self.systems[name.system]
-        options = system.tables.get(name.table, system.undeclared or {})
-        source = options.get("source", system.source)
-        if not KINDS[source].infers and options.get("on_new_column", "add") == "add":
-            return {}
-        return self.warehouse.columns(Feed(system=name.system, table=name.table, source=source, keys=()))
 
     def stage(
         self, plan: Plan, part: Slice, source: Source, on_rows: Callable[[int], None] = lambda rows: None
@@ -196,9 +193,9 @@ class Runner:
         """Read one slice into its staging table, replacing any earlier try. *on_rows* gets the rows of each batch."""
         since = self.timer()
         with self._logged("stage", plan.run) as step, leaving(source, part):
-            out = kept_out(self.keep_out_key, plan.feed.name, self.warehouse)
+            privacy = Privacy(kept_out(self.keep_out_key, plan.feed.name, self.warehouse), self.hash_key)
             staged = verbs.stage(
-                plan, part, source, self.warehouse, cursor_ahead=self.cursor_ahead, kept_out=out, on_rows=on_rows
+                plan, part, source, self.warehouse, cursor_ahead=self.cursor_ahead, privacy=privacy, on_rows=on_rows
             )
             step.details.update(slice=part.number, rows=staged.rows, rejected=staged.rejected)
         return replace(staged, seconds=self.timer() - since)

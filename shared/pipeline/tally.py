@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from shared.arrow import arange, pc
 from shared.contract import cursor
-from shared.contract.conform import ROW, Contract, Reject, folded, raw_row
+from shared.contract.conform import ROW, Contract, Reject, folded
+from shared.contract.raw_rows import raw_row
 from shared.model import Feed, Slice
 from shared.sources import BadRecord
 from shared.warehouses import REJECT_COLUMNS, RefusedRow
@@ -63,7 +64,9 @@ class StageCounter:
             self.rejected += 1
 
     def _keep_bad(self, records: Sequence[BadRecord]) -> None:
-        self._spool([(one.place, "row", None, one.code, one.reason, one.raw) for one in records])
+        self._spool(
+            [(one.place, "row", None, one.code, one.reason, self._contract.raw_record(one.raw)) for one in records]
+        )
         self.rejected += len(records)
 
     def _keep(self, rejects: Sequence[Reject], before: int) -> None:

@@ -17,7 +17,7 @@ from shared.catalog import System
 from shared.contract import cursor, direct
 from shared.contract.checks import has_row_checks, row_failures, settled
 from shared.contract.conform import Contract
-from shared.contract.kept_out import KeptOut
+from shared.contract.hidden import NO_SECRETS, Privacy
 from shared.errors import ConflictError, DataError, IngestError, overtaken
 from shared.ids import run_id, staging_name
 from shared.ledger import Ledger
@@ -138,20 +138,22 @@ def stage(
     warehouse: Warehouse,
     *,
     cursor_ahead: float,
-    kept_out: KeptOut | None = None,
+    privacy: Privacy = NO_SECRETS,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Staged:
     """Read one slice into its own staging table, and keep what was rejected of it. Replaces any earlier try.
 
-    A cursor more than *cursor_ahead* seconds after the export is rejected, and so is a key that is *kept_out*.
+    A cursor more than *cursor_ahead* seconds after the export is rejected.
     *on_rows* gets the rows of each batch.
     """
     latest = latest_cursor(plan.run.exported_at or plan.run.started, cursor_ahead)
     feed = contracted(plan.feed, plan.unit)
-    contract = Contract(feed, plan.columns, latest_cursor=latest, kept_out=kept_out)
+    contract = Contract(feed, plan.columns, latest_cursor=latest, privacy=privacy)
     table = staging_name(plan.run.id, part.number)
     stored = [column for column in plan.columns if column.name in contract.schema.names]
-    untouched = None if kept_out or has_row_checks(feed) else _stage_file(plan, part, source, warehouse, stored, latest)
+    untouched = (
+        None if privacy.kept_out or has_row_checks(feed) else _stage_file(plan, part, source, warehouse, stored, latest)
+    )
     if untouched is not None:
         warehouse.reject(plan, part.number, [])
         on_rows(untouched.rows)

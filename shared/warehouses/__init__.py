@@ -365,6 +365,15 @@ class NeedsUpkeep(Protocol):
         ...
 
 
+@runtime_checkable
+class LimitsLog(Protocol):
+    """A warehouse whose service tier may limit how fast it can be written to."""
+
+    def log_rate(self) -> int | None:
+        """Bytes a second by which the log may grow; None if that is not known."""
+        ...
+
+
 def open_warehouse(settings: Settings) -> WarehouseWithHistory:
     """The warehouse WAREHOUSE_URL names."""
     return open_destination(settings, MAIN)

@@ -13,7 +13,8 @@ from shared.settings import Settings, SystemSettings
 from tests.infra.template import APP, ROOT, SAMPLE, bicep, containers, deployed, main
 
 SECRET = {
-    "ALERT_URL", "DOWNSTREAM_URL", "KEEP_OUT_KEY", "SFTP_KEY_PASSPHRASE", "SFTP_PASSWORD", "STORAGE_CONNECTION_STRING",
+    "ALERT_URL", "DOWNSTREAM_URL", "HASH_KEY", "KEEP_OUT_KEY", "SFTP_KEY_PASSPHRASE", "SFTP_PASSWORD",
+    "STORAGE_CONNECTION_STRING",
 }  # fmt: skip
 """Settings that come from the key vault, where they are wanted."""
 TUNING = {

@@ -19,7 +19,7 @@ from shared.contract.conform import ROW, folded
 from shared.errors import ConfigError
 from shared.model import Feed
 from shared.warehouses import VERSIONS
-from shared.warehouses.merge import ddl
+from shared.warehouses.merge import convert, ddl
 from shared.warehouses.merge.changes import (
     BY,
     DELETED,
@@ -262,7 +262,7 @@ def _grow(session: Session, kept: Feed, before: Mapping[str, str], columns: Mapp
             pinned = session.indexes_pin and folded(name) in map(folded, kept.keys)
             if pinned:
                 ddl.drop_indexes(session, table)
-            session.change_type(table, table.c[name])
+            convert.change(session, kept, table, name, before[name])
             if pinned:
                 _index(session, kept, table)
 

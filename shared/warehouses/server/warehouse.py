@@ -113,6 +113,10 @@ class ServerWarehouse:
         self._prepared = False
         self._owners = RunOwners(self._hold)
 
+    def log_rate(self) -> int | None:
+        """See LimitsLog."""
+        return self._engine.log_rate()
+
     def owned(self, run: Run, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         return self._owners.owned(run.id, run.feed, on_wait)
 
