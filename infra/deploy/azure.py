@@ -37,7 +37,7 @@ def run(words: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str
 
 
 class Azure:
-    """Calls ``az``. *wait* is told how many seconds to wait, *say* gets a line for the operator."""
+    """Calls ``az``. *wait* gets seconds to wait for, *say* gets a line for the operator."""
 
     def __init__(self, wait: Callable[[float], None], say: Callable[[str], None]) -> None:
         self.wait, self.say = wait, say

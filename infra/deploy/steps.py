@@ -207,7 +207,7 @@ class Deployer:
 
         if not self.azure.until(is_healthy, tries=20, pause=15):
             raise DeployError(
-                f"the app is not healthy: {'; '.join(said)}", fix="Mend what it names, then go on with --from smoke"
+                f"the app is not healthy: {'; '.join(said)}", fix="Correct what it names, then go on with --from smoke"
             )
 
     def _answer(self, url: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
@@ -252,7 +252,7 @@ class Deployer:
             errors = [str(unit["error"]) for unit in job["units"] if unit.get("error")]
             raise DeployError(
                 f"the row of the file was not loaded: {'; '.join(errors) or job['state']}",
-                fix="Mend what it names, then go on with --from smoke",
+                fix="Correct what it names, then go on with --from smoke",
             )
         self.azure.say("  the row of the file is in coolr.smoke; you can drop that table and its view")
 
