@@ -47,13 +47,13 @@ def up(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> None:  # fmt: skip
     """Deploy: resources, code, database, events, smoke. Each step may be repeated; --from goes on where one failed."""
     azure = Azure(_wait, click.echo)
-    with _Told():
+    with _Reported():
         check_parameters(parameters)
         deployer = Deployer(
             azure, Deployment(azure, group, parameters), _get, lambda: datetime.now(UTC), _BUILD,
             location=location, client=client, remote_build=remote_build, renew=first == "events",
         )  # fmt: skip
-        deployer.prepare(_asker(yes))
+        deployer.prepare(_confirmer(yes))
         use_operator(azure, parameters)
         chosen = [name for name in list(STEPS)[list(STEPS).index(first) :] if name not in skip]
         if preview or "resources" in chosen:
@@ -61,10 +61,10 @@ def up(  # noqa: PLR0913, PLR0917 - one for each option
     if preview:
         return
     if "resources" in chosen:
-        _asker(yes)("Deploy this?")
+        _confirmer(yes)("Deploy this?")
     for name in chosen:
         click.echo(f"{name} ...")
-        with _Told(name, group):
+        with _Reported(name, group):
             STEPS[name](deployer)
     click.echo("done")
 
@@ -75,7 +75,7 @@ def up(  # noqa: PLR0913, PLR0917 - one for each option
 def down(group: str, yes: bool) -> None:
     """Delete the resource group with everything in it: tables, history and files, too."""
     azure = Azure(_wait, click.echo)
-    with _Told():
+    with _Reported():
         if not azure.read("group", "exists", "--name", group):
             click.echo(f"there is no resource group {group}")
             return
@@ -83,7 +83,7 @@ def down(group: str, yes: bool) -> None:
             click.echo("  " + " ".join(one))
     if not yes and click.prompt("Type the name of the group to delete all of this") != group:
         raise click.ClickException("That is not its name: nothing is deleted.")
-    with _Told():
+    with _Reported():
         take_down(azure, group)
     click.echo("done; its key vault can be restored for 90 days, and is if you deploy again")
 
@@ -93,11 +93,11 @@ def down(group: str, yes: bool) -> None:
 @click.option("--output", type=click.Path(path_type=Path), default=_BUILD, help="The folder to build in.")
 def package(python: str, output: Path) -> None:
     """Build the package of the app, and say how large it is."""
-    with _Told():
+    with _Reported():
         click.echo(str(packages.build(python, output)))
 
 
-class _Told:
+class _Reported:
     """Ends the command with the one line of a failure, and with how to go on."""
 
     def __init__(self, step: str | None = None, group: str | None = None) -> None:
@@ -113,12 +113,12 @@ class _Told:
         raise click.ClickException(f"{error}{again}") from error
 
 
-def _asker(yes: bool) -> Callable[[str], None]:
-    def ask(question: str) -> None:
+def _confirmer(yes: bool) -> Callable[[str], None]:
+    def confirm(question: str) -> None:
         if not yes:
             click.confirm(question, abort=True)
 
-    return ask
+    return confirm
 
 
 def _get(url: str, headers: Mapping[str, str]) -> requests.Response:

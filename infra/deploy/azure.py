@@ -43,7 +43,7 @@ class Azure:
         self.wait, self.say = wait, say
 
     def read(self, *words: str) -> Any:
-        """What ``az`` answers, from JSON; None for nothing. AzureError if it fails."""
+        """The output of ``az``, from JSON; None for nothing. AzureError if it fails."""
         done = run([_az(), *words, "--output", "json"])
         if done.returncode:
             raise AzureError(reason(done.stderr))
@@ -79,11 +79,11 @@ class Azure:
                 self.wait(pause)
         return call()
 
-    def until(self, ask: Callable[[], Any], *, tries: int, pause: float) -> Any:
-        """What *ask* answers once it answers something; None if it never does."""
+    def until(self, call: Callable[[], Any], *, tries: int, pause: float) -> Any:
+        """What *call* returns once it returns something; None if it never does."""
         for attempt in range(tries):
-            if answer := ask():
-                return answer
+            if result := call():
+                return result
             if attempt + 1 < tries:
                 self.wait(pause)
         return None

@@ -201,8 +201,8 @@ class Deployer:
         said: list[str] = []
 
         def is_healthy() -> bool:
-            answer = self._answer(f"{api}/health?deep=true", headers)
-            said[:] = _failures(answer) if answer and "status" in answer else ["it does not answer"]
+            response = self._response(f"{api}/health?deep=true", headers)
+            said[:] = _failures(response) if response and "status" in response else ["it does not answer"]
             return not said
 
         if not self.azure.until(is_healthy, tries=20, pause=15):
@@ -210,13 +210,13 @@ class Deployer:
                 f"the app is not healthy: {'; '.join(said)}", fix="Correct what it names, then go on with --from smoke"
             )
 
-    def _answer(self, url: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
-        """The JSON that the app answers; None while it starts."""
+    def _response(self, url: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
+        """The app's response, from JSON; None while it starts."""
         try:
-            answer: dict[str, Any] = self.get(url, headers).json()
+            response: dict[str, Any] = self.get(url, headers).json()
         except (requests.RequestException, ValueError):
             return None
-        return answer
+        return response
 
     def _client(self, app: tuple[str, ...]) -> str | None:
         """Whose exports the app loads: of those with another client it would load none."""
@@ -238,8 +238,8 @@ class Deployer:
                 ) from error
 
     def _ended(self, api: str, job: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
-        answer = self._answer(f"{api}/jobs/{job}", headers)
-        return answer if answer and answer.get("state", "pending") not in ("pending", "running") else None
+        response = self._response(f"{api}/jobs/{job}", headers)
+        return response if response and response.get("state", "pending") not in ("pending", "running") else None
 
     def _judge(self, job: dict[str, Any] | None, name: str) -> None:
         if job is None:

@@ -28,7 +28,7 @@ class Commands:
 
     def __init__(self):
         self.calls = []
-        self.answers = {
+        self.results = {
             "account show": [{"name": "Production", "user": "ada@example.com"}],
             "group exists": [True],
             "group create": [{}],
@@ -57,19 +57,19 @@ class Commands:
             "-m pip install": [None],
         }
 
-    def play(self, command, *answers):
-        self.answers[command] = list(answers)
+    def play(self, command, *results):
+        self.results[command] = list(results)
 
     def run(self, words, **options):
         line = " ".join(words[1:])
         self.calls.append(line)
-        command = max((one for one in self.answers if line.startswith(one)), key=len)
-        answers = self.answers[command]
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        if isinstance(answer, Fails):
-            return subprocess.CompletedProcess(words, 1, "", answer.text)
-        text = json.dumps(answer) if "--output" in words else str(answer)
-        return subprocess.CompletedProcess(words, 0, "" if answer is None else text, "")
+        command = max((one for one in self.results if line.startswith(one)), key=len)
+        results = self.results[command]
+        reply = results.pop(0) if len(results) > 1 else results[0]
+        if isinstance(reply, Fails):
+            return subprocess.CompletedProcess(words, 1, "", reply.text)
+        text = json.dumps(reply) if "--output" in words else str(reply)
+        return subprocess.CompletedProcess(words, 0, "" if reply is None else text, "")
 
     def made(self, command):
         """The calls of a command."""

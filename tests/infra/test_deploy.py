@@ -28,7 +28,7 @@ CLOSED = Fails(
 
 
 class App:
-    """The app, once it is deployed: what it answers to each request, the last for ever."""
+    """The app, once it is deployed: its responses to each kind of request, the last for ever."""
 
     def __init__(self):
         self.health = [{"status": "ok", "checks": []}]
@@ -38,12 +38,12 @@ class App:
     def get(self, url, headers):
         assert {"x-functions-key": KEY} == headers
         self.seen.append(url)
-        answers = self.health if "/health" in url else self.jobs
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        if answer is None:
+        results = self.health if "/health" in url else self.jobs
+        reply = results.pop(0) if len(results) > 1 else results[0]
+        if reply is None:
             raise requests.ConnectionError("no route")
         response = requests.Response()
-        response.status_code, response._content = 200, json.dumps(answer).encode()
+        response.status_code, response._content = 200, json.dumps(reply).encode()
         return response
 
 
@@ -69,11 +69,11 @@ class World:
     def __init__(self, commands, app, waits):
         self.commands, self.app, self.waits = commands, app, waits
 
-    def up(self, *words, answer=""):
-        return CliRunner().invoke(command.main, ["up", "--group", "rg", *words], input=answer)
+    def up(self, *words, reply=""):
+        return CliRunner().invoke(command.main, ["up", "--group", "rg", *words], input=reply)
 
-    def down(self, *words, answer=""):
-        return CliRunner().invoke(command.main, ["down", "--group", "rg", *words], input=answer)
+    def down(self, *words, reply=""):
+        return CliRunner().invoke(command.main, ["down", "--group", "rg", *words], input=reply)
 
 
 def test_steps_are_done_in_their_order(world):
@@ -104,7 +104,7 @@ def test_steps_are_done_in_their_order(world):
 
 def test_nothing_is_changed_until_the_operator_agrees(world):
     """The preview is shown, and a no ends it."""
-    result = world.up(answer="n\n")
+    result = world.up(reply="n\n")
 
     assert 1 == result.exit_code
     assert "Resource changes: 30 to create." in result.output
@@ -160,7 +160,7 @@ def test_slow_app_is_waited_for(world):
 
 
 @pytest.mark.parametrize("step", list(STEPS))
-def test_it_goes_on_where_it_is_told(world, step):
+def test_it_begins_with_the_step_that_is_named(world, step):
     """Steps before it are not done again."""
     result = world.up("--yes", "--from", step)
 
@@ -190,10 +190,10 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize(("which", "answers", "step", "said"), FAILURES)
-def test_failure_is_one_line_and_says_how_to_go_on(world, which, answers, step, said):
+@pytest.mark.parametrize(("which", "results", "step", "said"), FAILURES)
+def test_failure_is_one_line_and_says_how_to_go_on(world, which, results, step, said):
     """No traceback; the command to go on with."""
-    world.commands.play(which, *answers)
+    world.commands.play(which, *results)
     result = world.up("--yes", *(["--from", step] if which == "deployment group list" else []))
 
     assert 1 == result.exit_code
@@ -259,7 +259,7 @@ def test_what_cannot_pass_is_not_tried_again(world):
 
 
 def test_handshake_is_tried_ten_times(world):
-    """A cold app answers too late."""
+    """A cold app responds too late."""
     failure = Fails("ERROR: Webhook validation handshake failed for the endpoint")
     world.commands.play("deployment group create", *[failure] * 9, None)
 
@@ -338,8 +338,8 @@ def test_parameters_are_read_before_anything_is_called(world, tmp_path):
 def test_group_is_deleted_once_its_name_is_typed(world):
     """What is in it is listed first."""
     world.commands.play("group exists", True, True, True, False)
-    wrong = world.down(answer="rg-other\n")
-    right = world.down(answer="rg\n")
+    wrong = world.down(reply="rg-other\n")
+    right = world.down(reply="rg\n")
 
     assert "nothing is deleted" in wrong.output
     assert "Microsoft.Web/sites func-x" in right.output
