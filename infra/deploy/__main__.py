@@ -13,6 +13,7 @@ import requests
 
 from infra.deploy import package as packages
 from infra.deploy.azure import Azure, AzureError, DeployError
+from infra.deploy.sign_in import register
 from infra.deploy.steps import STEPS, Deployer, take_down
 from infra.deploy.template import SAMPLE, Deployment, check_parameters, use_operator
 
@@ -86,6 +87,17 @@ def down(group: str, yes: bool) -> None:
     with _Reported():
         take_down(azure, group)
     click.echo("done; its key vault can be restored for 90 days, and is if you deploy again")
+
+
+@main.command("sign-in")
+@_group
+def sign_in(group: str) -> None:
+    """Make the app registration of the status page, or bring it up to date, and print its client id."""
+    azure = Azure(_wait, click.echo)
+    with _Reported():
+        client = register(azure, Deployment(azure, group, SAMPLE).outputs())
+    click.echo(f"Give the parameter statusClientId = {client}, and deploy.")
+    click.echo("Assign the roles Reader and Operator to people under its enterprise application.")
 
 
 @main.command()

@@ -43,11 +43,14 @@ class Azure:
         self.wait, self.say = wait, say
 
     def read(self, *words: str) -> Any:
-        """The output of ``az``, from JSON; None for nothing. AzureError if it fails."""
+        """The output of ``az``, from JSON where it is that; None for nothing. AzureError if it fails."""
         done = run([_az(), *words, "--output", "json"])
         if done.returncode:
             raise AzureError(reason(done.stderr))
-        return json.loads(done.stdout) if done.stdout.strip() else None
+        try:
+            return json.loads(done.stdout) if done.stdout.strip() else None
+        except ValueError:  # a few commands print sentences
+            return done.stdout.strip()
 
     def show(self, *words: str) -> None:
         """Let the operator see what ``az`` writes."""

@@ -17,6 +17,7 @@ from infra.deploy import __main__ as command
 from infra.deploy import azure, package
 from infra.deploy.azure import Azure, reason
 from infra.deploy.steps import STEPS
+from shared.web.pages.sign_in import OPERATOR, READER
 from tests.infra.standin import KEY, Commands, Fails, last
 
 DONE = {"state": "done", "summary": {"inserted": 1, "updated": 0}, "units": []}
@@ -349,6 +350,24 @@ def test_group_is_deleted_once_its_name_is_typed(world):
     assert "there is no resource group rg" in world.down().output
 
 
+def test_registration_of_the_status_page_is_made_once(world):
+    """With the roles that the page knows, and closed to those who have none; again, it is brought up to date."""
+    first = CliRunner().invoke(command.main, ["sign-in", "--group", "rg"])
+    world.commands.play("ad app list", "22222222-2222-2222-2222-222222222222")
+    world.commands.play("ad sp show", "33333333-3333-3333-3333-333333333333")
+    second = CliRunner().invoke(command.main, ["sign-in", "--group", "rg"])
+
+    assert "statusClientId = 22222222-2222-2222-2222-222222222222" in first.output
+    assert first.output == second.output
+    (made,), (updated,) = world.commands.made("ad app create"), world.commands.made("ad app update")
+    roles = [json.loads(re.search(r"--app-roles (\[.+\])", line)[1]) for line in (made, updated)]
+    assert roles[0] == roles[1]
+    assert {READER, OPERATOR} == {role["value"] for role in roles[0]}
+    assert "--web-redirect-uris https://func-x.azurewebsites.net/.auth/login/aad/callback" in made
+    assert 1 == len(world.commands.made("ad sp create"))
+    assert world.commands.calls[-1].endswith("--set appRoleAssignmentRequired=true --output json")
+
+
 def test_reason_is_the_innermost():
     """Azure wraps errors into each other, as JSON and as text in it."""
     inner = json.dumps({"error": {"code": "SkuNotAvailable", "message": "no zone"}})
@@ -359,6 +378,8 @@ def test_reason_is_the_innermost():
     assert "SkuNotAvailable: no zone" == reason(f"WARNING: x\nERROR: {text}\n")
     assert "Please run 'az login'" == reason("ERROR: Please run 'az login'\n")
     assert "it said nothing" == reason("")
+    link = json.dumps({"code": "Url", "message": "https://x.test/blobs?functionName=a&code=canary is wrong"})
+    assert "Url: https://x.test/blobs is wrong" == reason(f"ERROR: {link}")
     assert "canary" not in reason("ERROR: https://x.test/runtime/webhooks/blobs?functionName=a&code=canary failed")
 
 
@@ -373,3 +394,5 @@ def test_command_is_found_on_the_path(monkeypatch, tmp_path):
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     said = []
     assert ["group", "exists", "--output", "json"] == Azure(said.append, said.append).read("group", "exists")
+    script.write_text("#!/bin/sh\necho Deployment was successful.\n")
+    assert "Deployment was successful." == Azure(said.append, said.append).read("functionapp")

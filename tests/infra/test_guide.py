@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
+import sys
 
 from dataclasses import fields
+from pathlib import Path
+
+import pytest
 
 from infra.deploy.__main__ import main as command
 from infra.deploy.steps import STEPS
@@ -37,7 +42,7 @@ def test_guide_has_every_step_and_option():
     assert list(STEPS) == steps
     assert options == named | {"--group", "--location"}
     assert re.search(r"python -m infra\.deploy package --python [\d.]+", GUIDE)
-    assert {"up", "down", "package"} == set(command.commands)
+    assert {"up", "down", "package", "sign-in"} == set(command.commands)
 
 
 def test_guide_gives_parameters_that_exist():
@@ -70,8 +75,17 @@ def test_guide_names_settings_that_exist():
 
 
 def test_commands_of_the_guide_are_shell():
-    """They can be pasted; nothing is run here."""
-    script = "\n".join(code("bash"))
-    checked = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+    """They can be pasted; nothing is run here. The script of CI is looked at, too, if ShellCheck is installed."""
+    script = "#!/usr/bin/env bash\n" + "\n".join(code("bash") + code("sh"))
+    bash = _checked(["bash", "-n"], script)
 
-    assert ("", 0) == (checked.stderr, checked.returncode)
+    assert ("", 0) == (bash.stderr, bash.returncode)
+    found = shutil.which("shellcheck", path=str(Path(sys.executable).parent)) or shutil.which("shellcheck")
+    if found is None:
+        pytest.skip("shellcheck is not installed: the commands are only parsed")
+    for text in (script, (ROOT / ".ci" / "run").read_text(encoding="utf-8")):
+        assert "" == _checked([found, "-"], text).stdout
+
+
+def _checked(words, text):
+    return subprocess.run(words, input=text, capture_output=True, text=True, check=False)
