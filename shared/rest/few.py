@@ -25,6 +25,8 @@ class Few(Generic[T]):
 
     def rows(self, detail: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Iterator[T]]) -> Iterator[T]:
         """The rows of a slice: those that are kept, or else those that *read* calls for."""
-        if self._kept is not None and self._kept[0] == dict(detail):
-            return iter(self._kept[1])
-        return read(detail)
+        return iter(self._kept[1]) if self._kept is not None and self.has(detail) else read(detail)
+
+    def has(self, detail: Mapping[str, Any]) -> bool:
+        """Whether the rows of a slice are kept."""
+        return self._kept is not None and self._kept[0] == dict(detail)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -46,7 +46,8 @@ class Paging:
 class Page(NamedTuple):
     """One page, as it was read."""
 
-    records: Sequence[Record]
+    records: Sequence[Any]
+    """Each a ``Record``, or what ``pages`` was given to read them made of them."""
     response: Response
     content: Any
     """Its JSON."""
@@ -54,9 +55,18 @@ class Page(NamedTuple):
     """Whether it is known that none follows. False: there is one, or the next call will show that there is none."""
 
 
-def pages(client: Client, call: Call, paging: Paging, records_at: str, *, workers: int = 4) -> Iterator[Page]:
-    """The pages of the list that *call* is answered with. DataError if they have no records, or have no end."""
-    reader = _Reader(client, paging, records_at, workers)
+PageParser: TypeAlias = "Callable[[Response], tuple[Any, Any]]"
+"""Gives the records of an answer, and what of its JSON says where the next page is; ValueError if it is broken."""
+
+
+def pages(
+    client: Client, call: Call, paging: Paging, records_at: str, *, workers: int = 4, read: PageParser | None = None
+) -> Iterator[Page]:
+    """The pages of the list that *call* is answered with. DataError if they have no records, or have no end.
+
+    *read* makes records of an answer in another way than as objects of JSON.
+    """
+    reader = _Reader(client, paging, records_at, workers, read)
     if paging.size_parameter and paging.size:
         call = replace(call, parameters={**call.parameters, paging.size_parameter: paging.size})
     if paging.kind == "none":
@@ -72,8 +82,12 @@ class _Reader:
     paging: Paging
     records_at: str
     workers: int
+    read: PageParser | None
 
     def page(self, call: Call) -> Page:
+        if self.read is not None:
+            response, (records, content) = self.client.parsed(call, self.read, "JSON")
+            return Page(records, response, content)
         response, content = self.client.decoded(call)
         if response.status in call.allowed:
             return Page((), response, None)

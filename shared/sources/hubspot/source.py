@@ -35,6 +35,7 @@ from shared.sources import Ceiling, Described
 from shared.sources.hubspot import records
 from shared.sources.hubspot.associations import AssociationSource
 from shared.sources.hubspot.calls import LIST, LONGEST_QUERY, SEARCH, SEARCHES, Calls, Found, between
+from shared.sources.hubspot.columns import PageReader, in_batches, until, with_losers, without
 from shared.sources.hubspot.named import NamedReader
 
 BASE_URL = "https://api.hubapi.com"
@@ -48,6 +49,8 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 
 def open_source(feed: Feed, settings: Settings) -> HubSpotSource | AssociationSource:
     """The object, or the associations, that *feed* names. ConfigError if a setting is missing. Nothing is called."""
+    # Pages go soon, and Arrow's own pool would keep them.
+    pa.set_memory_pool(pa.system_memory_pool())
     calls = open_calls(feed, settings)
     if "associated" in feed.api:
         return AssociationSource(feed, calls)
@@ -169,10 +172,28 @@ class HubSpotSource:
 
     def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
         """See Source."""
-        rows = self._few.rows(part.detail, self._rows)
         size = min(_BATCH, self._settings.batch_rows)
+        if (
+            part.detail["kind"] in ("window", "full")
+            and part.detail["floor"] is None
+            and not self._few.has(part.detail)
+        ):
+            for raw in in_batches(self._raw(part.detail), size):
+                yield records.columns_of(raw, part.detail["columns"])
+            return
+        rows = self._few.rows(part.detail, self._rows)
         while batch := list(islice(rows, size)):
             yield records.batch_of(batch, part.detail["columns"])
+
+    def _raw(self, detail: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+        """What ``_rows`` gives of a list from its beginning, as raw columns."""
+        types: Mapping[str, str] = detail["columns"]
+        last = None if detail["ceiling"] is None else _typed(detail["ceiling"]) + _MILLISECOND
+        merged = set[str]()
+        for page in self._whole_raw(types, archived=False):
+            yield with_losers(until(page, self._cursor, last), self._cursor, merged)
+        for page in self._whole_raw(types, archived=True):
+            yield without(page, merged)
 
     def _rows(self, detail: Mapping[str, Any]) -> Iterator[Record]:
         types: Mapping[str, str] = detail["columns"]
@@ -226,11 +247,22 @@ class HubSpotSource:
         if len(",".join(names)) <= LONGEST_QUERY:
             yield from self._calls.listed(self._kind, names, archived=archived)
             return
-        ids = (
-            [str(one["id"]) for one in page]
-            for page in self._calls.listed(self._kind, [self._cursor], archived=archived)
-        )
-        yield from self._bodies((page for page in ids if page), names, archived=archived)
+        yield from self._bodies(self._listed_ids(archived=archived), names, archived=archived)
+
+    def _whole_raw(self, types: Mapping[str, str], *, archived: bool) -> Iterator[pa.RecordBatch]:
+        """As ``_whole``, as raw columns."""
+        names = self._named(types)
+        if len(",".join(names)) <= LONGEST_QUERY:
+            return self._calls.listed_raw(self._kind, names, archived=archived)
+        reader = PageReader(names, self._calls.client.host)
+        return in_order(
+            lambda few: self._calls.batch_raw(self._kind, few, reader, archived=archived),
+            self._listed_ids(archived=archived), workers=_WORKERS,
+        )  # fmt: skip
+
+    def _listed_ids(self, *, archived: bool) -> Iterator[list[str]]:
+        pages = self._calls.listed(self._kind, [self._cursor], archived=archived)
+        return (ids for page in pages if (ids := [str(one["id"]) for one in page]))
 
     def _window(
         self, types: Mapping[str, str], low: dt.datetime, high: dt.datetime | None
