@@ -206,7 +206,7 @@ $(INFRA_INSTALLED): infra/requirements.txt | $(INFRA)/bin/python
 $(SNOWFLAKE)/bin/python:
 	$(call make-venv,$(SNOWFLAKE))
 
-$(SNOWFLAKE_INSTALLED): integrations/snowflake/requirements.txt | $(SNOWFLAKE)/bin/python
+$(SNOWFLAKE_INSTALLED): integrations/snowflake/requirements.txt requirements-snowflake.txt requirements.txt | $(SNOWFLAKE)/bin/python
 	@echo "Installing a stand-in for Snowflake into $(SNOWFLAKE) ..."
 	@$(SNOWFLAKE)/bin/python -m pip -qq --disable-pip-version-check install -r integrations/snowflake/requirements.txt
 	@touch $@

@@ -166,7 +166,7 @@ param powerBiDataset string = ''
 @description('Client id of the Entra app registration that people sign in to the status page with, see docs/status-page.md. Empty: nobody sees it.')
 param statusClientId string = ''
 
-@description('Settings that are secret, such as COOLR_WEBHOOK_SECRET, HUBSPOT_WEBHOOK_SECRET, ALERT_URL, DOWNSTREAM_URL, SFTP_PASSWORD: name of the setting to the name of its secret in the key vault. Create the secret first.')
+@description('Settings that are secret, such as COOLR_WEBHOOK_SECRET, HUBSPOT_WEBHOOK_SECRET, ALERT_URL, DOWNSTREAM_URL, SFTP_PASSWORD, SNOWFLAKE_PRIVATE_KEY: name of the setting to the name of its secret in the key vault. Create the secret first.')
 param secretSettings object = {}
 
 @description('Further destinations of feeds, see docs/destinations.md: name of the destination, such as lake, to the name of the secret in the key vault that has the URL of its warehouse. Create the secret first.')
@@ -258,6 +258,7 @@ module newAccount 'modules/account.bicep' = if (empty(existingStorageName)) {
     privateNetwork: privateNetwork
     allowedAddresses: allowedAddresses
     softDeleteDays: softDeleteDays
+    pageOrigin: empty(statusClientId) ? '' : 'https://func-${suffix}.azurewebsites.net' // of the app below
   }
 }
 

@@ -87,6 +87,11 @@ class Settings:
     """Name of the external data source in the database that points to the staging container."""
     staging_spool: str | None = _setting(None)
     """Folder where parts for the staging container may lie on disk first: for a host with very little memory."""
+    snowflake_private_key: str | None = _setting(None, secret=True)
+    """Signs in to Snowflake, as PEM; a user has the public half of it."""
+    snowflake_private_key_passphrase: str | None = _setting(None, secret=True)
+    snowflake_token: str | None = _setting(None, secret=True)
+    """Signs in to Snowflake without a key: of OAuth, or a programmatic access token, as WAREHOUSE_URL says."""
     storage_connection_string: str | None = _setting(None, secret=True)
     """Signs in to URLs of its own storage account; all others are read with a SAS or with the app's identity."""
     sftp_password: str | None = _setting(None, secret=True)

@@ -169,7 +169,7 @@ def test_package_is_the_app_and_nothing_else():
         path
         for path in data
         if not re.fullmatch(
-            r"shared/(web/openapi\.json|web/pages/(icon\.svg|style\.css|templates/\w+\.html)|catalog/systems/\w+\.toml)",
+            r"shared/(web/openapi\.json|web/pages/(icon\.svg|style\.css|upload\.js|templates/\w+\.html)|catalog/systems/\w+\.toml)",
             path,
         )
     ]

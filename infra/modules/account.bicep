@@ -21,6 +21,9 @@ param allowedAddresses array
 @description('Days that deleted blobs and containers of the account can be restored.')
 param softDeleteDays int
 
+@description('Origin of the status page, whose uploads are written to the account by short links. Empty: none.')
+param pageOrigin string
+
 resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   // checkov:skip=CKV_AZURE_35: denied with privateNetwork; otherwise Event Grid, CoolR's exports and operators reach it from public addresses, all with an identity
   // checkov:skip=CKV_AZURE_206: copies in zones are the parameter zoneRedundant; the exporting system keeps the originals, and a full restores the tables
@@ -56,6 +59,17 @@ resource blobService 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01'
     containerDeleteRetentionPolicy: {
       enabled: true
       days: softDeleteDays
+    }
+    cors: {
+      corsRules: empty(pageOrigin) ? [] : [
+        {
+          allowedOrigins: [pageOrigin]
+          allowedMethods: ['PUT']
+          allowedHeaders: ['content-type']
+          exposedHeaders: []
+          maxAgeInSeconds: 3600
+        }
+      ]
     }
   }
 }

@@ -25,6 +25,7 @@ _MODULES: Mapping[str, str] = {
     "lake+http": "lake.engine",
     "postgresql": "postgres.engine",
     "mssql": "azure_sql.engine",
+    "snowflake": "snowflake.engine",
 }
 
 REJECT_COLUMNS = ("place", "scope", "column", "code", "reason", "raw")

@@ -211,7 +211,7 @@ def _problem(error: ValidationError, kind: type[BaseModel]) -> str:
 
 def _run(app: App, feed: str, body: RunBody) -> list[Start]:
     """Read a pull feed now, or load what the exports container has of a push feed, work that failed before too."""
-    _known(app, feed)
+    known(app, feed)
     wanted = Wanted(
         feed=feed, failed=True, requested_by=feed, max_delete_share=body.max_delete_share, all_again=body.all_again
     )
@@ -220,7 +220,7 @@ def _run(app: App, feed: str, body: RunBody) -> list[Start]:
 
 def _backfill(app: App, feed: str, body: BackfillBody) -> list[Start]:
     """Forget what was exported, or read, since ``to``, and load it again."""
-    _known(app, feed)
+    known(app, feed)
     if (body.to is None) != body.reset:
         raise RequestRefused(400, f"write either reset, as true, or to, as {_EXPECTED['to']}")
     if job_loading(app.documents, feed, app.now().timestamp() - app.settings.stuck_after):
@@ -235,13 +235,13 @@ def _backfill(app: App, feed: str, body: BackfillBody) -> list[Start]:
 
 def _pause(app: App, feed: str, _body: NoBody) -> list[Start]:
     """Load nothing of the feed until it is resumed. Jobs that are running go on."""
-    FeedStates(app.documents).pause(_known(app, feed), to_text(app.now()))
+    FeedStates(app.documents).pause(known(app, feed), to_text(app.now()))
     return []
 
 
 def _resume(app: App, feed: str, _body: NoBody) -> list[Start]:
     """Resume the feed, and load what came meanwhile."""
-    FeedStates(app.documents).resume(_known(app, feed))
+    FeedStates(app.documents).resume(known(app, feed))
     if _is_pulled(app, feed):
         return [triggers.sync_job(feed), *open_events(app, Wanted(feed=feed, failed=True))]
     wanted = Wanted(feed=feed, requested_by=feed)
@@ -271,7 +271,8 @@ _ACTIONS: Mapping[str, _Action] = {
 }  # fmt: skip
 
 
-def _known(app: App, feed: str) -> str:
+def known(app: App, feed: str) -> str:
+    """*feed* if it is one. RequestRefused (404) if not."""
     if "\0" in feed:  # some databases cannot even be queried for it
         raise RequestRefused(404, "there is no such feed")
     try:

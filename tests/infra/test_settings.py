@@ -14,7 +14,7 @@ from tests.infra.template import APP, ROOT, SAMPLE, bicep, containers, deployed,
 
 SECRET = {
     "ALERT_URL", "DOWNSTREAM_URL", "HASH_KEY", "KEEP_OUT_KEY", "SFTP_KEY_PASSPHRASE", "SFTP_PASSWORD",
-    "STORAGE_CONNECTION_STRING",
+    "SNOWFLAKE_PRIVATE_KEY", "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE", "SNOWFLAKE_TOKEN", "STORAGE_CONNECTION_STRING",
 }  # fmt: skip
 """Settings that come from the key vault, where they are wanted."""
 TUNING = {

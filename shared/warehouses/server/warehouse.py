@@ -80,6 +80,10 @@ class Engine(Protocol):
         """A staging table as the merge is to read it."""
         ...
 
+    def rehearse(self, session: Any, feed: Feed) -> None:
+        """A merge of *feed* is about to be made that will be rolled back: let no DDL of it stay."""
+        ...
+
     def staged(self) -> Mapping[str, float]:
         """Staging tables there are, with their age in seconds."""
         ...
@@ -152,6 +156,8 @@ class ServerWarehouse:
 
         def unit(session: Session) -> Merged:
             self._engine.lock(session, run.feed)
+            if limits.dry_run:
+                self._engine.rehearse(session, plan.feed)
             merged = Merge(session, plan, limited, limits, tables)(staged)
             if limits.dry_run:
                 raise Rollback(merged)

@@ -61,6 +61,8 @@ class Visit:
     jobs_run_here: bool
     token: str
     """For forms."""
+    file: tuple[str, bytes] | None = None
+    """The name and content of the file in the form."""
 
     def page(self, template: str, **values: Any) -> Page:
         return page(
@@ -136,7 +138,7 @@ def show_feed(visit: Visit) -> Page:
         actions=actions_of(visit.app.documents, name), done=DONE.get(visit.query.get("done", ""), ""),
         counted=[name for name in COUNTED if any(name in one.counts for one in reports)],
         commands=list(_commands(name, is_pulled=is_pulled, is_csv=feed is not None and feed.source == "csv")),
-        keys=", ".join(feed.keys) if feed else "",
+        keys=", ".join(feed.keys) if feed else "", is_file_feed=feed is not None and feed.layout is not None,
     )  # fmt: skip
 
 
@@ -184,7 +186,7 @@ def _facts(run: RunReport) -> Iterator[tuple[str, str]]:
 def show_jobs(visit: Visit) -> Page:
     """What is running now, with its progress."""
     now = visit.app.now()
-    rows = [_progress_row(one, now) for one in runs_in_progress(visit.app.documents)]
+    rows = [progress_row(one, now) for one in runs_in_progress(visit.app.documents)]
     return visit.page("listing.html", listing=Listing(
         title="In progress", lead="Runs that a job does now.", rows=rows, empty="No job runs now.",
         columns=("Feed", "Job", "Reads", "For", "Progress", "Rows staged"),
@@ -192,7 +194,8 @@ def show_jobs(visit: Visit) -> Page:
     ))  # fmt: skip
 
 
-def _progress_row(one: RunInProgress, now: dt.datetime) -> tuple[Cell, ...]:
+def progress_row(one: RunInProgress, now: dt.datetime) -> tuple[Cell, ...]:
+    """A run in progress in a table."""
     state = "merging" if one.slices and one.staged == one.slices else f"{one.staged} of {counted(one.slices, 'slice')}"
     rows = f"{one.rows_staged:,} of {one.rows:,}" if one.rows else f"{one.rows_staged:,}"
     return (
@@ -208,7 +211,7 @@ def show_job(visit: Visit) -> Page:
     if record is None and not running:
         raise RequestRefused(404, "there is no such job, or nothing of it is known yet")
     return visit.page(
-        "job.html", id=id, record=record, running=[_progress_row(one, visit.app.now()) for one in running],
+        "job.html", id=id, record=record, running=[progress_row(one, visit.app.now()) for one in running],
         failed=bool(record and any(one.status == "failed" and one.feed for one in record.outcomes)),
         done=DONE.get(visit.query.get("done", ""), ""),
     )  # fmt: skip
