@@ -82,11 +82,15 @@ lint: $(DEV)  ## Look for mistakes (ruff)
 types: $(DEV)  ## Check types (mypy, strict)
 	$(BIN)/mypy
 
-# checkov logs, as errors, that some of its own rules cannot read a resource with a condition.
+.PHONY: deploy
+deploy: $(RUNTIME)  ## Deploy to Azure; ARGS="--group rg-sluice --location westeurope" (docs/deploying.md)
+	@$(BIN)/python -m infra.deploy up $(ARGS)
+
 .PHONY: options
 options:  ## Write the table of the template's parameters, docs/template.md
 	@$(PYTHON) infra/options.py
 
+# checkov logs, as errors, that some of its own rules cannot read a resource with a condition.
 .PHONY: infra-check
 infra-check:  ## Scan the templates of infra/ for mistakes (checkov, in its own .venv-infra)
 	@if $(MAKE) $(INFRA_INSTALLED); then LOG_LEVEL=CRITICAL $(INFRA)/bin/checkov --directory infra --config-file infra/checkov.yaml; \

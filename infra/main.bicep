@@ -442,6 +442,12 @@ module workbook 'modules/workbook.bicep' = {
 @description('Name of the function app: the target of code deployment.')
 output functionAppName string = app.outputs.name
 
+@description('Python version of the function app: its package is built for it.')
+output pythonVersion string = pythonVersion
+
+@description('Id of the system topic of the storage account.')
+output eventTopicId string = events.outputs.topicId
+
 @description('Name of the identity that becomes a user of the database.')
 output identityName string = identity.name
 

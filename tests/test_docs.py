@@ -283,6 +283,7 @@ def test_settings_that_pages_name_exist():
     known |= {f"SYSTEM_{field.name.upper()}" for field in fields(SystemSettings)}
     known |= {"AZURE_CLIENT_ID", "SLUICE_URL", "SLUICE_KEY", "FOLDER_OR_URL", "WAREHOUSE_URL_LAKE"}
     known |= {*re.findall(r"\bvars\.(\w+)", _text(ROOT / ".github/workflows/deploy.yml"))}
+    known |= {*re.findall(r"'(SLUICE_\w+)'", _text(ROOT / "infra/main.bicepparam"))}
     known |= {"TIMESTAMP_NTZ"}  # Snowflake's
     known |= {"CHANGE_TRACKING", "CHANGE_RETENTION", "SYS_CHANGE_VERSION", "SYS_CHANGE_DELETED"}  # SQL Server's words
     known |= {*vars(environment_variables)}  # OpenTelemetry's
