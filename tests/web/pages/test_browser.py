@@ -131,6 +131,7 @@ def test_file_is_uploaded_and_loaded_by_keyboard_without_script(visit, site, tmp
     page.get_by_label("Feed").select_option("hubspot.zip_codes")
     page.get_by_label("File, chosen").set_input_files(file)
     page.get_by_role("button", name="Show what it would do").press("Enter")
+    page.wait_for_load_state()  # with its style sheet, or it may be wider
     assert "1 inserted, 1 rejected" in page.locator("main").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     if os.environ.get("SLUICE_PICTURES"):
