@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shared.model import Change, Finding, Run
     from shared.pipeline.audit import Audit
     from shared.pipeline.forecast import Forecast
-    from shared.pipeline.runner import Result
+    from shared.pipeline.progress import Result
 
 _COUNTS = (
     "read", "inserted", "updated", "deleted", "undeleted", "unchanged", "stale", "superseded", "rejected", "absent",

@@ -20,7 +20,8 @@ from shared.errors import ConfigError, DataError, IngestError
 from shared.model import Column, FeedName, Json, Slice, Unit
 from shared.pipeline.destinations import Target, run_in_each, targets
 from shared.pipeline.forecast import with_link
-from shared.pipeline.runner import Progress, Result, Runner, RunOptions
+from shared.pipeline.progress import Progress, Result
+from shared.pipeline.runner import Runner, RunOptions
 from shared.settings import Settings
 from shared.sources import Source
 from shared.sources.csv import infer

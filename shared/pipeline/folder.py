@@ -14,7 +14,8 @@ from shared.model import FeedName, Kind, Unit, WorkItem, to_text, with_note
 from shared.pipeline.audit import Audit, audit
 from shared.pipeline.destinations import Target, failed, run_in_each, targets
 from shared.pipeline.forecast import with_link
-from shared.pipeline.runner import Progress, Result, Runner, RunOptions
+from shared.pipeline.progress import Progress, Result
+from shared.pipeline.runner import Runner, RunOptions
 from shared.pipeline.verbs import latest_cursor, recorded
 from shared.settings import Settings
 from shared.sources.exports.choice import Export, LoadPlan, SkippedExport, load_plans, one_client

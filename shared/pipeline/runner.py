@@ -28,8 +28,7 @@ from shared.pipeline.columns import stored_if_needed
 from shared.pipeline.forecast import of_dry_run
 from shared.pipeline.keep_out import kept_out
 from shared.pipeline.pieces import since_last_start
-from shared.pipeline.progress import Progress as Progress  # noqa: PLC0414 - callers know it from here
-from shared.pipeline.progress import Result as Result  # noqa: PLC0414
+from shared.pipeline.progress import Progress, Result
 from shared.pipeline.shared_read import leaving
 from shared.pipeline.staging import stage_all
 from shared.pipeline.starts import Starts

@@ -22,7 +22,8 @@ from shared.pipeline.folder import parse_time
 from shared.pipeline.keys import keys_unit
 from shared.pipeline.order import side_by_side
 from shared.pipeline.pieces import InPieces, traffic_of
-from shared.pipeline.runner import Bug, Progress, Result, Runner, RunOptions, error_text
+from shared.pipeline.progress import Progress, Result
+from shared.pipeline.runner import Bug, Runner, RunOptions, error_text
 from shared.pipeline.watched import Watched
 from shared.settings import Settings, naming_setting
 from shared.sources import KINDS, PullSource, open_pull_sources

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shared.pipeline.runner import Progress
+from shared.pipeline.progress import Progress
 from shared.traffic import Traffic
 
 

@@ -25,8 +25,8 @@ from shared.jobs.uploads import (
     write_content,
 )
 from shared.model import FeedName, to_text
+from shared.pipeline.progress import Result
 from shared.pipeline.replay import replay
-from shared.pipeline.runner import Result
 from shared.pipeline.status import report_of
 from shared.web import api
 from shared.web.responses import Response

@@ -12,7 +12,7 @@ from shared.jobs.view import read_record
 from shared.model import FeedName
 from shared.pipeline.csv import CsvOptions, load
 from shared.pipeline.feeds import declared
-from shared.pipeline.runner import Result
+from shared.pipeline.progress import Result
 from shared.pipeline.trial import TrialOutcome
 from shared.text import counted
 from shared.web import uploads

@@ -13,7 +13,7 @@ from shared.jobs.running import runs_in_progress
 from shared.pipeline import pull
 from shared.pipeline import sync as syncing
 from shared.pipeline.pieces import END, InPieces
-from shared.pipeline.runner import Progress
+from shared.pipeline.progress import Progress
 from shared.rest.pages import without_secrets
 from shared.sources import open_pull_source
 from tests.advice import advises
