@@ -53,7 +53,7 @@ def test_guide_gives_parameters_that_exist():
 
     assert {"sqlAdminName", "sqlAdminObjectId"} <= given.keys() <= known
     assert beside <= known
-    assert {"existingSqlServerName", "privateNetwork", "taskHubName"} <= beside
+    assert {"existingSqlServerName", "privateNetwork"} <= beside
 
 
 def test_guide_reads_outputs_that_exist():
