@@ -70,13 +70,12 @@ class TestPostgres(OnAServer):
     # -- what only PostgreSQL has
 
     def test_no_connection_stays_open(self, filled, query):
-        """Not after a load, nor after looking."""
+        """Not after a load, nor after looking. The server ends a session a moment after its client has gone."""
+        ours = "FROM pg_stat_activity WHERE application_name = 'sluice' AND datname = current_database()"
         list(filled.app.warehouse.rejects("shop.item"))
         filled.app.warehouse.runs()
 
-        assert [(0,)] == query(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice' AND datname = current_database()"
-        )
+        assert any(query(f"SELECT count(*) {ours}") == [(0,)] for _ in range(1_000)), query(f"SELECT query {ours}")
 
     def test_table_has_its_indexes(self, case):
         """Each key once; and the active ones for counting them by FirstSyncAt. Whatever the table is called."""
