@@ -488,7 +488,8 @@ def test_estimates_are_what_their_formulas_give():
         }  # fmt: skip
         assert {name: table[name][i] for name in expected} == pytest.approx(expected, rel=0.1)
         least, most = (row[-3:][i] for row in cells if row[0].startswith("vCore-hours"))
-        assert float(least.replace(",", "")) == pytest.approx(360 + (v - 0.5) * 30 * seconds / 3600, rel=0.01)
+        idle = max(0.5, v / 8)
+        assert float(least.replace(",", "")) == pytest.approx(720 * idle + (v - idle) * 30 * seconds / 3600, rel=0.01)
         assert float(most.replace(",", "")) == 720 * v
 
 

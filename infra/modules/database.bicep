@@ -41,7 +41,8 @@ resource database 'Microsoft.Sql/servers/databases@2021-11-01' = {
   }
   properties: {
     autoPauseDelay: autoPauseMinutes
-    minCapacity: json('0.5')
+    // The least that Azure takes: half a vCore for up to 4, above that an eighth of them. Bicep has no fractions.
+    minCapacity: json(maxVCores <= 4 ? '0.5' : '${maxVCores / 8}.${padLeft(string(maxVCores * 125 % 1000), 3, '0')}')
     zoneRedundant: zoneRedundant
   }
 }
