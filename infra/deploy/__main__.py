@@ -1,4 +1,4 @@
-"""The command: ``up`` deploys, ``down`` takes away, ``package`` builds only."""
+"""The command: ``up`` deploys, ``down`` deletes everything, ``package`` only builds, ``sign-in`` registers the page."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _yes = click.option("--yes", is_flag=True, help="Ask nothing.")
 
 @click.group()
 def main() -> None:
-    """Put Sluice into a resource group of Azure, or take it away. Sign in first: az login."""
+    """Put Sluice into a resource group of Azure, or remove it. Sign in first: az login."""
 
 
 @main.command()
 @_group
 @_yes
-@click.option("--location", envvar="AZURE_LOCATION", help="The region, if the group has to be made.")
+@click.option("--location", envvar="AZURE_LOCATION", help="The region, if the group has to be created.")
 @click.option("--parameters", type=click.Path(path_type=Path), default=SAMPLE, help="A .bicepparam or .json file.")
 @click.option(
     "--from", "first", type=click.Choice(list(STEPS)), default=next(iter(STEPS)), help="Begin with this step."
 )
 @click.option("--skip", type=click.Choice(list(STEPS)), multiple=True, help="Leave this step out.")
 @click.option("--preview", is_flag=True, help="Only show what the template would change.")
-@click.option("--client", help="Whose export the test file is, if COOLR_CLIENT is not set.")
+@click.option("--client", help="The client in the path of the test file, if COOLR_CLIENT is not set.")
 @click.option(
     "--remote-build", is_flag=True, help="Let Azure install the libraries: it must not take longer than a minute."
 )
@@ -46,7 +46,7 @@ def up(  # noqa: PLR0913, PLR0917 - one for each option
     group: str, yes: bool, location: str | None, parameters: Path, first: str, skip: tuple[str, ...], preview: bool,
     client: str | None, remote_build: bool,
 ) -> None:  # fmt: skip
-    """Deploy: resources, code, database, events, smoke. Each step may be repeated; --from goes on where one failed."""
+    """Deploy: resources, code, database, events, smoke. Each step may be repeated; --from continues with one."""
     azure = Azure(_wait, click.echo)
     with _Reported():
         check_parameters(parameters)
@@ -74,7 +74,7 @@ def up(  # noqa: PLR0913, PLR0917 - one for each option
 @_group
 @_yes
 def down(group: str, yes: bool) -> None:
-    """Delete the resource group with everything in it: tables, history and files, too."""
+    """Delete the resource group with everything in it, including tables, history and files."""
     azure = Azure(_wait, click.echo)
     with _Reported():
         if not azure.read("group", "exists", "--name", group):
@@ -86,7 +86,7 @@ def down(group: str, yes: bool) -> None:
         raise click.ClickException("That is not its name: nothing is deleted.")
     with _Reported():
         take_down(azure, group)
-    click.echo("done; its key vault can be restored for 90 days, and is if you deploy again")
+    click.echo("done; its key vault can be restored for 90 days, and a new deployment restores it")
 
 
 @main.command("sign-in")
@@ -110,7 +110,7 @@ def package(python: str, output: Path) -> None:
 
 
 class _Reported:
-    """Ends the command with the one line of a failure, and with how to go on."""
+    """Ends the command with one line about a failure, and with the command to continue with."""
 
     def __init__(self, step: str | None = None, group: str | None = None) -> None:
         self.step, self.group = step, group
