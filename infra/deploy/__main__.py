@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,9 +65,12 @@ def up(  # noqa: PLR0913, PLR0917 - one for each option
         return
     if "resources" in chosen:
         _confirmer(yes)("Deploy this?")
+    again = ["--group", group, *(["--parameters", str(parameters)] if parameters != SAMPLE else [])]
+    again += [word for one in skip for word in ("--skip", one)] + (["--client", client] if client else [])
+    again += ["--remote-build"] if remote_build else []
     for name in chosen:
         click.echo(f"{name} ...")
-        with _Reported(name, group):
+        with _Reported(name, again):
             STEPS[name](deployer)
     click.echo("done")
 
@@ -112,8 +117,9 @@ def package(python: str, output: Path) -> None:
 class _Reported:
     """Ends the command with one line about a failure, and with the command to continue with."""
 
-    def __init__(self, step: str | None = None, group: str | None = None) -> None:
-        self.step, self.group = step, group
+    def __init__(self, step: str | None = None, options: Sequence[str] = ()) -> None:
+        """*options* are those of the command, without which it would go on with another template."""
+        self.step, self.options = step, options
 
     def __enter__(self) -> None:
         pass
@@ -121,7 +127,11 @@ class _Reported:
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if not isinstance(error, DeployError | AzureError):
             return
-        again = f"\nGo on with: python -m infra.deploy up --group {self.group} --from {self.step}" if self.step else ""
+        again = ""
+        if self.step:
+            earlier = re.search(r"--from (\w+)", str(error))  # what is wrong may be of a step before
+            words = shlex.join([*self.options, "--from", earlier[1] if earlier else self.step])
+            again = f'\nGo on with: make deploy ARGS="{words}"'
         raise click.ClickException(f"{error}{again}") from error
 
 
