@@ -46,7 +46,7 @@ class InPieces:
         since = self._timer()
         known = self._cuts.known(part) if self._cuts is not None else None
         has_places = False
-        with contextlib.closing(_generated(self._source.read(part))) as read:
+        with contextlib.closing(generated(self._source.read(part))) as read:
             for found in read:
                 if not isinstance(found, Slice):
                     yield found
@@ -76,7 +76,7 @@ class InPieces:
         return getattr(self._source, name)
 
 
-def _generated(read: Iterator[Read]) -> Any:
+def generated(read: Iterator[Read]) -> Any:
     """*read* as an iterator that can be closed."""
     return read if hasattr(read, "close") else (found for found in read)
 

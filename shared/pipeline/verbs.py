@@ -10,6 +10,7 @@ import tempfile
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ from shared.model import (
 from shared.pipeline import pull
 from shared.pipeline.columns import columns_of
 from shared.pipeline.keys import commit_keys, contracted
-from shared.pipeline.pieces import slice_of, traffic_of
+from shared.pipeline.pieces import generated, slice_of, traffic_of
 from shared.pipeline.tally import REJECTS_SCHEMA, Spool, StageCounter
 from shared.redaction import redact
 from shared.sources import Source
@@ -159,12 +160,14 @@ def stage(
         warehouse.reject(plan, part.number, [])
         on_rows(untouched.rows)
         return untouched
+    called = traffic_of(source)
     with (
+        closing(generated(source.read(part))) as read,  # what reads ahead ends with an interrupt, and not later
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as rejects,
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as keys,
     ):
         counter = StageCounter(contract, part, feed, Spool(rejects, REJECTS_SCHEMA), Spool(keys, contract.keys_schema))
-        read, fingerprint, called = source.read(part), pull.fingerprint(plan), traffic_of(source)
+        fingerprint = pull.fingerprint(plan)
         accepted = counter.accepted(fingerprint.watch(read) if fingerprint else read, on_rows)
         loaded = warehouse.stage(plan.feed, table, stored, accepted, _inline_limit(plan))
         counter.refuse(loaded.refused)

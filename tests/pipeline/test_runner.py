@@ -7,14 +7,16 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from shared.errors import ConfigError, ConflictError, DataError, TransientError
-from shared.model import Unit, WorkItem
+from shared.model import Slice, Unit, WorkItem
 from shared.pipeline.progress import Progress
 from shared.pipeline.runner import Bug, RunOptions, error_text, log_job
 from shared.pipeline.verbs import recorded
-from tests.exports import export_path, load_exports, open_test_app, write_parquet
+from shared.sources import Described
+from tests.exports import START, export_path, load_exports, open_test_app, write_parquet
 
 FEED = "coolr.location"
 UNIT = Unit(kind="delta", work_items=(WorkItem("w1", "location.parquet"),))
@@ -137,6 +139,40 @@ def test_steps_name_the_job_they_are_done_for(app, caplog):
     lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("plan ")]
     assert [True, False] == ["job=blob:1" in line for line in lines]
     assert all(f"feed={FEED} run=" in line and line.endswith("DataError") for line in lines)
+
+
+class Endless:
+    """A source of two columns that knows whether its reading has ended."""
+
+    ended = False
+
+    def describe(self, unit: Unit) -> Described:
+        names = ["LocationId", "ModifiedOn", "IsDeleted"]
+        schema = pa.schema(zip(names, [pa.int64(), pa.timestamp("us"), pa.bool_()], strict=True))
+        return Described({"location": schema}, [Slice(0, 0, 1, "location", 0, {})], {})
+
+    def read(self, part: Slice) -> Any:
+        try:
+            while True:
+                yield pa.RecordBatch.from_pylist([{"LocationId": 1, "ModifiedOn": START, "IsDeleted": False}])
+        finally:
+            self.ended = True
+
+
+def test_a_reading_ends_with_an_interrupt(app, monkeypatch):
+    """And not when somebody collects what the error still holds: threads that read ahead would outlive their step."""
+
+    def interrupted(feed: Any, table: str, columns: Any, batches: Any, *_: Any) -> Any:
+        next(iter(batches))
+        raise KeyboardInterrupt
+
+    source = Endless()
+    monkeypatch.setattr(type(app.warehouse), "stage", lambda self, *given: interrupted(*given))
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        app.runner.run_unit(FEED, UNIT, source, RunOptions(), place="here", progress=Progress())
+    assert caught.value is not None
+    assert source.ended
 
 
 @pytest.mark.parametrize(
