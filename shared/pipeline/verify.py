@@ -110,7 +110,7 @@ def verify(
     return Verification(
         feed=feed, destination=into.destination, against=against.name, at=at, found=found, rejected=rejected,
         notes=tuple(_notes(known, found, rejected, late)),
-        repair=None if found.equal or late else _repair(known, found, options, into.destination),
+        repair=None if found.equal or late else _repair(known, found, options, into.destination, run),
     )  # fmt: skip
 
 
@@ -251,7 +251,7 @@ def _notes(feed: Feed, found: Comparison, rejected: int, late: str | None) -> It
         yield f"{feed.system} forgets rows: those that only the table has need not be deleted there"
 
 
-def _repair(feed: Feed, found: Comparison, options: VerifyOptions, destination: str) -> str | None:
+def _repair(feed: Feed, found: Comparison, options: VerifyOptions, destination: str, run: Run) -> str | None:
     """The command that repairs what differs."""
     only_extra = not (found.missing or found.differing or found.lacking or found.unlike)
     if only_extra and pull.forgets(feed):
@@ -260,7 +260,8 @@ def _repair(feed: Feed, found: Comparison, options: VerifyOptions, destination: 
     if KINDS[feed.source].pulled:
         words.append("--keys" if only_extra else "--full")
     else:
-        words += [f"--exported-at {options.exported_at}"] if options.exported_at else []
+        if options.exported_at or not run.exported_at:  # without its time a full is merged as a delta
+            words.append(f"--exported-at {options.exported_at or 'T'}")
         words.append("--again")
     if found.extra > _ALWAYS_PASS and found.extra > feed.max_delete_share * found.rows:
         words.append("--max-delete-share 1")

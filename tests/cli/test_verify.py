@@ -6,10 +6,13 @@ import json
 import shlex
 import sys
 
+from unittest import mock
+
 import pyarrow as pa
 import pytest
 
 from shared import sources
+from shared.warehouses.snowflake.engine import Snowflake
 from tests.advice import advises
 from tests.exports import export_path, write_parquet
 from tests.standins.fakes import MemoryPullSource
@@ -79,17 +82,19 @@ def test_a_text_file_is_compared(sluice, tmp_path, monkeypatch):
     (tmp_path / "catalog" / "crm.toml").write_text(LEADS)
     monkeypatch.setenv("CATALOG_PATH", str(tmp_path / "catalog"))
     (tmp_path / "leads.csv").write_text("id,name\n1,Ada\n2,Bob\n")
-    sluice("csv", "crm", "leads", tmp_path / "leads.csv", "--full")
+    sluice("csv", "crm", "leads", tmp_path / "leads.csv", "--full", "--exported-at", "2026-02-01T00:00:00Z")
     (tmp_path / "later.csv").write_text("id,name\n1,Ada\n3,Cy\n")
 
     same = sluice("verify", "crm.leads", "--against", tmp_path / "leads.csv")
-    other = sluice("verify", "crm.leads", "--against", tmp_path / "later.csv")
+    untimed = sluice("verify", "crm.leads", "--against", tmp_path / "later.csv")
+    known = ("--exported-at", "2026-03-01T00:00:00Z")
+    other = sluice("verify", "crm.leads", "--against", tmp_path / "later.csv", *known)
 
+    assert "--full --exported-at T --again" in untimed.stdout
     assert 0 == same.exit_code
     assert (1, True) == (other.exit_code, "extra" in other.stdout)
     repaired(sluice, other)
-    x = sluice("verify", "crm.leads", "--against", tmp_path / "later.csv")
-    assert 0 == x.exit_code, other.output + x.output
+    assert 0 == sluice("verify", "crm.leads", "--against", tmp_path / "later.csv", *known).exit_code
 
 
 @pytest.fixture
@@ -184,15 +189,13 @@ def test_a_lake_that_keeps_all_rows_is_not_compared(both, tmp_path):
     assert 0 == both("verify", FEED, "--against", full, "--destination", "main").exit_code
 
 
-def test_a_warehouse_that_does_not_compare_says_so(both, tmp_path, monkeypatch):
+def test_a_warehouse_that_does_not_compare_says_so(both, tmp_path):
     """As Snowflake."""
     full = export(tmp_path, 10, (1, "Ada"))
     both("load", full)
-    from shared.warehouses.lake.engine import LakeWarehouse
 
-    monkeypatch.delattr(LakeWarehouse, "compare")
-
-    refused = both("verify", FEED, "--against", full, "--json")
+    with mock.patch("shared.pipeline.verify.Compares", Snowflake):
+        refused = both("verify", FEED, "--against", full, "--json")
 
     advises("Name another destination of the feed with --destination", error(refused))
     assert 0 == both("verify", FEED, "--against", full, "--destination", "main").exit_code
