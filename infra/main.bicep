@@ -63,7 +63,7 @@ param sqlMaxVCores int = 4
 @maxValue(10080)
 param sqlAutoPauseMinutes int = 60
 
-@description('Whether the audit of a new SQL server has every statement. It can contain values of rows, and is billed by volume. Sign-ins and changes of rights are always kept.')
+@description('Whether the audit of a new SQL server records every statement. Statements can contain values of rows, and are billed by volume. Sign-ins and changes of rights are always recorded.')
 param sqlAuditStatements bool = false
 
 @description('Name of a SQL server to use instead of a new one. It needs a system-assigned identity, and must be in the same region. Its auditing and firewall stay as they are.')
@@ -87,31 +87,31 @@ param existingKeyVaultName string = ''
 @description('Resource group of that vault.')
 param existingKeyVaultGroup string = resourceGroup().name
 
-@description('Whether storage, database, vault and app are spread over three zones, which costs more, and needs a region with zones. Choose it at the first deployment: a storage account is not converted.')
+@description('Whether storage, database, vault and app are spread over three availability zones. This costs more, and needs a region with zones. Choose it at the first deployment: a storage account cannot be converted.')
 param zoneRedundant bool = false
 
-@description('Whether the app gets a virtual network, and storage, SQL server and vault private endpoints in it. New ones are then closed to public addresses, except for allowedAddresses and services that Azure trusts.')
+@description('Whether the app gets a virtual network with private endpoints for storage, SQL server and vault. New ones are then closed to public addresses, except for allowedAddresses and services that Azure trusts.')
 param privateNetwork bool = false
 
 @description('With privateNetwork: addresses of the network (CIDR). They must not overlap with networks that it is to be peered with.')
 param networkPrefix string = '10.20.0.0/24'
 
-@description('With privateNetwork: addresses within networkPrefix that the app calls from.')
+@description('With privateNetwork: addresses within networkPrefix from which the app calls.')
 param appSubnetPrefix string = '10.20.0.0/26'
 
-@description('With privateNetwork: addresses within networkPrefix of the private endpoints.')
+@description('With privateNetwork: addresses within networkPrefix for the private endpoints.')
 param endpointSubnetPrefix string = '10.20.0.64/26'
 
-@description('With privateNetwork: whether calls to other systems come from one address that does not change, for sources that admit known addresses only. It is billed by the hour.')
+@description('With privateNetwork: whether calls to other systems come from one fixed address, for sources that admit only known addresses. It is billed by the hour.')
 param natGateway bool = false
 
-@description('Public IPv4 addresses that may call the storage account, the SQL server and the vault if they are new: of operators, and with privateNetwork of the exporting system, too.')
+@description('Public IPv4 addresses that may call the storage account, the SQL server and the vault if they are new: those of operators and, with privateNetwork, those of the exporting system.')
 param allowedAddresses array = []
 
 @description('Object ids of Entra groups, users and service principals that may write files into the container for exports, such as the exporting system.')
 param uploaders array = []
 
-@description('Days that deleted blobs and containers can be restored.')
+@description('Days for which deleted blobs and containers can be restored.')
 @minValue(1)
 @maxValue(365)
 param softDeleteDays int = 7
@@ -150,7 +150,7 @@ param alertFormat string = 'teams'
 @allowed(['all', 'problems'])
 param alertOn string = 'all'
 
-@description('E-mail address that Azure Monitor alerts: of failed runs, stale feeds, events that do not reach the app, an app that is silent, a database at its limit, and cost. Empty: nobody.')
+@description('E-mail address for alerts of Azure Monitor: failed runs, stale feeds, events that do not reach the app, a silent app, a database at its limit, and cost. Empty: no alerts.')
 param alertEmail string = ''
 
 @description('Amount a month, in the currency of the subscription, that the resource group may cost. alertEmail gets a message at 80 %, and when the forecast exceeds it. 0: no budget.')
@@ -175,7 +175,7 @@ param destinationSecrets object = {}
 @description('Further settings by name, see docs/settings.md. They override the settings in this template.')
 param extraSettings object = {}
 
-@description('Days that logs are kept, the audit of the SQL server and of the vault with them.')
+@description('Days for which logs are kept, including the audit of the SQL server and of the vault.')
 @minValue(30)
 @maxValue(730)
 param logRetentionDays int = 90

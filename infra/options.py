@@ -10,9 +10,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "template.md"
 TEXT = """# Parameters of the template
 
-What `infra/main.bicep` can be given, and what it then deploys; [deploying.md](deploying.md) says how. No parameter is a
-secret: secrets are in the key vault, and parameters have their names. This page is generated from the template:
-`make options`.
+The parameters of `infra/main.bicep`; [deploying.md](deploying.md) says how to set them. No parameter contains a secret:
+secrets are in the key vault, and parameters contain their names. `make options` generates this page from the template.
 
 | parameter | default | what it is |
 |---|---|---|
@@ -20,7 +19,7 @@ secret: secrets are in the key vault, and parameters have their names. This page
 
 
 def page() -> str:
-    """The page as the template says it should be. ValueError if a parameter has no description."""
+    """The page for the template. ValueError if a parameter has no description."""
     return TEXT + "".join(_row(block) for block in _blocks())
 
 

@@ -92,9 +92,9 @@ class Feed:
     on_new_column: Literal["add", "ignore", "stop"] = "add"
     """What becomes of a column that the table does not have yet."""
     on_type_change: Literal["stop", "text"] = "stop"
-    """What becomes of a column whose type in a file the table's does not widen to."""
+    """What happens to a column if a file has it as a type to which the table's type does not widen."""
     rename: Mapping[str, str] = field(default_factory=dict)
-    """What columns are stored as, by their names at the source."""
+    """The names that columns are stored by, by their names at the source."""
     hash: tuple[str, ...] = ()
     """Columns of which only a keyed hash is stored, see shared.contract.hidden."""
     mask: Mapping[str, Mask] = field(default_factory=dict)
@@ -217,7 +217,7 @@ class Slice:
     detail: Mapping[str, Json]
     """The source's private data about the slice."""
     anew: str | None = None
-    """Why the source reads the whole of it once more: what was staged of the slices before it does not count."""
+    """Why the source reads the whole list again: what was staged from earlier slices does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ class Staged:
     checks: Mapping[str, int] = field(default_factory=dict)
     """How many accepted rows fail a check of the feed, by its number there."""
     calls: Traffic | None = None
-    """Of the API that it was read from."""
+    """Calls of the API that it was read from."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """What the source has beside rows, by kind, such as blank lines; not part of the counts of rows."""
     present: str | None = None
@@ -267,7 +267,7 @@ class Staged:
     long: tuple[str, ...] = ()
     """Text columns with a value that is too long for an ordinary column of the engine."""
     next: Slice | None = None
-    """What is left of the slice, if its read was cut: a slice of its own, with the next number."""
+    """The rest of the slice, if its read was cut: a slice of its own, with the next number."""
     inline: str | None = field(default=None, repr=False)
     """The rows, if they are too few for a staging table: an Arrow IPC stream, deflated, as base64."""
 

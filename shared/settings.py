@@ -88,10 +88,10 @@ class Settings:
     staging_spool: str | None = _setting(None)
     """Folder where parts for the staging container may lie on disk first: for a host with very little memory."""
     snowflake_private_key: str | None = _setting(None, secret=True)
-    """Signs in to Snowflake, as PEM; a user has the public half of it."""
+    """Private key (PEM) for signing in to Snowflake; the user there has the public half."""
     snowflake_private_key_passphrase: str | None = _setting(None, secret=True)
     snowflake_token: str | None = _setting(None, secret=True)
-    """Signs in to Snowflake without a key: of OAuth, or a programmatic access token, as WAREHOUSE_URL says."""
+    """Token for signing in to Snowflake: OAuth, or a programmatic access token if WAREHOUSE_URL says so."""
     storage_connection_string: str | None = _setting(None, secret=True)
     """Signs in to URLs of its own storage account; all others are read with a SAS or with the app's identity."""
     sftp_password: str | None = _setting(None, secret=True)
@@ -111,7 +111,7 @@ class Settings:
     keep_out_key: str | None = _setting(None, secret=True, read=_secret)
     """What erased keys are hashed with that are not to come back."""
     hash_key: str | None = _setting(None, secret=True, read=_secret)
-    """What values of columns are hashed with that a feed declares under ``hash``."""
+    """Secret for hashing the columns that feeds declare under ``hash``."""
     settle: float = _setting(600.0, read=_seconds)
     """How long a folder of part files must have been unchanged to count as complete."""
     keep_raw: str | None = None
@@ -119,9 +119,9 @@ class Settings:
     sync_rows: int = _setting(5_000_000, read=_positive)
     """Rows that one run of a pull feed takes at most; the next goes on from there."""
     sync_step: float = _setting(300.0, read=_seconds)
-    """Seconds after which one step of a long read of an API ends, for the next one to go on: a restart costs no more.
+    """Seconds after which one step of a long read of an API ends and the next one continues: a restart costs no more.
 
-    It has to fit, with the time that its rows take to the warehouse, into what a host gives an activity.
+    A step, with the time for writing its rows to the warehouse, has to fit into the time limit of an activity.
     """
     sync_tables: int = _setting(4, read=_positive)
     """How many tables of one system are read at the same time."""

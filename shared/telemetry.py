@@ -1,8 +1,8 @@
 """Traces and metrics of the steps of runs, sent by OpenTelemetry where TELEMETRY says so.
 
-All steps of a job are one trace, in whichever process they run: the id of the trace is made of the job's. So are those
-of a run without a job. Where TELEMETRY is ``off``, nothing is counted and no package of OpenTelemetry is imported.
-What cannot be sent is lost: it never delays or fails a load.
+All steps of a job are in one trace, in whichever process they run: the id of the trace is derived from the job's. The
+steps of a run without a job are in one trace, too. Where TELEMETRY is ``off``, nothing is counted and no package of
+OpenTelemetry is imported. What cannot be sent is lost; sending never delays or fails a load.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 _NAME = "sluice"
 _SECONDS = 5
-"""How long one attempt to send may take: a process that ends waits for the last."""
+"""How long one attempt to send may take: a process that ends waits for the last attempt."""
 _BOUNDS = (0.01, 0.1, 1, 10, 60, 300, 900, 3600)
 """Upper bounds of the histogram of durations, in seconds."""
 _OF_MICROSOFT = tuple(
     f"APPLICATIONINSIGHTS_{name}" for name in ("STATSBEAT_DISABLED_ALL", "CONTROLPLANE_DISABLED", "SDKSTATS_DISABLED")
 )
-"""Azure Monitor's exporter reports on itself, and asks Microsoft for flags, unless these are set."""
+"""Unless these are set, Azure Monitor's exporter reports on itself and asks Microsoft for feature flags."""
 _CHANGES = ("inserted", "updated", "undeleted", "deleted", "unchanged", "rejected")
 """Numbers of a run that are counted as rows, each under its own ``change``."""
 
@@ -43,11 +43,11 @@ class Step:
     verb: str
     """plan, stage, publish or tidy."""
     run: Run
-    """With its numbers once it is published."""
+    """The run, with its numbers once it is published."""
     destination: str
     job: str | None = None
     details: dict[str, int] = field(default_factory=dict)
-    """What the log says of it besides: slice, rows."""
+    """Further details from the log: slice, rows."""
     finished: dt.datetime | None = None
     """When it was over; None while it is not."""
     seconds: float = 0.0
@@ -97,7 +97,7 @@ class _OpenTelemetry(Telemetry):
     def _trace(self, step: Step) -> None:
         from opentelemetry import trace
 
-        assert step.finished is not None  # noqa: S101 - it is over
+        assert step.finished is not None  # noqa: S101 - the step is over
         end = int(step.finished.timestamp() * 1e9)
         parent = trace.set_span_in_context(trace.NonRecordingSpan(_parent(step.job or step.run.id)))
         span = self._tracer.start_span(
@@ -109,7 +109,7 @@ class _OpenTelemetry(Telemetry):
 
 
 def open_telemetry(kind: str, env: MutableMapping[str, str]) -> Telemetry:
-    """What sends to *kind*, a value of TELEMETRY, until the process ends.
+    """The telemetry that sends to *kind*, a value of TELEMETRY, until the process ends.
 
     The exporters read variables of their own from *env*, that of the process; for Azure Monitor some are added.
     ConfigError if they cannot be used.

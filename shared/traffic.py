@@ -10,13 +10,13 @@ class Traffic(NamedTuple):
     """Calls of one API."""
 
     requests: int = 0
-    """Sent, repeated ones included."""
+    """Requests sent, including retries."""
     retries: int = 0
     share: float | None = None
-    """Of what the API allows in that time, by all feeds of the account in this process; None if it has no rate."""
+    """Share of the rate limit that all feeds of the account used in this process; None without a rate limit."""
 
     def since(self, before: Traffic) -> Traffic:
-        """What was called after *before*."""
+        """The calls since *before*."""
         return Traffic(self.requests - before.requests, self.retries - before.retries, self.share)
 
     @property
@@ -32,7 +32,7 @@ class Traffic(NamedTuple):
 
 
 def summed(parts: Iterable[Traffic | None]) -> Traffic | None:
-    """Of several pieces one after the other; None if nothing was called. The share is that of the last one."""
+    """The sum of consecutive pieces; None if nothing was called. The share is that of the last one."""
     known = [one for one in parts if one is not None]
     if not known:
         return None

@@ -1,10 +1,12 @@
-"""The command: ``up`` deploys, ``down`` takes away, ``package`` builds only."""
+"""The command: ``up`` deploys, ``down`` deletes everything, ``package`` only builds, ``sign-in`` registers the page."""
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,20 +27,20 @@ _yes = click.option("--yes", is_flag=True, help="Ask nothing.")
 
 @click.group()
 def main() -> None:
-    """Put Sluice into a resource group of Azure, or take it away. Sign in first: az login."""
+    """Put Sluice into a resource group of Azure, or remove it. Sign in first: az login."""
 
 
 @main.command()
 @_group
 @_yes
-@click.option("--location", envvar="AZURE_LOCATION", help="The region, if the group has to be made.")
+@click.option("--location", envvar="AZURE_LOCATION", help="The region, if the group has to be created.")
 @click.option("--parameters", type=click.Path(path_type=Path), default=SAMPLE, help="A .bicepparam or .json file.")
 @click.option(
     "--from", "first", type=click.Choice(list(STEPS)), default=next(iter(STEPS)), help="Begin with this step."
 )
 @click.option("--skip", type=click.Choice(list(STEPS)), multiple=True, help="Leave this step out.")
 @click.option("--preview", is_flag=True, help="Only show what the template would change.")
-@click.option("--client", help="Whose export the test file is, if COOLR_CLIENT is not set.")
+@click.option("--client", help="The client in the path of the test file, if COOLR_CLIENT is not set.")
 @click.option(
     "--remote-build", is_flag=True, help="Let Azure install the libraries: it must not take longer than a minute."
 )
@@ -46,7 +48,7 @@ def up(  # noqa: PLR0913, PLR0917 - one for each option
     group: str, yes: bool, location: str | None, parameters: Path, first: str, skip: tuple[str, ...], preview: bool,
     client: str | None, remote_build: bool,
 ) -> None:  # fmt: skip
-    """Deploy: resources, code, database, events, smoke. Each step may be repeated; --from goes on where one failed."""
+    """Deploy: resources, code, database, events, smoke. Each step may be repeated; --from continues with one."""
     azure = Azure(_wait, click.echo)
     with _Reported():
         check_parameters(parameters)
@@ -63,9 +65,12 @@ def up(  # noqa: PLR0913, PLR0917 - one for each option
         return
     if "resources" in chosen:
         _confirmer(yes)("Deploy this?")
+    again = ["--group", group, *(["--parameters", str(parameters)] if parameters != SAMPLE else [])]
+    again += [word for one in skip for word in ("--skip", one)] + (["--client", client] if client else [])
+    again += ["--remote-build"] if remote_build else []
     for name in chosen:
         click.echo(f"{name} ...")
-        with _Reported(name, group):
+        with _Reported(name, again):
             STEPS[name](deployer)
     click.echo("done")
 
@@ -74,7 +79,7 @@ def up(  # noqa: PLR0913, PLR0917 - one for each option
 @_group
 @_yes
 def down(group: str, yes: bool) -> None:
-    """Delete the resource group with everything in it: tables, history and files, too."""
+    """Delete the resource group with everything in it, including tables, history and files."""
     azure = Azure(_wait, click.echo)
     with _Reported():
         if not azure.read("group", "exists", "--name", group):
@@ -86,7 +91,7 @@ def down(group: str, yes: bool) -> None:
         raise click.ClickException("That is not its name: nothing is deleted.")
     with _Reported():
         take_down(azure, group)
-    click.echo("done; its key vault can be restored for 90 days, and is if you deploy again")
+    click.echo("done; its key vault can be restored for 90 days, and a new deployment restores it")
 
 
 @main.command("sign-in")
@@ -110,10 +115,11 @@ def package(python: str, output: Path) -> None:
 
 
 class _Reported:
-    """Ends the command with the one line of a failure, and with how to go on."""
+    """Ends the command with one line about a failure, and with the command to continue with."""
 
-    def __init__(self, step: str | None = None, group: str | None = None) -> None:
-        self.step, self.group = step, group
+    def __init__(self, step: str | None = None, options: Sequence[str] = ()) -> None:
+        """*options* are those of the command, without which it would go on with another template."""
+        self.step, self.options = step, options
 
     def __enter__(self) -> None:
         pass
@@ -121,7 +127,11 @@ class _Reported:
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if not isinstance(error, DeployError | AzureError):
             return
-        again = f"\nGo on with: python -m infra.deploy up --group {self.group} --from {self.step}" if self.step else ""
+        again = ""
+        if self.step:
+            earlier = re.search(r"--from (\w+)", str(error))  # what is wrong may be of a step before
+            words = shlex.join([*self.options, "--from", earlier[1] if earlier else self.step])
+            again = f'\nGo on with: make deploy ARGS="{words}"'
         raise click.ClickException(f"{error}{again}") from error
 
 

@@ -1,4 +1,4 @@
-"""The Azure CLI: calls it, reads its JSON, repeats what may pass, and says in one line what went wrong."""
+"""The Azure CLI: calls it, reads its JSON, retries what may succeed later, and says in one line what went wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PASSES = re.compile(
     r"DeploymentActive|AnotherOperationInProgress|TooManyRequests|RetryableError|InternalServerError|ServiceUnavailable"
     r"|GatewayTimeout|PrincipalNotFound|does not exist in the directory|Connection aborted|Bad Gateway|timed out",
 )
-"""What Azure says of a call that may work later; new identities and roles take minutes to be known everywhere."""
+"""What Azure says when a call may succeed later; new identities and roles take minutes to be known everywhere."""
 
 
 class DeployError(Exception):
@@ -32,7 +32,7 @@ class AzureError(Exception):
 
 
 def run(words: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """Every command that is run here is run by this: its output and its errors as text."""
+    """All commands are run here. Returns output and errors as text."""
     return subprocess.run(words, capture_output=True, text=True, check=False, **options)
 
 
@@ -43,7 +43,7 @@ class Azure:
         self.wait, self.say = wait, say
 
     def read(self, *words: str) -> Any:
-        """The output of ``az``, from JSON where it is that; None for nothing. AzureError if it fails."""
+        """The output of ``az``, parsed if it is JSON; None if there is none. AzureError if it fails."""
         done = run([_az(), *words, "--output", "json"])
         if done.returncode:
             raise AzureError(reason(done.stderr))
@@ -60,7 +60,7 @@ class Azure:
         self.say(done.stdout.rstrip())
 
     def found(self, *words: str) -> Any:
-        """As :meth:`read`; None for what is not there."""
+        """Like :meth:`read`, but None if the resource does not exist."""
         try:
             return self.read(*words)
         except AzureError as error:
@@ -71,7 +71,7 @@ class Azure:
     def again(
         self, call: Callable[[], Any], *, passes: re.Pattern[str] = PASSES, tries: int = 5, pause: float = 30
     ) -> Any:
-        """*call*, repeated while it fails with what may pass."""
+        """The result of *call*, which is repeated while its errors may pass."""
         for attempt in range(1, tries):
             try:
                 return call()
@@ -101,7 +101,7 @@ def _az() -> str:
 
 
 def reason(text: str) -> str:
-    """The innermost reason in what ``az`` writes on failure, in one line and without what signs in."""
+    """The innermost reason in what ``az`` writes on failure, in one line and without secrets."""
     start = text.find("{")
     if start >= 0:
         try:
@@ -116,7 +116,7 @@ def reason(text: str) -> str:
 
 
 def innermost(said: Any) -> str:
-    """The innermost code and message of an error of Azure, which wraps one into the other, also as text."""
+    """The innermost code and message of an error of Azure, which nests errors, some of them as text."""
     found = list(_errors(said))
     code, message = found[-1] if found else ("", str(said))
     return f"{code}: {message}" if code else message

@@ -1,4 +1,4 @@
-"""Build the package of the function app: code, and what it needs for the Linux and the Python of the app."""
+"""Build the package of the function app: its code, and libraries for the Linux and the Python of the app."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from infra.deploy.azure import DeployError
 ROOT = Path(__file__).parents[2]
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_5_x86_64",
              "manylinux1_x86_64", "linux_x86_64")  # fmt: skip
-"""Wheels that run there: a Debian 12 with glibc 2.36, on x86-64."""
+"""Tags of the wheels that run on the app's platform: Debian 12 with glibc 2.36, on x86-64."""
 CODE = ("function_app.py", "host.json", "requirements.txt")
 LIBRARIES = ".python_packages/lib/site-packages"
 _WHEN = (1980, 1, 1, 0, 0, 0)
@@ -48,7 +48,7 @@ def build(python: str, out: Path, *, libraries: bool = True) -> Package:
 
 
 def _install(python: str, target: Path) -> None:
-    """pip reads conditions such as ``python_version < "3.13"`` for the Python that runs it: it has to be that one."""
+    """Use the app's version of Python, as pip evaluates conditions such as ``python_version < "3.13"`` for its own."""
     interpreter = _interpreter(python)
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
     done = azure.run([

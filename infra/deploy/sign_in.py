@@ -1,4 +1,4 @@
-"""The app registration that people sign in to the status page with: made once, with the roles that the page knows."""
+"""The app registration with which people sign in to the status page, and its roles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROLES = {"Reader": "sees every page, and downloads rejected rows", "Operator": "
 
 
 def register(azure: Azure, outputs: Mapping[str, str]) -> str:
-    """The client id of the registration, which is made or brought up to date; only whoever has a role can sign in."""
+    """Create or update the registration, so that only people with a role can sign in. Returns its client id."""
     name = f"{outputs['functionAppName']} status page"
     host = outputs["apiUrl"].removesuffix("/api")
     words = ("--web-redirect-uris", f"{host}/.auth/login/aad/callback", "--enable-id-token-issuance", "true",

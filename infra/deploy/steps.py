@@ -1,4 +1,4 @@
-"""The steps of a deployment, in their order. Each may be repeated, and finds out from Azure what there is."""
+"""The steps of a deployment, in order. Each may be repeated, and asks Azure what exists already."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from shared.jobs.triggers import job_for_file
 from shared.redaction import redact
 
 PROVIDERS = ("Microsoft.App", "Microsoft.EventGrid")
-"""What a subscription has to know, and does not register by itself: the network of Flex Consumption, and events."""
+"""Providers that a subscription does not register by itself: the network of Flex Consumption, and events."""
 TRIGGER = "on_export"
-"""The function that events lead to."""
+"""The function that events start."""
 RULE = "sluice-deploy"
 """The firewall rule that lets this machine in while the database is set up."""
 _CODE = re.compile(rf"{PASSES.pattern}|BlobUploadFailed|AuthorizationPermissionMismatch|Forbidden|status code: 5\d\d")
@@ -47,7 +47,7 @@ class Deployer:
     client: str | None = None
     remote_build: bool = False
     renew: bool = False
-    """Whether to subscribe to events again although there is a subscription: its key was changed."""
+    """Whether to renew an existing subscription to events, because the key of the endpoint was changed."""
 
     @property
     def group(self) -> str:
@@ -56,7 +56,7 @@ class Deployer:
     # -- before the steps
 
     def prepare(self, confirm: Callable[[str], None]) -> None:
-        """See that somebody is signed in and that the group is there; a vault that was deleted with it is restored."""
+        """Check that somebody is signed in, and create the group if it does not exist."""
         try:
             account = self.azure.read("account", "show", "--query", "{name: name, user: user.name}")
         except AzureError as error:
@@ -73,7 +73,7 @@ class Deployer:
     # -- the steps
 
     def resources(self) -> None:
-        """Everything but the subscription to events, which needs code that runs."""
+        """Deploy everything but the event subscription, which needs running code; first restore a deleted key vault."""
         for provider in PROVIDERS:
             words = ("--namespace", provider, "--query", "registrationState")
             if self.azure.read("provider", "show", *words) != "Registered":
@@ -84,7 +84,7 @@ class Deployer:
         self.template.deploy()
 
     def code(self) -> None:
-        """The package, built for the Python of the app, and functions that the host has found in it."""
+        """Build the package for the Python of the app, deploy it, and wait until the host has found its functions."""
         outputs = self.template.outputs()
         built = package.build(outputs["pythonVersion"], self.build, libraries=not self.remote_build)
         self.azure.say(f"  {built}")
@@ -101,7 +101,7 @@ class Deployer:
             )
 
     def database(self) -> None:
-        """Schemas, the access to staging, the user of the app. This machine is let through the firewall meanwhile."""
+        """Create schemas, access to staging and the app's user. The firewall admits this machine meanwhile."""
         outputs = self.template.outputs()
         said = self._set_up(outputs)
         if said is None:
@@ -123,12 +123,12 @@ class Deployer:
             )
 
     def events(self) -> None:
-        """The subscription to events of arrived files, once the key of the app's endpoint exists."""
+        """Subscribe to events of arrived files, once the key of the app's endpoint exists."""
         outputs = self.template.outputs()
         there = ("--ids", f"{outputs['eventTopicId']}/eventSubscriptions/exports", "--api-version", "2025-02-15")
         state = self.azure.found("resource", "show", *there, "--query", "properties.provisioningState")
         if state == "Succeeded" and not self.renew:
-            self.azure.say("  there is a subscription; --from events makes it again")
+            self.azure.say("  there is a subscription already; --from events renews it")
             return
         app = ("--resource-group", self.group, "--name", outputs["functionAppName"])
         keys = ("functionapp", "keys", "list", *app, "--query", "systemKeys.blobs_extension")
@@ -172,7 +172,7 @@ class Deployer:
     # -- parts of steps
 
     def _deleted_vaults(self) -> list[str]:
-        """Vaults of the group that were deleted and cannot be made again for 90 days."""
+        """Deleted vaults of the group, whose names cannot be used again for 90 days."""
         query = f"[?contains(properties.vaultId, '/resourceGroups/{self.group}/')].name"
         found: list[str] = (
             self.azure.read("keyvault", "list-deleted", "--resource-type", "vault", "--query", query) or []
@@ -185,7 +185,7 @@ class Deployer:
 
     @staticmethod
     def _set_up(outputs: Mapping[str, str]) -> str | None:
-        """Set the database up; what went wrong, in one line."""
+        """Set the database up. Returns what went wrong, in one line, or None."""
         env = os.environ | {
             "WAREHOUSE_URL": f"mssql://{outputs['sqlServerHost']}/{outputs['sqlDatabaseName']}",
             "STAGING_URL": outputs["stagingUrl"],
@@ -219,7 +219,7 @@ class Deployer:
         return response
 
     def _client(self, app: tuple[str, ...]) -> str | None:
-        """Whose exports the app loads: of those with another client it would load none."""
+        """The client whose exports the app loads, if it is set: the app ignores exports of others."""
         query = "[?name=='COOLR_CLIENT'].value | [0]"
         found: str | None = self.azure.read("functionapp", "config", "appsettings", "list", *app, "--query", query)
         return found
@@ -245,7 +245,7 @@ class Deployer:
         if job is None:
             raise DeployError(
                 f"the app has not loaded the file in ten minutes: no job {name} has ended",
-                fix="See in the metrics of the system topic whether its event was sent, then go on with --from events",
+                fix="Check the metrics of the system topic for the file's event, then go on with --from events",
             )
         summary = job["summary"] or {}
         if job["state"] != "done" or not summary.get("inserted", 0) + summary.get("updated", 0):
@@ -258,7 +258,7 @@ class Deployer:
 
 
 def _failures(health: Mapping[str, Any]) -> list[str]:
-    """What the app cannot reach, with what to do about it."""
+    """Checks that failed, with what to do about each."""
     failed = [one for one in health.get("checks", []) if one["status"] == "failed"]
     return [f"{one['check']}: {one['message']} ({one['fix']})" for one in failed]
 
@@ -270,11 +270,13 @@ STEPS: dict[str, Callable[[Deployer], None]] = {
     "events": Deployer.events,
     "smoke": Deployer.smoke,
 }
-"""In the order in which they are done."""
+"""All steps, in order."""
 
 
 def take_down(azure: Azure, group: str) -> None:
     """Delete the resource group with all that is in it, and wait until it is gone."""
     azure.read("group", "delete", "--name", group, "--yes", "--no-wait")
     if not azure.until(lambda: not azure.read("group", "exists", "--name", group), tries=360, pause=10):
-        raise DeployError(f"resource group {group} is still there after an hour", fix="See in the portal what keeps it")
+        raise DeployError(
+            f"resource group {group} is still there after an hour", fix="Check in the portal what prevents that"
+        )

@@ -1,4 +1,4 @@
-"""The template: shown beforehand, deployed, waited for, and what it gave."""
+"""The template: preview it, deploy it, wait for it, and read its outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "sluice"
 _RUNNING = ("Accepted", "Running", "Created", "Creating", "Updating")
 _OURS = "[?properties.outputs.functionAppName && properties.provisioningState=='Succeeded']"
 _LATER = re.compile(rf"{PASSES.pattern}|AuthorizationFailed")
-"""The rights of a new identity, too, take a while."""
+"""The rights of a new identity take a while as well."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Deployment:
         self.azure.again(lambda: self._once(words), passes=_LATER, tries=4, pause=60)
 
     def outputs(self) -> dict[str, str]:
-        """What the last deployment gave, whoever started it: this program, azd, or somebody by hand."""
+        """Outputs of the last deployment, whoever started it: this program, azd, or somebody by hand."""
         last = self._last()
         if last is None:
             raise DeployError(
@@ -64,10 +64,12 @@ class Deployment:
             self._ended()
 
     def _ended(self) -> str:
-        """How the deployment ended. An hour and a half is more than a private network and a database take."""
+        """The state in which the deployment ended. A private network and a database take less than 90 minutes."""
         state = self.azure.until(lambda: (now := self._state()) not in _RUNNING and now, tries=540, pause=10)
         if not state:
-            raise DeployError("the deployment did not end within 90 minutes", fix="See it in the portal, then go on")
+            raise DeployError(
+                "the deployment did not end within 90 minutes", fix="Look at it in the portal, then go on"
+            )
         return str(state)
 
     def _state(self) -> str | None:
@@ -76,7 +78,7 @@ class Deployment:
         return state
 
     def _failure(self) -> str | None:
-        """Why: of the modules' failures, too, the innermost reason."""
+        """Why the deployment failed: the innermost reason, also of failures in modules."""
         words = ("--resource-group", self.group, "--name", NAME, "--query", "properties.error")
         error = self.azure.read("deployment", "group", "show", *words)
         return redact(" ".join(innermost(error).split())) if error else None
@@ -106,9 +108,9 @@ class Deployment:
 
 
 def use_operator(azure: Azure, parameters: Path) -> None:
-    """Let whoever is signed in administer the database and upload exports, if only the sample of parameters is there.
+    """Let the signed-in user administer the database and upload exports, if the sample parameters are used.
 
-    The sample reads variables of the environment, which are set here unless they are.
+    The sample reads environment variables; this sets those that are not set yet.
     """
     if parameters != SAMPLE or os.environ.get("SLUICE_SQL_ADMIN_OBJECT_ID"):
         return
@@ -119,7 +121,7 @@ def use_operator(azure: Azure, parameters: Path) -> None:
             f"it is not known who should administer the database: {error}",
             fix="Give parameters with sqlAdminName, sqlAdminObjectId and sqlAdminType (--parameters)",
         ) from error
-    azure.say(f"{user['name']} will administer the database and may upload exports; --parameters says otherwise")
+    azure.say(f"{user['name']} will administer the database and may upload exports; use --parameters to change that")
     os.environ.update(
         SLUICE_SQL_ADMIN_OBJECT_ID=user["id"], SLUICE_SQL_ADMIN_NAME=user["name"], SLUICE_SQL_ADMIN_TYPE="User",
         SLUICE_UPLOADER=user["id"],
@@ -127,7 +129,7 @@ def use_operator(azure: Azure, parameters: Path) -> None:
 
 
 def check_parameters(parameters: Path) -> None:
-    """DeployError, before anything is called, for what would fail late."""
+    """Check the parameters before anything is called. DeployError for what would otherwise fail late."""
     if not parameters.exists():
         raise DeployError(f"there is no file {parameters}", fix="Name another with --parameters")
     if parameters.suffix != ".json":
@@ -135,7 +137,7 @@ def check_parameters(parameters: Path) -> None:
     try:
         given = json.loads(parameters.read_text(encoding="utf-8"))["parameters"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DeployError(f"{parameters} is no file of parameters", fix="docs/deploying.md has an example") from error
+        raise DeployError(f"{parameters} is not a parameter file", fix="docs/deploying.md has an example") from error
     missing = [name for name in ("sqlAdminName", "sqlAdminObjectId") if not given.get(name, {}).get("value")]
     if missing and not given.get("existingSqlServerName", {}).get("value"):
         raise DeployError(f"{parameters} lacks {' and '.join(missing)}", fix="Say who administers the SQL server")

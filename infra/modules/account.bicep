@@ -18,10 +18,10 @@ param privateNetwork bool
 @description('Public IPv4 addresses that may call the account then.')
 param allowedAddresses array
 
-@description('Days that deleted blobs and containers of the account can be restored.')
+@description('Days for which deleted blobs and containers of the account can be restored.')
 param softDeleteDays int
 
-@description('Origin of the status page, whose uploads are written to the account by short links. Empty: none.')
+@description('Origin of the status page, which uploads files to the account by short-lived links. Empty: none.')
 param pageOrigin string
 
 resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {

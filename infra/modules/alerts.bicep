@@ -72,7 +72,7 @@ var metrics = [
   }
   {
     name: 'sql-log-rate'
-    description: 'For an hour the database has written its log as fast as it may: loading is limited by sqlMaxVCores.'
+    description: 'For an hour the database has written its log at its limit: sqlMaxVCores limits loading.'
     scope: databaseId
     namespace: 'Microsoft.Sql/servers/databases'
     metric: 'log_write_percent'

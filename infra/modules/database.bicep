@@ -1,4 +1,4 @@
-// The database, on a server that is new or not.
+// The database, on a new or an existing server.
 
 @description('Name of the server.')
 param serverName string

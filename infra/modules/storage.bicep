@@ -1,5 +1,5 @@
-// What Sluice has in a storage account, new or not, and who may use it: exports, staging for bulk loads, the app's documents, the
-// ledger, the host's state.
+// What Sluice needs in a storage account, new or existing, and who may use it: exports, staging for bulk loads, the app's
+// documents, the ledger, the host's state.
 
 @description('Name of the storage account.')
 param accountName string

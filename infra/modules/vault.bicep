@@ -36,7 +36,7 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
     tenantId: tenant().tenantId
     enableRbacAuthorization: true
     enableSoftDelete: true
-    enablePurgeProtection: true // a deleted vault can be restored for 90 days, and by nobody be destroyed before
+    enablePurgeProtection: true // a deleted vault can be restored for 90 days, and nobody can destroy it before
     networkAcls: {
       bypass: 'AzureServices'
       defaultAction: privateNetwork ? 'Deny' : 'Allow'

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 _EARLIER = dt.timedelta(minutes=5)
-"""Clocks differ: a link is valid from so long ago on."""
+"""How far in the past a link becomes valid, as clocks differ."""
 
 
 def write_link(place: StorageUrl, settings: Settings, now: dt.datetime, *, minutes: int) -> str | None:
     """A URL by which the blob at *place* may be created and written until *minutes* after *now* (aware).
 
-    It is signed by a user delegation key of this process's identity, or with the account's key where
-    STORAGE_CONNECTION_STRING has it. None if neither is known: with a SAS nothing can be signed.
+    It is signed with a user delegation key of this process's identity, or with the account's key if
+    STORAGE_CONNECTION_STRING contains it. None if the app itself uses a SAS, which cannot sign anything.
     https://learn.microsoft.com/rest/api/storageservices/create-user-delegation-sas
     """
     from azure.core.exceptions import AzureError

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 
 MOST_BYTES = 4 << 20
-"""Larger ones are written by the SDK: a slow line may need longer for them than one write may take."""
+"""The SDK writes larger blobs: on a slow line they may take longer than the timeout of one write."""
 _CONNECTIONS = 32
-"""Kept open: as many as the worker has threads."""
+"""Connections to keep open: as many as the worker has threads."""
 _SCOPE = "https://storage.azure.com/.default"
 _EXISTS = ("BlobAlreadyExists", "ConditionNotMet")
 _NO_TOKEN = 401
-"""Of a token: the SDK follows the challenge in this answer, such as the account's tenant."""
+"""The answer to a refused token: the SDK follows the challenge in it, such as the account's tenant."""
 
 
 class SmallBlobs:
-    """The blobs of a container, for who writes them whole.
+    """Writes whole blobs to a container.
 
-    It takes URL and sign-in of an SDK's client, raises what the client's ``upload_blob`` raises (but urllib3's
-    HTTPError where there is no answer), and repeats nothing. Several threads may use it.
+    URL and credential come from the SDK's client. Raises what the client's ``upload_blob`` raises (but urllib3's
+    HTTPError if there is no answer). Nothing is retried. Several threads may use one object.
     """
 
     def __init__(self, client: ContainerClient) -> None:
@@ -40,8 +40,8 @@ class SmallBlobs:
         self._base, _, self._query = client.url.partition("?")
 
     def write(self, name: str, content: bytes, *, overwrite: bool) -> None:
-        """Write *content* as the blob *name*, not percent-encoded; ResourceExistsError if one is there that must not
-        be replaced."""
+        """Write *content* as the blob *name*, which is not percent-encoded. ResourceExistsError if the blob exists and
+        *overwrite* is false."""
         if len(content) > MOST_BYTES:
             return self._write_by_sdk(name, content, overwrite=overwrite)
         headers = self._signed(quote(name, safe="~/"), content, overwrite=overwrite)
@@ -49,7 +49,7 @@ class SmallBlobs:
         target = f"{base}/{quote(name, safe='~/')}{self._query and '?'}{self._query}"
         response = pool.urlopen(
             "PUT", target, body=content, headers=headers, retries=False, redirect=False, timeout=_timeout(),
-            assert_same_host=False,  # of a proxy, the URL has another host
+            assert_same_host=False,  # the URL may have the host of a proxy
         )  # fmt: skip
         if response.status == _NO_TOKEN and headers.get("Authorization", "").startswith("Bearer"):
             return self._write_by_sdk(name, content, overwrite=overwrite)
@@ -76,8 +76,8 @@ class SmallBlobs:
 
     @cached_property
     def _sign_in(self) -> Any:
-        """The SDK's policy that signs a request with the account's key, or adds a token, which it keeps while it is
-        valid; None for a SAS, which is in the query."""
+        """The SDK's policy that signs a request with the account's key, or adds a token, which it caches; None for a
+        SAS, which is in the query."""
         from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 
         own: Any = self._client.credential
@@ -85,9 +85,9 @@ class SmallBlobs:
 
     @cached_property
     def _connections(self) -> tuple[HTTPConnectionPool, str]:
-        """Kept connections, and what the URL of the container is in their requests.
+        """The pool of connections, and the URL of the container as their requests need it.
 
-        Proxies and trusted authorities are found by requests, as they are for the SDK.
+        The library requests finds proxies and trusted authorities, as it does for the SDK.
         """
         import requests
 
@@ -106,7 +106,7 @@ def _timeout() -> Timeout:
 
 
 class _Response(NamedTuple):
-    """What of a response the SDK's errors keep, by its names."""
+    """The parts of a response that the SDK's errors keep, under the SDK's names."""
 
     status_code: int
     reason: str | None
@@ -114,7 +114,7 @@ class _Response(NamedTuple):
 
 
 def _error(response: BaseHTTPResponse, *, overwrite: bool) -> HttpResponseError:
-    """What the SDK raises for the same answer; but a conflict of another kind does not mean that the blob exists."""
+    """The error that the SDK raises for this answer, except that only conflicts about the blob mean that it exists."""
     from azure.core import exceptions
 
     code = response.headers.get("x-ms-error-code", "")
@@ -124,5 +124,5 @@ def _error(response: BaseHTTPResponse, *, overwrite: bool) -> HttpResponseError:
     kept: Any = _Response(response.status, response.reason, response.headers)
     error = (kind or exceptions.HttpResponseError)(f"the answer is {response.status} {code}")
     error.response, error.status_code, error.reason = kept, response.status, response.reason
-    error.error_code = code  # type: ignore[attr-defined]  # where Storage's SDK has it
+    error.error_code = code  # type: ignore[attr-defined]  # as the storage SDK sets it
     return error

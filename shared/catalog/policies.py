@@ -1,4 +1,4 @@
-"""What a feed may say of columns that are renamed, hashed or masked, or change their type."""
+"""Options of a feed for columns that are renamed, hashed or masked, or that change their type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.sources import KINDS
 _LONGEST = 63
 _MASKS = ("all", "last4", "email")
 _CHECKS = ("not_null", "unique", "refers_to", "row_count", "freshness", "sql")
-"""Checks that mean the same of hidden values."""
+"""Checks that also work on hidden values."""
 
 
 def _distinct(names: Any) -> None:
@@ -53,7 +53,7 @@ OPTIONS = {
 
 
 def problems(entry: str, source: str, options: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with these options and others together, of a feed that is read from *source*."""
+    """What is wrong with these options, alone or together with others, for a feed that is read from *source*."""
     yield from _hiding_problems(entry, options)
     yield from _renaming_problems(entry, source, options)
     if options.get("layout") is not None and options.get("on_type_change", "stop") != "stop":

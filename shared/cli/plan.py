@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def plan(feed: str, location: str, destination: str | None, as_json: bool) -> None:
     """Show what loading a file would change, and how long it takes.
 
-    FEED is <system>.<table>, FILE a Parquet or text file, a folder or a URL. Nothing is written. Ends with 1 if the
-    load would stop.
+    FEED is <system>.<table>, FILE a Parquet or text file, a folder or a URL. Nothing is written. Exits with 1 if
+    the load would stop.
     """
     from shared.app import current
     from shared.pipeline.csv import CsvOptions

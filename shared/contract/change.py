@@ -1,4 +1,4 @@
-"""What becomes of a stored column when a run brings it as another type. Pure."""
+"""What happens to a stored column when a run has it as another type. Pure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Verb: TypeAlias = Literal["same", "widened", "declared", "text", "refused"]
 
 class TypeChange(NamedTuple):
     verb: Verb
-    """Whether the column stays, widens, is converted as the catalog declares, becomes text by policy, or none of it."""
+    """Whether the column stays, widens, is converted as the catalog declares, becomes text by policy, or is refused."""
     type: str
-    """Of the column from then on; if it is refused, of what the run brings."""
+    """Type of the column from then on; if it is refused, the type that the run has."""
 
 
 def type_change(feed: Feed, name: str, stored: str, incoming: str) -> TypeChange:
@@ -42,18 +42,18 @@ def type_change(feed: Feed, name: str, stored: str, incoming: str) -> TypeChange
 
 
 def is_declared(feed: Feed, name: str) -> bool:
-    """Whether the catalog declares the type of a column: the operator's word for stored values, too."""
+    """Whether the catalog declares the type of a column, which then applies to stored values, too."""
     return folded(name) in {folded(column) for column in feed.types if column not in feed.undeclared_types}
 
 
 def is_free(feed: Feed, name: str) -> bool:
-    """Whether rows are not compared by a column: it is neither a key nor the cursor or the deletion flag."""
+    """Whether a column is none of those by which rows are compared: a key, the cursor, or the deletion flag."""
     compared = (*feed.keys, feed.cursor, feed.cursor_fallback, feed.deleted)
     return folded(name) not in {folded(one) for one in compared if one}
 
 
 def conflict(feed: Feed, name: str, stored: str, incoming: str, files: Sequence[str]) -> DataError:
-    """The error of a run that brings a *stored* column as a type that it cannot become."""
+    """The error if a column of type *stored* cannot become the type that a run has."""
     if how(feed, name) is not None:
         return stored_in_clear(feed, name)
     if is_declared(feed, name):
@@ -78,7 +78,7 @@ def stored_in_clear(feed: Feed, name: str) -> DataError:
 
 
 def _can_convert(feed: Feed, name: str, stored: str, declared: str) -> bool:
-    """Keys are converted in place alone, which floating point and times are not."""
+    """Whether the column can be converted. Keys are converted only in place, which floats and times are not."""
     if not types.can_convert(stored, declared):
         return False
     return is_free(feed, name) or declared != "text" or types.is_exact(stored)

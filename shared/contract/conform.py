@@ -230,16 +230,16 @@ class Contract:
         return Conformed(accepted, rejects, present, faulty.true_count, kept_out, self._checks.count(accepted))
 
     def redacted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """*batch* as it was read, without what is excluded or hidden."""
+        """*batch* as it was read, without excluded columns and hidden values."""
         plain = self._without_excluded(batch)
         return self._as_kept(plain, self._cast(plain)[0])
 
     def raw_record(self, raw: str) -> str:
-        """A record that is no row, as it may be kept: it does not show which part of it is to be hidden."""
+        """A record that is not a row, as it may be kept: without its text if the feed hides columns."""
         return "{}" if self._hiding.hides else raw
 
     def _as_kept(self, batch: pa.RecordBatch, arrays: Mapping[str, pa.Array[Any]]) -> pa.RecordBatch:
-        """*batch* as rejects keep it, where *arrays* are stored by column."""
+        """*batch* as rejects keep it; *arrays* are the stored values by column."""
         if not self._hiding.hides:
             return batch
         hidden = [column for column in self.columns if how(self._feed, column.source, column.name)]

@@ -1,6 +1,6 @@
 """Columns of which only a keyed hash, or a part of each value, is stored. Pure.
 
-They are hidden before anything is made of a row: staging tables, rejects and everything after them have no clear value.
+Values are hidden before a row is used: staging tables, rejects and everything after them have no clear value.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from shared.errors import ConfigError
 from shared.model import Feed
 
 How: TypeAlias = Literal["hash"] | Mask
-"""What a column is hidden by."""
+"""How a column is hidden."""
 
 MASKED = "****"
-"""What stands for what is left out. Masked once more, a masked value stays what it is."""
+"""Replaces the part that is left out. Masking a masked value again does not change it."""
 CORRECTED = b"corrected"
 """Metadata of a field of rejected rows that a person has corrected: it may be hidden already."""
 
 _SHOWN = 4
 _LONG_ENOUGH = 8
-"""Characters that a value needs for its last ones to be shown: of a shorter one they would tell too much."""
+"""Characters that a value needs for its last four to be shown: they would reveal too much of a shorter one."""
 
 
 def how(feed: Feed, *names: str) -> How | None:
-    """What hides a column that the source and the table call so; None if its values are stored as they are."""
+    """How the column with these *names* (in source and table) is hidden; None if its values are stored as they are."""
     own = {folded(name) for name in names}
     if own & {folded(name) for name in feed.hash}:
         return "hash"
@@ -46,7 +46,7 @@ def how(feed: Feed, *names: str) -> How | None:
 
 
 def value_hash(key: str, value: Any) -> str:
-    """HMAC-SHA-256 of a value as text, in 64 hexadecimal digits. 7 has the same in a column of any type.
+    """HMAC-SHA-256 of a value as text, in 64 hexadecimal digits. The hash of 7 does not depend on the column's type.
 
     >>> value_hash("k" * 32, 7) == value_hash("k" * 32, Decimal("7.00")) == value_hash("k" * 32, "7")
     True
@@ -55,7 +55,7 @@ def value_hash(key: str, value: Any) -> str:
 
 
 def is_hidden(form: How, value: str) -> bool:
-    """Whether a stored value looks like what a column is hidden by.
+    """Whether a stored value looks as if it were hidden in this *form*.
 
     >>> is_hidden("hash", "ada@example.org"), is_hidden("email", "****@example.org")
     (False, True)
@@ -64,7 +64,7 @@ def is_hidden(form: How, value: str) -> bool:
 
 
 def _already(form: How) -> str:
-    """What values look like that were hidden before; a hash that could not be made of one is masked."""
+    """A pattern for values that are hidden already; where a value could not be hashed, it was masked."""
     return r"^([0-9a-f]{64}|\*{4})$" if form == "hash" else r"^\*{4}"
 
 
@@ -72,16 +72,16 @@ class Privacy(NamedTuple):
     """What keeps personal data out of a warehouse."""
 
     kept_out: KeptOut | None = None
-    """Recognises rows whose key was erased and is to stay out."""
+    """Recognises rows with an erased key that has to stay out."""
     hash_key: str | None = None
-    """What columns are hashed with (HASH_KEY)."""
+    """The secret for hashing columns (HASH_KEY)."""
 
 
 NO_SECRETS = Privacy()
 
 
 class Hiding:
-    """Hides values of the columns of a feed that are to be hidden."""
+    """Hides the values of the columns that a feed hashes or masks."""
 
     def __init__(self, feed: Feed, key: str | None) -> None:
         """ConfigError if the feed has columns to hash and there is no *key* (HASH_KEY)."""
@@ -106,7 +106,7 @@ class Hiding:
         return bool(self._feed.hash or self._feed.mask)
 
     def stored(self, form: How, source: pa.Field[Any], raw: pa.Array[Any], converted: Cast) -> Cast:
-        """The values to store of a column, and its faults, where *converted* was read from the *raw* values."""
+        """The values to store for a column, and its faults; *converted* is the cast of the *raw* values."""
         values = self._hidden(form, converted.values)
         if not (source.metadata or {}).get(CORRECTED):
             return Cast(values, converted.faults)
@@ -115,7 +115,7 @@ class Hiding:
         return Cast(pc.if_else(done, raw, values), tuple(fault for fault in faults if fault.where.true_count))
 
     def redacted(self, batch: pa.RecordBatch, stored: Mapping[str, pa.Array[Any]]) -> pa.RecordBatch:
-        """*batch* without clear values: what is *stored* of its columns, by their name there, or nothing."""
+        """*batch* without clear values: hidden columns have their *stored* values, by name, or only asterisks."""
         if not self.hides:
             return batch
         columns = [self._redacted(name, batch.column(n), stored) for n, name in enumerate(batch.schema.names)]
@@ -127,7 +127,7 @@ class Hiding:
         return _masked(raw) if self._is_hidden(name) else raw
 
     def _is_hidden(self, name: str) -> bool:
-        """Whether a column of the source is to be hidden, though it may not be stored."""
+        """Whether a column of the source has to be hidden, even if it is not stored."""
         renamed = [column for source, column in self._feed.rename.items() if folded(source) == folded(name)]
         return how(self._feed, name, *renamed) is not None or normalized(name) in self._aliases
 
@@ -164,7 +164,7 @@ def _last4(text: pa.Array[Any]) -> pa.Array[Any]:
 
 
 def _email(text: pa.Array[Any]) -> pa.Array[Any]:
-    """What follows the last @; nothing of a value without one, or of one that is no address."""
+    """The part after the last @; nothing if the value is not an address."""
     is_address = pc.match_substring_regex(text, r"^\s*[^@\s]+@[^@\s]+\s*$")
     domain = pc.replace_substring_regex(text, r"^[^@]*@(\S*)\s*$", rf"{MASKED}@\1")
     return pc.if_else(is_address, domain, _masked(text))  # type: ignore[no-any-return]  # Any

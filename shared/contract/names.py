@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 def folded(name: str) -> str:
-    """Equal for names that some engine takes for the same: some ignore case, SQL Server also trailing blanks."""
+    """Equal for names that some engine considers equal: some ignore case, SQL Server also trailing blanks."""
     return name.rstrip(" ").casefold()

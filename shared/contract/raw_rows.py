@@ -12,7 +12,7 @@ from shared.contract.json_rows import objects
 
 
 def raw_rows(batch: pa.RecordBatch, rows: Iterable[int]) -> dict[int, str]:
-    """Some rows as JSON, by number, whatever is in them: bytes that are not UTF-8 are escaped."""
+    """The rows with these numbers as JSON. Bytes that are not UTF-8 are escaped."""
     numbers = list(dict.fromkeys(rows))
     try:
         taken = batch.take(pa.array(numbers, pa.int64()))

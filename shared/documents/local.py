@@ -49,7 +49,7 @@ class LocalDocuments:
     def entries(self, prefix: str) -> Iterator[DocumentEntry]:
         found = []
         folder, _, first = quoted(prefix).rpartition("/")
-        for top in (self._root / folder).glob(f"{first}*"):  # quoted: it has no wildcard
+        for top in (self._root / folder).glob(f"{first}*"):  # quoted, so that it has no wildcards
             for path in (top, *top.rglob("*")):
                 if not path.name.startswith(_UNFINISHED):
                     with contextlib.suppress(FileNotFoundError):  # gone since the folder was read

@@ -108,7 +108,7 @@ def plan(app: App, request: UnitRequest) -> ActivityResult:
 
 
 def stage(app: App, request: SliceRequest) -> ActivityResult:
-    """Stage one slice of the unit. What became of it is for ``publish`` to read; ``next`` is the number of its rest."""
+    """Stage one slice of the unit. ``publish`` reads the result; ``next`` is the number of the rest of the slice."""
     begun = destinations.begun(app, request)
     if begun is None:
         return _ENDED
@@ -116,7 +116,7 @@ def stage(app: App, request: SliceRequest) -> ActivityResult:
     if begun.tries:
         source = destinations.source_of(app, request, begun.plan)
         result = destinations.stage_together(request, begun.tries, source, lambda one, reader: _try(app, one, reader))
-    if result is None and KINDS[begun.plan.feed.source].in_pieces:  # it was staged before
+    if result is None and KINDS[begun.plan.feed.source].in_pieces:  # already staged
         result = UnitDocuments(app.documents, request).result(request.slice)
     rest = result.staged.next if result and result.staged else None
     return {"status": "fault" if result and result.fault else "staged", **({"next": rest.number} if rest else {})}

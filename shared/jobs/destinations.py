@@ -107,7 +107,7 @@ def source_of(app: App, request: UnitRequest, plan: Plan) -> Source:
     """Where the slices of the unit are read. If it cannot be opened, the error comes from reading it."""
     try:
         source = open_work(app, request).source(request.unit)
-        if not KINDS[plan.feed.source].in_pieces or plan.unit.files:  # objects that events named are few
+        if not KINDS[plan.feed.source].in_pieces or plan.unit.files:  # events name few objects
             return source
         cuts = DocumentedCuts(app.documents, request)
         return InPieces(source, app.settings.sync_step, app.runner.timer, cuts)
@@ -211,9 +211,9 @@ class Begun(NamedTuple):
     """The tries at a slice that begin."""
 
     plan: Plan
-    """Of the destination that the request is about."""
+    """The plan of the destination that the request is about."""
     tries: Sequence[Try]
-    """In each destination of the request that wants the slice."""
+    """One for each destination of the request that needs the slice."""
 
 
 def begun(app: App, request: SliceRequest) -> Begun | None:
@@ -230,7 +230,7 @@ def begun(app: App, request: SliceRequest) -> Begun | None:
             own = plan, part
         if own is None:
             return None
-        if plan is None or part != own[1]:  # one whose slice was cut elsewhere stages it by itself
+        if plan is None or part != own[1]:  # a destination whose slice was cut elsewhere stages it by itself
             continue
         # To stage a slice again that is staged would drop its table, perhaps while it is merged.
         start = documents.begin(request.slice)
@@ -242,9 +242,9 @@ def begun(app: App, request: SliceRequest) -> Begun | None:
 def stage_together(
     request: SliceRequest, tries: Sequence[Try], source: Source, stage: Callable[[Try, Source], SliceResult]
 ) -> SliceResult | None:
-    """*stage* each try, and what it returned for the destination that *request* is about; what it raised, is raised.
+    """Call *stage* for each try. Returns or raises its result for the destination that *request* is about.
 
-    None if there is no try for that one. What it raises for another one is left to a step of that one's own.
+    None if there is no try for that destination. Errors of other destinations are left to their own steps.
     """
     if len(tries) == 1:
         results = [_result_of(lambda: stage(tries[0], source))]

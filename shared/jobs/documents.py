@@ -128,18 +128,18 @@ class UnitDocuments:
         self._documents.add(f"{self._slice(number)}missed", to_json(asdict(SliceResult(missed=error))))
 
     def result(self, number: int) -> SliceResult | None:
-        """What became of a slice; None if that is not known."""
+        """The result of a slice; None if that is not known."""
         return self._outcome_of(number)[0]
 
     def slice(self, plan: Plan, number: int) -> Slice | None:
-        """A slice of *plan*, or what is left of the one before *number*; None if nothing is."""
+        """Slice *number* of *plan*, or the rest of the slice before it; None if there is no rest."""
         if number < len(plan.slices):
             return plan.slices[number]
         before = self.result(number - 1)
         return before.staged.next if before and before.staged else None
 
     def results(self, plan: Plan) -> SliceResults:
-        """What became of the slices of *plan*, and of the pieces that they were cut into."""
+        """The results of the slices of *plan*, and of the pieces that they were cut into."""
         found = _together(self._outcome_of, range(len(plan.slices)))
         while (last := found[-1][0] if found else None) and last.staged and last.staged.next:
             found.append(self._outcome_of(last.staged.next.number))
@@ -156,12 +156,12 @@ class UnitDocuments:
         _together(self._documents.delete, list(names))
 
     def slice_names(self) -> Iterator[str]:
-        """The documents of all slices, and those that say where they were cut."""
+        """The documents of all slices, and those with the places where they were cut."""
         for folder in ("slice", "cut"):
             yield from (entry.name for entry in self._documents.entries(f"{self._folder}/{folder}/"))
 
     def cut(self, number: int) -> str:
-        """Name of the document that says where a slice was cut."""
+        """Name of the document with the place where a slice was cut."""
         return f"{self._folder}/cut/{number}"
 
     def _outcome_of(self, number: int) -> tuple[SliceResult | None, list[str]]:

@@ -1,4 +1,4 @@
-"""Erase what events of an API name as erased for privacy, as ``sluice erase`` does, before their unit is read."""
+"""Erase, as ``sluice erase`` does, the objects whose privacy deletion an API announces, before their unit is read."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 
 
 def erase_named(app: App, request: UnitRequest) -> None:
-    """Erase, in every warehouse of its feed, the objects that events of the unit want erased.
+    """Erase, in every warehouse of the feed, the objects of the unit whose privacy deletion was announced.
 
     The run of the unit then stores a tombstone with nothing but the id: HubSpot may show the object for a while, and a
-    sync must not bring it back. With KEEP_OUT_KEY no run stores anything of it any more, and there is no tombstone.
-    Repeating it changes nothing. TransientError while a run of the feed is under way, which may bring the rows back.
+    sync must not bring it back. With KEEP_OUT_KEY no run stores anything of the object any more, and there is no
+    tombstone. Repeating the erasure changes nothing. TransientError while a run of the feed is under way, which may
+    bring the rows back.
     """
     work = request.work
     if not isinstance(work, ObjectEvents) or request.destination is not None:
         return
     batch = Events(app.documents).batch(work)
     if batch is None or request.unit >= len(batch.units) or UnitDocuments(app.documents, request).read() is not None:
-        return  # it is planned: what its run has stored by now is the tombstone
+        return  # planned already: all that its run can have stored is the tombstone
     found = batch.units[request.unit]
     erased = [one for one in found.objects if one.erased]
     if not erased:
@@ -44,5 +45,5 @@ def erase_named(app: App, request: UnitRequest) -> None:
 
 
 def _id(request: UnitRequest) -> str:
-    """The same at every try of the unit. It does not tell which keys they are."""
+    """The same id at every try of the unit. It does not reveal the keys."""
     return hashlib.sha256(f"{request.job} {request.started} {request.unit}".encode()).hexdigest()[:16]

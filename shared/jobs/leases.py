@@ -29,7 +29,7 @@ class Holder:
     since: float = 0.0
     """Seconds since 1970."""
     renewed: float = 0.0
-    """When it was last seen to get on, if it was: likewise."""
+    """When it last made progress, if it did; in seconds since 1970, too."""
     number: int = 1
     """Of its document in the chain, see Lease."""
     window: int = 0
@@ -95,7 +95,7 @@ class Lease:
         return mine
 
     def renew(self, holder: Holder, now: float) -> None:
-        """Let the lease last as if it were acquired *now*, if *holder* has it still."""
+        """Let the lease last as if it were acquired *now*, if *holder* still has it."""
         if self.is_held(holder):
             self._documents.put(self._name(holder.number), to_json(asdict(replace(holder, renewed=now))))
 

@@ -113,7 +113,7 @@ def stage_slice(context: Context) -> Steps:
 
 
 def pieces(context: Context) -> Steps:
-    """What is left of the only slice of a unit, piece by piece: each says whether there is another one."""
+    """Stages the rest of the only slice of a unit, piece by piece; each piece says whether another one follows."""
     request = context.get_input()
     for _ in range(CHILDREN):
         staged = yield from _stage(context, request)

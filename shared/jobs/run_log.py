@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 _TIME = 26
-"""Characters of a time (text of records), which keys begin with."""
+"""Length of the time (text of records) that keys begin with."""
 _SLICES = 200
 _FEW = 20
 """So many documents are rather read again than kept as read."""
@@ -81,7 +81,7 @@ class DocumentedRuns:
         return [one for one in reversed(found) if one is not None]
 
     def _names(self, feed: str, span: Span) -> list[str]:
-        """The documents of the last runs, oldest first. Keys begin with a time, so that few days are listed."""
+        """The documents of the last runs, oldest first. Keys begin with a time, so only a few days are listed."""
         folder, found = f"runs/{plain_name(feed)}/", set[str]()
         for prefix in span.prefixes(self._now()) if span else self._last_days(feed):
             listed = (one.name for one in self._documents.entries(f"{folder}{prefix}"))

@@ -38,7 +38,7 @@ class RunInProgress:
     rows_per_second: float | None = None
     """Of the last slice that was staged."""
     calls: Traffic | None = None
-    """Of the API that is read, for the slices that were staged."""
+    """Calls of the API that is read, for the slices that were staged."""
 
 
 def runs_in_progress(documents: Documents, job: str | None = None) -> list[RunInProgress]:
@@ -80,5 +80,5 @@ def _progress(documents: Documents, holder: Holder) -> RunInProgress | None:
 
 
 def _number(name: str) -> int:
-    """Of the slice that a document is about: ``.../slice/<number>/<try>``."""
+    """Number of the slice that a document is about: ``.../slice/<number>/<try>``."""
     return int(name.split("/")[-2])

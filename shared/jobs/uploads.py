@@ -1,7 +1,7 @@
 """Files that people upload to load them, kept among the app's documents as ``uploads/<id>/...``.
 
-The path of a file says what it is, as it does below ``csv/`` in the exports container, so that the job of a file that
-arrived loads it: ``uploads/<id>/csv/<system>/<table>/<full or delta>/<time of the upload>/<name>``.
+The path of a file says what it is, as below ``csv/`` in the exports container, so the job for arrived files loads it:
+ ``uploads/<id>/csv/<system>/<table>/<full or delta>/<time of the upload>/<name>``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 UPLOADS = "uploads/"
 MOST_BYTES = 32_000_000
-"""Of a file that comes in a request, which is in memory as a whole."""
+"""Size limit of a file in a request, which is in memory as a whole."""
 LINK_MINUTES = 30
 _LONGEST = 200
 
@@ -46,7 +46,7 @@ class Upload:
     id: str
     feed: str
     name: str
-    """As the machine it is from has it, in one line."""
+    """The file's name on the machine of whoever uploads it, in one line."""
     by: str
     at: str
     """Text of records."""
@@ -67,7 +67,7 @@ class UploadLink(NamedTuple):
     """Where a file can be written without passing through the app."""
 
     url: str
-    """It signs in: for this file alone, to write only."""
+    """It contains a signature that only allows writing this file."""
     minutes: int = LINK_MINUTES
 
 
@@ -84,14 +84,14 @@ def plain_file_name(name: str) -> str:
 
 
 def new_upload(app: App, feed: str, name: str, *, full: bool, by: str) -> Upload:
-    """Keep that somebody uploads a file. RequestRefused for a feed that has no layout, or no file that one can read."""
+    """Record an upload that begins. RequestRefused if the feed has no layout, or if such files cannot be read."""
     try:
         text_layout(app.systems, FeedName.parse(feed))
     except (ConfigError, ValueError) as error:
         raise RequestRefused(404, "there is no such feed, or it is not loaded from files") from error
     shown = one_line(name.replace("\\", "/").rpartition("/")[2])[:_LONGEST]
     if not is_text(plain_file_name(name)):
-        raise RequestRefused(400, f"a file is one of {', '.join(ENDINGS)}, by its name")
+        raise RequestRefused(400, f"the name of the file must end in one of {', '.join(ENDINGS)}")
     upload = Upload(
         id=secrets.token_hex(16), feed=feed, name=shown, by=one_line(by)[:_LONGEST], at=to_text(app.now()), full=full
     )  # fmt: skip
@@ -109,7 +109,7 @@ def upload_of(documents: Documents, id: str) -> Upload:
 
 
 def write_content(app: App, upload: Upload, content: bytes) -> None:
-    """Keep the content of a file that came in a request. RequestRefused if it is empty or too large."""
+    """Store the content of a file that came in a request. RequestRefused if it is empty or too large."""
     if not content:
         raise RequestRefused(400, "the file is empty")
     if len(content) > MOST_BYTES:
@@ -122,20 +122,20 @@ def too_large(feed: str) -> RequestRefused:
     system, table = FeedName.parse(feed)
     return RequestRefused(
         413, f"the file is larger than {MOST_BYTES // 1_000_000} MB: load it with `sluice csv {system} {table} FILE`, "
-        "or in Azure with JavaScript switched on, which writes it to storage directly",
+        "or in Azure switch JavaScript on, so that the page writes it to storage directly",
     )  # fmt: skip
 
 
 def link_of(app: App, upload: Upload) -> UploadLink | None:
-    """Where to write the content of an upload directly; None if the app's documents are not in a container, or nobody
-    can sign for it."""
+    """Where to write the content of an upload directly; None if the app's documents are not in a container, or if no
+    link can be signed."""
     place = _place(app.settings, upload)
     url = None if place is None else write_link(place, app.settings, app.now(), minutes=LINK_MINUTES)
     return UploadLink(url) if url else None
 
 
 def try_upload(app: App, upload: Upload) -> Trial:
-    """What loading the file would do. It is kept, so that looking at it again reads nothing else."""
+    """What loading the file would do. The result is kept, so showing it again reads nothing else."""
     feed = FeedName.parse(upload.feed)
     trial = try_file(app.runner, app.settings, feed, location_of(app.settings, upload), full=upload.full)
     app.documents.put(f"{UPLOADS}{upload.id}/trial", to_json(asdict(trial)))
@@ -143,13 +143,13 @@ def try_upload(app: App, upload: Upload) -> Trial:
 
 
 def trial_of(documents: Documents, upload: Upload) -> Trial | None:
-    """What a trial said, if there was one."""
+    """The result of the last trial, if there was one."""
     content = documents.get(f"{UPLOADS}{upload.id}/trial")
     return None if content is None else from_json(Trial, json.loads(content))
 
 
 def load_upload(app: App, upload: Upload) -> Start:
-    """The job that loads the file. It is kept with the upload."""
+    """The job to start, which loads the file; the upload keeps its id. RequestRefused if there is no file yet."""
     location = location_of(app.settings, upload)
     try:
         (file,) = open_store(location, app.settings).list()

@@ -61,7 +61,7 @@ def audit(
     high: Any = None
     for part in described.slices:
         for batch in source.read(part):
-            if isinstance(batch, Slice):  # exports have no such places
+            if isinstance(batch, Slice):  # exports are never cut
                 continue
             if not isinstance(batch, pa.RecordBatch):
                 rows, rejected = rows + len(batch), rejected + len(batch)

@@ -19,7 +19,7 @@ from shared.warehouses import History
 
 
 def stored_if_needed(system: System, table: str, warehouse: History) -> Mapping[str, str]:
-    """The types of a table's columns, where a plan depends on them: by a policy, or as types are inferred."""
+    """The types of a table's columns, if a plan depends on them: because of a policy, or because types are inferred."""
     options = system.tables.get(table, system.undeclared or {})
     policies = options.get("on_new_column", "add"), options.get("on_type_change", "stop")
     is_needed = KINDS[options.get("source", system.source)].infers or policies != ("add", "stop")
@@ -49,7 +49,7 @@ def columns_of(
 
 
 def missing(schemas: Mapping[str, pa.Schema], feed: Feed) -> list[str]:
-    """Columns that an option names and no file has: perhaps they are misspelt, and then are stored as they come."""
+    """Columns that an option names and no file has: if a name is misspelt, the column is stored as it comes."""
     there = {folded(name) for schema in schemas.values() for name in schema.names}
     stored = there | {folded(name) for source, name in feed.rename.items() if folded(source) in there}
     if feed.layout is not None:
@@ -84,10 +84,10 @@ def admitted(
 
 
 def with_types(columns: Sequence[Column], feed: Feed, stored: Mapping[str, str]) -> tuple[Column, ...]:
-    """*columns* with the types that they are read as, where a table is there that has those *stored*.
+    """*columns* with the types that they are read as, if the table has columns of the types *stored*.
 
-    Values whose types are inferred are read as they are stored, where that holds them (types.kept), and so are those
-    that are text there or are to become text, if the feed says so. What the catalog declares stays.
+    Values with inferred types are read as the stored type if it can hold them (types.kept). Columns that are text
+    in the table, or become text by the policy of the feed, are read as text. Declared types stay.
     """
     known = {folded(name): kind for name, kind in stored.items()}
     return tuple(

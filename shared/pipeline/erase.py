@@ -46,7 +46,7 @@ class EraseOptions:
     """Seconds after which a job that has not ended counts as dead."""
     dry_run: bool = False
     id: str | None = None
-    """Of the record, the same at every try of one request; it must not tell which keys they are. Random by default."""
+    """Id of the record, the same at every try of one request. It must not reveal the keys. Random by default."""
 
 
 class ErasedFrom(NamedTuple):
@@ -128,7 +128,7 @@ def _keys(feed: Feed, words: Sequence[str]) -> list[Key]:
 
 
 def _stored(feed: Feed, keys: Sequence[Key], hash_key: str | None) -> list[Key]:
-    """*keys* as they are stored, where the feed hashes some of their columns. ConfigError without the *hash_key*."""
+    """*keys* as they are stored, if the feed hashes key columns. ConfigError without the *hash_key*."""
     hiding = Hiding(feed, hash_key)
     kinds = {folded(name): kind for name, kind in feed.types.items()}
     found = []

@@ -35,13 +35,13 @@ from shared.warehouses import LimitsLog
 Change: TypeAlias = Literal[
     "same", "new", "widened", "declared", "text", "no values", "ignored", "excluded", "extra", "missing", "refused"
 ]
-"""What becomes of a column: it is as it was; added; gets a wider type, the one that the catalog declares, or text by
-on_type_change; has no value and so no type; is left out by on_new_column, or by exclude; is kept in Extra as no column
-takes it; the file lacks it; or the load stops."""
+"""What happens to a column: it stays; is added; gets a wider type, its declared type, or text by on_type_change; has no
+values and so no type; is left out by on_new_column, or by exclude; is kept in Extra, as no column is mapped to it; is
+missing from the file; or stops the load."""
 
 _SAMPLE = 3
 _RUNS = 20
-"""Runs that a forecast looks at."""
+"""How many runs a forecast looks at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +49,18 @@ class ColumnPlan:
     """One column of a file, or of its table."""
 
     column: str
-    """As it is stored."""
+    """Its name in the table."""
     source: str | None
-    """As the file calls it; None if the file lacks it."""
+    """Its name in the file; None if the file lacks it."""
     type: str | None = None
-    """Of the table after the load."""
+    """Its type in the table after the load."""
     stored: str | None = None
-    """Of the table now."""
+    """Its type in the table now."""
     change: Change
     hidden: How | None = None
-    """Whether it is hashed, or how it is masked."""
+    """How it is hidden: hashed, or masked in some form."""
     note: str | None = None
-    """What there is to say of it, for people."""
+    """A remark for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class FilePlan:
     size: int
     """Bytes of the files."""
     rows: int | None = None
-    """None: a text file has to be read to its end for that."""
+    """None for a text file, which would have to be read to its end."""
     is_new: bool = False
     """Whether there is no table yet."""
     columns: tuple[ColumnPlan, ...] = ()
@@ -81,7 +81,7 @@ class FilePlan:
     """The first rows as they would be stored. Those that would be rejected are left out."""
     notes: tuple[str, ...] = ()
     stops: tuple[str, ...] = ()
-    """Why the load would stop, each with what to do; empty: by its columns it goes on."""
+    """Why the load would stop, each with what to do. Empty if its columns allow the load."""
     forecast: Forecast | None = None
 
 
@@ -90,7 +90,7 @@ def file_plans(
 ) -> Iterator[FilePlan]:
     """The plan of each text file at *location*, or of the newest export of the table of *feed* there.
 
-    Of *options*, those that say how text is read count, and the destination: without one it is the feed's first.
+    Only the *options* for reading text and the destination count; the default is the feed's first destination.
     ConfigError if *feed* is not in the catalog or not loaded from files, or if nothing is at *location*.
     """
     options = options or CsvOptions()
@@ -122,7 +122,7 @@ def file_plans(
 
 
 def _plan_of(name: FeedName, store: Store, runner: Runner, unit: Unit, source: Source) -> FilePlan:
-    """The plan of one *unit* of files. An error of ours that a load would end with is what it stops at."""
+    """The plan of one *unit* of files. An error of ours that would end the load becomes its reason to stop."""
     bare = FilePlan(
         feed=str(name), destination=runner.destination, files=tuple(str(file["name"]) for file in unit.files),
         size=sum(int(file["size"]) for file in unit.files),
@@ -148,7 +148,7 @@ def _plan_of(name: FeedName, store: Store, runner: Runner, unit: Unit, source: S
 
 
 def _export(runner: Runner, name: FeedName, store: Store, *, full: bool) -> Unit:
-    """The newest export of a table in *store*. A single file is taken whatever its name is."""
+    """The newest export of a table in *store*. A single file may have any name."""
     alone = len([*itertools.islice(store.list(), 2)]) == 1
     options = FindOptions(kind="full" if full else None, tables=() if alone else (name.table,))
     try:
@@ -174,7 +174,7 @@ def _dialect(described: Described) -> Sequence[str]:
 def _columns(
     described: Described, feed: Feed, columns: Sequence[Column], stored: Mapping[str, str], files: Sequence[str]
 ) -> tuple[list[ColumnPlan], list[str]]:
-    """What becomes of each column, and why the load would stop."""
+    """What happens to each column, and why the load would stop."""
     stops: list[str] = []
     try:
         _, ignored = admitted(columns, feed, stored)
@@ -187,7 +187,7 @@ def _columns(
     plans = []
     for column in typed:
         if not column.source:
-            plans += [_plan(header, header, "extra", note="kept in Extra, as no column takes it")
+            plans += [_plan(header, header, "extra", note="kept in Extra, as no column is mapped to it")
                       for header in _extra(described, feed)]  # fmt: skip
         there, kind = known.get(folded(column.name), (column.name, None))
         one = _of_file(feed, column, there, kind, stored)
@@ -236,7 +236,7 @@ def _excluded(described: Described, feed: Feed) -> Iterator[ColumnPlan]:
 
 
 def _lacking(feed: Feed, columns: Sequence[Column], stored: Mapping[str, str]) -> Iterator[ColumnPlan]:
-    """Columns that the table has, or the layout, and the file lacks."""
+    """Columns of the table or of the layout that the file lacks."""
     given = {folded(column.name) for column in columns} | {folded(name) for name in SYSTEM_COLUMNS}
     for name, kind in stored.items():
         if folded(name) not in given:
@@ -244,7 +244,7 @@ def _lacking(feed: Feed, columns: Sequence[Column], stored: Mapping[str, str]) -
     there = given | {folded(name) for name in stored}
     for column in feed.layout.columns if feed.layout else ():
         if folded(column.name) not in there:
-            yield _plan(column.name, None, "missing", hidden=how(feed, column.name), note="no header means it")
+            yield _plan(column.name, None, "missing", hidden=how(feed, column.name), note="no header is mapped to it")
 
 
 # -- the first rows, and the time

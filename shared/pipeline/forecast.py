@@ -11,7 +11,7 @@ from shared.model import Run, from_text
 from shared.stores.expiry import CAUTIOUS, expiry_warning
 
 TELLING = 1_000
-"""Rows that a run must have had for its speed to say much: of fewer, most of the time is not spent on rows."""
+"""Rows that a run needs for its speed to be meaningful: with fewer, most of the time is not spent on rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,13 +19,13 @@ class Load:
     """What is to be loaded, as far as that is known beforehand."""
 
     rows: int | None
-    """None: a file has to be read to its end for that."""
+    """None if a file has to be read to its end for that."""
     size: int
     """Bytes of its files."""
     row_bytes: float | None = None
-    """Bytes of a row in memory, about; None if none was looked at."""
+    """Approximate bytes of a row in memory; None if no row was looked at."""
     expires: dt.datetime | None = None
-    """When the right to read ends (aware), if it does."""
+    """When the right to read expires (aware), if it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +33,11 @@ class Forecast:
     """How long a load is likely to take."""
 
     seconds: float | None
-    """None: there is nothing to judge by."""
+    """None if there is nothing to judge by."""
     reason: str
     """What it is judged by, for people."""
     link: str | None = None
-    """Whether a link lasts that long, for people; None if it does not end."""
+    """Whether a link is valid for that long, for people; None if it does not expire."""
     link_lasts: bool | None = None
 
     @property
@@ -50,7 +50,7 @@ class Forecast:
 def forecast(
     load: Load, own: Sequence[Run], others: Sequence[Run], now: dt.datetime, log_rate: int | None = None
 ) -> Forecast:
-    """How long *load* takes in a warehouse that had these runs of the feed, and of *others*, newest first.
+    """How long *load* takes, judged by the warehouse's runs of the feed and by runs of *others*, newest first.
 
     *log_rate* is how many bytes a second the database's tier lets its log grow by. *now* is aware.
     """
@@ -62,12 +62,12 @@ def forecast(
 
 
 def of_dry_run(seconds: float) -> Forecast:
-    """How long a load takes whose dry run took so many seconds: that does all of it, and takes it back."""
-    return Forecast(seconds=seconds, reason="its dry run took so long")
+    """The forecast from a dry run that took so many seconds: a dry run does the whole load and rolls it back."""
+    return Forecast(seconds=seconds, reason="its dry run took that long")
 
 
 def with_link(found: Forecast, expires: dt.datetime | None, now: dt.datetime, size: int = 0) -> Forecast:
-    """*found*, with whether a link lasts that long; by a cautious speed for *size* bytes where it has no seconds."""
+    """*found*, and whether a link is valid that long; without seconds, by a cautious speed for *size* bytes."""
     if expires is None:
         return found
     warning = expiry_warning(expires, now, size / CAUTIOUS if found.seconds is None else found.seconds)

@@ -1,4 +1,4 @@
-"""A long read in pieces: each ends after some minutes, and the next one goes on where it ended."""
+"""A long read in pieces: each ends after some minutes, and the next one continues there."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from shared.traffic import Traffic
 
 
 class Cuts(Protocol):
-    """Where slices were cut, for all tries at them: two that run at the same time have to end at the same place."""
+    """Where slices were cut, shared by all tries: two that run at the same time have to end at the same place."""
 
     def known(self, part: Slice) -> Slice | str | None:
-        """Where the slice was cut, or ``END``; None if that is open."""
+        """Where the slice was cut, or ``END``; None if that is not decided yet."""
         ...
 
     def decide(self, part: Slice, rest: Slice | str) -> Slice | str:
-        """Cut the slice at *rest*, unless that is decided. What is decided."""
+        """Cut the slice at *rest*, unless it is decided already. Returns what is decided."""
         ...
 
 
 END = "end"
-"""In place of the rest of a slice that was read to its end."""
+"""Stands for the rest of a slice that was read to its end."""
 
 
 class InPieces:
-    """A source whose slices are cut, where it allows that, once their read has taken some time."""
+    """A source whose slices are cut, where that is possible, once their read has taken some time."""
 
     def __init__(
         self, source: Source, seconds: float, timer: Callable[[], float], cuts: Cuts | None = None
     ) -> None:  # fmt: skip
-        """*timer* gives seconds. Without *cuts*, nobody else reads the slices at the same time."""
+        """*timer* returns seconds. Leave *cuts* out if nobody else reads the slices at the same time."""
         self._source, self._seconds, self._timer, self._cuts = source, seconds, timer, cuts
 
     def describe(self, unit: Unit) -> Described:
@@ -64,41 +64,41 @@ class InPieces:
         return rest if self._cuts is None else self._cuts.decide(part, rest)
 
     def _check_end(self, part: Slice, known: Slice | str | None) -> None:
-        """TransientError if another try has cut the slice at a place that this one has passed."""
+        """TransientError if another try has cut the slice at a place that this try has passed."""
         if (known if known is not None else self._decided(part, END)) != END:
             raise TransientError(
-                f"{part.origin} was read by two processes, which ended at different places",
-                fix="Nothing to do: the next try ends where the other one has",
+                f"two processes read {part.origin} and ended at different places",
+                fix="Nothing to do: the next try ends where the other one ended",
             )
 
     def __getattr__(self, name: str) -> Any:
-        """What a source has beside the port, such as ``plain_file``."""
+        """Attributes of a source that are not in the port, such as ``plain_file``."""
         return getattr(self._source, name)
 
 
 def _generated(read: Iterator[Read]) -> Any:
-    """*read* as something that can be closed."""
+    """*read* as an iterator that can be closed."""
     return read if hasattr(read, "close") else (found for found in read)
 
 
 def traffic_of(source: Source) -> Traffic | None:
-    """How much the API of *source* was called so far; None if it is none."""
+    """How much the API of *source* was called so far; None if the source is not an API."""
     traffic = getattr(source, "traffic", None)
     return None if traffic is None else traffic()
 
 
 def slice_of(plan: Plan, number: int) -> Slice:
-    """The slice of *plan* with that number, or that a piece with that number is of."""
+    """The slice of *plan* with that number, or the slice that the piece with that number belongs to."""
     return plan.slices[min(number, len(plan.slices) - 1)]
 
 
 def rests(staged: Mapping[int, Staged]) -> list[Slice]:
-    """The pieces that staged slices have left, in their order."""
+    """The rests of the staged slices that were cut, in order."""
     return [rest for number in sorted(staged) if (rest := staged[number].next) is not None]
 
 
 def since_last_start(plan: Plan, staged: Mapping[int, Staged]) -> tuple[Plan, dict[int, Staged]]:
-    """What counts of what was staged: nothing from before the source began anew. The note of the run says so."""
+    """The staged slices that count: none from before the source started over. The note of the run says so."""
     starts = [rest for rest in rests(staged) if rest.anew]
     for rest in starts:
         plan = replace(plan, run=replace(plan.run, note=with_note(plan.run.note, f"read anew: {rest.anew}")))

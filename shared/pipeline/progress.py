@@ -38,24 +38,24 @@ class Result:
 
 
 class Progress:
-    """Is informed how far the work is. This one ignores everything but warnings."""
+    """Gets informed about the progress of the work. This class ignores everything but warnings."""
 
     def __init__(self, on_warning: Callable[[str], None] | None = None) -> None:
         """Warnings go to *on_warning*, or to the log."""
         self._on_warning = on_warning or (lambda text: _log.warning("%s", text))
 
     def table(self) -> Progress:
-        """What to inform of one of several tables that are loaded at the same time."""
+        """The progress to inform about one of several tables that are loaded at the same time."""
         return self
 
     def start(self, label: str, rows: int) -> None:
-        """A run begins that will read so many rows."""
+        """A run begins that will read this many rows."""
 
     def rows(self, count: int) -> None:
-        """So many more rows have been staged."""
+        """This many more rows have been staged."""
 
     def detail(self, text: str) -> None:
-        """More about the run that was started, in place of what was known of it before."""
+        """More about the run that was started; replaces the previous detail."""
 
     def phase(self, label: str) -> None:
         """A step of unknown length begins, such as hashing files or merging."""

@@ -32,7 +32,7 @@ class SharedSource:
         self._changed = threading.Condition()
         self._open: set[Reader] = set()
         self._reads: dict[str, _Read] = {}
-        """By slice: pieces of two readers with one number may be different ones."""
+        """By slice, as pieces of two readers may differ though they have the same number."""
         self._describing = threading.Lock()
         self._described: Described | None = None
 

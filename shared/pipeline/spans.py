@@ -1,4 +1,4 @@
-"""Spans of time that pages and the API filter by, and the beginnings of texts that lie in them. Pure."""
+"""Spans of time that pages and the API filter by, and the key prefixes of times in them. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ LAST: Mapping[str, dt.timedelta] = {
 }  # fmt: skip
 """Spans that end now, by name."""
 _FEW_DAYS = 8
-"""So many days are named one by one; of more, their months are."""
+"""Up to this many days are named one by one; for more, the months are named."""
 _MOST_MONTHS = 13
 _HOW = "write times in UTC, such as 2026-02-24T12:00"
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From one time to another, both as texts of records; empty where it has no end."""
+    """From one time to another, both as texts of records; empty if it is open on that side."""
 
     since: str = ""
     until: str = ""
@@ -34,7 +34,7 @@ class Span:
         return self.since <= moment and (not self.until or moment <= self.until)
 
     def prefixes(self, now: dt.datetime) -> list[str]:
-        """The days of all times in it, or of a long span its last two days and 13 months, newest first.
+        """The days in the span, or for a long one its last two days and 13 months, newest first.
 
         >>> Span("2026-02-27T10", "2026-03-01T00:00").prefixes(dt.datetime(2026, 3, 5))
         ['2026-03-01', '2026-02-28', '2026-02-27']
@@ -54,7 +54,7 @@ class Span:
 
 
 def span_of(given: Mapping[str, str], now: dt.datetime) -> Span:
-    """What ``from`` and ``to`` say, or ``when``: ``hour``, ``day`` or ``week``. ValueError if nothing.
+    """The span that ``from`` and ``to`` name, or ``when`` (``hour``, ``day``, ``week``). ValueError if invalid.
 
     >>> span_of({"when": "hour"}, dt.datetime(2026, 3, 5, 12, tzinfo=dt.UTC))
     Span(since='2026-03-05T11:00:00.000000', until='')
@@ -76,7 +76,7 @@ def _moment(name: str, text: str) -> str:
         found = dt.datetime.fromisoformat(text) if text else None
         return to_text(found if found.tzinfo else found.replace(tzinfo=dt.UTC)) if found else ""
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{name} is no time: {_HOW}") from error
+        raise ValueError(f"{name} is not a time: {_HOW}") from error
 
 
 def prefixes_of(days: Iterable[str]) -> list[str]:
@@ -91,4 +91,4 @@ def prefixes_of(days: Iterable[str]) -> list[str]:
 
 
 ALWAYS = Span()
-"""All of time."""
+"""A span without limits."""

@@ -1,4 +1,4 @@
-"""Stage all slices of a plan in this process, each piece of a slice that was cut after the one before."""
+"""Stage all slices of a plan in this process; pieces of a slice that was cut are staged one after the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.pipeline.pieces import slice_of
 
 
 def stage_all(plan: Plan, staged: dict[int, Staged], stage: Callable[[Slice], Staged]) -> dict[int, DataError]:
-    """What is wrong with part files that cannot be staged. *staged* is filled with what became of each slice.
+    """What is wrong with part files that cannot be staged. *staged* is filled with the result of each slice.
 
     The first DataError is raised if no part file is left.
     """

@@ -17,7 +17,7 @@ from shared.warehouses import History
 RUNS_SHOWN = 20
 """Runs of a feed that its chart has."""
 REPORTS_SHOWN = 50
-"""Runs on the page of a feed."""
+"""How many runs the page of a feed shows."""
 _MOST_FILES = 100
 _MOST_REJECTS = 100_000
 """Rejects whose reasons are counted, where nobody counted them during the run."""
@@ -98,7 +98,7 @@ class Point:
     rows: int
     failed: bool
     day: str = ""
-    """The beginning of its key, which says where its report is kept; empty if an older version wrote this."""
+    """Prefix of the key of its report; empty if an older version wrote this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

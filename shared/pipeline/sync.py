@@ -71,7 +71,7 @@ class TableSync:
     behind: float | None = None
     """Seconds of the source's time that are not read yet: 0 once it has caught up, None where that is not known."""
     calls: Traffic | None = None
-    """Of the API that it was read from, for all destinations."""
+    """Calls of the API that it was read from, for all destinations."""
 
     @property
     def failed(self) -> bool:

@@ -34,7 +34,7 @@ class StageCounter:
         self.reasons: Counter[str] = Counter()
         """How often each code was found in each column."""
         self.next: Slice | None = None
-        """The rest of the slice, if its read ended with that."""
+        """The rest of the slice, if its read was cut."""
 
     def accepted(self, read: Iterable[Read], on_rows: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
         """The rows to stage of each batch that was read; *on_rows* gets how many rows or bad records it had."""

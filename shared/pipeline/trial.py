@@ -1,4 +1,4 @@
-"""What loading a text file would do, as text that can be kept and shown: its mapping, and a dry run."""
+"""What loading a text file would do, as text to keep and show: its mapping, and a dry run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from shared.sources.csv.source import CsvSource
 from shared.stores import open_store
 
 MOST_BYTES = 20_000_000
-"""Of a file that a dry run reads whole, into the warehouse; of a larger one the first rows are checked without it."""
+"""Largest file for a dry run in the warehouse; of larger files, the first rows are checked without a warehouse."""
 _FIRST_ROWS = 50_000
 _LONGEST = 200
-"""Characters of a value in a sample."""
+"""How many characters of a value a sample shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Trial:
 
     notes: tuple[str, ...] = ()
     columns: tuple[tuple[str, str, str], ...] = ()
-    """Header (of several, with commas), column, type."""
+    """Header (several are separated by commas), column, type."""
     unmapped: tuple[str, ...] = ()
     suggestions: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class Trial:
     outcomes: tuple[TrialOutcome, ...] = ()
     reasons: Mapping[str, int] = field(default_factory=dict)
     changes: tuple[tuple[str, str, str], ...] = ()
-    """What becomes of the columns of the table: column, kind of change, note; without those that stay."""
+    """What happens to the columns of the table: column, kind of change, note; without those that stay."""
     forecast: str = ""
     """How long a load is likely to take, for people."""
     checked: int | None = None

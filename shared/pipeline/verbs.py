@@ -171,7 +171,7 @@ def stage(
         # A row of keys alone is no row to correct: the sync that brought the rest of it has rejected it.
         warehouse.reject(plan, part.number, counter.rejects if plan.unit.kind != "keys" else [])
         if counter.next is not None and counter.next.anew:
-            warehouse.reject(plan, 0, [])  # of any piece: they will be read, and rejected, once more
+            warehouse.reject(plan, 0, [])  # of all pieces, as they will be read and rejected once more
         present = _stage_keys(plan, table, stored, counter.keys, warehouse)
     return Staged(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),

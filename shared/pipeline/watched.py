@@ -1,4 +1,4 @@
-"""Show how far one window of a sync is: rows, rows a second, and calls of the API that it is read from."""
+"""Show the progress of one window of a sync: rows, rows per second, and calls of the API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.traffic import Traffic
 
 
 class Watched(Progress):
-    """Shows rows and rows a second of one window, and lets it be stopped between batches."""
+    """Shows rows and rows per second of one window, which can be stopped between batches."""
 
     def __init__(
         self, shown: Progress, timer: Callable[[], float], check: Callable[[], None],

@@ -87,7 +87,7 @@ class Client:
     """Gets every answer that is a success."""
     retries: int = 0
     sent: int = 0
-    """Calls, repeated ones included."""
+    """How many calls were made, including retries."""
     last: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Headers of the last answer that had any of a rate."""
 
@@ -103,7 +103,7 @@ class Client:
         self._since, self._calls_before = self.clock.timer(), self.limiter.calls
 
     def traffic(self) -> Traffic:
-        """What was called so far."""
+        """The calls so far."""
         allowed = self.limiter.allowed(self.clock.timer() - self._since)
         share = None if allowed is None else (self.limiter.calls - self._calls_before) / allowed
         return Traffic(self.sent, self.retries, share)
@@ -209,7 +209,7 @@ class Client:
         parameters = {} if call.in_body else {name: str(value) for name, value in call.parameters.items()}
         url = self.url(call.path)
         self.limiter.wait(call.bucket)
-        self.sent += 1  # of several threads at once one may be lost: it is for people
+        self.sent += 1  # not exact with several threads, which is enough for people
         used = self.auth.sign(headers, parameters)  # after the wait: a sign-in may have a time in it
         return self._send(call, url, headers, parameters), used
 

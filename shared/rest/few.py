@@ -24,5 +24,5 @@ class Few(Generic[T]):
         return found
 
     def of(self, detail: Mapping[str, Any]) -> list[T] | None:
-        """The rows of a slice, if they are kept."""
+        """The rows of a slice, if they were kept."""
         return self._kept[1] if self._kept is not None and self._kept[0] == dict(detail) else None

@@ -96,7 +96,7 @@ class Limiter:
         return min((bucket.speed for bucket in self._buckets), default=1.0)
 
     def allowed(self, seconds: float) -> float | None:
-        """How many calls the API allows in so many seconds, and in a span of its rate at least; None without a rate."""
+        """How many calls the API allows in *seconds*, but at least in one span of its rate; None without a rate."""
         rates = [bucket.rate for bucket in self._buckets if not bucket.name]
         return min((one.requests * max(1.0, seconds / one.seconds) for one in rates), default=None)
 

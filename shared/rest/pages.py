@@ -27,7 +27,7 @@ PAGINGS: tuple[PagingKind, ...] = ("none", "page", "offset", "cursor", "next")
 
 
 REFUSED = frozenset({400, 404, 410, 422})
-"""How an API answers a token that it does not know any more."""
+"""Statuses with which APIs refuse a token that they no longer know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,32 +52,32 @@ class Page(NamedTuple):
     """One page, as it was read."""
 
     records: Sequence[Any]
-    """Each a ``Record``, or what ``pages`` was given to read them made of them."""
+    """Each is a ``Record``, or what the *read* of ``pages`` made of it."""
     response: Response
     content: Any
     """Its JSON."""
     last: bool = False
     """Whether it is known that none follows. False: there is one, or the next call will show that there is none."""
     following: Place | None = None
-    """Where the page after it begins. None if none follows, or if the list can only be read on by who reads it now."""
+    """Where the next page begins. None if there is none, or if only the current reader can continue the list."""
 
 
 PageParser: TypeAlias = "Callable[[Response], tuple[Any, Any]]"
 """Gives the records of an answer, and what of its JSON says where the next page is; ValueError if it is broken."""
 
 
-class PlaceRefused(Exception):  # noqa: N818 - no error: the list can be read from its beginning
-    """An API does not know the place any more from which a list was to be read on."""
+class PlaceRefused(Exception):  # noqa: N818 - not an error: the list can be read from its beginning
+    """An API no longer knows the place from which a list should be continued."""
 
 
 def pages(
     client: Client, call: Call, paging: Paging, records_at: str, *, workers: int = 4, start: Place | None = None,
     read: PageParser | None = None,
 ) -> Iterator[Page]:  # fmt: skip
-    """The pages of the list that *call* is answered with, from *start* on (``Page.following`` of an earlier read).
+    """The pages of the list that *call* returns, from *start* on (``Page.following`` of an earlier read).
 
-    DataError if they have no records, or have no end. PlaceRefused, by the first page, if the API refuses *start*.
-    *read* makes records of an answer in another way than as objects of JSON.
+    DataError if a page has no records or the list has no end. PlaceRefused, on the first page, if the API refuses
+    *start*. *read* parses the records of an answer, if they should not become objects from JSON.
     """
     reader = _Reader(client, paging, records_at, workers, read)
     if paging.size_parameter and paging.size:
@@ -90,17 +90,17 @@ def pages(
 
 
 class _Count(NamedTuple):
-    """A place in a list that is counted."""
+    """A place in a list with page numbers or offsets."""
 
     number: int
-    """Of the page, from 0."""
+    """Number of the page, from 0."""
     read: int
     """Records before it."""
     each: int
     """Records of the first page."""
     total: int | None
     digest: str
-    """Of the page before."""
+    """Digest of the page before."""
 
     def after(self, page: Page) -> _Count:
         """The place after *page*, which begins here."""
@@ -111,12 +111,12 @@ class _Link(NamedTuple):
     """A place in a list whose pages name each other."""
 
     token: str
-    """Or the URL."""
+    """The token, or the URL."""
     anchor: str = ""
     """The token of an earlier place, see ``pieces``."""
     pieces: int = 0
-    """How many places the list was read on from. Of those that are powers of two the token is kept, so that a list
-    that leads back to where it was read is found out, however long the circle is."""
+    """How often the list was continued. The token is kept when this is a power of two, so that a list which leads back
+    to an earlier page is detected, however long the circle is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class _Reader:
         yield from self._one_by_one(call, place)
 
     def _one_by_one(self, call: Call, place: _Count) -> Iterator[Page]:
-        """From a place on to the first page without records."""
+        """Pages from *place* on, up to the first one without records."""
         while place.total is None or place.read < place.total:
             page = self.page(replace(self._at(call, place.number, place.read), allowed=frozenset({404})))
             if not page.records:
@@ -197,10 +197,10 @@ class _Reader:
         while following is not None:
             page = self.page(following)
             if page.content is None:
-                raise PlaceRefused(f"{self.client.host} does not read on where it was read to ({page.response.status})")
+                raise PlaceRefused(f"{self.client.host} refused to continue the list ({page.response.status})")
             token = self._next(page)
             rest = self._storable(following, token)
-            # Before the page is given: whoever takes it may take no other one.
+            # Before the page is yielded, as the caller may not ask for another one.
             if token is not None and (token in seen or (rest and rest == anchor)):
                 raise self._endless("it names a next page that was read before")
             place_after = None if rest is None else _Link(rest, anchor, pieces)._asdict()
@@ -212,7 +212,7 @@ class _Reader:
         return replace(self._following(call, place.token), allowed=REFUSED)
 
     def _storable(self, call: Call, token: str | None) -> str | None:
-        """*token* as it may be kept: a whole URL, and without secrets. None if it has one."""
+        """*token* as it may be kept: URLs are complete and without secrets. None if another token contains a secret."""
         if token is None:
             return None
         if self.paging.kind == "next":
@@ -280,7 +280,7 @@ def link_header(headers: Mapping[str, str], relation: str) -> str | None:
 
 
 def without_secrets(url: str, secrets: Sequence[str]) -> str:
-    """*url* without the parameters that have one of *secrets*: each call signs in by itself.
+    """*url* without parameters that contain one of *secrets*, as each call signs in by itself.
 
     >>> without_secrets("https://h/a?page=2&key=s%2Fh", ["s/h"])
     'https://h/a?page=2'

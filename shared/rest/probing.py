@@ -1,4 +1,4 @@
-"""What a page of an API shows of the columns that a table would have."""
+"""What a page of an API shows about the columns that a table would have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = 60
 
 
 def declared_types(found: Mapping[str, str], declared: Mapping[str, str]) -> dict[str, str]:
-    """The types of the columns of a table: those *found*, but where the catalog has declared another one."""
+    """The types of the columns of a table: those *found*, unless the catalog declares another one."""
     known = {folded(name): kind for name, kind in declared.items()}
     return {name: known.get(folded(name), kind) for name, kind in found.items()}
 
@@ -43,4 +43,4 @@ def misfits(name: str, kind: str, values: Sequence[Any], timezone: str) -> Itera
         if count := fault.where.true_count:
             bad = next(value for value, wrong in zip(values, fault.where.to_pylist(), strict=True) if wrong)
             shown = as_text(bad)[:_LONGEST]
-            yield f"{count} of {len(values)} values of {name} are no {kind}, as the catalog declares: {shown}"
+            yield f"{count} of {len(values)} values of {name} do not fit its declared type {kind}: {shown}"

@@ -1,4 +1,4 @@
-"""Read a list stretch by stretch: batches of rows, and between them the places where the read may be cut."""
+"""Read a list stretch by stretch: batches of rows, with places between them where the read may be cut."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from shared.rest.pages import Place, PlaceRefused
 
 T = TypeVar("T")
 _MOST_STRETCHES = 20
-"""Without a place to cut between them, if they have hardly any rows."""
+"""How many stretches with hardly any rows may follow each other without a place to cut."""
 _MOST_STARTS = 3
-"""How often one read may begin anew."""
+"""How often one read may start over."""
 _STARTS = "starts"
 
 
@@ -26,7 +26,7 @@ class Stretch(NamedTuple, Generic[T]):
 
     rows: Sequence[T]
     place: Place | None
-    """Where the list goes on after them; None where it cannot be cut, or has ended."""
+    """Where the list continues after them; None if it cannot be cut there, or has ended."""
 
 
 def batches(
@@ -36,11 +36,11 @@ def batches(
     size: int,
     count_of: Callable[[Sequence[T]], int] = len,
 ) -> Iterator[pa.RecordBatch | Slice]:
-    """What *read* gives from the place of *part* on, see ``sources.Source.read``: *batches_of* about *size* rows.
+    """Batches from the place of *part* on, see ``sources.Source.read``: *batches_of* makes them of about *size* rows.
 
-    *count_of* says how many rows some of its elements are.
+    *count_of* returns the number of rows in some elements of a stretch.
 
-    If the API refuses the place, the rest is the whole list once more. TransientError if that happens again and again.
+    If the API refuses the place, the whole list is read again. TransientError if that happens too often.
     """
     waiting: list[T] = []
     rows = count = 0
@@ -61,14 +61,14 @@ def batches(
 
 
 def rows_of(stretches: Iterator[Stretch[T]]) -> Iterator[T]:
-    """The rows alone."""
+    """Only the rows."""
     return chain.from_iterable(stretch.rows for stretch in stretches)
 
 
 def by_size(
     rows: Sequence[T], batch_of: Callable[[Sequence[T]], pa.RecordBatch], size: int
 ) -> Iterator[pa.RecordBatch]:  # fmt: skip
-    """*rows* in batches of at most twice *size*: what is just above it makes no small batch of its own."""
+    """*rows* in batches of at most twice *size*, so that a few rows above *size* do not become a small batch."""
     for start in range(0, len(rows), 2 * size):
         yield batch_of(rows[start : start + 2 * size])
 
@@ -77,7 +77,7 @@ def _anew(part: Slice, reason: str) -> Slice:
     starts = int(part.detail.get(_STARTS, 0)) + 1
     if starts > _MOST_STARTS:
         raise TransientError(
-            f"{reason}, however often it is read from its beginning",
+            f"{reason}, each time that it was read from its beginning",
             fix="Set SYNC_STEP to more seconds, so that the list is read in fewer steps",
         )
     detail: Mapping[str, Any] = {name: value for name, value in part.detail.items() if name != "place"}

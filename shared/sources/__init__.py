@@ -201,7 +201,7 @@ class BadRecord(NamedTuple):
 
 
 Read: TypeAlias = "pa.RecordBatch | Sequence[BadRecord] | Slice"
-"""What reading a slice gives, see ``Source``."""
+"""What reading a slice yields, see ``Source``."""
 
 RAW = "raw record"
 """Name of the text of a bad record, among the names of columns."""
@@ -215,10 +215,10 @@ class Source(Protocol):
         ...
 
     def read(self, part: Slice) -> Iterator[Read]:
-        """The rows of one slice in file order, batch by batch, and between batches the records that are none.
+        """The rows of one slice in file order, batch by batch, and between batches the records that are not rows.
 
-        A slice among them says that the read may be cut there: that slice is the rest, read by this process or another
-        one. Only a source whose units are one slice has such places. DataError or ConflictError, also after some
+        A Slice among them says that the read may be cut there: it stands for the rest, which this process or another
+        one reads. Only a source whose units have one slice yields it. DataError or ConflictError, even after some
         batches.
         """
         ...

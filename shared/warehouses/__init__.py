@@ -371,7 +371,7 @@ class LimitsLog(Protocol):
     """A warehouse whose service tier may limit how fast it can be written to."""
 
     def log_rate(self) -> int | None:
-        """Bytes a second by which the log may grow; None if that is not known."""
+        """Bytes per second by which the log may grow; None if that is not known."""
         ...
 
 

@@ -54,14 +54,14 @@ def job(app: App, id: str, host: Mapping[str, Any] | None) -> Response:
 
 
 def feeds(app: App, query: Mapping[str, str]) -> Response:
-    """Every feed as it stands, as the status page has it: those that a filter takes."""
+    """The current state of every feed that the filters choose, as the status page shows it."""
     chosen = chosen_filter(query, app.now())
     found = overview(declared(app.systems), DocumentedRuns(app.documents, app.now), app.now(), chosen)
     return Response(200, {"feeds": [_feed(one) for one in found.feeds]})
 
 
 def chosen_filter(query: Mapping[str, str], now: dt.datetime) -> Filter:
-    """The feeds of a ``system``, in a ``state``, with a ``text``, with a run in a time. RequestRefused (400)."""
+    """A filter of feeds by ``system``, ``state``, ``text``, and the time of a run. RequestRefused (400)."""
     return Filter(
         system=query.get("system", ""), state=query.get("state", ""), text=query.get("text", ""),
         span=chosen_span(query, now),
@@ -69,7 +69,7 @@ def chosen_filter(query: Mapping[str, str], now: dt.datetime) -> Filter:
 
 
 def chosen_span(query: Mapping[str, str], now: dt.datetime) -> Span:
-    """The time that ``when``, or ``from`` and ``to``, name. RequestRefused (400) if they name none."""
+    """The span that ``when``, or ``from`` and ``to``, name. RequestRefused (400) if they are invalid."""
     try:
         return span_of(query, now)
     except ValueError as error:

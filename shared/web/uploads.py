@@ -1,4 +1,4 @@
-"""What may be done with files that people upload, for the API and the pages: each kept with who did it."""
+"""Actions on files that people upload, for the API and the pages; who did each one is recorded."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from shared.app import App
 
 _MOST_REJECTS = 5_000_000
-"""Bytes of corrected rejects that a request may load: it waits for the merge."""
+"""Largest file of corrected rejects, in bytes: the request waits for the merge."""
 
 
 def add(app: App, feed: str, name: str, content: bytes, *, full: bool, by: str) -> Upload:
-    """Keep a file, or without *content* that somebody will write it to storage."""
+    """Store a file; or, without *content*, record that somebody will write it to storage."""
     upload = new_upload(app, feed, name, full=full, by=by)
     if content:
         write_content(app, upload, content)
@@ -55,12 +55,12 @@ def start(app: App, upload: Upload, by: str) -> Start:
 
 
 def keep_load(app: App, upload: Upload, by: str) -> None:
-    """Keep who had an upload loaded."""
+    """Record who loaded an upload."""
     api.keep_action(app, upload.feed, "load", by, f"{upload.name}, {'full' if upload.full else 'delta'}")
 
 
 def load_rejects(app: App, feed: str, name: str, content: bytes, by: str) -> list[Result]:
-    """Load corrected rejects at once: a result for each run that rejected some of them. Their reports are kept.
+    """Load corrected rejects at once. Returns a result for each run that rejected some of them; keeps their reports.
 
     RequestRefused if the feed is paused, or if there are too many.
     """
@@ -98,11 +98,11 @@ def _report(app: App, results: list[Result]) -> None:
 
 
 def created(app: App, query: Mapping[str, str], content: bytes) -> Response:
-    """A file of a ``feed`` with a ``name``, ``full`` or not. Without content: where to write it."""
+    """Take a file of a ``feed`` with a ``name``, ``full`` or not. Without content, return where to write it."""
     if len(content) > MOST_BYTES:
         raise RequestRefused(
             413,
-            f"the file is larger than {MOST_BYTES // 1_000_000} MB: send none, and write it to the link in the answer",
+            f"the file is larger than {MOST_BYTES // 1_000_000} MB: send no body, and write it to the returned link",
         )
     full = query.get("full", "").lower()
     if full not in ("", "true", "false"):
@@ -112,7 +112,7 @@ def created(app: App, query: Mapping[str, str], content: bytes) -> Response:
 
 
 def acted(app: App, id: str, action: str) -> tuple[Response | None, list[Start]]:
-    """Say anew where to write an upload, try it, or load it: the answer, or the job to start."""
+    """Renew the link of an upload, try it, or load it. Returns the response, or the job to start."""
     upload = upload_of(app.documents, id)
     if action == "link":
         return Response(200, {"upload": upload.id, "feed": upload.feed, **_link(app, upload)}), []
@@ -129,7 +129,7 @@ def _link(app: App, upload: Upload) -> dict[str, Any]:
 
 
 def corrected(app: App, feed: str, content: bytes) -> Response:
-    """Corrected rejects of a feed."""
+    """Load corrected rejects of a feed."""
     results = load_rejects(app, feed, "", content, "the API")
     runs = [
         {"run": one.run.id if one.run else None, "destination": one.destination, "place": one.place,

@@ -203,7 +203,22 @@ def test_failure_is_one_line_and_says_how_to_go_on(world, which, results, step, 
     error = result.output[result.output.index("Error: ") :]
     assert (2 if step else 1) == len(error.splitlines())
     if step:
-        assert f"Go on with: python -m infra.deploy up --group rg --from {step}" in error
+        before = {"functionapp keys list": "code", "storage blob upload": "resources"}.get(which, step)
+        assert f'Go on with: make deploy ARGS="--group rg --from {before}"' in error
+
+
+def test_the_command_to_go_on_with_has_the_same_options(world, tmp_path):
+    """Without them it would deploy the sample of parameters over those of the operator."""
+    parameters = tmp_path / "my own.json"
+    named = {name: {"value": "x"} for name in ("sqlAdminName", "sqlAdminObjectId")}
+    parameters.write_text(json.dumps({"parameters": named}), encoding="utf-8")
+    world.commands.play("functionapp keys list", None)
+    options = ["--skip", "database", "--client", "Contoso", "--remote-build"]
+
+    result = world.up("--yes", "--parameters", str(parameters), *options, "--from", "events")
+
+    words = f"--group rg --parameters '{parameters}' {' '.join(options)} --from code"
+    assert f'make deploy ARGS="{words}"' in result.output
 
 
 @pytest.mark.parametrize(

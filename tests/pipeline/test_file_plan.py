@@ -266,7 +266,7 @@ def test_a_dry_run_says_how_long_its_load_takes_and_a_load_does_not(case):
     late = with_link(dry.forecast, NOW + dt.timedelta(seconds=dry.forecast.seconds / 2), NOW)
 
     assert dry.forecast.seconds > 0
-    assert dry.forecast.text.endswith("its dry run took so long")
+    assert dry.forecast.text.endswith("its dry run took that long")
     assert (None, None, False) == (real.forecast, dry.forecast.link, late.link_lasts)
 
 

@@ -28,7 +28,7 @@ class AssociationSource:
         self._kind, self._other = str(feed.api["object"]), str(feed.api["associated"])
 
     def traffic(self) -> Traffic:
-        """What was called so far."""
+        """The calls so far."""
         return self._calls.client.traffic()
 
     def close(self) -> None:

@@ -82,7 +82,7 @@ class Calls:
     def listed(
         self, kind: str, names: Sequence[str], *, archived: bool = False, start: Place | None = None
     ) -> Iterator[Page]:
-        """All records with those properties, page by page, from a place on. PlaceRefused as ``pages``."""
+        """All records with those properties, page by page, from a place on. PlaceRefused as in ``pages``."""
         return pages(self.client, self._list(kind, names, archived=archived), _PAGING, "results", start=start)
 
     def listed_raw(

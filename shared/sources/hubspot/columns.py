@@ -1,7 +1,7 @@
 """Pages of HubSpot's records become columns of text without a Python object for each value.
 
-pyarrow.json reads a page whose values are all texts, as HubSpot's are. Whatever it refuses, or would understand in
-another way than the parser of the standard library, is read by that one: the columns are the same
+pyarrow.json reads a page whose values are all texts, as HubSpot's are. The standard library parses
+what pyarrow.json refuses or would read differently, so that the columns are always the same
 (docs/decisions/0045-types-of-json.md).
 """
 
@@ -32,7 +32,7 @@ from shared.sources.hubspot.records import MERGED, NAMES, OWN, losers, raw_of, v
 T = TypeVar("T")
 _TEXT = pa.string()
 _PAGES = 10
-"""Parsed at once: each time has a cost of its own, as has each column of a batch."""
+"""Pages to parse at once, as each call and each column of a batch has a fixed cost."""
 _PLAIN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$"
 """Instants that Arrow reads as ``instants.parse`` does."""
 
@@ -55,7 +55,7 @@ class PageReader:
         return self._raw([response.body])
 
     def read_lazily(self, response: Response) -> tuple[pa.RecordBatch | bytes, Any]:
-        """The page in *response*, and what of its JSON names the next one; bytes, for ``columns``, if it is plain."""
+        """The page in *response*, and the part of its JSON that names the next one. Plain pages stay bytes."""
         content = _end(response.body)
         if content is None:
             content = read_json(response.body)
@@ -63,7 +63,7 @@ class PageReader:
         return response.body, content
 
     def columns(self, pages: Iterable[Page]) -> Iterator[Stretch[pa.RecordBatch]]:
-        """Raw columns of *pages* of a list, many at once; some more pages are called for meanwhile."""
+        """Raw columns of *pages* of a list, many at once; further pages are requested meanwhile."""
         for group in one_ahead(_groups(pages)):
             bodies: list[bytes] = []
             place: Place | None = None
@@ -122,13 +122,13 @@ class _Other(Exception):  # noqa: N818 - the page is not wrong
 
 
 def _end(body: bytes) -> Any:
-    """The fields of the object in *body* from ``paging`` on, if it has no others behind its records and they are plain.
+    """The fields of the object in *body* from ``paging`` on, if no other fields follow its records and they are plain.
 
-    A quote within a text has a backslash before it: a comma and a quote are between fields, or between elements. What
-    follows closes one object, so it is the whole one that has this field.
+    A quote within a text has a backslash before it, so a comma and a quote stand between fields or between elements.
+    The text after them closes exactly one object, so the field belongs to the outermost one.
     """
     start = body.rfind(b',"paging":')
-    with contextlib.suppress(ValueError):  # RecursionError: nobody nests a page's end that deep
+    with contextlib.suppress(ValueError):  # RecursionError: no API nests the end of a page that deep
         return read_json(b"{" + body[start + 1 :]) if start > 0 else None
     return None
 
@@ -153,7 +153,7 @@ def until(raw: pa.RecordBatch, cursor: str, last: dt.datetime | None) -> pa.Reco
         return raw
     column = _property(raw, cursor)
     if pc.all(pc.match_substring_regex(column, _PLAIN), skip_nulls=True).as_py():
-        with contextlib.suppress(pa.ArrowInvalid):  # a day or an hour that no calendar has
+        with contextlib.suppress(pa.ArrowInvalid):  # a day or an hour that does not exist
             moments = pc.cast(column, pa.timestamp("us", "UTC"))
             fits = pc.less_equal(moments, pa.scalar(last.replace(tzinfo=dt.UTC), pa.timestamp("us", "UTC")))
             return _where(raw, pc.fill_null(fits, True))
@@ -162,7 +162,7 @@ def until(raw: pa.RecordBatch, cursor: str, last: dt.datetime | None) -> pa.Reco
 
 
 def with_losers(raw: pa.RecordBatch, cursor: str) -> pa.RecordBatch:
-    """*raw* with tombstones of what was merged behind the record that it was merged into."""
+    """*raw* with tombstones of merged records, each after the record that it was merged into."""
     column = raw[MERGED]
     order: list[int] = []
     added: list[Record] = []

@@ -68,7 +68,7 @@ def batch_of(found: Sequence[Record], types: Mapping[str, str]) -> pa.RecordBatc
 
 
 def columns_of(raw: pa.RecordBatch, types: Mapping[str, str]) -> pa.RecordBatch:
-    """What ``raw_of`` gave as a batch of the columns in *types*, see ``batch_of``."""
+    """The result of ``raw_of`` as a batch of the columns in *types*, see ``batch_of``."""
     arrays = [raw[name] if name in OWN else _property(raw[name], kind) for name, kind in types.items()]
     return pa.RecordBatch.from_arrays(arrays, names=list(types))
 

@@ -52,7 +52,7 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 
 def open_source(feed: Feed, settings: Settings) -> HubSpotSource | AssociationSource:
     """The object, or the associations, that *feed* names. ConfigError if a setting is missing. Nothing is called."""
-    # Pages go soon, and Arrow's own pool would keep them.
+    # Pages are freed soon, and Arrow's own pool would keep their memory.
     pa.set_memory_pool(pa.system_memory_pool())
     calls = open_calls(feed, settings)
     if "associated" in feed.api:
@@ -84,7 +84,7 @@ class HubSpotSource:
         """The records of a window, if they are so few that the search for its end brought them all."""
 
     def traffic(self) -> Traffic:
-        """What was called so far."""
+        """The calls so far."""
         return self._calls.client.traffic()
 
     def close(self) -> None:
@@ -210,7 +210,7 @@ class HubSpotSource:
             yield Stretch(rows, found.place and {"live": found.place})
 
     def _stretches(self, detail: Mapping[str, Any], place: Place | None) -> Iterator[Stretch[Record]]:
-        """The archived records come first. A merged one may be among them, and of equal rows the later one counts.
+        """Archived records come first. Merged ones may be among them, and of rows with one key the later counts.
 
         So a piece need not know which records were merged into those of the pieces before it.
         """
@@ -289,7 +289,7 @@ class HubSpotSource:
         yield from in_order(read, ids, workers=_WORKERS)
 
     def _ids(self, low: dt.datetime, high: dt.datetime | None, start: Place | None) -> Iterator[Stretch[str]]:
-        """The ids of a window, in groups that a batch takes, from those after a place on."""
+        """The ids of a window after a place, in groups of the size that a batch call takes."""
         span = between(self._cursor, records.milliseconds(low), None if high is None else records.milliseconds(high))
         last = int(start["after"]) if start else 0
         while True:

@@ -1,4 +1,4 @@
-"""The first page of a set, the types that its $metadata and the catalog give it, and what is unsure of them."""
+"""The first page of a set, its types by $metadata and by the catalog, and what is unsure about them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from shared.sources.odata.service import Query
 from shared.sources.odata.source import STAMPS, as_records, check, columns_of, open_service
 
 _ENTRIES = 100
-"""To look at."""
+"""Entries to look at."""
 
 
 def probe(feed: Feed, settings: Settings) -> Probe:
-    """Two calls: $metadata, and a page. Errors are those of a sync, but for what the catalog has wrong of the set."""
+    """Reads $metadata and one page. Raises what a sync raises; mistakes in the catalog's description are remarks."""
     service = replace(open_service(feed, settings), size=_ENTRIES)
     try:
         of = service.entity_set(str(feed.api["set"]), fresh=True)
@@ -59,4 +59,4 @@ def _remarks(
         if name in types:
             yield from misfits(name, types[name], filled(name, rows), feed.timezone)
         else:
-            yield f"{name} is declared, but is no property of the set"
+            yield f"{name} is declared, but is not a property of the set"

@@ -66,13 +66,13 @@ class Query:
 
 
 class _Position(NamedTuple):
-    """Where a page begins that the service is asked for."""
+    """Where a requested page begins."""
 
     low: str = ""
     """The cursor from which on; empty for all."""
     skip: int = 0
     last: Sequence[str | None] | None = None
-    """The key that it has to begin with, of the last entry of the page before; None where that may have moved."""
+    """The key that the page has to begin with: that of the last entry before it; None if that entry may have moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class Service:
     def pages(self, of: EntitySet, query: Query, *, start: Place | None = None) -> Iterator[Stretch[Row]]:
         """A list page by page, from a place on. An entry that changes meanwhile may come twice.
 
-        PlaceRefused, by the first page, if the service does not know the link any more that it gave.
+        PlaceRefused, on the first page, if the service no longer knows its own link.
         """
         if start is not None:
             if "link" in start:
@@ -157,7 +157,7 @@ class Service:
     def _following(
         self, of: EntitySet, query: Query, position: _Position | None, known: set[tuple[str | None, ...]]
     ) -> Iterator[Stretch[Row]]:
-        """The pages from a *position* on, as long as they are full, without the rows *known* of the one before."""
+        """The pages from *position* on, as long as they are full, without the rows *known* from the page before."""
         moves = 0
         while position is not None:
             page = self._page(of, query, low=position.low, skip=position.skip, top=self.size)
@@ -177,7 +177,7 @@ class Service:
     def _after(
         self, of: EntitySet, query: Query, page: Page, position: _Position
     ) -> tuple[_Position | None, set[tuple[str | None, ...]]]:
-        """Where the page after one at *position* begins, and which rows both may have. None if there is none."""
+        """Where the page after the one at *position* begins, and which rows both may have. None if there is none."""
         if len(page.rows) < self.size:
             return None, set()
         last, cursor = page.rows[-1], list(of.types).index(query.cursor) if query.cursor else None

@@ -82,7 +82,7 @@ class ODataSource:
         """The rows from a cursor to another one, if they are so few that the search for the end brought them all."""
 
     def traffic(self) -> Traffic:
-        """What was called so far."""
+        """The calls so far."""
         return self._service.client.traffic()
 
     def close(self) -> None:

@@ -57,9 +57,9 @@ class Listing:
             yield self._of.of(records_of(read_json(body), self._options.records, self._client.host))
 
     def stream(self) -> Iterator[Stretch[Record]]:
-        """The rows, page by page: those that are here, then those still to be called for, which are not kept.
+        """The rows, page by page: first the kept ones, then those that still have to be requested, which are not kept.
 
-        It may be cut only after the former, which cost no call.
+        The read may be cut only after the kept ones, which cost no call.
         """
         for rows in self:
             yield Stretch(rows, None)

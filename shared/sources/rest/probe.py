@@ -59,7 +59,7 @@ def _remarks(
     names = {folded(name): name for name in kinds.types}
     for what, name in (*(("key", key) for key in feed.keys), ("cursor", feed.cursor), ("deletion flag", feed.deleted)):
         if name and folded(name) not in names:
-            yield f"{what} {name!r} is no field of the records"
+            yield f"{what} {name!r} is not a field of the records"
     yield from _of_keys(feed, rows)
     yield from _of_cursor(feed, options, rows)
     yield from _of_types(feed, options, rows, kinds)
@@ -67,12 +67,12 @@ def _remarks(
 
 
 def _of_types(feed: Feed, options: ListOptions, rows: Sequence[Record], kinds: Kinds) -> Iterator[str]:
-    """Of declared types, whether the values fit them; of the others, what is unsure."""
+    """Whether the values fit the declared types, and what is unsure about the other columns."""
     names = {folded(name): name for name in kinds.types}
     for name, kind in feed.types.items():
         if folded(name) not in names:
-            yield f"{name} is declared, but is no field of the records"
-        elif folded(name) != folded(feed.cursor or ""):  # what is wrong with that is said already
+            yield f"{name} is declared, but is not a field of the records"
+        elif folded(name) != folded(feed.cursor or ""):  # problems of the cursor are reported already
             yield from misfits(name, kind, filled(names[folded(name)], rows), feed.timezone)
     declared = {folded(name) for name in feed.types}
     others = [name for name in kinds.types if folded(name) not in declared]

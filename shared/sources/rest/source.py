@@ -59,7 +59,7 @@ class RestSource:
         self._listing: Listing | None = None
 
     def traffic(self) -> Traffic:
-        """What was called so far."""
+        """The calls so far."""
         return self._client.traffic()
 
     def close(self) -> None:

@@ -24,9 +24,9 @@ _AT_ONCE = 500
 """Rows of one INSERT: SQL Server takes 2,100 parameters."""
 _SHOWN = 3
 _SPELLED = "_sluice_text"
-"""Column of the texts until it takes the place of the one whose values they are."""
+"""Column with the texts, until it replaces the original column."""
 _numbers = itertools.count()
-"""Tell scratch tables of one transaction apart."""
+"""Numbers that tell scratch tables of one transaction apart."""
 
 
 def prepare(session: Session, feed: Feed, column: sa.Column[Any], stored: str, declared: str) -> None:
@@ -56,9 +56,9 @@ def prepare(session: Session, feed: Feed, column: sa.Column[Any], stored: str, d
 
 
 def change(session: Session, feed: Feed, table: sa.Table, name: str, stored: str) -> None:
-    """Give a column of *table* the type that it has there, where it is *stored* as another that was prepared.
+    """Give a stored column of type *stored*, which was prepared, the type that it has in *table*.
 
-    What engines write in their own ways, or cut off, becomes the text that the contract makes of it.
+    Values that engines write differently, or cut off, become the text that the contract makes of them.
     """
     if not isinstance(table.c[name].type, sa.Text) or types.is_exact(stored) or stored == "text":
         session.change_type(table, table.c[name])
@@ -111,7 +111,7 @@ def _written(value: Any) -> str:
 
 
 def _scratch(session: Session, kind: str) -> sa.Table:
-    """Values of that type, and the texts that they are to be."""
+    """Values of that type, and the texts that they become."""
     exact = text(None, exact=True)
     before = exact if kind == "text" else sql_type(kind)
     return session.scratch(f"as_text_{next(_numbers)}", [sa.Column("before", before), sa.Column("after", exact)])

@@ -216,7 +216,7 @@ def as_row(run: Run) -> dict[str, Any]:
 
 
 def deleting_rejects(plan: Plan, part: int | None = None) -> sa.Delete:
-    """Deletes what an earlier try of the run rejected of slice *part*, and of slices that there are no more; or all."""
+    """Deletes what an earlier try of the run rejected of slice *part* and of slices that no longer exist; or all."""
     of_run = REJECTED.c.run == plan.run.id
     if part is None:
         return sa.delete(REJECTED).where(of_run)
@@ -225,7 +225,7 @@ def deleting_rejects(plan: Plan, part: int | None = None) -> sa.Delete:
 
 
 def first_beyond(plan: Plan, part: int) -> int:
-    """The first slice that an earlier try has staged, and that is none once *part* is: it was sliced or cut finer."""
+    """The first slice that may no longer exist once *part* is staged: an earlier try may have had more slices."""
     return max(len(plan.slices), part + 1)
 
 

@@ -94,7 +94,7 @@ class Session(Protocol):
         ...
 
     def replace_column(self, table: sa.Table, name: str, other: str) -> None:
-        """Drop a column of *table* and give its name to the *other* one, whatever else of ours stands on it."""
+        """Drop a column of *table* and give its name to the *other* one, even if our views or indexes depend on it."""
         ...
 
     def columns(self, schema: str, table: str) -> dict[str, str]:

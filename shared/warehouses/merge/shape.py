@@ -86,7 +86,7 @@ def grow(
 
 
 def _refuse_clear(session: Session, feed: Feed, column: Column, stored: sa.Column[Any]) -> None:
-    """DataError if a column is to be hidden now, and the first value that is stored of it is not."""
+    """DataError if a column has to be hidden now, and its first stored value is not hidden."""
     form = how(feed, column.source, column.name)
     if form is None or not isinstance(stored.type, sa.Text):
         return

@@ -201,7 +201,7 @@ class Versions:
 
 
 def _mark(rules: Rules, rows: sa.FromClause) -> str:
-    """What tells the versions of a key apart: its cursor, or without one the run that brought it."""
+    """What tells the versions of a key apart: the cursor, or without one the run that loaded it."""
     cursor = _cursor(rules, rows)
     return BY if cursor is None else str(cursor.name)
 

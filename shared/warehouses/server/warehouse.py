@@ -83,7 +83,7 @@ class Engine(Protocol):
         ...
 
     def rehearse(self, session: Any, feed: Feed) -> None:
-        """A merge of *feed* is about to be made that will be rolled back: let no DDL of it stay."""
+        """Prepare for a merge of *feed* that will be rolled back: none of its DDL may remain."""
         ...
 
     def staged(self) -> Mapping[str, float]:

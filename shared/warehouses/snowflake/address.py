@@ -1,4 +1,4 @@
-"""Where the account is and how to sign in to it, as the driver takes that."""
+"""Where the account is and how to sign in to it, as options of the driver."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SESSION: Mapping[str, Any] = {
     "TIMEZONE": "UTC",
     "TRANSACTION_ABORT_ON_ERROR": False,
 }
-"""What an account may have set otherwise for its sessions, and the statements here rely on."""
+"""Session parameters that our statements rely on, and that an account may have changed."""
 
 
 def driver() -> Any:
@@ -41,7 +41,7 @@ def driver() -> Any:
 def connection_options(settings: Settings) -> dict[str, Any]:
     """Options of ``snowflake.connector.connect``. ConfigError if the URL or the key cannot be read.
 
-    No error repeats the URL: what cannot be told apart may be the password.
+    No error repeats the URL: the part that cannot be parsed may be the password.
     """
     try:
         url = urlsplit(settings.warehouse_url)
@@ -65,10 +65,10 @@ def connection_options(settings: Settings) -> dict[str, Any]:
 
 
 def _sign_in(settings: Settings, user: str, password: str, authenticator: str) -> dict[str, Any]:
-    """By key, else by token, else by password, and without any of them as the identity that the app runs as."""
+    """Signs in by key, else by token, else by password, else as the identity that the app runs as."""
     if authenticator and authenticator not in _AUTHENTICATORS:
         raise ConfigError(
-            "the authenticator in WAREHOUSE_URL is none of those known here",
+            "the authenticator in WAREHOUSE_URL is not supported",
             fix=f"Write one of {', '.join(_AUTHENTICATORS)}, or leave it out",
         )
     named = {"user": user} if user else {}
@@ -88,23 +88,23 @@ _IDENTITY = {"authenticator": "WORKLOAD_IDENTITY", "workload_identity_provider":
 
 def _required(user: str, what: str) -> dict[str, str]:
     if not user:
-        raise ConfigError(f"{what} is of a user that WAREHOUSE_URL does not name", fix=_HOW)
+        raise ConfigError(f"{what} needs a user, and WAREHOUSE_URL does not name one", fix=_HOW)
     return {"user": user}
 
 
 def _key(settings: Settings) -> bytes:
-    """The private key in DER, as the driver takes it."""
+    """The private key in DER, as the driver needs it."""
     from cryptography.hazmat.primitives import serialization
 
-    # Settings of one line have the line breaks of a PEM written out.
+    # A setting on one line has the line breaks of a PEM written as backslash and n.
     pem = str(settings.snowflake_private_key).replace("\\n", "\n").strip().encode()
     phrase = settings.snowflake_private_key_passphrase
     try:
         key = serialization.load_pem_private_key(pem, phrase.encode() if phrase else None)
     except (ValueError, TypeError):
         raise ConfigError(
-            "SNOWFLAKE_PRIVATE_KEY is no private key in PEM, or SNOWFLAKE_PRIVATE_KEY_PASSPHRASE is not its phrase",
-            fix="Set it to all lines of the key's .p8 file, and the phrase only if the key has one",
+            "SNOWFLAKE_PRIVATE_KEY is not a private key in PEM, or SNOWFLAKE_PRIVATE_KEY_PASSPHRASE is wrong",
+            fix="Set it to all lines of the key's .p8 file, and the passphrase only if the key has one",
         ) from None
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

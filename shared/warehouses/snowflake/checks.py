@@ -1,4 +1,4 @@
-"""What the doctor asks of an account: who signs in, by what warehouse, with which rights and parameters."""
+"""What ``sluice doctor`` checks in an account: sign-in, warehouse, rights and parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PARAMETERS = (
     ("QUOTED_IDENTIFIERS_IGNORE_CASE", "", "false"),
     ("TIMEZONE", "", "UTC"),
 )
-"""Parameters, of the session unless it says of what, and what each has to be."""
+"""Parameters, where they are set (by default in the session), and the value that each has to have."""
 
 
 def examine(session: SnowflakeSession) -> Iterator[Finding]:
@@ -38,7 +38,7 @@ def examine(session: SnowflakeSession) -> Iterator[Finding]:
         if found.lower() != wanted.lower():
             yield Finding(
                 "warehouse: parameters", "warning", f"{name} is {found!r}, not {wanted!r}",
-                "Unset that parameter for the database: keys would not be told apart as elsewhere",
+                "Unset that parameter for the database, or keys are compared in another way than elsewhere",
             )  # fmt: skip
 
 
@@ -50,8 +50,8 @@ def _size(session: SnowflakeSession, warehouse: str) -> Finding:
     size, suspends = found[0]["size"], found[0]["auto_suspend"]
     if not suspends or int(suspends) == 0:
         return Finding(
-            "warehouse: size", "warning", f"{warehouse} is {size}, and never suspends itself: it costs all day",
-            "ALTER WAREHOUSE with AUTO_SUSPEND = 60",
+            "warehouse: size", "warning", f"{warehouse} is {size}, and never suspends itself, so it is billed all day",
+            "Set AUTO_SUSPEND = 60 with ALTER WAREHOUSE",
         )  # fmt: skip
     return Finding("warehouse: size", "ok", f"{warehouse} is {size}, and suspends itself after {suspends} s")
 

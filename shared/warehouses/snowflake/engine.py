@@ -1,4 +1,4 @@
-"""Snowflake: staged with PUT and COPY, merged under a lease, retried as a whole."""
+"""Snowflake: rows are staged with PUT and COPY and merged under a lease; failed units are retried as a whole."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from shared.warehouses.snowflake.session import Connection, SnowflakeSession
 
 _RETRY = RetryPolicy(attempts=5, seconds=None, first_wait=0.5, longest_wait=20.0, jitter=0.5)
 _ROWS = 100
-"""Rejected rows of one INSERT."""
+"""How many rejected rows one INSERT has."""
 
 
 def open_warehouse(settings: Settings) -> ServerWarehouse:
@@ -35,7 +35,7 @@ def open_warehouse(settings: Settings) -> ServerWarehouse:
 
 
 class Snowflake:
-    """The account as ``shared.warehouses.server.warehouse`` wants it."""
+    """The account as ``shared.warehouses.server.warehouse`` needs it."""
 
     def __init__(self, settings: Settings) -> None:
         self._options = connection_options(settings)
@@ -54,7 +54,7 @@ class Snowflake:
         return SnowflakeSession(connection)
 
     def begin(self, _session: SnowflakeSession) -> None:
-        """The session begins it at the first change that lasts."""
+        """The session begins it with the first change of a permanent table."""
 
     def commit(self, session: SnowflakeSession) -> None:
         self._leases.give_back(session.connection)

@@ -1,6 +1,6 @@
-"""The driver's errors: which may pass when the same is tried again, and all of them in our words.
+"""The driver's errors: which ones may pass on a retry, and all of them as our errors.
 
-They are known by their names, as the driver need not be installed.
+They are recognised by their class names, as the driver need not be installed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shared.errors import CORRECT_VALUE, LOAD_AGAIN, ConfigError, DataError, Ing
 from shared.warehouses.merge.session import GONE
 
 MISSING = 2003
-"""Number of the error that an object is not there, or that the role may not see it."""
+"""Number of the error for an object that does not exist, or that the role may not see."""
 _LOCKED = {625, 626}
 """Numbers of errors of a statement that waited for another transaction, or was its victim."""
 _AWAY = ("OperationalError", "InterfaceError", "ServiceUnavailableError", "GatewayTimeoutError", "BadGatewayError",
@@ -41,7 +41,7 @@ def passes(error: BaseException) -> bool:
 
 
 def is_missing(error: BaseException) -> bool:
-    """Whether a statement names something that is not there, or that the role may not see."""
+    """Whether a statement names something that does not exist, or that the role may not see."""
     return is_drivers(error) and number(error) in (MISSING, 2043)
 
 
@@ -58,7 +58,7 @@ def number(error: BaseException) -> int | None:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Errors that an operator can do something about as ours; the rest are bugs and stay as they are."""
+    """Our error, if an operator can do something about it; other errors are bugs and stay as they are."""
     try:
         yield
     except IngestError:

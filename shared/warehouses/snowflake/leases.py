@@ -1,8 +1,8 @@
-"""Locks on names, as rows of a table: Snowflake has no locks of its own that outlive a statement of DDL.
+"""Locks on names, as rows of a table: Snowflake has no locks of its own that outlive a DDL statement.
 
-Whoever takes a name holds it for a while and renews that as long as it works; who died lets go of it by that. A
-transaction gives its leases back in its own commit, and is rolled back if one of them is another's by then: so nobody
-commits what was computed without a lock. See docs/decisions/0054.
+A lease lasts for a while, and its process renews it as long as it works, so the leases of a dead process expire. A
+transaction gives its leases back in its own commit, and is rolled back if it has lost one of them: so nobody commits
+what was computed without a lock. See docs/decisions/0054.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _RELEASE = 'DELETE FROM "ingest"."lease" WHERE "holder" = ?'
 
 
 class Leases:
-    """What the connections of one process hold."""
+    """The leases of the connections of one process."""
 
     def __init__(self, connect: Callable[[], Connection], timeout: float) -> None:
         """*connect* opens a connection to renew on; *timeout* is how many seconds to wait for others."""
@@ -60,7 +60,7 @@ class Leases:
     def take(self, connection: Connection, name: str, *, shared: bool) -> bool:
         """Let *connection*, which has no transaction, hold *name*; False if another holds it.
 
-        Those whose lease is *shared* do not keep each other out.
+        *shared* leases do not exclude each other.
         """
         connection.holder = connection.holder or secrets.token_hex(16)
         try:
@@ -78,7 +78,7 @@ class Leases:
         return taken
 
     def wait(self, connection: Connection, name: str, *, shared: bool) -> None:
-        """As ``take``, but wait for others; TransientError if that takes too long."""
+        """Like ``take``, but waits for others; TransientError if that takes too long."""
 
         def once() -> None:
             if not self.take(connection, name, shared=shared):
@@ -90,9 +90,9 @@ class Leases:
             raise held(f"another process has held {name} for {self._timeout:g} s") from error
 
     def give_back(self, connection: Connection) -> None:
-        """Let go of all that *connection* holds: in its transaction, if it has one.
+        """Release everything that *connection* holds: in its transaction, if it has one.
 
-        TransientError if another process has something of it meanwhile; what was done may not be committed then.
+        TransientError if another process has taken one of the leases; the transaction must not be committed then.
         """
         wanted, connection.leases = len(connection.leases), []
         if not wanted:
@@ -101,11 +101,11 @@ class Leases:
         self._end_if_idle()
         if found != wanted and connection.in_transaction:
             raise TransientError(
-                "this process was away for so long that another one has taken over its work", fix=LOAD_AGAIN
+                "this process stopped for so long that another one has taken over its work", fix=LOAD_AGAIN
             )
 
     def renew(self, connection: Connection) -> None:
-        """Let all that is held last from now on."""
+        """Renew all leases from now on."""
         holders = [one.holder for one in list(self._connections) if one.leases]
         if holders:
             connection.execute(f"{_RENEWAL} IN ({', '.join('?' for _ in holders)})", [SECONDS, *holders])
@@ -139,13 +139,13 @@ class Leases:
                 self._ended.set()
 
     def _keep(self, ended: threading.Event) -> None:
-        """Renew what is held until nothing is. What fails is tried again: there is time for two more tries."""
+        """Renew leases until none is held. A failed renewal is tried again: there is time for two more tries."""
         connection: Connection | None = None
         while not ended.wait(_RENEW):
             try:
                 connection = connection or self._connect()
                 self.renew(connection)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed
+            except Exception as error:  # noqa: BLE001 - whatever the error is, the next try may succeed
                 _log.info("leases were not renewed: %s", type(error).__name__)
                 connection = None
             self._end_if_idle()

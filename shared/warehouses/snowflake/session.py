@@ -1,7 +1,7 @@
 """A Snowflake connection as a session for the shared SQL.
 
-Snowflake commits a transaction at every statement of DDL. So there is none until the first change of a table that
-lasts: whatever is created or altered comes before, and by itself.
+Snowflake commits a transaction at every DDL statement. So a transaction begins only with the first change of a
+permanent table: everything that is created or altered comes before, each by itself.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from shared.warehouses.merge.shape import DELETED
 from shared.warehouses.snowflake import sql
 
 _PAGE = 1_000
-"""Rows that a streaming query has in memory."""
+"""How many rows a streaming query has in memory."""
 
 
 @dataclass(eq=False)
 class Connection:
-    """A connection of the driver, and what is open on it."""
+    """A connection of the driver, with its state."""
 
     raw: Any
     schema: str
     """Where scratch tables are."""
     in_transaction: bool = False
     leases: list[str] = field(default_factory=list)
-    """Names of what it holds, see ``leases``."""
+    """Names of the leases that it holds, see ``leases``."""
     holder: str = ""
-    """Who it is to others that want the same."""
+    """Its name as a holder of leases."""
     stand_ins: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Scratch tables that a dry run works on, by schema and name of those it leaves alone."""
+    """Clones that a dry run works on, by schema and name of the original tables."""
 
     def execute(self, text: str, values: Sequence[Any] = ()) -> Any:
         """Run one statement whose names are masked; its cursor."""
@@ -97,22 +97,22 @@ class SnowflakeSession(ChangesInPlace):
         return int(self._run(statement).fetchall()[0][0])
 
     def ddl(self, text: str) -> None:
-        """Repeated by another process, or after a crash between two, it changes nothing more."""
-        assert not self.connection.in_transaction, f"it would commit what is not complete: {text}"  # noqa: S101
+        """May be repeated, by another process or after a crash, without changing anything more."""
+        assert not self.connection.in_transaction, f"it would commit an incomplete transaction: {text}"  # noqa: S101
         is_schema, is_view = text.startswith("CREATE SCHEMA"), text.startswith("CREATE OR REPLACE VIEW")
         is_rehearsed = bool(self.connection.stand_ins)
         if is_rehearsed and (is_schema or is_view):
             return
         how = "OR REPLACE TEMPORARY TABLE" if is_rehearsed else "TABLE IF NOT EXISTS"
         text = text.replace("CREATE TABLE", f"CREATE {how}", 1).replace(" ADD COLUMN ", " ADD COLUMN IF NOT EXISTS ", 1)
-        # Names are still masked: none is taken for a word of the statement.
+        # Names are still masked, so none of them is mistaken for a word of the statement.
         self.connection.execute(text.replace(" AS SELECT *", " COPY GRANTS AS SELECT *", 1) if is_view else text)
         if is_schema:  # it has become the session's
             self.connection.execute(f"USE SCHEMA {self.quoted(self.connection.schema)}")
 
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
-        """In its place if it only gets more digits; else the table is replaced, at once, by a copy of it."""
-        self.connection.commit()  # texts rewritten in the same words: what they say is the same without the new type
+        """Change the column in place if it only gets more digits; otherwise replace the table by a copy."""
+        self.connection.commit()  # of rewritten texts, which mean the same without the new type
         name, kind = self.quoted(column.name), column.type.compile(dialect=self.dialect)
         here = ddl.quoted(self.dialect, str(table.schema), table.name)
         stored = self.columns(str(table.schema), table.name)
@@ -124,12 +124,12 @@ class SnowflakeSession(ChangesInPlace):
         )
 
     def replace_column(self, table: sa.Table, name: str, other: str) -> None:
-        self.connection.commit()  # of a column that nothing else has
+        self.connection.commit()  # of a new column that nothing uses yet
         stored = self.columns(str(table.schema), table.name)
         self._rewrite(table, {one: self.quoted(other) if one == name else "" for one in stored if one != other})
 
     def _rewrite(self, table: sa.Table, columns: Mapping[str, str]) -> None:
-        """Replace *table*, at once, by a copy with these columns, each as an expression or empty for its own value."""
+        """Replace *table*, atomically, by a copy with these columns: each an expression, or empty for its own value."""
         here = ddl.quoted(self.dialect, str(table.schema), table.name)
         listed = ", ".join(f"{how or self.quoted(one)} AS {self.quoted(one)}" for one, how in columns.items())
         kind = "TEMPORARY TABLE" if self.connection.stand_ins else "TABLE"
@@ -166,9 +166,9 @@ class SnowflakeSession(ChangesInPlace):
         self.ddl(f"CREATE OR REPLACE VIEW {view} COPY GRANTS COMMENT = '{mark}' AS {query}")
 
     def scratch(self, name: str, columns: Sequence[sa.Column[Any]]) -> sa.Table:
-        # Without a schema: it is in the session's own.
+        # Without a schema: it is in the schema of the session.
         table = sa.Table(f"_sluice_{name}", sa.MetaData(), *columns)
-        assert not self.connection.in_transaction, name  # noqa: S101 - it would commit what is not complete
+        assert not self.connection.in_transaction, name  # noqa: S101 - it would commit an incomplete transaction
         made = ddl.creating(self.dialect, table).replace("CREATE TABLE", "CREATE OR REPLACE TEMPORARY TABLE", 1)
         self.connection.execute(made)
         return table
@@ -196,18 +196,18 @@ class SnowflakeSession(ChangesInPlace):
         return [column]
 
     def widen_text(self, _table: sa.Table, _stored: Mapping[str, str], _long: Collection[str]) -> bool:
-        """Text has the longest limit there is."""
+        """Not needed: text already has the greatest length."""
         return False
 
     def keep(self, _tables: Sequence[str]) -> None:
         """A lease on the run keeps others out."""
 
     def adopt(self, _staged: sa.FromClause, _schema: str, _table: str) -> bool:
-        """It would be committed before the run is."""
+        """Not possible: Snowflake would commit it before the run."""
         return False
 
     def rehearse(self, tables: Sequence[tuple[str, str]]) -> None:
-        """Work on copies of *tables*, by schema and name, until the session ends: they cost no storage."""
+        """Work on clones of *tables*, by schema and name, until the session ends: they cost no storage."""
         for number, (schema, table) in enumerate(tables):
             other = f"_sluice_dry_{number}"
             here = ddl.quoted(self.dialect, schema, table)
@@ -218,7 +218,7 @@ class SnowflakeSession(ChangesInPlace):
             self.connection.stand_ins[schema, table] = other
 
     def end_rehearsal(self) -> None:
-        """Drop the copies."""
+        """Drop the clones."""
         while self.connection.stand_ins:
             _, other = self.connection.stand_ins.popitem()
             self.connection.execute(f"DROP TABLE IF EXISTS {quoted(other)}")
@@ -232,7 +232,7 @@ class SnowflakeSession(ChangesInPlace):
 
 
 def _plain(statement: sa.Select[Any], rows: list[Row]) -> list[Row]:
-    """Integers as such: a driver may give a NUMBER as a decimal."""
+    """Integers as int: the driver may return a NUMBER as a decimal."""
     whole = {n for n, column in enumerate(statement.selected_columns) if isinstance(column.type, sa.Integer)}
     return [
         tuple(int(one) if n in whole and isinstance(one, Decimal) else one for n, one in enumerate(row)) for row in rows

@@ -1,4 +1,4 @@
-"""SQL as Snowflake takes it: every name in quotes, parameters as question marks, its names of types."""
+"""SQL for Snowflake: every name in quotes, parameters as question marks, and Snowflake's names of types."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class _Types(PGTypeCompiler):
 
 class _Compiler(PGCompiler):
     def limit_clause(self, select: Any, **kw: Any) -> str:
-        return f"\n LIMIT {int(select._limit)}"  # Snowflake wants a constant
+        return f"\n LIMIT {int(select._limit)}"  # Snowflake requires a constant
 
 
 class _Dialect(PGDialect):
@@ -89,7 +89,7 @@ def compiled(statement: sa.ClauseElement) -> tuple[str, list[Any]]:
 
 
 def stand_in(text: str, names: Mapping[tuple[str, str], str]) -> str:
-    """*text*, whose names are masked, with another table in the place of each that *names* has by schema and name."""
+    """*text*, whose names are masked, with tables replaced as *names* says, by schema and name."""
     for (schema, table), other in names.items():
         text = text.replace(f"{NAMES.mask(schema)}.{NAMES.mask(table)}", NAMES.mask(other))
     return text
@@ -109,7 +109,7 @@ def column_type(name: str, digits: int | None = None, decimals: int | None = Non
 
 
 def digits(kind: str) -> tuple[int, int] | None:
-    """Digits and decimals that a column type is stored with, if it is a number with such.
+    """Digits and decimals of a column type; None if it has none.
 
     >>> digits("smallint"), digits("decimal(18,4)"), digits("text")
     ((5, 0), (18, 4), None)

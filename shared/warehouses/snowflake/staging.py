@@ -1,4 +1,4 @@
-"""Rows into a staging table: written as Parquet files, put to a stage of Snowflake, and copied in by name."""
+"""Fill a staging table: rows are written to Parquet files, uploaded to a stage, and copied in by column name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.warehouses.snowflake import sql
 from shared.warehouses.snowflake.session import Connection
 
 PART_BYTES = 128_000_000
-"""Of a file: Snowflake loads files at the same time, and advises 100 to 250 MB for each."""
+"""Size of a file: Snowflake loads files in parallel, and recommends 100 to 250 MB for each."""
 
 
 def load(connection: Connection, table: sa.Table, batches: Iterable[pa.RecordBatch]) -> Loaded:
@@ -39,7 +39,7 @@ def load(connection: Connection, table: sa.Table, batches: Iterable[pa.RecordBat
             )
         return Loaded(rows=rows, size=size)
     finally:
-        with contextlib.suppress(Exception):  # it ends with the session
+        with contextlib.suppress(Exception):  # it ends with the session anyway
             connection.execute(f"DROP STAGE IF EXISTS {stage[1:]}")
 
 

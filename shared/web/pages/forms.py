@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 from shared.errors import RequestRefused
 
 MOST_BYTES = 33_000_000
-"""Of a form with a file."""
+"""Size limit of a form with a file."""
 _MOST_BYTES = 65_536
-"""Of a form, or of the fields beside a file."""
+"""Size limit of a form without a file, or of the fields beside one."""
 _MOST_FIELDS = 20
 
 
@@ -22,11 +22,11 @@ class Form(NamedTuple):
 
     fields: Mapping[str, str]
     file: tuple[str, bytes] | None = None
-    """Name and content."""
+    """Name and content of the file."""
 
 
 def read_form(body: bytes, content_type: str) -> Form:
-    """The form in a request. RequestRefused (413) if it is more than any form of ours has."""
+    """The form in a request. RequestRefused (413) if it is larger than any of our forms."""
     if content_type.lower().startswith("multipart/form-data"):
         return _with_file(body, content_type)
     if len(body) > _MOST_BYTES:
@@ -45,7 +45,7 @@ def _with_file(body: bytes, content_type: str) -> Form:
 
     if len(body) > MOST_BYTES:
         raise RequestRefused(
-            413, "the file is too large for a form: load it with `sluice csv`, or in Azure with JavaScript switched on"
+            413, "the file is too large for a form: load it with `sluice csv`, or in Azure switch JavaScript on"
         )
     kind, options = parse_options_header(content_type)
     parser = FormDataParser(

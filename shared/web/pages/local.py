@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        # One byte more than may be is enough to be refused, and the rest is never read.
+        # One byte above the limit is enough for a refusal, so the rest is not read.
         size = min(int(length), MOST_BYTES + 1) if length.isdecimal() else 0
         self._respond(self.rfile.read(size))
 

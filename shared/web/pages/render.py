@@ -67,7 +67,7 @@ def json_page(value: Mapping[str, Any]) -> Page:
 
 
 def with_script(found: Page, storage: str) -> Page:
-    """*found*, which may run our script, and may write files to the account of that origin; to none if it is empty."""
+    """*found*, allowed to run our script and to write files to the account *storage* (an origin, or empty for none)."""
     policy = HEADERS["Content-Security-Policy"]
     allowed = f"{policy}; script-src 'self'; connect-src 'self' {storage}".rstrip()
     return found._replace(headers={**found.headers, "Content-Security-Policy": allowed})

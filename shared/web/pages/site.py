@@ -37,7 +37,7 @@ class Request:
 
     content_type: str = ""
     wants_json: bool = False
-    """Whether the script of a page sent it, and errors are for it to read."""
+    """Whether the script of a page sent it, so that errors are returned as JSON."""
 
 
 def request_of(
@@ -67,7 +67,7 @@ class _Route(NamedTuple):
     role: str
     respond: Callable[[views.Visit], Page]
     here: bool = False
-    """Whether it may be done where no jobs run."""
+    """Whether it is allowed where no jobs run."""
 
 
 _ROUTES: Mapping[tuple[str, str], _Route] = {
@@ -90,7 +90,7 @@ ROUTES = tuple((method, path, route.role) for (method, path), route in _ROUTES.i
 
 
 def respond(app: App, request: Request, log: RunLog | None = None, *, can_act: bool = True) -> Page:
-    """The page, or one that says what is wrong. *log* are the runs to show, by default those of jobs.
+    """The page, or one that says what is wrong. *log* has the runs to show, by default those of jobs.
 
     Without *can_act*, where no jobs run, only files can be loaded, which is done at once.
     """

@@ -23,7 +23,7 @@ drop.addEventListener("drop", (given) => {
   if (given.dataTransfer.files.length) box.files = given.dataTransfer.files;
 });
 
-// Not form.action: a button of that name hides it.
+// Not form.action: a button with that name shadows it.
 async function ask(fields) {
   const body = new URLSearchParams({ token: form.elements.token.value, ...fields });
   const answer = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { Accept: "application/json" } });

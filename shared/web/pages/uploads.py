@@ -1,4 +1,4 @@
-"""Files that people upload on the pages: how each is read, what it would change, and its load."""
+"""Pages for files that people upload: how each file is read, what it would change, and its load."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DONE = {
 
 
 def show_upload(visit: Visit) -> Page:
-    """The form, or with the ``id`` of an upload what became of it."""
+    """The form; or, with the ``id`` of an upload, its state."""
     if visit.query.get("id"):
         return _show_one(visit, upload_of(visit.app.documents, visit.query["id"]))
     storage = _storage(visit)
@@ -38,7 +38,7 @@ def show_upload(visit: Visit) -> Page:
 
 
 def _storage(visit: Visit) -> str:
-    """The origin of the account that files are written to directly; empty if they are not."""
+    """The origin of the account to which files are written directly; empty if that is not possible."""
     url = visit.app.settings.state_url
     if "://" not in url or url.startswith("file://") or "sig=" in url:
         return ""
@@ -71,7 +71,7 @@ def _outcome_row(one: TrialOutcome) -> tuple[Cell, ...]:
 
 
 def act_on_upload(visit: Visit) -> Page:
-    """Take a file, or say where to write it; look at it; load it."""
+    """Take a file, or say where to write it; try it; load it."""
     action = visit.form.get("action", "file")
     if action not in _ACTIONS:
         raise RequestRefused(400, "there is no such action")
@@ -118,7 +118,7 @@ def _load(visit: Visit) -> Page:
 
 
 def _load_here(visit: Visit, upload: Upload) -> Page:
-    """On this machine no jobs run: the request waits for the load."""
+    """Load an upload within the request, where no jobs run."""
     app, feed = visit.app, FeedName.parse(upload.feed)
     options = CsvOptions(full=upload.full)
     results = list(load(app.runner, app.settings, feed, location_of(app.settings, upload), options))
@@ -127,14 +127,14 @@ def _load_here(visit: Visit, upload: Upload) -> Page:
 
 
 def load_rejects(visit: Visit) -> Page:
-    """Corrected rejects of a feed."""
+    """Load corrected rejects of a feed."""
     name, content = visit.file or ("", b"")
     feed = visit.form.get("feed", "")
     return show_results(visit, feed, name, uploads.load_rejects(visit.app, feed, name, content, visit.principal.name))
 
 
 def show_results(visit: Visit, feed: str, name: str, results: Sequence[Result]) -> Page:
-    """What became of rows that were loaded at once."""
+    """The results of rows that were loaded within the request."""
     rows = [tuple(map(Cell, _result(one))) for one in results]
     return visit.page("results.html", feed=feed, name=name, rows=rows, failed=any(one.failed for one in results))
 

@@ -61,8 +61,8 @@ def test_what_the_catalog_says_and_the_page_lacks_is_named(probe, server):
 
     remarks = probe("acme", "people").stderr
 
-    assert "key 'id' is no field of the records" in remarks
-    assert "cursor 'updated_at' is no field of the records" in remarks
+    assert "key 'id' is not a field of the records" in remarks
+    assert "cursor 'updated_at' is not a field of the records" in remarks
 
 
 def test_a_page_alone_is_shown(probe):
@@ -93,7 +93,7 @@ def test_declared_types_are_what_a_table_would_have(probe, server):
     )
 
     assert "born date 2 of 2 1999-02-01" in " ".join(result.stdout.split())
-    assert "1 of 2 values of born are no date, as the catalog declares: long ago" in result.stderr
-    assert "gone is declared, but is no field of the records" in result.stderr
+    assert "1 of 2 values of born do not fit its declared type date: long ago" in result.stderr
+    assert "gone is declared, but is not a field of the records" in result.stderr
     assert ["id", "updated_at", "born", "gone", "Extra"] == [one["name"] for one in declared["columns"]]
     assert "no type is declared for name: they are kept in Extra" in declared["remarks"]

@@ -71,9 +71,9 @@ def test_doctor_names_what_is_wrong():
     folding, _ = doctor(parameters={"DEFAULT_DDL_COLLATION": "en-ci"})
 
     advises("Add ?warehouse=NAME to WAREHOUSE_URL, and grant its role USAGE on it", nothing["warehouse: size"].fix)
-    advises("ALTER WAREHOUSE with AUTO_SUSPEND = 60", costly["warehouse: size"].fix)
+    advises("Set AUTO_SUSPEND = 60 with ALTER WAREHOUSE", costly["warehouse: size"].fix)
     advises(
-        "Unset that parameter for the database: keys would not be told apart as elsewhere",
+        "Unset that parameter for the database, or keys are compared in another way than elsewhere",
         folding["warehouse: parameters"].fix,
     )
     assert "DEFAULT_DDL_COLLATION is 'en-ci'" in folding["warehouse: parameters"].message

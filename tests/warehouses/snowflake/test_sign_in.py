@@ -80,7 +80,7 @@ PHRASED = key(b"open")
             [{"url": f"{URL}&authenticator=externalbrowser"}], [{"url": f"{URL}&authenticator=oauth"}, {}],
         ),
         follows(
-            "Set it to all lines of the key's .p8 file, and the phrase only if the key has one",
+            "Set it to all lines of the key's .p8 file, and the passphrase only if the key has one",
             [{"snowflake_private_key": "no key"}, {"snowflake_private_key": PHRASED}],
             [{"snowflake_private_key": PHRASED, "snowflake_private_key_passphrase": "open"}],
         ),

@@ -115,8 +115,8 @@ def test_names_and_contents_of_others_are_text(app):
     ("given", "status", "said"),
     [
         ({"feed": "coolr.location"}, 404, "is not loaded from files"), ({"feed": "x"}, 404, "no such feed"),
-        ({"name": "evil.exe"}, 400, "a file is one of"), ({"content": b""}, 400, "not empty"),
-        ({"action": "drop"}, 400, "no such action"), ({"name": "a.csv/../../x"}, 400, "a file is one of"),
+        ({"name": "evil.exe"}, 400, "must end in one of"), ({"content": b""}, 400, "not empty"),
+        ({"action": "drop"}, 400, "no such action"), ({"name": "a.csv/../../x"}, 400, "must end in one of"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_loaded_is_refused(app, given, status, said):
