@@ -13,7 +13,7 @@ from tests.suites.warehouse_case import CATALOG, WarehouseCase, row
 KEY = "k" * 32
 
 
-@pytest.fixture(params=["duckdb", "lake", "postgres", "mssql"])
+@pytest.fixture(params=["duckdb", "lake", "postgres", pytest.param("mssql", marks=pytest.mark.slow)])
 def url(request, tmp_path, monkeypatch):
     """WAREHOUSE_URL of an empty warehouse of each kind; SQL Server is a stand-in."""
     if request.param == "postgres":

@@ -326,8 +326,8 @@ def _said(value: Expression, kind: str) -> list[Expression]:
     """A value as text that no other one of its type has, after its length: NULL has none."""
     style = {"real": "3", "double": "3", "binary": "2", "timestamp": "121", "date": "121", "time": "121"}.get(kind)
     styled: list[Expression] = [sa.literal_column(style)] if style else []
-    text = sa.func.convert(sa.literal_column("nvarchar(max)"), value, *styled, type_=sa.Text())
-    text = text.collate(EXACT)  # CONCAT refuses texts of several collations, and keys have one of their own
+    converted = sa.func.convert(sa.literal_column("nvarchar(max)"), value, *styled, type_=sa.Text())
+    text = converted.collate(EXACT)  # CONCAT refuses texts of several collations, and keys have one of their own
     size = sa.func.datalength(value)
     return [
         sa.func.convert(sa.literal_column("nvarchar(20)"), size),
