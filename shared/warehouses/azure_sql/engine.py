@@ -38,16 +38,16 @@ from shared.warehouses.azure_sql.staged_form import as_merged
 from shared.warehouses.azure_sql.staging import StagingTables
 from shared.warehouses.server.pool import ConnectionPool
 from shared.warehouses.server.unit import UnitsOfWork
-from shared.warehouses.server.warehouse import Claim, ServerWarehouse
+from shared.warehouses.server.warehouse import Claim, ComparingWarehouse
 
 _log = logging.getLogger("sluice")
 _RETRY = RetryPolicy(attempts=5, seconds=None, first_wait=5.0, longest_wait=60.0, jitter=5.0)
 """As Microsoft's page on transient faults advises."""
 
 
-def open_warehouse(settings: Settings) -> ServerWarehouse:
+def open_warehouse(settings: Settings) -> ComparingWarehouse:
     """The database WAREHOUSE_URL names; nothing is opened before it is needed."""
-    return ServerWarehouse(AzureSQL(settings, odbc.address(settings.warehouse_url)))
+    return ComparingWarehouse(AzureSQL(settings, odbc.address(settings.warehouse_url)))
 
 
 class AzureSQL:

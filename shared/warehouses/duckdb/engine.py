@@ -22,8 +22,7 @@ import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
-from shared.contract import types
-from shared.contract.conform import ROW
+from shared.comparing import CompareOptions, Comparison
 from shared.contract.direct import Check
 from shared.errors import ConfigError, held
 from shared.ids import run_of_staging, staging_name
@@ -32,17 +31,18 @@ from shared.remote import Busy, RetryPolicy
 from shared.settings import Settings
 from shared.warehouses import Backfill, EraseRequest, Erasure, Limits, Loaded, LoadedFile, Merged, NamedView, Profile
 from shared.warehouses.duckdb.overwrite import overwrite
+from shared.warehouses.duckdb.staged import drained_into, sql_types, staging_tables
 from shared.warehouses.embedded import direct
 from shared.warehouses.embedded.files import HIDDEN, attached, file_literal, make_folder
 from shared.warehouses.embedded.locks import StagingLocks
-from shared.warehouses.embedded.session import ALIAS, DuckDBSession, drained, translated
-from shared.warehouses.merge import ddl, ingest, shape
+from shared.warehouses.embedded.session import ALIAS, DuckDBSession, translated
+from shared.warehouses.merge import ddl, ingest
+from shared.warehouses.merge.compare import compare
 from shared.warehouses.merge.erase import delete_rows, erase, erasures
 from shared.warehouses.merge.merge import Merge
 from shared.warehouses.merge.named import renew
 from shared.warehouses.merge.orphans import orphans
 from shared.warehouses.merge.profile import profile, table_rows
-from shared.warehouses.merge.types import sql_type
 
 _log = logging.getLogger("sluice")
 T = TypeVar("T")
@@ -85,14 +85,15 @@ class DuckDBWarehouse:
                 with self._creating:  # of two threads that do it at once DuckDB refuses one
                     ddl.create_schema(session, feed.system)
                 table = session.quoted(feed.system, name)
-                return _drained(session, f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming", columns, batches)  # noqa: S608 - quoted
+                fill = f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming"  # noqa: S608 - quoted
+                return drained_into(session, fill, columns, batches)
         with self._beside(name) as (session, table):
             # It is read once and thrown away: compressing it would take longer than all the rest.
             described = (
-                f"{session.quoted(c)} {kind} USING COMPRESSION uncompressed" for c, kind in _sql_types(session, columns)
+                f"{session.quoted(c)} {kind} USING COMPRESSION uncompressed" for c, kind in sql_types(session, columns)
             )
             session.ddl(f"CREATE TABLE {table} ({', '.join(described)})")
-            return _drained(session, f"INSERT INTO {table} SELECT * FROM incoming", columns, batches)  # noqa: S608 - quoted
+            return drained_into(session, f"INSERT INTO {table} SELECT * FROM incoming", columns, batches)  # noqa: S608 - quoted
 
     def stage_file(
         self, feed: Feed, name: str, columns: Sequence[Column], file: PlainFile, checks: Sequence[Check]
@@ -148,7 +149,16 @@ class DuckDBWarehouse:
             session.transaction(keep=not limits.dry_run),
             self._unchanged_files(session, beside),  # within, so that nothing is committed of a file that changed
         ):
-            return Merge(session, plan, run, limits, _staging_tables(plan, staged, beside))(staged)
+            return Merge(session, plan, run, limits, staging_tables(plan, staged, beside))(staged)
+
+    def compare(self, plan: Plan, staged: Sequence[Staged], run: Run, options: CompareOptions) -> Comparison:
+        with (
+            self._session() as session,
+            self._attached(session, staged) as beside,
+            session.transaction(keep=False),
+            self._unchanged_files(session, beside),
+        ):
+            return compare(session, plan, run, staged, staging_tables(plan, staged, beside), options)
 
     def record(self, run: Run) -> None:
         with self._session() as session, session.transaction():
@@ -377,24 +387,3 @@ class DuckDBWarehouse:
         finally:
             for name in beside:
                 session.ddl(f"DETACH DATABASE IF EXISTS {session.quoted(name)}")
-
-
-def _drained(
-    session: DuckDBSession, statement: str, columns: Sequence[Column], batches: Iterable[pa.RecordBatch]
-) -> Loaded:
-    schema = pa.schema([(ROW, pa.int64()), *((c.name, types.to_arrow(c.type)) for c in columns)])
-    return Loaded(drained(session.connection, statement, pa.RecordBatchReader.from_batches(schema, iter(batches))))
-
-
-def _sql_types(session: DuckDBSession, columns: Sequence[Column]) -> list[tuple[str, str]]:
-    kinds = ((ROW, "bigint"), *((column.name, column.type) for column in columns))
-    return [(name, sql_type(kind).compile(dialect=session.dialect)) for name, kind in kinds]
-
-
-def _staging_tables(plan: Plan, staged: Sequence[Staged], beside: set[str]) -> dict[str, sa.Table]:
-    places = {name: ("rows", name) for name in beside}
-    return {
-        name: shape.staging(plan.feed, columns, *places.get(name, (name, plan.feed.system)))
-        for part in staged
-        for name, columns in shape.staged_columns(plan, part).items()
-    }

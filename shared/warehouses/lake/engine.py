@@ -19,6 +19,7 @@ import deltalake
 import duckdb
 import pyarrow as pa
 
+from shared.comparing import CompareOptions, Comparison
 from shared.contract.direct import Check
 from shared.errors import LOAD_AGAIN, ConfigError, ConflictError, IngestError, TransientError
 from shared.ids import staging_name
@@ -121,6 +122,10 @@ class LakeWarehouse:
                         raise
                     _log.info("merging %s anew: another process has changed its table (%s)", run.feed, error)
         raise TransientError(f"other processes change the table of {run.feed} all the time", fix=LOAD_AGAIN)
+
+    def compare(self, plan: Plan, staged: Sequence[Staged], run: Run, options: CompareOptions) -> Comparison:
+        with self._work() as work:
+            return feed_table.compared(work, plan, staged, run, options)
 
     def record(self, run: Run) -> None:
         with self._work() as work:

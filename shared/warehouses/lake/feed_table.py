@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from shared.comparing import CompareOptions, Comparison
 from shared.contract import cursor
 from shared.errors import ConfigError
 from shared.model import SYSTEM_COLUMNS, Feed, Plan, Run, Staged, from_json
@@ -27,6 +28,7 @@ from shared.warehouses.lake.staging import noted, staged_tables
 from shared.warehouses.lake.table import Change, Snapshot
 from shared.warehouses.lake.work import Work
 from shared.warehouses.merge import ddl, ingest, shape
+from shared.warehouses.merge.compare import compare
 from shared.warehouses.merge.profile import profile
 
 _FEW = 100_000
@@ -148,6 +150,23 @@ def viewed(work: Work, tables: Iterable[tuple[str, ...]]) -> DuckDBSession:
             ddl.create_schema(session, system)
             session.ddl(f"CREATE VIEW {session.quoted(system, table)} AS {query}")
     return session
+
+
+def compared(work: Work, plan: Plan, staged: Sequence[Staged], run: Run, options: CompareOptions) -> Comparison:
+    """How the table of the plan's feed differs from what was staged. ConfigError if it keeps the rows of every run."""
+    feed = plan.feed
+    if feed.lake == "append":
+        raise ConfigError(
+            f"table {feed.name} of the lake keeps the rows of every run, so it equals no full",
+            fix='Compare another destination of the feed (--destination), or declare lake = "current" for it',
+        )
+    session = viewed(work, [(feed.system, feed.table)])
+    IngestTables(work, session).load_runs(feed.name)
+    tables, read = staged_tables(work, session, plan, staged)
+    found = compare(session, plan, run, staged, tables, options)
+    for file in read:
+        refuse_changed(file.path, file.version)
+    return found
 
 
 def profiled(work: Work, feed: Feed) -> Profile:

@@ -34,7 +34,7 @@ from shared.warehouses.postgres.session import TABLE_OPTIONS, PostgresSession
 from shared.warehouses.server import few_rows, inline
 from shared.warehouses.server.pool import ConnectionPool
 from shared.warehouses.server.unit import UnitsOfWork
-from shared.warehouses.server.warehouse import Claim, ServerWarehouse
+from shared.warehouses.server.warehouse import Claim, ComparingWarehouse
 
 T = TypeVar("T")
 _RETRY = RetryPolicy(attempts=5, seconds=None, first_wait=0.1, longest_wait=10.0, jitter=0.5)
@@ -53,9 +53,9 @@ _MANY = 10_000
 _AGE = "staged by Sluice at "
 
 
-def open_warehouse(settings: Settings) -> ServerWarehouse:
+def open_warehouse(settings: Settings) -> ComparingWarehouse:
     """The database WAREHOUSE_URL names; nothing is opened before it is needed."""
-    return ServerWarehouse(Postgres(settings))
+    return ComparingWarehouse(Postgres(settings))
 
 
 class Postgres:

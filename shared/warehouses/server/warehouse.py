@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import pyarrow as pa
 import sqlalchemy as sa
 
+from shared.comparing import CompareOptions, Comparison
 from shared.contract.checks import has_checks_of_runs
 from shared.errors import DataError
 from shared.ids import run_of_staging, staging_name
@@ -21,6 +22,7 @@ from shared.text import SHOW_WAITING
 from shared.warehouses import NAMED, Backfill, EraseRequest, Erasure, Limits, Loaded, Merged, NamedView, Profile
 from shared.warehouses.merge import ddl, ingest, shape
 from shared.warehouses.merge import erase as erasing
+from shared.warehouses.merge.compare import compare
 from shared.warehouses.merge.merge import Merge
 from shared.warehouses.merge.named import renew
 from shared.warehouses.merge.orphans import orphans
@@ -148,16 +150,11 @@ class ServerWarehouse:
             self._engine.units.run(unit)
 
     def merge(self, plan: Plan, staged: Sequence[Staged], run: Run, limits: Limits) -> Merged:
-        tables = {
-            name: self._engine.reading(shape.staging(plan.feed, columns, name, STAGING))
-            for part in staged
-            for name, columns in shape.staged_columns(plan, part).items()
-        }
-
         def unit(session: Session) -> Merged:
             self._engine.lock(session, run.feed)
             if limits.dry_run:
                 self._engine.rehearse(session, plan.feed)
+            tables = self._staging_tables(plan, staged)
             merged = Merge(session, plan, limited, limits, tables)(staged)
             if limits.dry_run:
                 raise Rollback(merged)
@@ -173,6 +170,13 @@ class ServerWarehouse:
         with self._owners.working(run.id, run.feed):
             self._spill(plan, staged)
             return self._engine.units.run(unit)
+
+    def _staging_tables(self, plan: Plan, staged: Sequence[Staged]) -> dict[str, sa.FromClause]:
+        return {
+            name: self._engine.reading(shape.staging(plan.feed, columns, name, STAGING))
+            for part in staged
+            for name, columns in shape.staged_columns(plan, part).items()
+        }
 
     def _spill(self, plan: Plan, staged: Sequence[Staged]) -> None:
         """Give the rows that were handed on inline the staging tables they were spared."""
@@ -331,6 +335,20 @@ class ServerWarehouse:
         if not self._engine.units.run_alone(_is_current):
             self._engine.units.run(unit)
         self._prepared = True
+
+
+class ComparingWarehouse(ServerWarehouse):
+    """One on whose server the comparison was tried."""
+
+    def compare(self, plan: Plan, staged: Sequence[Staged], run: Run, options: CompareOptions) -> Comparison:
+        def unit(session: Session) -> Comparison:
+            tables = self._staging_tables(plan, staged)
+            raise Rollback(compare(session, plan, run, staged, tables, options))
+
+        self._prepare()
+        with self._owners.working(run.id, run.feed):
+            self._spill(plan, staged)
+            return self._engine.units.run(unit)
 
 
 def _run_of(table: str) -> str:
