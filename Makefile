@@ -8,6 +8,8 @@ AIRFLOW := .venv-airflow
 INFRA := .venv-infra
 DOCS := .venv-docs
 SNOWFLAKE := .venv-snowflake
+RELEASE := .venv-release
+DEPLOYED := .venv-deployed
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 # Written when an installation is complete, so that a broken one is repeated.
@@ -19,6 +21,8 @@ AIRFLOW_INSTALLED := $(AIRFLOW)/.installed
 INFRA_INSTALLED := $(INFRA)/.installed
 DOCS_INSTALLED := $(DOCS)/.installed
 SNOWFLAKE_INSTALLED := $(SNOWFLAKE)/.installed
+RELEASE_INSTALLED := $(RELEASE)/.installed
+DEPLOYED_INSTALLED := $(DEPLOYED)/.installed
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := check
@@ -80,6 +84,14 @@ lint: $(DEV)  ## Look for mistakes (ruff)
 types: $(DEV)  ## Check types (mypy, strict)
 	$(BIN)/mypy
 
+.PHONY: deploy
+deploy: $(RUNTIME)  ## Deploy to Azure; ARGS="--group rg-sluice --location westeurope" (docs/deploying.md)
+	@$(BIN)/python -m infra.deploy up $(ARGS)
+
+.PHONY: options
+options:  ## Write the table of the template's parameters, docs/template.md
+	@$(PYTHON) infra/options.py
+
 # checkov logs, as errors, that some of its own rules cannot read a resource with a condition.
 .PHONY: infra-check
 infra-check:  ## Scan the templates of infra/ for mistakes (checkov, in its own .venv-infra)
@@ -137,9 +149,32 @@ package: $(RUNTIME)  ## Build the wheel, and list the feeds with what is in it
 	@cd dist && PYTHONPATH=unpacked ../$(BIN)/python -m shared feeds
 	@rm -rf build dist/unpacked
 
+# Of the commit that is checked out, whatever else lies about. The same commit gives the same bytes: the tools are
+# pinned, and each file in wheel and archive has the time of the commit.
+.PHONY: release
+release: $(RELEASE_INSTALLED) $(DEPLOYED_INSTALLED)  ## Build wheel, app and list of components of this commit, with checksums, into dist
+	@git diff --quiet HEAD || { echo "There are changes that no commit has: commit or stash them first." >&2; exit 1; }
+	@rm -rf build dist && mkdir -p build/source dist
+	@git archive HEAD | tar -x -C build/source
+	@version=$$($(RELEASE)/bin/python -m setuptools_scm) && export SETUPTOOLS_SCM_PRETEND_VERSION=$$version && \
+		SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(RELEASE)/bin/python -m build --wheel --no-isolation --outdir dist build/source >build/log 2>&1 && \
+		git archive --format=zip --output dist/sluice-app-$$version.zip HEAD function_app.py host.json requirements.txt shared && \
+		$(RELEASE)/bin/cyclonedx-py environment --output-reproducible --output-file dist/sluice-$$version.cdx.json $(DEPLOYED)/bin/python
+	@cd dist && sha256sum sluice* | tee SHA256SUMS
+	@rm -rf build
+
+# What may be part of an app that its owner does not publish. mssql-python is left out: its files are under MIT, which
+# its metadata does not say, and Microsoft's driver in mssql-python-odbc has terms of its own, which allow to use it.
+LICENSES := MIT;BSD;Apache;Unlicense;LGPL;MPL;ISC;PSF;Python Software Foundation;Zlib;Freely Distributable;Public Domain
+.PHONY: audit
+audit: $(RELEASE_INSTALLED) $(DEPLOYED_INSTALLED)  ## Look for known vulnerabilities and unwanted licences of what is deployed
+	@$(RELEASE)/bin/pip-licenses --python $(DEPLOYED)/bin/python --from=mixed --partial-match --allow-only "$(LICENSES)" \
+		--ignore-packages mssql-python mssql-python-odbc >/dev/null && echo "The licences of all packages are among those allowed."
+	@$(RELEASE)/bin/pip-audit --strict --progress-spinner off --path $$($(DEPLOYED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
 .PHONY: clean
 clean:  ## Remove what make made; your data in .sluice stays
-	rm -rf $(VENV) $(PEERS) $(READERS) $(AIRFLOW) $(INFRA) $(DOCS) $(SNOWFLAKE) *.egg-info build dist .coverage htmlcov .hypothesis
+	rm -rf $(VENV) $(PEERS) $(READERS) $(AIRFLOW) $(INFRA) $(DOCS) $(SNOWFLAKE) $(RELEASE) $(DEPLOYED) *.egg-info build dist .coverage htmlcov .hypothesis
 	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -214,7 +249,25 @@ $(DOCS_INSTALLED): docs/requirements.txt | $(DOCS)/bin/python
 $(SNOWFLAKE)/bin/python:
 	$(call make-venv,$(SNOWFLAKE))
 
-$(SNOWFLAKE_INSTALLED): integrations/snowflake/requirements.txt | $(SNOWFLAKE)/bin/python
+$(SNOWFLAKE_INSTALLED): integrations/snowflake/requirements.txt requirements-snowflake.txt requirements.txt | $(SNOWFLAKE)/bin/python
 	@echo "Installing a stand-in for Snowflake into $(SNOWFLAKE) ..."
 	@$(SNOWFLAKE)/bin/python -m pip -qq --disable-pip-version-check install -r integrations/snowflake/requirements.txt
+	@touch $@
+
+$(RELEASE)/bin/python:
+	$(call make-venv,$(RELEASE))
+
+$(RELEASE_INSTALLED): requirements-release.txt | $(RELEASE)/bin/python
+	@echo "Installing what releases are built with into $(RELEASE) ..."
+	@$(RELEASE)/bin/python -m pip -qq --disable-pip-version-check install -r requirements-release.txt
+	@touch $@
+
+$(DEPLOYED)/bin/python:
+	$(call make-venv,$(DEPLOYED))
+
+# Without pip itself, which is not deployed either.
+$(DEPLOYED_INSTALLED): requirements.txt | $(DEPLOYED)/bin/python
+	@echo "Installing what is deployed into $(DEPLOYED) ..."
+	@$(DEPLOYED)/bin/python -m pip -qq --disable-pip-version-check install -r requirements.txt
+	@$(DEPLOYED)/bin/python -m pip -qq uninstall --yes pip setuptools
 	@touch $@

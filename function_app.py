@@ -208,6 +208,47 @@ async def feed(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> 
     return await _http(respond)
 
 
+@app.route(route="feeds/{feed}/rejects", methods=["POST"])
+async def rejects(req: func.HttpRequest) -> func.HttpResponse:
+    """Load corrected rejects of a feed, at once."""
+
+    async def respond() -> Response:
+        from shared.web import uploads
+
+        name = req.route_params["feed"]
+        return await asyncio.to_thread(lambda: uploads.corrected(_app(), name, req.get_body()))
+
+    return await _http(respond)
+
+
+@app.route(route="uploads", methods=["POST"])
+async def upload(req: func.HttpRequest) -> func.HttpResponse:
+    """Take a file to load, or say where to write it."""
+
+    async def respond() -> Response:
+        from shared.web import uploads
+
+        return await asyncio.to_thread(lambda: uploads.created(_app(), req.params, req.get_body()))
+
+    return await _http(respond)
+
+
+@app.route(route="uploads/{id}/{action:regex(^(link|check|load)$)}", methods=["POST"])
+@app.durable_client_input(client_name="client")
+async def act_on_upload(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """Say anew where to write an upload, say what loading it would do, or load it."""
+
+    async def respond() -> Response:
+        from shared.web import responses, uploads
+
+        id, action = req.route_params["id"], req.route_params["action"].lower()
+        response, starts = await asyncio.to_thread(lambda: uploads.acted(_app(), id, action))
+        await _start_all(client, starts)
+        return response or responses.uploaded_response(id, starts, _app().settings)
+
+    return await _http(respond)
+
+
 @app.route(route="systems/{system}/run", methods=["POST"])
 @app.durable_client_input(client_name="client")
 async def system(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:

@@ -11,6 +11,7 @@
     make bench ARGS=scaling                      how costs grow with files, tables and rows (bench/scaling.py)
     make bench ARGS=crm                          a sync of HubSpot's contacts instead (bench/crm.py)
     make bench ARGS=atom                         how fast feeds of Atom become columns (bench/atom.py)
+    make bench ARGS=pages                        the status page with 100,000 runs (bench/pages.py)
     make bench ARGS=functions                    the Functions app instead: replay, webhook, start (bench/functions.py)
 
 Three steps: a first full into an empty database, a second full over it, a delta over the first full; the last two
@@ -149,7 +150,7 @@ def _arguments() -> argparse.Namespace:
     return options
 
 
-OTHERS = ("postgres", "staging", "sql", "lake", "scaling", "functions", "crm", "atom")
+OTHERS = ("postgres", "staging", "sql", "lake", "scaling", "functions", "crm", "atom", "pages")
 """Modules beside this one that measure something else."""
 
 if __name__ == "__main__":

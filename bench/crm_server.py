@@ -33,22 +33,23 @@ class Contacts:
         }
         chance = random.Random(7)
         self._bodies = [
-            json.dumps({name: _value(kind, chance) for name, kind in list(self.types.items())[2:]})[1:-1]
+            json.dumps({name: _value(kind, chance) for name, kind in list(self.types.items())[2:]})[1:-1].encode()
             for _ in range(_PAGE)
         ]
 
     def page(self, first: int) -> bytes:
         """A page of the list, from the *first*-th contact on."""
         last = min(first + _PAGE, self.rows)
-        found = ",".join(self.record(n) for n in range(first, last))
-        following = f',"paging":{{"next":{{"after":"{last}","link":""}}}}' if last < self.rows else ""
-        return f'{{"results":[{found}]{following}}}'.encode()
+        found = b",".join(self.record(n) for n in range(first, last))
+        following = b',"paging":{"next":{"after":"%d","link":""}}' % last if last < self.rows else b""
+        return b'{"results":[%b]%b}' % (found, following)
 
-    def record(self, number: int) -> str:
-        at = f"{(_SINCE + dt.timedelta(seconds=number)).isoformat()}.000Z"
+    def record(self, number: int) -> bytes:
+        at = b"%b.000Z" % (_SINCE + dt.timedelta(seconds=number)).isoformat().encode()
+        id, body = FIRST + number, self._bodies[number % _PAGE]
         return (
-            f'{{"id":"{FIRST + number}","properties":{{"hs_object_id":"{FIRST + number}","lastmodifieddate":"{at}",'
-            f'{self._bodies[number % _PAGE]}}},"createdAt":"{at}","updatedAt":"{at}","archived":false}}'
+            b'{"id":"%d","properties":{"hs_object_id":"%d","lastmodifieddate":"%b",%b},'
+            b'"createdAt":"%b","updatedAt":"%b","archived":false}' % (id, id, at, body, at, at)
         )
 
 
@@ -87,7 +88,7 @@ class Handler(BaseHTTPRequestHandler):
         self.times.append(time.monotonic())
         self.rfile.read(int(self.headers["Content-Length"]))
         newest = self.contacts.record(self.contacts.rows - 1)
-        self._send(f'{{"total":{self.contacts.rows},"results":[{newest}]}}'.encode())
+        self._send(b'{"total":%d,"results":[%b]}' % (self.contacts.rows, newest))
 
     def _send(self, body: bytes) -> None:
         self.send_response(200)

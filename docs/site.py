@@ -1,4 +1,4 @@
-"""What mkdocs.yml cannot say: files of the repository that pages link to, diagrams without a script, the list of decisions."""
+"""What mkdocs.yml cannot say: files outside docs/ that pages link to, diagrams without a script, pages without a place."""
 
 from __future__ import annotations
 
@@ -21,17 +21,30 @@ OUTSIDE = PurePosixPath("repository")
 """Where the site has files that are not in docs/."""
 _LINK = re.compile(r"(?<=\]\()(?!https?:)([^)#\s]+)")
 _DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_LOADED = re.compile(r"<(?:script|img|iframe)[^>]*\ssrc=\"?(?:https?:)?//|<link[^>]*\shref=\"?(?:https?:)?//(?![^>]*canonical)")
+_LOADED = re.compile(
+    r"<(?:script|img|iframe)[^>]*\ssrc=\"?(?:https?:)?//|<link[^>]*\shref=\"?(?:https?:)?//(?![^>]*canonical)"
+)
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """List the decisions, which have numbers for names."""
-    pages = sorted(path.relative_to(ROOT / DOCS).as_posix() for path in (ROOT / DOCS / "decisions").glob("*.md"))
-    for section in config.nav or []:
+    """List the decisions, which have numbers for names, and put pages that nav does not name into a last section."""
+    pages = [path.relative_to(ROOT / DOCS).as_posix() for path in sorted((ROOT / DOCS).rglob("*.md"))]
+    nav = config.nav or []
+    for section in nav:
         for entries in section.values() if isinstance(section, dict) else ():
             for entry in entries if isinstance(entries, list) else ():
                 if entry.get("Decisions") == "decisions":
-                    entry["Decisions"] = pages
+                    entry["Decisions"] = [page for page in pages if page.startswith("decisions/")]
+    if more := [page for page in pages if page not in _named(nav)]:
+        nav.append({"More": more})
+
+
+def _named(nav: object) -> set[str]:
+    """The pages that *nav*, or a part of it, names."""
+    if isinstance(nav, str):
+        return {nav}
+    entries = nav.values() if isinstance(nav, dict) else nav if isinstance(nav, list) else ()
+    return {page for entry in entries for page in _named(entry)}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
@@ -49,7 +62,7 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Point links to where the site has their files; make diagrams pictures."""
     here = PurePosixPath(page.file.src_uri)
-    source = OUTSIDE.parts[0] == here.parts[0] and here.relative_to(OUTSIDE) or DOCS / here
+    source = (OUTSIDE.parts[0] == here.parts[0] and here.relative_to(OUTSIDE)) or DOCS / here
 
     def link(found: re.Match[str]) -> str:
         target = _target(source, found[1])

@@ -27,6 +27,7 @@ from shared.pipeline.runner import Runner
 from shared.redaction import redact_logs
 from shared.remote import log_retries
 from shared.settings import Settings
+from shared.telemetry import Telemetry, open_telemetry
 from shared.text import SHOW_WARNING
 from shared.warehouses import WarehouseWithHistory, open_destination, open_warehouse
 
@@ -46,6 +47,7 @@ class App:
     documents: Documents
     others: Mapping[str, WarehouseWithHistory] = field(default_factory=dict)
     """The warehouses beside that one, by destination."""
+    telemetry: Telemetry = field(default_factory=Telemetry, repr=False)
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
     lookups: dict[str, tuple[float, System]] = field(default_factory=dict, compare=False, repr=False)
     """Systems whose tables this process has looked up, each with the time."""
@@ -55,8 +57,8 @@ class App:
         """Does units of work over these ports, and knows the runners of all destinations."""
         main = Runner(
             systems=self.systems, warehouse=self.warehouse, ledger=self.ledger,
-            cursor_ahead=self.settings.cursor_ahead, keep_out_key=self.settings.keep_out_key, now=self.now,
-            timer=time.perf_counter,
+            cursor_ahead=self.settings.cursor_ahead, keep_out_key=self.settings.keep_out_key,
+            hash_key=self.settings.hash_key, now=self.now, timer=time.perf_counter, telemetry=self.telemetry,
         )  # fmt: skip
         others = {
             name: replace(main, warehouse=warehouse, ledger=ledger_of(self.ledger, name), destination=name)
@@ -143,5 +145,7 @@ _OPENING = threading.Lock()
 @cache
 def opened() -> App:
     redact_logs()
-    log_retries()
-    return open_app(os.environ)
+    app = open_app(os.environ)
+    telemetry = open_telemetry(app.settings.telemetry, os.environ)
+    log_retries(telemetry.count_retry)
+    return replace(app, telemetry=telemetry)

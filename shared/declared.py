@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
+
+Mask: TypeAlias = Literal["all", "last4", "email"]
+"""What is left of a masked value: nothing, its last four characters, or the domain of an e-mail address."""
 
 CHECK = "check "
 """What the part of a note begins with that says which check failed."""

@@ -12,9 +12,10 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
-from shared.declared import Check, Layout
+from shared.declared import Check, Layout, Mask
+from shared.traffic import Traffic
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -30,10 +31,7 @@ Outcome: TypeAlias = Literal[
 ]
 """What became of one row that was read. Exactly one holds, the first that fits."""
 
-OUTCOMES: tuple[Outcome, ...] = (
-    "rejected", "superseded", "stale", "unchanged", "inserted", "deleted", "undeleted", "updated",
-)  # fmt: skip
-
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 SYSTEM_COLUMNS = ("FirstSyncAt", "SyncedAt", "SyncedBy", "DeletedAt")
 """The four columns that every merged table has in addition to the feed's own."""
 
@@ -93,6 +91,14 @@ class Feed:
     """Columns of the source that are not stored, anywhere."""
     on_new_column: Literal["add", "ignore", "stop"] = "add"
     """What becomes of a column that the table does not have yet."""
+    on_type_change: Literal["stop", "text"] = "stop"
+    """What becomes of a column whose type in a file the table's does not widen to."""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    """What columns are stored as, by their names at the source."""
+    hash: tuple[str, ...] = ()
+    """Columns of which only a keyed hash is stored, see shared.contract.hidden."""
+    mask: Mapping[str, Mask] = field(default_factory=dict)
+    """Columns of which only a part is stored, or none."""
     display: tuple[str, ...] = ()
     """Columns that tell people which row it is: what views of feeds that refer to it show."""
     timezone: str = "UTC"
@@ -210,6 +216,8 @@ class Slice:
     """How many rows of the origin come before it."""
     detail: Mapping[str, Json]
     """The source's private data about the slice."""
+    anew: str | None = None
+    """Why the source reads the whole of it once more: what was staged of the slices before it does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +254,8 @@ class Staged:
     """The commonest reasons for rejects (code and column), and how often each was found."""
     checks: Mapping[str, int] = field(default_factory=dict)
     """How many accepted rows fail a check of the feed, by its number there."""
+    calls: Traffic | None = None
+    """Of the API that it was read from."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """What the source has beside rows, by kind, such as blank lines; not part of the counts of rows."""
     present: str | None = None
@@ -256,6 +266,8 @@ class Staged:
     """Of the rows as they were read, if a pull feed read few."""
     long: tuple[str, ...] = ()
     """Text columns with a value that is too long for an ordinary column of the engine."""
+    next: Slice | None = None
+    """What is left of the slice, if its read was cut: a slice of its own, with the next number."""
     inline: str | None = field(default=None, repr=False)
     """The rows, if they are too few for a staging table: an Arrow IPC stream, deflated, as base64."""
 

@@ -81,17 +81,21 @@ class RetryPolicy:
         return caller(on, call)
 
 
-def log_retries() -> None:
-    """Log each repetition with its reason, instead of stamina's own lines. For a host to call once."""
-    set_on_retry_hooks([_log_retry])
+def log_retries(on_retry: Callable[[str], None] = lambda reason: None) -> None:
+    """Log each repetition with its reason, instead of stamina's own lines. For a host to call once.
 
+    *on_retry* gets the type of the error.
+    """
 
-def _log_retry(details: RetryDetails) -> None:
-    reason = one_line(str(details.caused_by))
-    if isinstance(details.caused_by, Busy):
-        _log.info("waiting for %s", details.caused_by.problem, extra=SHOW_WAITING)
-    else:
-        _log.info("repeated in %.1f s, for the %d. time: %s", details.wait_for, details.retry_num, reason)
+    def log(details: RetryDetails) -> None:
+        reason = one_line(str(details.caused_by))
+        if isinstance(details.caused_by, Busy):
+            _log.info("waiting for %s", details.caused_by.problem, extra=SHOW_WAITING)
+        else:
+            _log.info("repeated in %.1f s, for the %d. time: %s", details.wait_for, details.retry_num, reason)
+            on_retry(type(details.caused_by).__name__)
+
+    set_on_retry_hooks([log])
 
 
 _POLICY = RetryPolicy(attempts=6, seconds=300.0, longest_wait=20.0)

@@ -87,6 +87,11 @@ class Settings:
     """Name of the external data source in the database that points to the staging container."""
     staging_spool: str | None = _setting(None)
     """Folder where parts for the staging container may lie on disk first: for a host with very little memory."""
+    snowflake_private_key: str | None = _setting(None, secret=True)
+    """Signs in to Snowflake, as PEM; a user has the public half of it."""
+    snowflake_private_key_passphrase: str | None = _setting(None, secret=True)
+    snowflake_token: str | None = _setting(None, secret=True)
+    """Signs in to Snowflake without a key: of OAuth, or a programmatic access token, as WAREHOUSE_URL says."""
     storage_connection_string: str | None = _setting(None, secret=True)
     """Signs in to URLs of its own storage account; all others are read with a SAS or with the app's identity."""
     sftp_password: str | None = _setting(None, secret=True)
@@ -105,12 +110,19 @@ class Settings:
     """How much later than its export a cursor may be; beyond that its row is rejected."""
     keep_out_key: str | None = _setting(None, secret=True, read=_secret)
     """What erased keys are hashed with that are not to come back."""
+    hash_key: str | None = _setting(None, secret=True, read=_secret)
+    """What values of columns are hashed with that a feed declares under ``hash``."""
     settle: float = _setting(600.0, read=_seconds)
     """How long a folder of part files must have been unchanged to count as complete."""
     keep_raw: str | None = None
     """Folder in which answers of APIs are kept as they came; not of the environment but of ``sluice sync``."""
     sync_rows: int = _setting(5_000_000, read=_positive)
     """Rows that one run of a pull feed takes at most; the next goes on from there."""
+    sync_step: float = _setting(300.0, read=_seconds)
+    """Seconds after which one step of a long read of an API ends, for the next one to go on: a restart costs no more.
+
+    It has to fit, with the time that its rows take to the warehouse, into what a host gives an activity.
+    """
     sync_tables: int = _setting(4, read=_positive)
     """How many tables of one system are read at the same time."""
     source_connections: int = _setting(4, read=_positive)
@@ -149,6 +161,8 @@ class Settings:
     """Whether summaries of successful exports and syncs are sent, too, or only problems."""
     alert_repeat: float = _setting(21_600.0, read=_seconds)
     """How long the same alert is not sent again."""
+    telemetry: str = _setting("off", read=_one_of("off", "otlp", "azure_monitor"))
+    """Where traces and metrics of runs are sent."""
     downstream_url: str | None = _setting(None, secret=True)
     """URL that is called, with the summary, after an export that succeeded."""
     powerbi_dataset: str | None = _setting(None)

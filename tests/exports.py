@@ -15,7 +15,7 @@ from shared.app import App, open_app
 from shared.model import Finding
 from shared.pipeline import checks, folder
 from shared.pipeline.folder import LoadOptions
-from shared.pipeline.runner import Progress, Result
+from shared.pipeline.progress import Progress, Result
 
 START = dt.datetime(2026, 2, 24, 12, tzinfo=dt.UTC)
 

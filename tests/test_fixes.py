@@ -47,6 +47,12 @@ ELSEWHERE: dict[str, str] = {
         "Look it up at https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes",
     ), "needs roles, firewalls and account settings of Azure Storage, which Azurite lacks"),
     **dict.fromkeys((
+        "Check account, user, warehouse and role in WAREHOUSE_URL, the sign-in, and the network policy of the account",
+        "Grant the role what docs/snowflake.md lists",
+        "Add ?warehouse=NAME to WAREHOUSE_URL",
+        "Load again; if it lasts, look at the status page of Snowflake",
+    ), "needs an account of Snowflake"),
+    **dict.fromkeys((
         ". Check POWERBI_DATASET, and give {} the role Contributor in the workspace.",
         ". Give {} the role Contributor in the workspace.",
         ". Have a Fabric administrator allow service principals to use Fabric APIs (admin portal, "

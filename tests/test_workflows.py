@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.test_infra import main
+from infra.deploy.__main__ import main as command
+from infra.deploy.steps import STEPS
 from tests.test_project import PYTHONS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".github" / "workflows"
 WORKFLOWS = sorted(path.name for path in FOLDER.glob("*.yml"))
-OUTPUT = re.compile(r"properties\.outputs\.(\w+)\.value")
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -112,25 +112,25 @@ def test_deployment_signs_in_as_the_workflow():
 def test_deployment_is_shown_before_it_changes_anything():
     """Without a choice of the operator it shows only that."""
     inputs = _workflow("deploy.yml")[True]["workflow_dispatch"]["inputs"]  # YAML 1.1 reads the key "on" as true
-    steps = [step for step in _steps(_workflow("deploy.yml")) if "run" in step]
-    changing = [step for step in steps if re.search(r"group create|func azure|npm install", step["run"])]
-    preview = next(n for n, step in enumerate(steps) if "what-if" in step["run"])
+    steps = [step for step in _steps(_workflow("deploy.yml")) if "infra.deploy" in step.get("run", "")]
+    preview, deploy = steps
 
     assert inputs["preview"]["default"] is True
-    assert changing
-    assert ["${{ !inputs.preview }}"] * len(changing) == [step["if"] for step in changing]
-    assert preview < steps.index(changing[0])
+    assert "--preview" in preview["run"]
+    assert "if" not in preview
+    assert "${{ !inputs.preview }}" == deploy["if"]
+    assert "--preview" not in deploy["run"]
 
 
-def test_deployment_has_the_order_of_the_guide():
-    """Resources, code, events; with outputs and parameters that the template has."""
+def test_deployment_does_the_steps_of_the_command():
+    """With options that it has; what needs the administrator of the database is left to them."""
     text = _text("deploy.yml")
-    first, code, second = (text.index(words) for words in ("Deploy resources", "func azure", "eventSubscription=true"))
-
-    assert first < code < second
-    assert {*OUTPUT.findall(text)} <= {*re.findall(r"^output (\w+)", main(), re.MULTILINE)}
-    assert "\nparam eventSubscription bool" in main()
+    options = {option for parameter in command.commands["up"].params for option in parameter.opts}
     guide = (ROOT / "docs" / "deploying.md").read_text()
+
+    assert set(re.findall(r" (--[a-z-]+)", text)) <= options
+    assert ["database", "smoke"] == re.findall(r"--skip (\w+)", text)
+    assert {"database", "smoke"} < set(STEPS)
     assert [] == [name for name in re.findall(r"vars\.(\w+)", text) if name not in guide]
 
 

@@ -4,6 +4,9 @@
 @description('Name of the system topic of the storage account; an account can have only one.')
 param topicName string
 
+@description('Whether the topic exists already, with an identity of its own.')
+param existingTopic bool
+
 @description('Region of the storage account.')
 param location string
 
@@ -19,14 +22,14 @@ param exportsContainerName string
 @description('Name of the container for dead letters.')
 param deadLettersContainerName string
 
-@description('Name of the function app.')
-param functionAppName string
+@description('Host name of the function app.')
+param functionAppHost string
+
+@description('Id of the function app.')
+param functionAppId string
 
 @description('Whether to send events to the app. The app must have run once, because the key of its endpoint exists only then.')
 param subscribe bool
-
-@description('E-mail address for alerts about events that cannot be delivered. Empty: nobody.')
-param alertEmail string
 
 var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe' // a built-in role, the same in every tenant
 
@@ -44,12 +47,8 @@ resource deadLettersContainer 'Microsoft.Storage/storageAccounts/blobServices/co
   name: deadLettersContainerName
 }
 
-resource functionApp 'Microsoft.Web/sites@2024-04-01' existing = {
-  name: functionAppName
-}
-
 // The topic has its own identity, which may write dead letters and nothing else: the account accepts no keys.
-resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
+resource newTopic 'Microsoft.EventGrid/systemTopics@2025-02-15' = if (!existingTopic) {
   name: topicName
   location: location
   tags: tags
@@ -62,18 +61,26 @@ resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
   }
 }
 
+resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
+  name: topicName
+}
+
 resource topicWritesDeadLetters 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: deadLettersContainer
   name: guid(deadLettersContainer.id, topic.id, blobDataContributor)
   properties: {
+    description: 'Storage Blob Data Contributor: Event Grid writes the events that it could not deliver, signed in as the topic.'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
     principalId: topic.identity.principalId
     principalType: 'ServicePrincipal'
   }
+  dependsOn: [
+    newTopic
+  ]
 }
 
 // The key is listed only if it is needed: a list function is evaluated even if its resource is not deployed.
-var blobsKey = subscribe ? listKeys('${functionApp.id}/host/default', '2024-04-01').systemKeys.blobs_extension : ''
+var blobsKey = subscribe ? listKeys('${functionAppId}/host/default', '2024-04-01').systemKeys.blobs_extension : ''
 
 resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = if (subscribe) {
   parent: topic
@@ -82,7 +89,7 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
     destination: {
       endpointType: 'WebHook'
       properties: {
-        endpointUrl: 'https://${functionApp.properties.defaultHostName}/runtime/webhooks/blobs?functionName=Host.Functions.on_export&code=${blobsKey}'
+        endpointUrl: 'https://${functionAppHost}/runtime/webhooks/blobs?functionName=Host.Functions.on_export&code=${blobsKey}'
       }
     }
     eventDeliverySchema: 'EventGridSchema'
@@ -119,61 +126,5 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
   ]
 }
 
-// ---- alerts for operators when events do not reach the app -------------------------------------------------------
-
-var undelivered = [
-  { name: 'failed', metric: 'DeliveryAttemptFailCount', above: 5, window: 'PT1H' } // one event, in an hour without the app
-  { name: 'dead-lettered', metric: 'DeadLetteredCount', above: 0, window: 'PT15M' }
-]
-
-resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(alertEmail)) {
-  name: 'ag-${topicName}'
-  location: 'global'
-  tags: tags
-  properties: {
-    groupShortName: 'sluice'
-    enabled: true
-    emailReceivers: [
-      {
-        name: 'operators'
-        emailAddress: alertEmail
-        useCommonAlertSchema: true
-      }
-    ]
-  }
-}
-
-resource alerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [
-  for alert in (empty(alertEmail) ? [] : undelivered): {
-    name: '${topicName}-${alert.name}'
-    location: 'global'
-    tags: tags
-    properties: {
-      description: 'Events of arrived files do not reach the function app ${functionAppName}.'
-      severity: 1
-      enabled: true
-      scopes: [topic.id]
-      evaluationFrequency: 'PT5M'
-      windowSize: alert.window
-      criteria: {
-        'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
-        allOf: [
-          {
-            criterionType: 'StaticThresholdCriterion'
-            name: alert.name
-            metricNamespace: 'Microsoft.EventGrid/systemTopics'
-            metricName: alert.metric
-            operator: 'GreaterThan'
-            threshold: alert.above
-            timeAggregation: 'Total'
-          }
-        ]
-      }
-      actions: [
-        {
-          actionGroupId: operators.id
-        }
-      ]
-    }
-  }
-]
+@description('Id of the topic.')
+output topicId string = topic.id

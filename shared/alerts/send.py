@@ -67,6 +67,7 @@ class Alerts:
             return False
         problem = self._problem(alert, self._settings.alert_url)
         if problem is None:
+            _log.info("alert was sent: %s", one_line(alert.title))
             self._keep(alert)
             return True
         _log.error("alert was not sent: %s: %s", one_line(alert.title), problem)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from shared.catalog import api, checks
+from shared.catalog import api, checks, policies
 from shared.catalog.rules import Rule, flag, number, one_of, read_nested, require, section_value, text, text_list, whole
 from shared.contract import types as column_types
 from shared.contract.cursor import CURSOR_TYPES
@@ -213,6 +213,7 @@ OPTIONS = {
     ),
     "exclude": Rule("a list of column names, each once", _names),
     "on_new_column": Rule("'add', 'ignore' or 'stop'", one_of("add", "ignore", "stop")),
+    **policies.OPTIONS,
     "display": Rule("a list of column names, each once", _names),
     "timezone": Rule("an IANA name such as Europe/Amsterdam", lambda value: zone(text(value))),
     "deletes": Rule("'soft' or 'hard'", _deletes),
@@ -314,6 +315,7 @@ def history_problems(entry: str, table: str, options: Mapping[str, Any]) -> Iter
 def source_problems(entry: str, source: str, options: Mapping[str, Any]) -> Iterator[str]:
     """Whether a feed has columns just if its *source* delivers text files, and what is of windows if it has windows."""
     yield from api.problems_together(entry, source, options)
+    yield from policies.problems(entry, source, options)
     layout = options.get("layout")
     for name in ("cursor_fallback", "change_tracking"):
         if options.get(name) and not KINDS[source].pulled:

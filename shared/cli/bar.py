@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich import progress as rich_progress
 
-from shared.pipeline.runner import Progress, Result
+from shared.pipeline.progress import Progress, Result
 
 
 class Bar(Progress):

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from shared.app import App, open_app
 from shared.errors import ConfigError
 from shared.pipeline.folder import LoadOptions, load
-from shared.pipeline.runner import Result
+from shared.pipeline.progress import Result
 
 Row: TypeAlias = "dict[str, Any]"
 

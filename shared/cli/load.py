@@ -16,7 +16,7 @@ from shared.model import MAIN
 
 if TYPE_CHECKING:
     from shared.pipeline.backfill import BackfillResult
-    from shared.pipeline.runner import Result
+    from shared.pipeline.progress import Result
 
 
 class Ended(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from shared.cli import admin, csv, erase, interrupts, load, look, options, output, progress, status, sync, upkeep
+from shared.cli import admin, csv, erase, interrupts, load, look, options, output, plan, progress, status, sync, upkeep
 from shared.errors import IngestError
 from shared.redaction import redact_logs
 
@@ -53,6 +53,6 @@ def main(verbose: bool) -> None:
 
 for command in (
     load.load, csv.csv, sync.sync, load.rejects, load.backfill, load.demo, status.status, look.feeds, look.history,
-    look.audit, upkeep.upkeep, erase.erase, admin.doctor, admin.sql, admin.completion,
+    look.audit, plan.plan, upkeep.upkeep, erase.erase, admin.doctor, admin.sql, admin.completion,
 ):  # fmt: skip
     main.add_command(command)

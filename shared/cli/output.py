@@ -18,7 +18,8 @@ from shared.model import MAIN
 if TYPE_CHECKING:
     from shared.model import Change, Finding, Run
     from shared.pipeline.audit import Audit
-    from shared.pipeline.runner import Result
+    from shared.pipeline.forecast import Forecast
+    from shared.pipeline.progress import Result
 
 _COUNTS = (
     "read", "inserted", "updated", "deleted", "undeleted", "unchanged", "stale", "superseded", "rejected", "absent",
@@ -36,6 +37,15 @@ def print_results(results: Sequence[Result]) -> None:
         if result.run:
             print_remark(name_in(result.table, result.destination), result.run)
         print_changes(result.changes)
+        if result.forecast:
+            print_forecast(name_in(result.table, result.destination), result.forecast)
+
+
+def print_forecast(name: str, forecast: Forecast) -> None:
+    """How long a load takes, and whether a link lasts that long."""
+    click.echo(f"{name}: {forecast.text}")
+    if forecast.link:
+        click.secho(f"{name}: {forecast.link}", fg=None if forecast.link_lasts else "yellow")
 
 
 class InDestination(Protocol):
@@ -71,6 +81,7 @@ def result_record(result: Result) -> dict[str, Any]:
     record["run"] = run_record(result.run) if result.run else None
     if result.run and result.run.status == "dry":
         record["changes"] = [asdict(change) for change in result.changes]
+        record["forecast"] = asdict(result.forecast) if result.forecast else None
     return record
 
 

@@ -14,7 +14,7 @@ import click
 from shared.text import one_line
 
 if TYPE_CHECKING:
-    from shared.pipeline.runner import Progress
+    from shared.pipeline.progress import Progress
 
 _log = logging.getLogger("sluice")
 _HANDLER = "shared.cli.progress"
@@ -69,7 +69,7 @@ def shown(*, quiet: bool, unit: Literal["rows", "bytes"] = "rows") -> Iterator[P
 
 @contextmanager
 def _opened(*, quiet: bool, unit: str) -> Iterator[Progress]:
-    from shared.pipeline.runner import Progress
+    from shared.pipeline.progress import Progress
 
     if quiet or not sys.stderr.isatty():
         yield Progress(lambda text: _show(text, "warning"))

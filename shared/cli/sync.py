@@ -99,7 +99,7 @@ def _record(table: TableSync) -> dict[str, Any]:
     return {
         "feed": table.feed, "destination": table.destination, "outcome": table.outcome, "reason": table.reason,
         **table.counts, "watermark": table.watermark, "behind_seconds": table.behind,
-        "seconds": round(table.seconds, 3),
+        "seconds": round(table.seconds, 3), "calls": table.calls._asdict() if table.calls else None,
         "windows": [output.result_record(window) for window in table.windows],
     }  # fmt: skip
 

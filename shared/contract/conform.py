@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,14 +12,15 @@ import pyarrow as pa
 
 from shared.arrow import arange, pc
 from shared.contract import types
-from shared.contract.cast import Fault, cast, json_text
+from shared.contract.cast import Fault, cast
 from shared.contract.checks import RowChecks
 from shared.contract.codes import Code
 from shared.contract.cursor import CURSOR_TYPES
-from shared.contract.json_rows import objects
-from shared.contract.kept_out import KeptOut
+from shared.contract.hidden import NO_SECRETS, Hiding, Privacy, how
 from shared.contract.layout import cleaned_columns
 from shared.contract.mapping import map_headers, require_columns
+from shared.contract.names import folded as folded  # noqa: PLC0414 - others know it from here
+from shared.contract.raw_rows import raw_rows
 from shared.errors import DataError
 from shared.model import APPENDED_COLUMNS, SYSTEM_COLUMNS, Column, Feed
 
@@ -77,18 +78,24 @@ def _fit_one(file: str, schema: pa.Schema, feed: Feed) -> dict[str, Column]:
     if feed.layout is not None:
         columns = map_headers(schema.names, feed.layout).columns
         require_columns(file, schema.names, columns, feed)
-        return {folded(column.name): replace(column, day_first=_day_first(schema, column)) for column in columns}
+        return {
+            folded(column.name): replace(
+                column, day_first=_day_first(schema, column), type="text" if how(feed, column.name) else column.type
+            )
+            for column in columns
+        }
     fitted: dict[str, Column] = {}
     excluded = {folded(name) for name in feed.exclude}
     for field in schema:
         if folded(field.name) in excluded:
             continue
-        column = Column(field.name, _stored_name(file, field.name, feed), _stored_type(file, field, feed))
+        stored = _stored_name(file, field.name, feed)
+        column = Column(field.name, stored, _stored_type(file, field, stored, feed))
         duplicate = fitted.setdefault(folded(column.name), column)
         if duplicate is not column:
             raise DataError(
-                f"{file} has two columns that differ only in case, trailing blanks or the suffix _source: "
-                f"{duplicate.source!r} and {field.name!r}",
+                f"{file} has two columns that differ only in case, trailing blanks or the suffix _source"
+                f"{', or are renamed to the same' if feed.rename else ''}: {duplicate.source!r} and {field.name!r}",
                 fix="Rename one of them at the source",
             )
     _require(file, feed, fitted)
@@ -101,11 +108,6 @@ def _day_first(schema: pa.Schema, column: Column) -> bool | None:
     return None if found is None else found == b"true"
 
 
-def folded(name: str) -> str:
-    """Equal for names that some engine takes for the same: some ignore case, SQL Server also trailing blanks."""
-    return name.rstrip(" ").casefold()
-
-
 def _stored_name(file: str, name: str, feed: Feed) -> str:
     size = len(name.encode())
     if not name.strip() or size > LONGEST_NAME or "\0" in name:
@@ -113,23 +115,31 @@ def _stored_name(file: str, name: str, feed: Feed) -> str:
             f"{file} has a column name that cannot be stored: {name[:80]!r} ({size} bytes)",
             fix=f"Give it a name of 1 to {LONGEST_NAME} bytes at the source",
         )
+    renamed = next((column for source, column in feed.rename.items() if folded(source) == folded(name)), None)
+    if renamed is not None:
+        return renamed
     if folded(name) in _RESERVED or (feed.lake == "append" and folded(name) in _APPENDED):
         return f"{name}_source"
     declared = (*feed.keys, feed.cursor, feed.deleted, *feed.types)
     return next((known for known in declared if known and folded(known) == folded(name)), name)
 
 
-def _stored_type(file: str, field: pa.Field[Any], feed: Feed) -> str:
-    declared = {folded(name): kind for name, kind in feed.types.items()}.get(folded(field.name))
-    if feed.deleted and folded(field.name) == folded(feed.deleted):
-        declared = "boolean"
-    kind = declared or types.of_arrow(field.type)
+def _stored_type(file: str, field: pa.Field[Any], stored: str, feed: Feed) -> str:
+    kind = _read_type(field, stored, feed)
     if kind is None:
         raise DataError(
             f"{file} has column {field.name!r} of type {field.type}, which no column type holds",
             fix="Export it as another type, or give it one under types in the catalog",
         )
-    return kind
+    return "text" if kind != types.NULL and how(feed, field.name, stored) else kind
+
+
+def _read_type(field: pa.Field[Any], stored: str, feed: Feed) -> str | None:
+    """What the values of a column are read as, which is *stored* by that name; None if nothing holds them."""
+    declared = {folded(name): kind for name, kind in feed.types.items()}
+    if feed.deleted and folded(stored) == folded(feed.deleted):
+        return "boolean"
+    return declared.get(folded(field.name)) or declared.get(folded(stored)) or types.of_arrow(field.type)
 
 
 def _require(file: str, feed: Feed, fitted: Mapping[str, Column]) -> None:
@@ -171,10 +181,13 @@ class Contract:
 
     def __init__(
         self, feed: Feed, wanted: Sequence[Column], *, latest_cursor: dt.datetime | None = None,
-        kept_out: KeptOut | None = None,
+        privacy: Privacy = NO_SECRETS,
     ) -> None:  # fmt: skip
-        """*latest_cursor* (UTC, naive): a row whose instant cursor is later is rejected. So is a key *kept_out*."""
-        self._feed, self._kept_out = feed, kept_out
+        """*latest_cursor* (UTC, naive): a row whose instant cursor is later is rejected.
+
+        ConfigError if the feed has columns to hash and *privacy* has no key for that.
+        """
+        self._feed, self._kept_out, self._hiding = feed, privacy.kept_out, Hiding(feed, privacy.hash_key)
         self._checks = RowChecks(feed, {column.name: column.type for column in wanted if column.type != types.NULL})
         self.columns = [column for column in wanted if column.type != types.NULL]
         self._latest = latest_cursor
@@ -201,6 +214,7 @@ class Contract:
         row_faults += self._missing_values(arrays, faults, batch.num_rows)
         row_faults += [*self._future_cursors(arrays), *self._checks.faults(arrays)]
         faulty = _any(row_faults, batch.num_rows)
+        batch = self._as_kept(batch, arrays)
         rows = arange(first_row, first_row + batch.num_rows)
         converted = pa.RecordBatch.from_arrays([rows, *arrays.values()], schema=self.schema)
         value_faults = {name: several for name, several in faults.items() if name not in self._required}
@@ -215,6 +229,23 @@ class Contract:
         accepted = converted.filter(pc.invert(faulty))
         return Conformed(accepted, rejects, present, faulty.true_count, kept_out, self._checks.count(accepted))
 
+    def redacted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """*batch* as it was read, without what is excluded or hidden."""
+        plain = self._without_excluded(batch)
+        return self._as_kept(plain, self._cast(plain)[0])
+
+    def raw_record(self, raw: str) -> str:
+        """A record that is no row, as it may be kept: it does not show which part of it is to be hidden."""
+        return "{}" if self._hiding.hides else raw
+
+    def _as_kept(self, batch: pa.RecordBatch, arrays: Mapping[str, pa.Array[Any]]) -> pa.RecordBatch:
+        """*batch* as rejects keep it, where *arrays* are stored by column."""
+        if not self._hiding.hides:
+            return batch
+        hidden = [column for column in self.columns if how(self._feed, column.source, column.name)]
+        named = {batch.schema.names[_position(batch.schema, column)]: arrays[column.name] for column in hidden}
+        return self._hiding.redacted(batch, named)
+
     def _without_excluded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """First of all: a rejected row is kept as it was read, but for these columns."""
         excluded = {folded(name) for name in self._feed.exclude}
@@ -226,16 +257,25 @@ class Contract:
         arrays, faults = {}, {}
         for column in self.columns:
             cleaned = self._cleaned.get(column.name)
+            position = _position(batch.schema, column) if column.source else None
+            form = how(self._feed, column.source, column.name)
+            field = None if position is None else batch.schema.field(position)
+            kind = (_read_type(field, column.name, self._feed) if form and field is not None else None) or column.type
             if cleaned is not None:
-                source = cleaned.text(batch, column)
-                arrays[column.name], found = cleaned.read(source, column)
-                found = (*found, *cleaned.unread(batch, column))
+                without = batch if column.source else self._hiding.redacted(batch, {})  # of Extra
+                source, read = cleaned.text(without, column), replace(column, type=kind)
+                found = cleaned.read(source, read)
             else:
                 source = batch.column(_position(batch.schema, column))
-                arrays[column.name], found = cast(source, column.type, self._feed.timezone)
-            if found:
+                found = cast(source, kind, self._feed.timezone)
+            if form is not None and field is not None:
+                found = self._hiding.stored(form, field, source, found)
+            arrays[column.name], several = found
+            if cleaned is not None:
+                several = (*several, *cleaned.unread(batch, column))
+            if several:
                 faults[column.name] = tuple(
-                    fault._replace(reason=fault.reason.format(type=column.type, source=source.type)) for fault in found
+                    fault._replace(reason=fault.reason.format(type=kind, source=source.type)) for fault in several
                 )
         return arrays, faults
 
@@ -348,40 +388,3 @@ def _rejected_values(
 def _positions(where: pa.BooleanArray) -> list[int]:
     positions: list[int] = pc.indices_nonzero(where).to_pylist()
     return positions
-
-
-def raw_rows(batch: pa.RecordBatch, rows: Iterable[int]) -> dict[int, str]:
-    """Some rows as JSON, by number, whatever is in them: bytes that are not UTF-8 are escaped."""
-    numbers = list(dict.fromkeys(rows))
-    try:
-        taken = batch.take(pa.array(numbers, pa.int64()))
-        if numbers and all(pa.types.is_string(field.type) for field in batch.schema):
-            return {row: str(text) for row, text in zip(numbers, objects(taken).to_pylist(), strict=True)}
-        found = taken.to_pylist() if numbers else []
-    except (ValueError, OverflowError, pa.ArrowException):  # then value by value
-        return {row: raw_row(batch, row) for row in numbers}
-    return {row: json_text(values, lenient=True) for row, values in zip(numbers, found, strict=True)}
-
-
-def raw_row(batch: pa.RecordBatch, row: int) -> str:
-    """One row as JSON, as ``raw_rows`` has it."""
-    return json_text({name: _readable(batch.column(n)[row]) for n, name in enumerate(batch.schema.names)}, lenient=True)
-
-
-def _readable(value: pa.Scalar[Any]) -> Any:
-    try:
-        return value.as_py()
-    except (ValueError, OverflowError):  # bytes that are not UTF-8, or an instant Python cannot hold, somewhere inside
-        return _escaped(value)
-
-
-def _escaped(value: Any) -> Any:
-    if pa.types.is_dictionary(value.type):
-        return _readable(value.value)
-    if pa.types.is_struct(value.type):
-        return {field.name: _readable(value[n]) for n, field in enumerate(value.type)}
-    if pa.types.is_nested(value.type):
-        return [_readable(item) for item in value.values]
-    if pa.types.is_temporal(value.type):
-        return value.cast(pa.string()).as_py()
-    return value.cast(pa.binary()).as_py().decode(errors="backslashreplace")

@@ -45,6 +45,8 @@ def checks(
 
     None if it would convert a column whatever its values.
     """
+    if feed.hash or feed.mask:
+        return None
     if cleaned_columns(feed, columns) or any(not _is_stored_as_is(column, schema, feed) for column in columns):
         return None
     cursor = next((column for column in columns if column.name == feed.cursor), None)

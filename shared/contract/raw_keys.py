@@ -39,6 +39,8 @@ class RawKeys:
         """*kinds* are the types of stored columns by folded name, as far as they are known."""
         self._feed, self._kinds = feed, kinds
         aliases = {column.name: column.aliases for column in feed.layout.columns} if feed.layout else {}
+        for source, column in feed.rename.items():
+            aliases[column] = (*aliases.get(column, ()), source)
         self._headers = [{folded(name) for name in (key, *aliases.get(key, ()))} for key in feed.keys]
         self._keys = [(key, typed(feed, key, kinds)) for key in keys]
 

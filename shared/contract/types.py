@@ -162,7 +162,7 @@ def widened(stored: str, incoming: str) -> str | None:
         return max(stored, incoming, key=_INTEGERS.index)
     if {stored, incoming} == {"real", "double"}:
         return "double"
-    if _is_exact(stored) and _is_exact(incoming):
+    if is_exact(stored) and is_exact(incoming):
         (whole_a, scale_a), (whole_b, scale_b) = _whole_and_scale(stored), _whole_and_scale(incoming)
         scale, whole = max(scale_a, scale_b), max(whole_a, whole_b)
         return f"decimal({whole + scale},{scale})" if whole + scale <= _MOST_DIGITS else None
@@ -178,7 +178,7 @@ def kept(stored: str, inferred: str) -> str:
     >>> kept("text", "bigint"), kept("double", "decimal(23,4)"), kept("bigint", "null"), kept("bigint", "text")
     ('text', 'double', 'bigint', 'text')
     """
-    if inferred == NULL or stored == "text" or (stored in ("real", "double") and _is_exact(inferred)):
+    if inferred == NULL or stored == "text" or (stored in ("real", "double") and is_exact(inferred)):
         return stored
     return inferred
 
@@ -191,10 +191,13 @@ def can_convert(stored: str, declared: str) -> bool:
     """
     if stored == "text":
         return declared not in ("text", "binary")
-    return _is_exact(stored) and declared in ("text", "real", "double")
+    if declared == "text":
+        return stored != "binary"
+    return is_exact(stored) and declared in ("real", "double")
 
 
-def _is_exact(kind: str) -> bool:
+def is_exact(kind: str) -> bool:
+    """Whether numbers of that type have no rounding: integers and decimals."""
     return kind in _INTEGERS or kind.startswith("decimal")
 
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from shared import remote
 from shared.azure import clients, identity, urls
 from shared.azure.errors import Refusal, explained
+from shared.azure.small_blobs import SmallBlobs
 from shared.documents import DocumentEntry, quoted
 from shared.errors import IngestError
 from shared.settings import Settings
@@ -31,7 +32,7 @@ class BlobDocuments:
     """A container, or a folder in one."""
 
     def __init__(self, place: urls.StorageUrl, client: ContainerClient) -> None:
-        self._place, self._client = place, client
+        self._place, self._client, self._blobs = place, client, SmallBlobs(client)
         self._folder = f"{place.path.rstrip('/')}/" if place.path.rstrip("/") else ""
 
     def get(self, name: str) -> bytes | None:
@@ -88,7 +89,7 @@ class BlobDocuments:
         return found, pages.continuation_token
 
     def _upload(self, name: str, content: bytes, *, overwrite: bool) -> None:
-        self._client.upload_blob(self._folder + quoted(name), content, overwrite=overwrite, **remote.single_attempt())
+        self._blobs.write(self._folder + quoted(name), content, overwrite=overwrite)
 
     def _call(self, right: str, call: Callable[[], T]) -> T:
         from azure.core.exceptions import AzureError

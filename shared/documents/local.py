@@ -48,13 +48,14 @@ class LocalDocuments:
 
     def entries(self, prefix: str) -> Iterator[DocumentEntry]:
         found = []
-        folder, _, _ = prefix.rpartition("/")
-        for path in (self._path(folder) if folder else self._root).rglob("*"):
-            name = unquote(path.relative_to(self._root).as_posix())
-            if name.startswith(prefix) and not path.name.startswith(_UNFINISHED):
-                with contextlib.suppress(FileNotFoundError):  # gone since the folder was read
-                    if path.is_file():
-                        found.append(DocumentEntry(name, path.stat().st_mtime))
+        folder, _, first = quoted(prefix).rpartition("/")
+        for top in (self._root / folder).glob(f"{first}*"):  # quoted: it has no wildcard
+            for path in (top, *top.rglob("*")):
+                if not path.name.startswith(_UNFINISHED):
+                    with contextlib.suppress(FileNotFoundError):  # gone since the folder was read
+                        if path.is_file():
+                            name = unquote(path.relative_to(self._root).as_posix())
+                            found.append(DocumentEntry(name, path.stat().st_mtime))
         yield from sorted(found)
 
     def delete(self, name: str) -> None:

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from shared.alerts.decide import alert_for_failure, alert_for_run
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.ids import plain_name
 from shared.jobs import destinations, fatal, summary, tables
 from shared.jobs.documents import SliceResults, UnitDocuments, UnitState
+from shared.jobs.erasures import erase_named
 from shared.jobs.events import collect_units
 from shared.jobs.faults import as_error, as_fault
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.leases import Holder, Lease
-from shared.jobs.reports import alerts_of, job_link
+from shared.jobs.reports import alert_of_unit
 from shared.jobs.request import (
     ArchivedFiles,
     FailedSlice,
@@ -45,8 +45,9 @@ from shared.jobs.run_log import record_unit
 from shared.jobs.work import FoundUnit, Skipped, Unreadable
 from shared.model import FeedName, Plan, Run, Staged, from_json
 from shared.pipeline import pull
+from shared.pipeline.pieces import rests
 from shared.pipeline.runner import Runner, RunOptions, error_text, log_job
-from shared.sources import Source
+from shared.sources import KINDS, Source
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -107,17 +108,21 @@ def plan(app: App, request: UnitRequest) -> ActivityResult:
 
 
 def stage(app: App, request: SliceRequest) -> ActivityResult:
-    """Stage one slice of the unit. What became of it is for ``publish`` to read."""
-    tries = destinations.begun(app, request)
-    if tries is None:
+    """Stage one slice of the unit. What became of it is for ``publish`` to read; ``next`` is the number of its rest."""
+    begun = destinations.begun(app, request)
+    if begun is None:
         return _ENDED
-    if not tries:
-        return {"status": "staged"}
-    source = destinations.source_of(app, request)
-    return {"status": destinations.stage_together(request, tries, source, lambda one, reader: _try(app, one, reader))}
+    result = None
+    if begun.tries:
+        source = destinations.source_of(app, request, begun.plan)
+        result = destinations.stage_together(request, begun.tries, source, lambda one, reader: _try(app, one, reader))
+    if result is None and KINDS[begun.plan.feed.source].in_pieces:  # it was staged before
+        result = UnitDocuments(app.documents, request).result(request.slice)
+    rest = result.staged.next if result and result.staged else None
+    return {"status": "fault" if result and result.fault else "staged", **({"next": rest.number} if rest else {})}
 
 
-def _try(app: App, one: destinations.Try, source: Source) -> str:
+def _try(app: App, one: destinations.Try, source: Source) -> SliceResult:
     try:
         result = SliceResult(staged=_stage(app, one, source))
     except TransientError:
@@ -126,7 +131,7 @@ def _try(app: App, one: destinations.Try, source: Source) -> str:
     except Exception as error:  # noqa: BLE001 - what it means for the unit is for `publish` to say
         result = SliceResult(fault=as_fault(error))
     one.documents.end(one.start, result)
-    return "fault" if result.fault else "staged"
+    return result
 
 
 def record_failure(app: App, request: FailedSlice) -> ActivityResult:
@@ -148,13 +153,13 @@ def publish(app: App, request: UnitRequest) -> ActivityResult:
         names = documents.slice_names()
         return {**state.outcome.to_json(), "tidied": _is_tidied(app, request, documents, state, names)}
     assert state.plan is not None  # noqa: S101 - a unit without an outcome has a plan
-    slices = documents.results(len(state.plan.slices))
+    slices = documents.results(state.plan)
     outcome, run = _merge(app, request, state.plan, slices)
     outcome = destinations.in_destination(request, outcome)
     record_unit(app, request, outcome, plan=state.plan, run=run, slices=slices.by_number)
     documents.put(replace(state, outcome=outcome))
     if outcome.status == "failed":
-        _alert(app, request, outcome, run)
+        alert_of_unit(app, request, outcome, run)
     return {**outcome.to_json(), "tidied": _is_tidied(app, request, documents, state, slices.names)}
 
 
@@ -171,7 +176,7 @@ def fail(app: App, request: FailedUnit) -> ActivityResult:
     ))  # fmt: skip
     record_unit(app, request, outcome, plan=state.plan)
     documents.put(replace(state, outcome=outcome))
-    _alert(app, request, outcome, None)
+    alert_of_unit(app, request, outcome, None)
     return outcome.to_json()
 
 
@@ -194,6 +199,7 @@ def _plan(app: App, request: UnitRequest, documents: UnitDocuments) -> UnitState
             return UnitState()
         _begin_sync(app, request, request.work)
     try:
+        erase_named(app, request)
         alike = destinations.plan_of_first(app, request)
         found = destinations.find(app, request) if alike is None else destinations.found_by_first(alike)
         run = _run_for(app, request, found)
@@ -287,7 +293,7 @@ def _keep_failure(
     state = documents.add(UnitState(outcome=named))
     if state.outcome == named:
         record_unit(app, request, named, run=run)
-        _alert(app, request, named, run)
+        alert_of_unit(app, request, named, run)
     return state
 
 
@@ -295,9 +301,11 @@ def _keep_failure(
 
 
 def _stage(app: App, one: destinations.Try, source: Source) -> Staged:
-    part = one.plan.slices[one.request.slice]
-    fatal.refuse_slice(app, one.request, one.plan, part, one.start.starts)
-    return destinations.runner_of(app, one.request, one.plan.run.feed).stage(one.plan, part, source)
+    fatal.refuse_slice(app, one.request, one.plan, one.part, one.start.starts)
+    staged = destinations.runner_of(app, one.request, one.plan.run.feed).stage(one.plan, one.part, source)
+    if staged.next is not None and (state := one.documents.read()) and state.holder:
+        _lease(app, one.request, one.plan.run).renew(state.holder, app.now().timestamp())
+    return staged
 
 
 # -- publish and tidy
@@ -310,7 +318,7 @@ def _merge(
     known = slices.by_number
     staged = {number: one.staged for number, one in known.items() if one.staged is not None}
     faults = {number: as_error(one.fault) for number, one in known.items() if one.fault is not None}
-    if missing := len(plan.slices) - len(staged) - len(faults):
+    if missing := len(plan.slices) + len(rests(staged)) - len(staged) - len(faults):
         reason = next((one.missed for one in known.values() if one.missed is not None), "no error was recorded")
         error = f"{missing} of its slices could not be staged: {reason}"
         return _unfinished(plan.run, error), None
@@ -367,17 +375,6 @@ def _tidy(app: App, request: UnitRequest, state: UnitState) -> None:
 
 
 # -- all of them
-
-
-def _alert(app: App, request: JobRequest, outcome: UnitOutcome, run: Run | None) -> None:
-    """Alert that a unit failed, at once. A table of a system is reported by the summary: a server may fail them all."""
-    if request.table is not None:
-        return
-    link = job_link(app.settings, request.job)
-    run = replace(run, error=outcome.error) if run and outcome.destination else run
-    alert = alert_for_run(run, outcome.place, link) if run else alert_for_failure(outcome.to_json(), link)
-    if alert is not None:
-        alerts_of(app).send(alert)
 
 
 class _Activity(NamedTuple):

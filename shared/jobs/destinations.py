@@ -11,17 +11,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.errors import ConfigError, TransientError
-from shared.jobs.documents import SliceStart, UnitDocuments
-from shared.jobs.request import JobRequest, PullFeed, SliceRequest, UnitOutcome, UnitRequest, files_of, short
+from shared.jobs.documents import DocumentedCuts, SliceStart, UnitDocuments
+from shared.jobs.request import (
+    JobRequest,
+    PullFeed,
+    SliceRequest,
+    SliceResult,
+    UnitOutcome,
+    UnitRequest,
+    files_of,
+    short,
+)
 from shared.jobs.work import FoundUnit, OpenWork, WorkOpener
 from shared.ledger import Ledger
 from shared.ledger.of_destination import name_in_ledger
 from shared.model import MAIN, Plan, Run, Slice, Unit
 from shared.pipeline import pull
 from shared.pipeline.destinations import destinations_of
+from shared.pipeline.pieces import InPieces
 from shared.pipeline.runner import Runner, RunOptions
 from shared.pipeline.shared_read import SharedSource
-from shared.sources import Described, Source
+from shared.sources import KINDS, Described, Source
 
 if TYPE_CHECKING:
     from shared.app import App
@@ -93,10 +103,14 @@ def found_by_first(plan: Plan) -> FoundUnit:
     return FoundUnit(plan.run.feed, plan.unit, _Closed(NotImplementedError()), files_of(plan.run))
 
 
-def source_of(app: App, request: UnitRequest) -> Source:
+def source_of(app: App, request: UnitRequest, plan: Plan) -> Source:
     """Where the slices of the unit are read. If it cannot be opened, the error comes from reading it."""
     try:
-        return open_work(app, request).source(request.unit)
+        source = open_work(app, request).source(request.unit)
+        if not KINDS[plan.feed.source].in_pieces or plan.unit.files:  # objects that events named are few
+            return source
+        cuts = DocumentedCuts(app.documents, request)
+        return InPieces(source, app.settings.sync_step, app.runner.timer, cuts)
     except Exception as error:  # noqa: BLE001 - what it means is decided for each slice
         return _Closed(error)
 
@@ -189,33 +203,48 @@ class Try(NamedTuple):
     request: SliceRequest
     documents: UnitDocuments
     plan: Plan
+    part: Slice
     start: SliceStart
 
 
-def begun(app: App, request: SliceRequest) -> list[Try] | None:
-    """The tries that begin, in each destination of *request* that wants the slice; None if its own unit has ended."""
-    found: list[Try] = []
+class Begun(NamedTuple):
+    """The tries at a slice that begin."""
+
+    plan: Plan
+    """Of the destination that the request is about."""
+    tries: Sequence[Try]
+    """In each destination of the request that wants the slice."""
+
+
+def begun(app: App, request: SliceRequest) -> Begun | None:
+    """The tries that begin; None if the unit of the destination that *request* is about has ended."""
+    tries: list[Try] = []
+    own: tuple[Plan, Slice] | None = None
     for name in (request.destination, *request.beside):
-        own = replace(request, destination=name, beside=())
-        documents = UnitDocuments(app.documents, own)
+        one = replace(request, destination=name, beside=())
+        documents = UnitDocuments(app.documents, one)
         state = documents.read()
-        if state is None or state.plan is None or state.outcome is not None:
-            if name == request.destination:
-                return None
+        plan = state.plan if state is not None and state.outcome is None else None
+        part = documents.slice(plan, request.slice) if plan is not None else None
+        if plan is not None and part is not None and name == request.destination:
+            own = plan, part
+        if own is None:
+            return None
+        if plan is None or part != own[1]:  # one whose slice was cut elsewhere stages it by itself
             continue
         # To stage a slice again that is staged would drop its table, perhaps while it is merged.
         start = documents.begin(request.slice)
         if start is not None:
-            found.append(Try(own, documents, state.plan, start))
-    return found
+            tries.append(Try(one, documents, plan, own[1], start))
+    return Begun(own[0], tries) if own else None
 
 
 def stage_together(
-    request: SliceRequest, tries: Sequence[Try], source: Source, stage: Callable[[Try, Source], str]
-) -> str:
+    request: SliceRequest, tries: Sequence[Try], source: Source, stage: Callable[[Try, Source], SliceResult]
+) -> SliceResult | None:
     """*stage* each try, and what it returned for the destination that *request* is about; what it raised, is raised.
 
-    What it raises for another one is left to a step of that one's own.
+    None if there is no try for that one. What it raises for another one is left to a step of that one's own.
     """
     if len(tries) == 1:
         results = [_result_of(lambda: stage(tries[0], source))]
@@ -223,7 +252,7 @@ def stage_together(
         shared = SharedSource(source)
         readers = [shared.reader() for _ in tries]
 
-        def run(number: int) -> str:
+        def run(number: int) -> SliceResult:
             try:
                 return stage(tries[number], readers[number])
             finally:
@@ -232,7 +261,7 @@ def stage_together(
         with ThreadPoolExecutor(len(tries) or 1, thread_name_prefix="destination") as pool:
             running = [pool.submit(contextvars.copy_context().run, run, number) for number in range(len(tries))]
         results = [_result_of(one.result) for one in running]
-    own = "staged"
+    own: SliceResult | None = None
     for one, result in zip(tries, results, strict=True):
         if one.request.destination == request.destination:
             if isinstance(result, Exception):
@@ -243,7 +272,7 @@ def stage_together(
     return own
 
 
-def _result_of(call: Callable[[], str]) -> str | Exception:
+def _result_of(call: Callable[[], SliceResult]) -> SliceResult | Exception:
     try:
         return call()
     except Exception as error:  # noqa: BLE001 - whose it is decides what it means

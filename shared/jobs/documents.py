@@ -13,7 +13,8 @@ from typing import NamedTuple, TypeVar
 from shared.documents import Documents, to_json
 from shared.jobs.leases import Holder
 from shared.jobs.request import FinishRequest, JobRequest, SliceResult, UnitOutcome, UnitRequest
-from shared.model import Plan, from_json
+from shared.model import Plan, Slice, from_json
+from shared.sources import KINDS
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,6 +30,13 @@ class UnitState:
     holder: Holder | None = None
     """Who has the lease of the plan's run."""
     outcome: UnitOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Where a slice was cut."""
+
+    at: Slice | str
 
 
 class SliceStart(NamedTuple):
@@ -119,19 +127,42 @@ class UnitDocuments:
         """Keep why a slice could not be staged, however often it was tried."""
         self._documents.add(f"{self._slice(number)}missed", to_json(asdict(SliceResult(missed=error))))
 
-    def results(self, count: int) -> SliceResults:
-        """What became of the first *count* slices."""
-        found = _together(self._outcome_of, range(count))
+    def result(self, number: int) -> SliceResult | None:
+        """What became of a slice; None if that is not known."""
+        return self._outcome_of(number)[0]
+
+    def slice(self, plan: Plan, number: int) -> Slice | None:
+        """A slice of *plan*, or what is left of the one before *number*; None if nothing is."""
+        if number < len(plan.slices):
+            return plan.slices[number]
+        before = self.result(number - 1)
+        return before.staged.next if before and before.staged else None
+
+    def results(self, plan: Plan) -> SliceResults:
+        """What became of the slices of *plan*, and of the pieces that they were cut into."""
+        found = _together(self._outcome_of, range(len(plan.slices)))
+        while (last := found[-1][0] if found else None) and last.staged and last.staged.next:
+            found.append(self._outcome_of(last.staged.next.number))
         by_number = {number: result for number, (result, _) in enumerate(found) if result is not None}
-        return SliceResults(by_number, [name for _, names in found for name in names])
+        cuts = (
+            [self.cut(number) for number in range(len(found))]
+            if KINDS[plan.feed.source].in_pieces and not plan.unit.files
+            else []
+        )
+        return SliceResults(by_number, [*(name for _, names in found for name in names), *cuts])
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove documents of slices."""
         _together(self._documents.delete, list(names))
 
     def slice_names(self) -> Iterator[str]:
-        """The documents of all slices."""
-        return (entry.name for entry in self._documents.entries(f"{self._folder}/slice/"))
+        """The documents of all slices, and those that say where they were cut."""
+        for folder in ("slice", "cut"):
+            yield from (entry.name for entry in self._documents.entries(f"{self._folder}/{folder}/"))
+
+    def cut(self, number: int) -> str:
+        """Name of the document that says where a slice was cut."""
+        return f"{self._folder}/cut/{number}"
 
     def _outcome_of(self, number: int) -> tuple[SliceResult | None, list[str]]:
         first = self._try(number, 1)
@@ -154,6 +185,21 @@ class UnitDocuments:
 
     def _try(self, number: int, count: int) -> str:
         return f"{self._slice(number)}{count}"
+
+
+class DocumentedCuts:
+    """Where the slices of a unit were cut (shared.pipeline.pieces.Cuts): ``.../cut/<number>``, the first one wins."""
+
+    def __init__(self, documents: Documents, request: UnitRequest) -> None:
+        self._documents, self._unit = documents, UnitDocuments(documents, request)
+
+    def known(self, part: Slice) -> Slice | str | None:
+        content = self._documents.get(self._unit.cut(part.number))
+        return None if content is None else from_json(Cut, json.loads(content)).at
+
+    def decide(self, part: Slice, rest: Slice | str) -> Slice | str:
+        self._documents.add(self._unit.cut(part.number), to_json(asdict(Cut(at=rest))))
+        return self.known(part) or rest
 
 
 class TableDocuments:

@@ -28,6 +28,8 @@ class Holder:
     """That document of the holder that it was taken over from, if it was."""
     since: float = 0.0
     """Seconds since 1970."""
+    renewed: float = 0.0
+    """When it was last seen to get on, if it was: likewise."""
     number: int = 1
     """Of its document in the chain, see Lease."""
     window: int = 0
@@ -40,7 +42,9 @@ class Holder:
         return cls(job=job, attempt=int(attempt or 1), started=request.started, document=document, window=window)
 
     def is_same(self, other: Holder) -> bool:
-        return replace(self, former=other.former, since=other.since, number=other.number) == other
+        return (
+            replace(self, former=other.former, since=other.since, renewed=other.renewed, number=other.number) == other
+        )
 
     def supersedes(self, other: Holder) -> bool:
         """Whether this is a later attempt at the same job, whose earlier one the watchdog has ended; or the next window
@@ -79,7 +83,7 @@ class Lease:
             elif known.is_same(mine):
                 mine = known
                 break
-            elif not mine.supersedes(known) and known.since + expires_after > now:
+            elif not mine.supersedes(known) and max(known.since, known.renewed) + expires_after > now:
                 return known
             elif mine.continues(known):  # its outcome stays
                 mine = replace(mine, number=known.number + 1)
@@ -89,6 +93,11 @@ class Lease:
         if mine.number > 1:
             self._documents.put(self._name(1), to_json(asdict(mine)))
         return mine
+
+    def renew(self, holder: Holder, now: float) -> None:
+        """Let the lease last as if it were acquired *now*, if *holder* has it still."""
+        if self.is_held(holder):
+            self._documents.put(self._name(holder.number), to_json(asdict(replace(holder, renewed=now))))
 
     @contextlib.contextmanager
     def ending(self, holder: Holder) -> Iterator[bool]:

@@ -9,6 +9,8 @@ slices and outcomes are documents of the app. See docs/decisions/0011.
       plan, stage | batches, publish (tidy)                open_units, batches of up to 50 units
       finish                                               finish
 
+    A slice that takes long is staged in pieces, one after the other, each a step of a few minutes (decision 0043).
+
     system_job   the tables of a system                  lane         one table after the other
       open_tables, as many lanes as SYNC_TABLES allows     take_table, table (its windows, then finish_table)
       finish
@@ -107,8 +109,19 @@ def unit(context: Context) -> Steps:
 
 def stage_slice(context: Context) -> Steps:
     """One of the slices of a unit, on whichever worker is free."""
+    return (yield from _stage(context, context.get_input()))
+
+
+def pieces(context: Context) -> Steps:
+    """What is left of the only slice of a unit, piece by piece: each says whether there is another one."""
     request = context.get_input()
-    return (yield from _stage(context, request, _OTHERS_ATTEMPTS if "destination" in request else ATTEMPTS))
+    for _ in range(CHILDREN):
+        staged = yield from _stage(context, request)
+        if "next" not in staged:
+            return {}
+        request = {**request, "slice": staged["next"]}
+    context.continue_as_new(request)
+    return {}
 
 
 def lane(context: Context) -> Steps:
@@ -142,7 +155,7 @@ def batch(context: Context) -> Steps:
     return (yield from _together(context, child, {str(n): {**request, number: n} for n in range(start, end)}))
 
 
-ORCHESTRATORS = (file_job, export_job, search_job, system_job, unit, stage_slice, lane, table, batch)
+ORCHESTRATORS = (file_job, export_job, search_job, system_job, unit, stage_slice, pieces, lane, table, batch)
 ACTIVITIES = (
     "open_units", "open_tables", "take_table", "plan", "stage", "record_failure", "publish", "fail", "tidy",
     "finish_table", "finish",
@@ -206,10 +219,12 @@ def _planned(context: Context, request: Json, planned: Json, attempts: int = ATT
         return (yield from _call(context, "fail", {**plain, "error": planned["failed"]}))
     if "slices" not in planned:  # skipped, or failed for good
         return planned
+    under = ".".join(str(request[name]) for name in ("unit", "destination") if name in request)
     if planned["slices"] == 1:
-        yield from _stage(context, {**request, "slice": 0}, attempts)
+        staged = yield from _stage(context, {**request, "slice": 0})
+        if "next" in staged:
+            yield from _together(context, "pieces", {f"{under}.rest": {**request, "slice": staged["next"]}})
     else:
-        under = ".".join(str(request[name]) for name in ("unit", "destination") if name in request)
         yield from _fan_out(context, "stage_slice", request, 0, planned["slices"], under=f"{under}.")
     outcome = yield from _call(context, "publish", plain, attempts)
     if "failed" in outcome:
@@ -219,7 +234,8 @@ def _planned(context: Context, request: Json, planned: Json, attempts: int = ATT
     return outcome
 
 
-def _stage(context: Context, request: Json, attempts: int) -> Steps:
+def _stage(context: Context, request: Json) -> Steps:
+    attempts = _OTHERS_ATTEMPTS if "destination" in request else ATTEMPTS
     staged = yield from _call(context, "stage", request, attempts)
     if "failed" in staged:
         yield from _call(context, "record_failure", {**request, "beside": [], "error": staged["failed"]})

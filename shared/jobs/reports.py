@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from shared.alerts.decide import Alert
+from shared.alerts.decide import Alert, alert_for_failure, alert_for_run
 from shared.alerts.send import Alerts
 from shared.azure import urls
 from shared.documents import Documents, to_json
 from shared.documents.throttle import AlertThrottle
-from shared.model import from_json, to_text
+from shared.jobs.request import JobRequest, UnitOutcome
+from shared.model import Run, from_json, to_text
 from shared.text import one_line, plain
 
 if TYPE_CHECKING:
@@ -61,3 +62,14 @@ def job_link(settings: Settings, job: str) -> str:
     host = settings.website_hostname
     scheme = "http" if urls.is_loopback(host.partition(":")[0]) else "https"
     return f"{scheme}://{host}/api/jobs/{quote(job)}"
+
+
+def alert_of_unit(app: App, request: JobRequest, outcome: UnitOutcome, run: Run | None) -> None:
+    """Alert that a unit failed, at once. A table of a system is reported by the summary: a server may fail them all."""
+    if request.table is not None:
+        return
+    link = job_link(app.settings, request.job)
+    run = replace(run, error=outcome.error) if run and outcome.destination else run
+    alert = alert_for_run(run, outcome.place, link) if run else alert_for_failure(outcome.to_json(), link)
+    if alert is not None:
+        alerts_of(app).send(alert)

@@ -19,15 +19,17 @@ from shared.ids import plain_name
 from shared.jobs.feed_state import FeedStates
 from shared.jobs.request import SliceResult, UnitOutcome, UnitRequest, short
 from shared.model import MAIN, Plan, Run, from_json, to_text
-from shared.pipeline.status import COUNTED, FeedRuns, Recent, RunReport, SliceReport, report_of
+from shared.pipeline.pieces import rests
+from shared.pipeline.spans import ALWAYS, Span, prefixes_of
+from shared.pipeline.status import COUNTED, REPORTS_SHOWN, FeedRuns, Recent, RunReport, SliceReport, report_of
 
 if TYPE_CHECKING:
     from shared.app import App
 
 T = TypeVar("T")
 R = TypeVar("R")
-_SHOWN = 50
-"""Runs on the page of a feed."""
+_TIME = 26
+"""Characters of a time (text of records), which keys begin with."""
 _SLICES = 200
 _FEW = 20
 """So many documents are rather read again than kept as read."""
@@ -74,11 +76,24 @@ class DocumentedRuns:
     def latest(self, feed: str) -> FeedRuns:
         return self._read(f"feeds/{plain_name(feed)}/{_RUNS}", FeedRuns) or FeedRuns(feed=feed)
 
-    def of_feed(self, feed: str) -> list[RunReport]:
-        folder = f"runs/{plain_name(feed)}/"
-        names = [one.name for one in self._documents.entries(folder)][-_SHOWN:]
-        found = _together(lambda name: self._read(name, RunReport), names)
+    def of_feed(self, feed: str, span: Span = ALWAYS) -> list[RunReport]:
+        found = _together(lambda name: self._read(name, RunReport), self._names(feed, span))
         return [one for one in reversed(found) if one is not None]
+
+    def _names(self, feed: str, span: Span) -> list[str]:
+        """The documents of the last runs, oldest first. Keys begin with a time, so that few days are listed."""
+        folder, found = f"runs/{plain_name(feed)}/", set[str]()
+        for prefix in span.prefixes(self._now()) if span else self._last_days(feed):
+            listed = (one.name for one in self._documents.entries(f"{folder}{prefix}"))
+            found |= {name for name in listed if span.takes(name.removeprefix(folder)[:_TIME])}
+            if len(found) >= REPORTS_SHOWN:
+                break
+        return sorted(found)[-REPORTS_SHOWN:]
+
+    def _last_days(self, feed: str) -> list[str]:
+        """The days of the runs in the chart; all of them if an older version wrote some of these."""
+        days = {point.day for point in self.latest(feed).points}
+        return [""] if "" in days else prefixes_of(days)
 
     def run(self, feed: str, key: str) -> RunReport | None:
         return self._read(f"runs/{plain_name(feed)}/{key}", RunReport)
@@ -134,10 +149,9 @@ def _report(
 
 
 def _slice_reports(plan: Plan | None, slices: Mapping[int, SliceResult]) -> list[SliceReport]:
-    return [
-        _slice_report(part.number, short(part.origin), slices.get(part.number))
-        for part in (plan.slices[:_SLICES] if plan else ())
-    ]
+    staged = {number: one.staged for number, one in slices.items() if one.staged is not None}
+    parts = (*plan.slices, *rests(staged))[:_SLICES] if plan else ()
+    return [_slice_report(part.number, short(part.origin), slices.get(part.number)) for part in parts]
 
 
 def _slice_report(number: int, origin: str, result: SliceResult | None) -> SliceReport:

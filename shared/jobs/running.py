@@ -13,6 +13,7 @@ from shared.jobs.documents import UnitState
 from shared.jobs.leases import Holder
 from shared.jobs.request import SliceResult, files_of
 from shared.model import from_json
+from shared.traffic import Traffic, summed
 
 _MOST = 100
 
@@ -34,6 +35,10 @@ class RunInProgress:
     """What the plan expects; 0 if the source did not say."""
     rows_staged: int
     bytes_sent: int
+    rows_per_second: float | None = None
+    """Of the last slice that was staged."""
+    calls: Traffic | None = None
+    """Of the API that is read, for the slices that were staged."""
 
 
 def runs_in_progress(documents: Documents, job: str | None = None) -> list[RunInProgress]:
@@ -60,11 +65,20 @@ def _progress(documents: Documents, holder: Holder) -> RunInProgress | None:
     if state is None or state.plan is None or state.outcome is not None:
         return None
     folder = f"{holder.document.removesuffix('/unit')}/slice/"
-    contents = (documents.get(entry.name) for entry in documents.entries(folder))
+    names = sorted((entry.name for entry in documents.entries(folder)), key=_number)
+    contents = (documents.get(name) for name in names)
     results = (from_json(SliceResult, json.loads(one)) for one in contents if one)
     staged = [one.staged for one in results if one.staged is not None]
     return RunInProgress(
         job=_name(holder), feed=state.plan.feed.name, place=files_of(state.plan.run), since=holder.since,
-        slices=len(state.plan.slices), staged=len(staged), rows=sum(part.rows for part in state.plan.slices),
+        slices=len(state.plan.slices) + sum(one.next is not None for one in staged), staged=len(staged),
+        rows=sum(part.rows for part in state.plan.slices),
         rows_staged=sum(one.rows for one in staged), bytes_sent=sum(one.size for one in staged),
+        rows_per_second=staged[-1].rows / staged[-1].seconds if staged and staged[-1].seconds else None,
+        calls=summed(one.calls for one in staged),
     )  # fmt: skip
+
+
+def _number(name: str) -> int:
+    """Of the slice that a document is about: ``.../slice/<number>/<try>``."""
+    return int(name.split("/")[-2])

@@ -117,6 +117,12 @@ def _job_for_blob(location: urls.StorageUrl, etag: str) -> Start:
     return Start(job=_id("blob", location.container, location.path, etag), work=kind(url=location.link, etag=etag))
 
 
+def uploaded_job(url: str, version: str, feed: str) -> Start:
+    """The job for a file that somebody has uploaded for *feed*, in one version; *url* is percent-encoded."""
+    kind = ArchivedFiles if is_archive(url) else ExportedFile
+    return Start(job=_id("blob", url, version), work=kind(url=url, etag=version), requested_by=feed)
+
+
 def search_job(wanted: Wanted) -> Start:
     """The job that looks for files of a feed that are not loaded: with many files that takes minutes."""
     assert wanted.feed is not None  # noqa: S101 - the timer looks for those of all feeds by itself

@@ -23,6 +23,7 @@ from shared.jobs.feed_state import FeedStates
 from shared.jobs.notifications import Notifications
 from shared.jobs.reports import alerts_of, job_link
 from shared.jobs.request import Start
+from shared.jobs.uploads import UPLOADS
 from shared.model import from_text, to_text
 from shared.pipeline.feeds import declared
 
@@ -40,7 +41,7 @@ _JOB = re.compile(r"(?P<base>(?:blob|folder|export|sync|keys|search|events):[^:~
 POISON = "webjobs-blobtrigger-poison"
 _AT_ONCE = 32
 _PURGED = (
-    "jobs/", "leases/", "hands/", "told/", "dead-letters/", "attempts/", "followed/", "runs/", "alerts/",
+    "jobs/", "leases/", "hands/", "told/", "dead-letters/", "attempts/", "followed/", "runs/", "alerts/", UPLOADS,
     EVENTS, BATCHES,
 )  # fmt: skip
 """Prefixes of documents; ``hands/`` are leases of earlier versions."""

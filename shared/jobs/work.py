@@ -148,10 +148,11 @@ class Exports(NamedTuple):
     now: Callable[[], dt.datetime]
 
     def store(self, url: str) -> Store:
-        """The store of a URL without credentials; a SAS in EXPORTS_URL signs in to its own container."""
-        own = urls.parse_url(self.settings.exports_url) if self.settings.exports_url else None
-        if own and own.sas and urls.is_blob_url(url) and own[:2] == urls.parse_url(url)[:2]:
-            return open_store(f"{url}?{own.sas}", self.settings)
+        """The store of a URL without credentials; a SAS in EXPORTS_URL or STATE_URL signs in to its own container."""
+        for location in filter(None, (self.settings.exports_url, self.settings.state_url)):
+            own = urls.parse_url(location) if urls.is_blob_url(location) else None
+            if own and own.sas and urls.is_blob_url(url) and own[:2] == urls.parse_url(url)[:2]:
+                return open_store(f"{url}?{own.sas}", self.settings)
         return open_store(url, self.settings)
 
     def source(self, store: Store) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,11 @@ import pyarrow as pa
 from shared.arrow import pc
 from shared.catalog import System
 from shared.contract import cursor, types
+from shared.contract.change import type_change
 from shared.contract.conform import Contract, fit
+from shared.contract.hidden import Privacy
 from shared.errors import IngestError
-from shared.model import SYSTEM_COLUMNS, Column, Feed, Unit
+from shared.model import SYSTEM_COLUMNS, Column, Feed, Slice, Unit
 from shared.sources import Source
 from shared.warehouses import History, Profile
 
@@ -46,18 +48,21 @@ class Audit:
 
 
 def audit(
-    table: str, unit: Unit, source: Source, system: System, history: History, *, latest_cursor: dt.datetime | None
-) -> Audit:
+    table: str, unit: Unit, source: Source, system: System, history: History, *, latest_cursor: dt.datetime | None,
+    hash_key: str | None = None,
+) -> Audit:  # fmt: skip
     """Read all of *unit* as a load would. DataError if a load would refuse it."""
     described = source.describe(unit)
     feed = system.feed(table, [name for schema in described.schemas.values() for name in schema.names])
     columns = fit(described.schemas, feed)
-    contract = Contract(feed, columns, latest_cursor=latest_cursor)
+    contract = Contract(feed, columns, latest_cursor=latest_cursor, privacy=Privacy(hash_key=hash_key))
     rows = deleted = rejected = 0
     low: Any = None
     high: Any = None
     for part in described.slices:
         for batch in source.read(part):
+            if isinstance(batch, Slice):  # exports have no such places
+                continue
             if not isinstance(batch, pa.RecordBatch):
                 rows, rejected = rows + len(batch), rejected + len(batch)
                 continue
@@ -69,7 +74,7 @@ def audit(
     return Audit(
         feed=feed.name, files=list(described.schemas), rows=rows, active=rows - rejected - deleted, deleted=deleted,
         rejected=rejected, lowest=_text(low), highest=_text(high), columns=columns,
-        differences=_differences(columns, stored, feed.types), stored=stored,
+        differences=_differences(columns, stored, feed), stored=stored,
     )  # fmt: skip
 
 
@@ -92,7 +97,14 @@ def _text(value: Any) -> str | None:
     return None if value is None else cursor.text(value)
 
 
-def _differences(columns: Sequence[Column], stored: Profile, declared: Collection[str]) -> list[str]:
+_CONVERTED = {
+    "declared": "converted to it, if every stored value fits",
+    "text": "text, as on_type_change says",
+    "refused": "refused",
+}
+
+
+def _differences(columns: Sequence[Column], stored: Profile, feed: Feed) -> list[str]:
     """What a load would do about each."""
     if not stored.columns:
         return ["there is no table yet"]
@@ -100,15 +112,14 @@ def _differences(columns: Sequence[Column], stored: Profile, declared: Collectio
     found: list[str] = []
     for column in columns:
         name, kind = known.get(column.name.casefold(), (column.name, None))
-        wider = types.widened(kind, column.type) if kind else None
-        if kind is None and column.type != types.NULL:
-            found.append(f"new column {column.name} ({column.type})")
-        elif kind is not None and column.type != types.NULL and wider is None:
-            converted = types.can_convert(kind, column.type) and name.casefold() in {n.casefold() for n in declared}
-            result = "converted to it, if every stored value fits" if converted else "refused"
+        if kind is None:
+            found += [f"new column {column.name} ({column.type})"] if column.type != types.NULL else []
+            continue
+        change = type_change(feed, name, kind, column.type)
+        if change.verb == "widened":
+            found.append(f"{name} would be widened from {kind} to {change.type}")
+        elif result := _CONVERTED.get(change.verb):
             found.append(f"{name} is {kind} in the table and {column.type} here: would be {result}")
-        elif kind is not None and wider not in (None, kind):
-            found.append(f"{name} would be widened from {kind} to {wider}")
     given = {column.name.casefold() for column in columns}
     given |= {name.casefold() for name in SYSTEM_COLUMNS}
     found += [f"column {name} is missing here: keeps its values" for f, (name, _) in known.items() if f not in given]

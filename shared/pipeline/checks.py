@@ -18,8 +18,9 @@ from shared.contract.kept_out import KeptOut
 from shared.documents import Documents
 from shared.errors import CORRECT_PATH, NEW_LINK, IngestError, TransientError
 from shared.ledger import Ledger
-from shared.model import MAIN, Feed, Finding, Run, from_text
+from shared.model import MAIN, Feed, Finding
 from shared.pipeline.feeds import declared
+from shared.pipeline.forecast import read_rate
 from shared.settings import Settings, naming_setting, warehouse_setting
 from shared.sources import KINDS, examine_source, ping_database
 from shared.stores import open_store
@@ -28,8 +29,6 @@ from shared.warehouses import History
 _log = logging.getLogger("sluice")
 _SOON = dt.timedelta(days=2)
 _NO_ANSWER = "Check that its server runs and is not overloaded, and that this machine can reach it"
-_TELLING = 1_000
-"""Rows of a run that tells how fast a table is read."""
 
 
 def doctor(
@@ -106,15 +105,6 @@ def _sources(
             by_kind.setdefault(feed.source, []).append(feed)
     for feeds in by_kind.values():
         yield from examine_source(feeds, settings, now, rate)
-
-
-def read_rate(runs: Iterable[Run]) -> float | None:
-    """Rows a second, from beginning to end, of the largest of *runs*; None if all of them were too small to tell."""
-    done = [run for run in runs if run.status == "done" and run.read >= _TELLING]
-    largest = max(done, key=lambda run: run.read, default=None)
-    since, until = (from_text(largest.started), from_text(largest.finished)) if largest else (None, None)
-    seconds = (until - since).total_seconds() if since and until else 0.0
-    return largest.read / seconds if largest and seconds > 0 else None
 
 
 def health(

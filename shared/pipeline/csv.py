@@ -13,12 +13,15 @@ import pyarrow as pa
 
 from shared.catalog import System, aliases
 from shared.contract.conform import ROW, Contract, fit
+from shared.contract.hidden import Privacy
 from shared.contract.mapping import map_headers, with_choices
 from shared.declared import Layout
 from shared.errors import ConfigError, DataError, IngestError
 from shared.model import Column, FeedName, Json, Slice, Unit
 from shared.pipeline.destinations import Target, run_in_each, targets
-from shared.pipeline.runner import Progress, Result, Runner, RunOptions
+from shared.pipeline.forecast import with_link
+from shared.pipeline.progress import Progress, Result
+from shared.pipeline.runner import Runner, RunOptions
 from shared.settings import Settings
 from shared.sources import Source
 from shared.sources.csv import infer
@@ -116,7 +119,9 @@ def load(
         shown.phase(f"{feed}: looking")
         file_options = FileOptions(full=options.full, exported_at=options.exported_at)
         unit = text_unit(found, store, file_options, runner.now() + dt.timedelta(seconds=runner.cursor_ahead))
-        yield from _load(runner, into, unit, source, feed, options, shown)
+        for result in _load(runner, into, unit, source, feed, options, shown):
+            expected = result.forecast and with_link(result.forecast, store.expires, runner.now())
+            yield replace(result, forecast=expected)
 
 
 def _load(
@@ -131,7 +136,7 @@ def _load(
     preview = None
     if options.dry_run:
         try:
-            preview = preview_of(unit, source, runner.systems[feed.system], feed.table)
+            preview = preview_of(unit, source, runner.systems[feed.system], feed.table, runner.hash_key)
         except IngestError:
             preview = None  # the run fails by the same error, and reports it
     units, place = {target.name: unit for target in into}, unit.work_items[0].name
@@ -140,7 +145,7 @@ def _load(
         yield CsvResult(
             table=result.table, place=result.place, destination=result.destination, run=result.run,
             skipped=result.skipped, changes=result.changes, reasons=result.reasons, preview=preview,
-            left_out=+source.left_out,
+            left_out=+source.left_out, forecast=result.forecast,
         )  # fmt: skip
         preview = None  # it is shown once
 
@@ -180,7 +185,7 @@ def inferred(settings: Settings, location: str, *, system: str | None, table: st
     )
 
 
-def preview_of(unit: Unit, source: Source, system: System, table: str) -> Preview:
+def preview_of(unit: Unit, source: Source, system: System, table: str, hash_key: str | None = None) -> Preview:
     """How the file of *unit* is understood. DataError if it cannot be read."""
     described = source.describe(unit)
     ((_, schema),) = described.schemas.items()
@@ -197,7 +202,7 @@ def preview_of(unit: Unit, source: Source, system: System, table: str) -> Previe
         unmapped=mapped.unmapped,
         suggestions=mapped.suggestions,
         missing=tuple(column.name for column in layout.columns if column.name not in found),
-        sample=tuple(_sample(source, part, Contract(feed, columns))),
+        sample=tuple(_sample(source, part, Contract(feed, columns, privacy=Privacy(hash_key=hash_key)))),
     )
 
 
@@ -222,7 +227,7 @@ def _sample(
         one = batch.slice(row, 1)  # type: ignore[union-attr]  # there is a row
         cleaned = contract.conform(one, 0).accepted.to_pylist()
         values = {name: value for name, value in cleaned[0].items() if name != ROW} if cleaned else {}
-        yield one.to_pylist()[0], values
+        yield contract.redacted(one).to_pylist()[0], values
 
 
 class _ByBytes(Progress):

@@ -14,7 +14,8 @@ from shared.errors import ConfigError, IngestError
 from shared.ids import run_id
 from shared.ledger.of_destination import name_in_ledger
 from shared.model import FeedName, Run, Unit, to_text
-from shared.pipeline.runner import Bug, Progress, Result, Runner, RunOptions, error_text
+from shared.pipeline.progress import Progress, Result
+from shared.pipeline.runner import Bug, Runner, RunOptions, error_text
 from shared.pipeline.shared_read import SharedSource
 from shared.settings import naming_setting
 from shared.sources import Source

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.contract.conform import folded
+from shared.contract.hidden import Hiding
 from shared.contract.kept_out import key_hash
 from shared.contract.raw_keys import Key, typed
 from shared.documents import Documents, read_json
@@ -44,6 +45,8 @@ class EraseOptions:
     stuck_after: float
     """Seconds after which a job that has not ended counts as dead."""
     dry_run: bool = False
+    id: str | None = None
+    """Of the record, the same at every try of one request; it must not tell which keys they are. Random by default."""
 
 
 class ErasedFrom(NamedTuple):
@@ -70,23 +73,24 @@ def erase(
         _ = target.runner  # ConfigError: one that is not set up may have rows too
     runners = [runner, *runner.others.values()]
     known, kinds = _described(runners, feed)
-    keys = _keys(known, words)
+    clear = _keys(known, words)
+    keys = _stored(known, clear, runner.hash_key)
     now = runner.now()
     dead_before = now.timestamp() - options.stuck_after
     left = list(_slices(documents, known, dead_before))
     if any(one.warehouse.is_loading(feed) for one in runners):
         raise under_way(feed)
     request = EraseRequest(
-        id=uuid.uuid4().hex[:16], feed=known, keys=keys, at=to_text(now), requested_by=options.requested_by,
-        dry_run=options.dry_run,
+        id=options.id or uuid.uuid4().hex[:16], feed=known, keys=keys, at=to_text(now),
+        requested_by=options.requested_by, dry_run=options.dry_run,
         kept_out=_hashes(runner, known, keys, kinds) if options.keep_out else (),
     )  # fmt: skip
     done = [_erase_in(one, request) for one in runners]
-    masked = _masked_reports(documents, feed, keys, dry_run=options.dry_run)
+    masked = _masked_reports(documents, feed, [*keys, *clear], dry_run=options.dry_run)
     done.append(ErasedFrom("documents", files=_delete(documents, left, dry_run=options.dry_run) + masked))
     if options.raw is not None:
         folder = options.raw / feed if (options.raw / feed).is_dir() else options.raw  # a sync makes one for each feed
-        done.append(ErasedFrom(str(folder), files=_erase_raw(folder, keys, dry_run=options.dry_run)))
+        done.append(ErasedFrom(str(folder), files=_erase_raw(folder, clear, dry_run=options.dry_run)))
     return done
 
 
@@ -121,6 +125,18 @@ def _keys(feed: Feed, words: Sequence[str]) -> list[Key]:
             f"{len(words)} values are no keys of {feed.name}", fix=f"Write for each key, in turn: {listed}"
         )
     return [tuple(words[start : start + size]) for start in range(0, len(words), size)]
+
+
+def _stored(feed: Feed, keys: Sequence[Key], hash_key: str | None) -> list[Key]:
+    """*keys* as they are stored, where the feed hashes some of their columns. ConfigError without the *hash_key*."""
+    hiding = Hiding(feed, hash_key)
+    kinds = {folded(name): kind for name, kind in feed.types.items()}
+    found = []
+    for key in keys:
+        values = typed(feed, key, kinds)
+        pairs = zip(feed.keys, key, values, strict=True)
+        found.append(tuple(hiding.hashed(value) if name in hiding else word for name, word, value in pairs))
+    return found
 
 
 def _hashes(runner: Runner, feed: Feed, keys: Sequence[Key], kinds: dict[str, str]) -> tuple[str, ...]:

@@ -13,7 +13,9 @@ from shared.ids import work_id
 from shared.model import FeedName, Kind, Unit, WorkItem, to_text, with_note
 from shared.pipeline.audit import Audit, audit
 from shared.pipeline.destinations import Target, failed, run_in_each, targets
-from shared.pipeline.runner import Progress, Result, Runner, RunOptions
+from shared.pipeline.forecast import with_link
+from shared.pipeline.progress import Progress, Result
+from shared.pipeline.runner import Runner, RunOptions
 from shared.pipeline.verbs import latest_cursor, recorded
 from shared.settings import Settings
 from shared.sources.exports.choice import Export, LoadPlan, SkippedExport, load_plans, one_client
@@ -141,7 +143,10 @@ def audits(runner: Runner, settings: Settings, location: str, options: LoadOptio
         )
         latest = latest_cursor(export.exported_at, runner.cursor_ahead)
         try:
-            yield audit(export.table, unit, folder.source, folder.system, runner.warehouse, latest_cursor=latest)
+            yield audit(
+                export.table, unit, folder.source, folder.system, runner.warehouse, latest_cursor=latest,
+                hash_key=runner.hash_key,
+            )  # fmt: skip
         except IngestError as error:
             yield Audit.failed(folder.feed(export), [file.name for file in export.files], error)
 
@@ -239,10 +244,15 @@ class _Folder:
             results = [self._refused(target, export, error, options) for target in into]
         else:
             units = {target.name: unit for target in into}
-            results = run_in_each(into, feed, units, self.source, options, place=export.folder, progress=progress)
+            done = run_in_each(into, feed, units, self.source, options, place=export.folder, progress=progress)
+            results = [self._with_link(result) for result in done]
         for result in results:
             progress.end(result)
         return results
+
+    def _with_link(self, result: Result) -> Result:
+        expires, now = self.store.expires, self.runner.now()
+        return replace(result, forecast=result.forecast and with_link(result.forecast, expires, now))
 
     def _refused(self, target: Target, export: Export, error: IngestError, options: LoadOptions) -> Result:
         feed, unit = self.feed(export), _unnamed_unit(export)

@@ -14,7 +14,8 @@ from shared.contract.mapping import with_choices
 from shared.errors import ConfigError, TransientError
 from shared.model import FeedName, Run
 from shared.pipeline.destinations import Target, run_in_each, targets
-from shared.pipeline.runner import Progress, Result, Runner, RunOptions
+from shared.pipeline.progress import Progress, Result
+from shared.pipeline.runner import Runner, RunOptions
 from shared.sources import corrected
 from shared.sources.corrected import CorrectedRows
 from shared.warehouses import History

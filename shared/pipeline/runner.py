@@ -12,22 +12,29 @@ import datetime as dt
 import logging
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.catalog import System
+from shared.contract.hidden import Privacy, missing_key
 from shared.errors import DataError, IngestError, TransientError
 from shared.ledger import Ledger
-from shared.model import MAIN, Change, Feed, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
+from shared.model import MAIN, Feed, FeedName, Plan, Run, Slice, Staged, Unit, to_text, with_note
 from shared.pipeline import relations, verbs
+from shared.pipeline.columns import stored_if_needed
+from shared.pipeline.forecast import of_dry_run
 from shared.pipeline.keep_out import kept_out
+from shared.pipeline.pieces import since_last_start
+from shared.pipeline.progress import Progress, Result
 from shared.pipeline.shared_read import leaving
+from shared.pipeline.staging import stage_all
 from shared.pipeline.starts import Starts
 from shared.settings import naming_setting, no_destination
-from shared.sources import KINDS, Source
+from shared.sources import Source
+from shared.telemetry import Step, Telemetry
 from shared.warehouses import NAMED, Limits, Merged, WarehouseWithHistory
 
 _log = logging.getLogger("sluice")
@@ -46,62 +53,6 @@ class RunOptions:
     """Share of the active rows that a full may delete, instead of the feed's own limit."""
     max_reject_share: float | None = None
     """Share of the rows that may be rejected, instead of the feed's own limit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What became of one table of one export: a run, or the reason why there was none."""
-
-    table: str
-    place: str
-    destination: str = MAIN
-    run: Run | None = None
-    skipped: str | None = None
-    changes: Sequence[Change] = ()
-    reasons: Mapping[str, int] = field(default_factory=dict)
-    """The commonest reasons for rejects (code and column), and how often each was found."""
-
-    @property
-    def failed(self) -> bool:
-        return self.run is not None and self.run.status == "failed"
-
-    @property
-    def loaded(self) -> bool:
-        return self.run is not None and self.run.status == "done"
-
-
-class Progress:
-    """Is informed how far the work is. This one ignores everything but warnings."""
-
-    def __init__(self, on_warning: Callable[[str], None] | None = None) -> None:
-        """Warnings go to *on_warning*, or to the log."""
-        self._on_warning = on_warning or (lambda text: _log.warning("%s", text))
-
-    def table(self) -> Progress:
-        """What to inform of one of several tables that are loaded at the same time."""
-        return self
-
-    def start(self, label: str, rows: int) -> None:
-        """A run begins that will read so many rows."""
-
-    def rows(self, count: int) -> None:
-        """So many more rows have been staged."""
-
-    def detail(self, text: str) -> None:
-        """More about the run that was started, in place of what was known of it before."""
-
-    def phase(self, label: str) -> None:
-        """A step of unknown length begins, such as hashing files or merging."""
-
-    def wait(self, text: str) -> None:
-        """The work waits for something, until the next call of another method."""
-
-    def end(self, result: Result) -> None:
-        """The run is over, or was skipped."""
-
-    def warn(self, text: str) -> None:
-        """The operator should know this now, not when the work is done."""
-        self._on_warning(text)
 
 
 class Bug(Exception):  # noqa: N818 - not an error of its own: it carries one that has been logged
@@ -127,6 +78,9 @@ class Runner:
     """Seconds from a clock that never goes back, to measure steps with."""
     keep_out_key: str | None = field(default=None, repr=False)
     """The secret that erased keys are hashed with which are not to come back; None if there are none."""
+    hash_key: str | None = field(default=None, repr=False)
+    """The secret that columns are hashed with; None if no feed has such columns."""
+    telemetry: Telemetry = field(default_factory=Telemetry, repr=False)
     destination: str = MAIN
     """Which one it loads into: that of ``warehouse`` and ``ledger``."""
     others: Mapping[str, Runner] = field(default_factory=dict, repr=False)
@@ -173,32 +127,25 @@ class Runner:
     def plan(self, run: Run, unit: Unit, source: Source) -> Plan:
         """Decide what *run* will read. Writes nothing. DataError or ConfigError if nothing of *unit* can be read."""
         system = self.systems[FeedName.parse(run.feed).system]
-        with self._logged("plan", run) as details:
-            plan = verbs.plan(run, unit, source, system, self._stored(run.feed))
-            details.update(slices=len(plan.slices), rows=sum(part.rows for part in plan.slices))
+        with self._logged("plan", run) as step:
+            stored = stored_if_needed(system, FeedName.parse(run.feed).table, self.warehouse)
+            plan = verbs.plan(run, unit, source, system, stored)
+            if plan.feed.hash and self.hash_key is None:
+                raise missing_key(plan.feed)
+            step.details.update(slices=len(plan.slices), rows=sum(part.rows for part in plan.slices))
         return plan
-
-    def _stored(self, feed: str) -> Mapping[str, str]:
-        """The columns of a feed's table, where they matter for a plan: types are inferred, or new columns not added."""
-        name = FeedName.parse(feed)
-        system = self.systems[name.system]
-        options = system.tables.get(name.table, system.undeclared or {})
-        source = options.get("source", system.source)
-        if not KINDS[source].infers and options.get("on_new_column", "add") == "add":
-            return {}
-        return self.warehouse.columns(Feed(system=name.system, table=name.table, source=source, keys=()))
 
     def stage(
         self, plan: Plan, part: Slice, source: Source, on_rows: Callable[[int], None] = lambda rows: None
     ) -> Staged:
         """Read one slice into its staging table, replacing any earlier try. *on_rows* gets the rows of each batch."""
         since = self.timer()
-        with self._logged("stage", plan.run) as details, leaving(source, part):
-            out = kept_out(self.keep_out_key, plan.feed.name, self.warehouse)
+        with self._logged("stage", plan.run) as step, leaving(source, part):
+            privacy = Privacy(kept_out(self.keep_out_key, plan.feed.name, self.warehouse), self.hash_key)
             staged = verbs.stage(
-                plan, part, source, self.warehouse, cursor_ahead=self.cursor_ahead, kept_out=out, on_rows=on_rows
+                plan, part, source, self.warehouse, cursor_ahead=self.cursor_ahead, privacy=privacy, on_rows=on_rows
             )
-            details.update(slice=part.number, rows=staged.rows, rejected=staged.rejected)
+            step.details.update(slice=part.number, rows=staged.rows, rejected=staged.rejected)
         return replace(staged, seconds=self.timer() - since)
 
     def merge(
@@ -212,16 +159,18 @@ class Runner:
         wrong = {number: error for number, error in faults.items() if isinstance(error, DataError)}
         for number in sorted(faults.keys() - wrong.keys()):
             raise faults[number]
-        kept, faulty = verbs.without_faulty_parts(plan, staged, wrong)
+        plan, counting = since_last_start(plan, staged)
+        kept, faulty = verbs.without_faulty_parts(plan, counting, wrong)
         share = plan.feed.max_delete_share if options.max_delete_share is None else options.max_delete_share
         rejects = plan.feed.max_reject_share if options.max_reject_share is None else options.max_reject_share
         limits = Limits(max_delete_share=share, max_reject_share=rejects, dry_run=options.dry_run)
         finished = to_text(self.now())
-        with self._logged("publish", plan.run) as details:
+        with self._logged("publish", plan.run) as step:
             merged = verbs.publish(
                 plan, kept, self.warehouse, self.ledger, limits=limits, finished=finished, faulty=faulty
             )
-            details.update(rows=merged.run.read, inserted=merged.run.inserted, updated=merged.run.updated)
+            step.run = merged.run
+            step.details.update(rows=merged.run.read, inserted=merged.run.inserted, updated=merged.run.updated)
         return merged if options.dry_run else merged._replace(run=self._related(merged.run, plan.feed))
 
     def _related(self, run: Run, feed: Feed) -> Run:
@@ -300,7 +249,7 @@ class Runner:
     def _load(
         self, run: Run, unit: Unit, source: Source, options: RunOptions, *, place: str, progress: Progress
     ) -> Result:  # fmt: skip
-        table = FeedName.parse(run.feed).table
+        table, since = FeedName.parse(run.feed).table, self.timer()
         plan: Plan | None = None
         staged: dict[int, Staged] = {}
         try:
@@ -318,7 +267,10 @@ class Runner:
         finally:
             if plan is not None:
                 self._tidy_if_possible(plan, options)
-        return self._result(table, place, run=merged.run, changes=merged.changes, reasons=_reasons(staged))
+        expected = of_dry_run(self.timer() - since) if options.dry_run else None
+        return self._result(
+            table, place, run=merged.run, changes=merged.changes, reasons=_reasons(staged), forecast=expected
+        )
 
     def _result(self, table: str, place: str, **outcome: Any) -> Result:
         return Result(table=table, place=place, destination=self.destination, **outcome)
@@ -336,15 +288,7 @@ class Runner:
     ) -> Merged:
         """*staged* is filled with what became of each slice."""
         progress.start(plan.run.feed, sum(part.rows for part in plan.slices))
-        faults: dict[int, DataError] = {}
-        for part in plan.slices:
-            if part.origin in {plan.slices[number].origin for number in faults}:
-                continue
-            try:
-                staged[part.number] = self.stage(plan, part, source, progress.rows)
-            except DataError as error:
-                faults[part.number] = error
-                verbs.without_faulty_parts(plan, staged, faults)  # raises if no part file is left
+        faults = stage_all(plan, staged, lambda part: self.stage(plan, part, source, progress.rows))
         progress.phase(f"{plan.run.feed}: merging")
         return self.merge(plan, staged, faults, options)
 
@@ -356,21 +300,29 @@ class Runner:
             _log.warning("%s: run %s left its staging tables behind: %s", plan.run.feed, plan.run.id, error)
 
     @contextmanager
-    def _logged(self, verb: str, run: Run) -> Iterator[dict[str, Any]]:
-        """Log one line for a step, with what is put into the dictionary."""
-        details: dict[str, Any] = {"job": job} if (job := _JOB.get()) else {}
-        if self.destination != MAIN:
-            details["destination"] = self.destination
-        since, outcome = self.timer(), ""
+    def _logged(self, verb: str, run: Run) -> Iterator[Step]:
+        """Log one line for a step, with its details, and count it."""
+        step = Step(verb=verb, run=run, destination=self.destination, job=_JOB.get())
+        since = self.timer()
         try:
-            yield details
+            yield step
         except BaseException as error:
-            outcome = f" {type(error).__name__}"
+            step.error = type(error).__name__
             raise
         finally:
-            text = " ".join(f"{name}={value}" for name, value in details.items())
-            seconds = self.timer() - since
-            _log.info("%s feed=%s run=%s %s seconds=%.2f%s", verb, run.feed, run.id, text, seconds, outcome)
+            step.seconds, step.finished = self.timer() - since, self.now()
+            _log.info("%s", _line(step))
+            self.telemetry.record(step)
+
+
+def _line(step: Step) -> str:
+    """What the log says of a step that is over."""
+    details: dict[str, Any] = {"job": step.job} if step.job else {}
+    if step.destination != MAIN:
+        details["destination"] = step.destination
+    text = " ".join(f"{name}={value}" for name, value in (details | step.details).items())
+    outcome = f" {step.error}" if step.error else ""
+    return f"{step.verb} feed={step.run.feed} run={step.run.id} {text} seconds={step.seconds:.2f}{outcome}"
 
 
 @contextmanager

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
-
-import pyarrow as pa
+from typing import Any
 
 from shared.model import Slice, Unit
-from shared.sources import BadRecord, Described, Source
-
-Found: TypeAlias = "pa.RecordBatch | Sequence[BadRecord]"
+from shared.sources import Described, Read, Source
 
 PATIENCE = 30.0
 """Seconds that the first batch of a slice waits for runs that have not come for it yet."""
@@ -34,8 +31,8 @@ class SharedSource:
         self._source, self._patience = source, patience
         self._changed = threading.Condition()
         self._open: set[Reader] = set()
-        self._reads: dict[int, _Read] = {}
-        """By number of the slice."""
+        self._reads: dict[str, _Read] = {}
+        """By slice: pieces of two readers with one number may be different ones."""
         self._describing = threading.Lock()
         self._described: Described | None = None
 
@@ -52,14 +49,14 @@ class SharedSource:
                 self._described = self._source.describe(unit)
             return self._described
 
-    def read(self, reader: Reader, part: Slice) -> Iterator[Found]:
+    def read(self, reader: Reader, part: Slice) -> Iterator[Read]:
         read = self._joined(reader, part)
         yield from self._source.read(part) if read is None else self._shared(reader, read)
 
     def _joined(self, reader: Reader, part: Slice) -> _Read | None:
         """The common reading of a slice, once everybody is there; None for a reader that comes too late."""
         with self._changed:
-            read = self._reads.setdefault(part.number, _Read())
+            read = self._reads.setdefault(_key(part), _Read())
             if read.batches is not None:
                 return None
             read.positions[reader] = 0
@@ -70,10 +67,10 @@ class SharedSource:
                 self._changed.notify_all()
             return read
 
-    def leave(self, reader: Reader, number: int) -> None:
+    def leave(self, reader: Reader, key: str) -> None:
         """The reader does not read the slice, or not any more."""
         with self._changed:
-            read = self._reads.setdefault(number, _Read())
+            read = self._reads.setdefault(key, _Read())
             read.left.add(reader)
             read.positions.pop(reader, None)
             read.trim()
@@ -85,8 +82,8 @@ class SharedSource:
         """The reader reads no more."""
         with self._changed:
             self._open.discard(reader)
-            for number in [number for number, read in self._reads.items() if reader in read.positions]:
-                self.leave(reader, number)
+            for key in [key for key, read in self._reads.items() if reader in read.positions]:
+                self.leave(reader, key)
             self._changed.notify_all()
 
     def __getattr__(self, name: str) -> Any:
@@ -96,7 +93,7 @@ class SharedSource:
     def _all_came(self, read: _Read) -> bool:
         return self._open <= read.left | read.positions.keys()
 
-    def _shared(self, reader: Reader, read: _Read) -> Iterator[Found]:
+    def _shared(self, reader: Reader, read: _Read) -> Iterator[Read]:
         while (found := self._next(reader, read)) is not _END:
             if isinstance(found, _Failed):
                 raise found.error
@@ -127,12 +124,12 @@ class Reader:
     def describe(self, unit: Unit) -> Described:
         return self._shared.describe(unit)
 
-    def read(self, part: Slice) -> Iterator[Found]:
+    def read(self, part: Slice) -> Iterator[Read]:
         return self._shared.read(self, part)
 
     def leave(self, part: Slice) -> None:
         """The slice is staged, or cannot be: the others need not wait for this reader."""
-        self._shared.leave(self, part.number)
+        self._shared.leave(self, _key(part))
 
     def close(self) -> None:
         """The run has ended."""
@@ -140,6 +137,10 @@ class Reader:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._shared, name)
+
+
+def _key(part: Slice) -> str:
+    return json.dumps([part.number, part.detail], sort_keys=True, default=str)
 
 
 @contextlib.contextmanager
@@ -156,7 +157,7 @@ def leaving(source: Source, part: Slice) -> Iterator[None]:
 class _Read:
     """The reading of one slice. Everything is done under the lock of its source."""
 
-    batches: Iterator[Found] | None = None
+    batches: Iterator[Read] | None = None
     """None before the first one is wanted."""
     positions: dict[Reader, int] = field(default_factory=dict)
     """How many batches each reader has taken."""
@@ -198,7 +199,7 @@ class _Failed:
     error: Exception
 
 
-def _next_of(batches: Iterator[Found] | None) -> Any:
+def _next_of(batches: Iterator[Read] | None) -> Any:
     assert batches is not None  # noqa: S101 - readers begin when it is there
     try:
         return next(batches, _END)
@@ -206,7 +207,7 @@ def _next_of(batches: Iterator[Found] | None) -> Any:
         return _Failed(error)
 
 
-def _close(batches: Iterator[Found]) -> None:
+def _close(batches: Iterator[Read]) -> None:
     close = getattr(batches, "close", None)
     if close is not None:
         close()

@@ -11,10 +11,13 @@ from itertools import islice
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from shared.model import MAIN, Feed, FeedName, Kind, Run, from_text
+from shared.pipeline.spans import ALWAYS, Span
 from shared.warehouses import History
 
 RUNS_SHOWN = 20
 """Runs of a feed that its chart has."""
+REPORTS_SHOWN = 50
+"""Runs on the page of a feed."""
 _MOST_FILES = 100
 _MOST_REJECTS = 100_000
 """Rejects whose reasons are counted, where nobody counted them during the run."""
@@ -94,6 +97,8 @@ class Point:
     finished: str
     rows: int
     failed: bool
+    day: str = ""
+    """The beginning of its key, which says where its report is kept; empty if an older version wrote this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +114,7 @@ class FeedRuns:
 
     def with_run(self, report: RunReport) -> FeedRuns:
         """With *report* as its last run; once more with the same one, nothing changes."""
-        point = Point(report.finished, report.read, report.status == "failed")
+        point = Point(report.finished, report.read, report.status == "failed", report.key[:10])
         known = self.points if point in self.points else (*self.points, point)
         return FeedRuns(
             feed=self.feed, last=report, data_at=report.finished if report.brought_data else self.data_at,
@@ -141,8 +146,8 @@ class RunLog(Protocol):
         """Whether one feed is paused."""
         ...
 
-    def of_feed(self, feed: str) -> list[RunReport]:
-        """The last runs of a feed, newest first."""
+    def of_feed(self, feed: str, span: Span = ALWAYS) -> list[RunReport]:
+        """The last runs of a feed that began in *span*, newest first, at most fifty."""
         ...
 
     def run(self, feed: str, key: str) -> RunReport | None:
@@ -168,8 +173,9 @@ class HistoryLog:
     def is_paused(self, feed: str) -> bool:
         return False
 
-    def of_feed(self, feed: str) -> list[RunReport]:
-        return [report_of(run) for run in self._history.runs(feed, limit=50)]
+    def of_feed(self, feed: str, span: Span = ALWAYS) -> list[RunReport]:
+        found = self._history.runs(feed, limit=None if span else REPORTS_SHOWN)
+        return [report_of(run) for run in found if span.takes(run.started)][:REPORTS_SHOWN]
 
     def run(self, feed: str, key: str) -> RunReport | None:
         run = self._history.run(key)
@@ -253,11 +259,14 @@ class Filter:
     system: str = ""
     state: str = ""
     text: str = ""
+    span: Span = ALWAYS
+    """When one of the last twenty runs ended."""
 
     def takes(self, feed: FeedStatus) -> bool:
         words = f"{feed.name} {feed.runs.last.error or '' if feed.runs.last else ''}".casefold()
         return (
             self.system in ("", feed.system) and self.state in ("", feed.state) and self.text.casefold() in words
+            and (not self.span or any(self.span.takes(point.finished) for point in feed.runs.points))
         )  # fmt: skip
 
 

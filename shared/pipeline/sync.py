@@ -21,9 +21,13 @@ from shared.pipeline.destinations import Stopped, Target, destinations_of, run_i
 from shared.pipeline.folder import parse_time
 from shared.pipeline.keys import keys_unit
 from shared.pipeline.order import side_by_side
-from shared.pipeline.runner import Bug, Progress, Result, Runner, RunOptions, error_text
+from shared.pipeline.pieces import InPieces, traffic_of
+from shared.pipeline.progress import Progress, Result
+from shared.pipeline.runner import Bug, Runner, RunOptions, error_text
+from shared.pipeline.watched import Watched
 from shared.settings import Settings, naming_setting
 from shared.sources import KINDS, PullSource, open_pull_sources
+from shared.traffic import Traffic
 
 Open: TypeAlias = "Callable[[Sequence[Feed], Settings], list[PullSource]]"
 SyncOutcome: TypeAlias = Literal["done", "no news", "failed", "skipped"]
@@ -66,6 +70,8 @@ class TableSync:
     watermark: str | None = None
     behind: float | None = None
     """Seconds of the source's time that are not read yet: 0 once it has caught up, None where that is not known."""
+    calls: Traffic | None = None
+    """Of the API that it was read from, for all destinations."""
 
     @property
     def failed(self) -> bool:
@@ -112,7 +118,11 @@ def sync(
         settings = replace(settings, keep_raw=options.keep_raw)
     if options.limit is not None:
         settings = replace(settings, sync_rows=options.limit)
-    opened = {feed.name: source for feed, source in zip(feeds, open_sources(feeds, settings), strict=True)}
+    sources = open_sources(feeds, settings)
+    opened = {
+        feed.name: InPieces(source, settings.sync_step, runner.timer) if KINDS[feed.source].in_pieces else source
+        for feed, source in zip(feeds, sources, strict=True)
+    }
     stop = threading.Event()
     shown = progress or Progress()
     with ThreadPoolExecutor(settings.sync_tables, thread_name_prefix="sync") as pool:
@@ -124,7 +134,7 @@ def sync(
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-            for source in opened.values():
+            for source in sources:
                 source.close()
 
 
@@ -265,7 +275,7 @@ class _Table:
         return not self.options.keys and not (state.windows and unit and unit.more)
 
     def _window(self, states: Sequence[_DestinationSync], units: Mapping[str, Unit]) -> None:
-        progress = _Watched(self.shown, self.runner.timer, self._check)
+        progress = Watched(self.shown, self.runner.timer, self._check, lambda: traffic_of(self.source))
         into = [state.target for state in states]
         name, place = self.feed.name, units[into[0].name].work_items[0].name
         try:
@@ -363,33 +373,5 @@ class _Table:
         return TableSync(
             feed=self.feed.name, destination=state.target.name, outcome=state.outcome or "failed", reason=state.reason,
             windows=state.windows, seconds=seconds, watermark=mark.value, behind=behind,
+            calls=traffic_of(self.source),
         )  # fmt: skip
-
-
-class _Watched(Progress):
-    """Shows rows and rows a second of one window, and lets it be stopped between batches."""
-
-    def __init__(self, shown: Progress, timer: Callable[[], float], check: Callable[[], None]) -> None:
-        super().__init__()
-        self._shown, self._timer, self._check = shown, timer, check
-        self._since, self._rows = 0.0, 0
-
-    def start(self, label: str, rows: int) -> None:
-        self._since, self._rows = self._timer(), 0
-        self._shown.start(label, rows)
-
-    def rows(self, count: int) -> None:
-        self._check()
-        self._rows += count
-        self._shown.rows(count)
-        self._shown.detail(f"{self._rows / max(self._timer() - self._since, 1e-3):,.0f} rows/s")
-
-    def phase(self, label: str) -> None:
-        self._check()
-        self._shown.phase(label)
-
-    def wait(self, text: str) -> None:
-        self._shown.wait(text)
-
-    def warn(self, text: str) -> None:
-        self._shown.warn(text)

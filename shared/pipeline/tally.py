@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from shared.arrow import arange, pc
 from shared.contract import cursor
-from shared.contract.conform import ROW, Contract, Reject, folded, raw_row
+from shared.contract.conform import ROW, Contract, Reject, folded
+from shared.contract.raw_rows import raw_row
 from shared.model import Feed, Slice
-from shared.sources import BadRecord
+from shared.sources import BadRecord, Read
 from shared.warehouses import REJECT_COLUMNS, RefusedRow
 
 REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in REJECT_COLUMNS])
@@ -31,13 +33,16 @@ class StageCounter:
         """Highest cursor accepted, as cursor text."""
         self.reasons: Counter[str] = Counter()
         """How often each code was found in each column."""
+        self.next: Slice | None = None
+        """The rest of the slice, if its read ended with that."""
 
-    def accepted(
-        self, read: Iterable[pa.RecordBatch | Sequence[BadRecord]], on_rows: Callable[[int], None]
-    ) -> Iterator[pa.RecordBatch]:
+    def accepted(self, read: Iterable[Read], on_rows: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
         """The rows to stage of each batch that was read; *on_rows* gets how many rows or bad records it had."""
         before = 0
         for batch in read:
+            self.next = self._following(batch, before) if isinstance(batch, Slice) else None
+            if isinstance(batch, Slice):
+                continue
             if not isinstance(batch, pa.RecordBatch):
                 self._keep_bad(batch)
                 on_rows(len(batch))
@@ -53,6 +58,11 @@ class StageCounter:
             on_rows(batch.num_rows)
             yield conformed.accepted
 
+    def _following(self, rest: Slice, before: int) -> Slice:
+        part = self._part
+        first, origin = part.first_row + before, part.origin_row + before
+        return replace(rest, number=part.number + 1, first_row=first, origin_row=origin)
+
     def refuse(self, refused: Sequence[RefusedRow]) -> None:
         """Reject what fits the contract, but not the warehouse."""
         for one in refused:
@@ -63,7 +73,9 @@ class StageCounter:
             self.rejected += 1
 
     def _keep_bad(self, records: Sequence[BadRecord]) -> None:
-        self._spool([(one.place, "row", None, one.code, one.reason, one.raw) for one in records])
+        self._spool(
+            [(one.place, "row", None, one.code, one.reason, self._contract.raw_record(one.raw)) for one in records]
+        )
         self.rejected += len(records)
 
     def _keep(self, rejects: Sequence[Reject], before: int) -> None:

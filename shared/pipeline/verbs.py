@@ -17,7 +17,7 @@ from shared.catalog import System
 from shared.contract import cursor, direct
 from shared.contract.checks import has_row_checks, row_failures, settled
 from shared.contract.conform import Contract
-from shared.contract.kept_out import KeptOut
+from shared.contract.hidden import NO_SECRETS, Privacy
 from shared.errors import ConflictError, DataError, IngestError, overtaken
 from shared.ids import run_id, staging_name
 from shared.ledger import Ledger
@@ -40,6 +40,7 @@ from shared.model import (
 from shared.pipeline import pull
 from shared.pipeline.columns import columns_of
 from shared.pipeline.keys import commit_keys, contracted
+from shared.pipeline.pieces import slice_of, traffic_of
 from shared.pipeline.tally import REJECTS_SCHEMA, Spool, StageCounter
 from shared.redaction import redact
 from shared.sources import Source
@@ -138,20 +139,22 @@ def stage(
     warehouse: Warehouse,
     *,
     cursor_ahead: float,
-    kept_out: KeptOut | None = None,
+    privacy: Privacy = NO_SECRETS,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Staged:
     """Read one slice into its own staging table, and keep what was rejected of it. Replaces any earlier try.
 
-    A cursor more than *cursor_ahead* seconds after the export is rejected, and so is a key that is *kept_out*.
+    A cursor more than *cursor_ahead* seconds after the export is rejected.
     *on_rows* gets the rows of each batch.
     """
     latest = latest_cursor(plan.run.exported_at or plan.run.started, cursor_ahead)
     feed = contracted(plan.feed, plan.unit)
-    contract = Contract(feed, plan.columns, latest_cursor=latest, kept_out=kept_out)
+    contract = Contract(feed, plan.columns, latest_cursor=latest, privacy=privacy)
     table = staging_name(plan.run.id, part.number)
     stored = [column for column in plan.columns if column.name in contract.schema.names]
-    untouched = None if kept_out or has_row_checks(feed) else _stage_file(plan, part, source, warehouse, stored, latest)
+    untouched = (
+        None if privacy.kept_out or has_row_checks(feed) else _stage_file(plan, part, source, warehouse, stored, latest)
+    )
     if untouched is not None:
         warehouse.reject(plan, part.number, [])
         on_rows(untouched.rows)
@@ -161,20 +164,23 @@ def stage(
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as keys,
     ):
         counter = StageCounter(contract, part, feed, Spool(rejects, REJECTS_SCHEMA), Spool(keys, contract.keys_schema))
-        read, fingerprint = source.read(part), pull.fingerprint(plan)
+        read, fingerprint, called = source.read(part), pull.fingerprint(plan), traffic_of(source)
         accepted = counter.accepted(fingerprint.watch(read) if fingerprint else read, on_rows)
         loaded = warehouse.stage(plan.feed, table, stored, accepted, _inline_limit(plan))
         counter.refuse(loaded.refused)
         # A row of keys alone is no row to correct: the sync that brought the rest of it has rejected it.
         warehouse.reject(plan, part.number, counter.rejects if plan.unit.kind != "keys" else [])
+        if counter.next is not None and counter.next.anew:
+            warehouse.reject(plan, 0, [])  # of any piece: they will be read, and rejected, once more
         present = _stage_keys(plan, table, stored, counter.keys, warehouse)
     return Staged(
         table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
         rejected=counter.rejected, values_rejected=counter.values_rejected,
         keyless=counter.rejected - counter.kept_out - counter.keys.rows, kept_out=counter.kept_out, present=present,
         checks=dict(counter.checks),
-        high=counter.high, inline=loaded.inline,
+        high=counter.high, next=counter.next, inline=loaded.inline,
         reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if fingerprint else None,
+        calls=traffic.since(called) if called and (traffic := traffic_of(source)) else None,
         left_out={kind: count for kind, count in getattr(source, "left_out", {}).items() if count},
     )  # fmt: skip
 
@@ -222,10 +228,10 @@ def without_faulty_parts(
 
     The first fault is raised if it leaves no part file.
     """
-    faulty = {plan.slices[number].origin: str(error) for number, error in sorted(faults.items())}
+    faulty = {slice_of(plan, number).origin: str(error) for number, error in sorted(faults.items())}
     if faults and len(faulty) + len(plan.faulty) >= len(plan.unit.work_items):
         raise faults[min(faults)]
-    return [staged[n] for n in sorted(staged) if plan.slices[n].origin not in faulty], faulty
+    return [staged[n] for n in sorted(staged) if slice_of(plan, n).origin not in faulty], faulty
 
 
 def publish(

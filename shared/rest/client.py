@@ -19,6 +19,7 @@ from shared.rest.clock import SYSTEM, Clock
 from shared.rest.failures import Response
 from shared.rest.instants import server_time
 from shared.rest.limits import Limiter, suspended
+from shared.traffic import Traffic
 
 if TYPE_CHECKING:
     import requests
@@ -85,6 +86,8 @@ class Client:
     keep: Callable[[Call, Response], None] | None = None
     """Gets every answer that is a success."""
     retries: int = 0
+    sent: int = 0
+    """Calls, repeated ones included."""
     last: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Headers of the last answer that had any of a rate."""
 
@@ -97,6 +100,13 @@ class Client:
         self._base = self.base.partition("?")[0].rstrip("/") + "/"
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
+        self._since, self._calls_before = self.clock.timer(), self.limiter.calls
+
+    def traffic(self) -> Traffic:
+        """What was called so far."""
+        allowed = self.limiter.allowed(self.clock.timer() - self._since)
+        share = None if allowed is None else (self.limiter.calls - self._calls_before) / allowed
+        return Traffic(self.sent, self.retries, share)
 
     def close(self) -> None:
         while self._sessions:
@@ -199,6 +209,7 @@ class Client:
         parameters = {} if call.in_body else {name: str(value) for name, value in call.parameters.items()}
         url = self.url(call.path)
         self.limiter.wait(call.bucket)
+        self.sent += 1  # of several threads at once one may be lost: it is for people
         used = self.auth.sign(headers, parameters)  # after the wait: a sign-in may have a time in it
         return self._send(call, url, headers, parameters), used
 

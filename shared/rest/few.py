@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -15,16 +15,14 @@ class Few(Generic[T]):
     def __init__(self) -> None:
         self._kept: tuple[Mapping[str, Any], list[T]] | None = None
 
-    def keep(self, detail: Mapping[str, Any], rows: Iterator[T], most: int) -> bool:
-        """Whether a slice has at most so many *rows*, which are kept then."""
+    def keep(self, detail: Mapping[str, Any], rows: Iterator[T], most: int) -> list[T] | None:
+        """The *rows* of a slice if they are so many at most: they are kept then."""
         found = list(islice(rows, most + 1))
         if len(found) > most:
-            return False
+            return None
         self._kept = (dict(detail), found)
-        return True
+        return found
 
-    def rows(self, detail: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Iterator[T]]) -> Iterator[T]:
-        """The rows of a slice: those that are kept, or else those that *read* calls for."""
-        if self._kept is not None and self._kept[0] == dict(detail):
-            return iter(self._kept[1])
-        return read(detail)
+    def of(self, detail: Mapping[str, Any]) -> list[T] | None:
+        """The rows of a slice, if they are kept."""
+        return self._kept[1] if self._kept is not None and self._kept[0] == dict(detail) else None

@@ -42,7 +42,7 @@ class Bucket:
 
     def __init__(self, rate: Rate, now: float) -> None:
         allowed = rate.requests * _USED
-        self.name = rate.bucket
+        self.name, self.rate = rate.bucket, rate
         self._most = max(1.0, allowed * _BURST // 1)
         self._full = max(allowed - self._most, allowed * 0.8) / rate.seconds
         self._speed, self._tokens, self._since, self._pushed = 1.0, self._most, now, float("-inf")
@@ -94,6 +94,11 @@ class Limiter:
     def speed(self) -> float:
         """Share of the full rate that the slowest bucket lets through now."""
         return min((bucket.speed for bucket in self._buckets), default=1.0)
+
+    def allowed(self, seconds: float) -> float | None:
+        """How many calls the API allows in so many seconds, and in a span of its rate at least; None without a rate."""
+        rates = [bucket.rate for bucket in self._buckets if not bucket.name]
+        return min((one.requests * max(1.0, seconds / one.seconds) for one in rates), default=None)
 
     def wait(self, bucket: str = "") -> None:
         """Return when a call may be made. TransientError while the account is suspended."""

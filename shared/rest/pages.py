@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any, Literal, NamedTuple, TypeAlias
-from urllib.parse import urljoin
+from urllib.parse import unquote_plus, urljoin, urlsplit
 
 from shared.errors import DataError
 from shared.parallel import in_order
@@ -22,7 +21,13 @@ from shared.rest.failures import Response
 from shared.rest.rows import Record, at
 
 PagingKind: TypeAlias = Literal["none", "page", "offset", "cursor", "next"]
+Place: TypeAlias = "Mapping[str, Any]"
+"""A place in a list, as JSON, small and without secrets."""
 PAGINGS: tuple[PagingKind, ...] = ("none", "page", "offset", "cursor", "next")
+
+
+REFUSED = frozenset({400, 404, 410, 422})
+"""How an API answers a token that it does not know any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,24 +51,72 @@ class Paging:
 class Page(NamedTuple):
     """One page, as it was read."""
 
-    records: Sequence[Record]
+    records: Sequence[Any]
+    """Each a ``Record``, or what ``pages`` was given to read them made of them."""
     response: Response
     content: Any
     """Its JSON."""
     last: bool = False
     """Whether it is known that none follows. False: there is one, or the next call will show that there is none."""
+    following: Place | None = None
+    """Where the page after it begins. None if none follows, or if the list can only be read on by who reads it now."""
 
 
-def pages(client: Client, call: Call, paging: Paging, records_at: str, *, workers: int = 4) -> Iterator[Page]:
-    """The pages of the list that *call* is answered with. DataError if they have no records, or have no end."""
-    reader = _Reader(client, paging, records_at, workers)
+PageParser: TypeAlias = "Callable[[Response], tuple[Any, Any]]"
+"""Gives the records of an answer, and what of its JSON says where the next page is; ValueError if it is broken."""
+
+
+class PlaceRefused(Exception):  # noqa: N818 - no error: the list can be read from its beginning
+    """An API does not know the place any more from which a list was to be read on."""
+
+
+def pages(
+    client: Client, call: Call, paging: Paging, records_at: str, *, workers: int = 4, start: Place | None = None,
+    read: PageParser | None = None,
+) -> Iterator[Page]:  # fmt: skip
+    """The pages of the list that *call* is answered with, from *start* on (``Page.following`` of an earlier read).
+
+    DataError if they have no records, or have no end. PlaceRefused, by the first page, if the API refuses *start*.
+    *read* makes records of an answer in another way than as objects of JSON.
+    """
+    reader = _Reader(client, paging, records_at, workers, read)
     if paging.size_parameter and paging.size:
         call = replace(call, parameters={**call.parameters, paging.size_parameter: paging.size})
     if paging.kind == "none":
         return iter([reader.page(call)._replace(last=True)])
     if paging.kind in ("page", "offset"):
-        return reader.counted(call)
-    return reader.linked(call)
+        return reader.counted(call, _Count(**start) if start else None)
+    return reader.linked(call, _Link(**start) if start else None)
+
+
+class _Count(NamedTuple):
+    """A place in a list that is counted."""
+
+    number: int
+    """Of the page, from 0."""
+    read: int
+    """Records before it."""
+    each: int
+    """Records of the first page."""
+    total: int | None
+    digest: str
+    """Of the page before."""
+
+    def after(self, page: Page) -> _Count:
+        """The place after *page*, which begins here."""
+        return self._replace(number=self.number + 1, read=self.read + len(page.records), digest=_digest(page))
+
+
+class _Link(NamedTuple):
+    """A place in a list whose pages name each other."""
+
+    token: str
+    """Or the URL."""
+    anchor: str = ""
+    """The token of an earlier place, see ``pieces``."""
+    pieces: int = 0
+    """How many places the list was read on from. Of those that are powers of two the token is kept, so that a list
+    that leads back to where it was read is found out, however long the circle is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,45 +125,57 @@ class _Reader:
     paging: Paging
     records_at: str
     workers: int
+    read: PageParser | None
 
     def page(self, call: Call) -> Page:
+        if self.read is not None:
+            response, (records, content) = self.client.parsed(call, lambda found: self._read(call, found), "JSON")
+            return Page(records, response, content)
         response, content = self.client.decoded(call)
         if response.status in call.allowed:
             return Page((), response, None)
         return Page(records_of(content, self.records_at, self.client.host), response, content)
 
+    def _read(self, call: Call, response: Response) -> tuple[Any, Any]:
+        if self.read is None or response.status in call.allowed:
+            return (), None
+        return self.read(response)
+
     # -- by number or offset
 
-    def counted(self, call: Call) -> Iterator[Page]:
-        first = self.page(self._at(call, 0, 0))
-        total, read = self._total(first), len(first.records)
-        yield first._replace(last=not read or (total is not None and total <= read))
-        if not read:
-            return
-        number, last = 1, first
-        if total is not None:
-            each = len(first.records)
-            for page in in_order(
-                lambda n: self.page(self._at(call, n, n * each)), range(1, -(-total // each)), workers=self.workers
-            ):
-                number, read, last = number + 1, read + len(page.records), page
-                yield page
-        yield from self._one_by_one(call, last, number, read, total)
-
-    def _one_by_one(self, call: Call, before: Page, start: int, read: int, total: int | None) -> Iterator[Page]:
-        """From the *start*-th page on, *read* records having been read, to the first one without records."""
-        seen = _digest(before)
-        for number in count(start):
-            if total is not None and read >= total:
-                return
-            page = self.page(replace(self._at(call, number, read), allowed=frozenset({404})))
+    def counted(self, call: Call, start: _Count | None) -> Iterator[Page]:
+        place = start
+        if place is None:
+            page = self.page(self._at(call, 0, 0))
+            read, total = len(page.records), self._total(page)
+            place = _Count(1, read, read, total, _digest(page))
+            yield self._counted(page, place)
             if not page.records:
                 return
-            digest = _digest(page)
-            if digest == seen:
-                raise self._endless(f"page {number + self.paging.first} is the same as the one before")
-            seen, read = digest, read + len(page.records)
-            yield page
+        if place.total is not None:
+            each, end = place.each, -(-place.total // place.each)
+            for page in in_order(
+                lambda n: self.page(self._at(call, n, n * each)), range(place.number, end), workers=self.workers
+            ):
+                place = place.after(page)
+                yield self._counted(page, place)
+        yield from self._one_by_one(call, place)
+
+    def _one_by_one(self, call: Call, place: _Count) -> Iterator[Page]:
+        """From a place on to the first page without records."""
+        while place.total is None or place.read < place.total:
+            page = self.page(replace(self._at(call, place.number, place.read), allowed=frozenset({404})))
+            if not page.records:
+                return
+            if _digest(page) == place.digest:
+                raise self._endless(f"page {place.number + self.paging.first} is the same as the one before")
+            place = place.after(page)
+            yield self._counted(page, place)
+
+    @staticmethod
+    def _counted(page: Page, following: _Count) -> Page:
+        last = not page.records or (following.total is not None and following.total <= following.read)
+        return page._replace(last=last, following=None if last else following._asdict())
 
     def _at(self, call: Call, number: int, read: int) -> Call:
         value = number + self.paging.first if self.paging.kind == "page" else read
@@ -122,17 +187,37 @@ class _Reader:
 
     # -- by token or link
 
-    def linked(self, call: Call) -> Iterator[Page]:
+    def linked(self, call: Call, start: _Link | None) -> Iterator[Page]:
         seen: set[str] = set()
-        following: Call | None = call
+        place = start or _Link("")
+        anchor, pieces = place.anchor, place.pieces + 1
+        if pieces & (pieces - 1) == 0:
+            anchor = place.token
+        following: Call | None = self._resumed(call, place) if start else call
         while following is not None:
             page = self.page(following)
+            if page.content is None:
+                raise PlaceRefused(f"{self.client.host} does not read on where it was read to ({page.response.status})")
             token = self._next(page)
-            yield page._replace(last=token is None)
-            if token is not None and token in seen:
+            rest = self._storable(following, token)
+            # Before the page is given: whoever takes it may take no other one.
+            if token is not None and (token in seen or (rest and rest == anchor)):
                 raise self._endless("it names a next page that was read before")
+            place_after = None if rest is None else _Link(rest, anchor, pieces)._asdict()
+            yield page._replace(last=token is None, following=place_after)
             seen.add(token or "")
             following = None if token is None else self._following(following, token)
+
+    def _resumed(self, call: Call, place: _Link) -> Call:
+        return replace(self._following(call, place.token), allowed=REFUSED)
+
+    def _storable(self, call: Call, token: str | None) -> str | None:
+        """*token* as it may be kept: a whole URL, and without secrets. None if it has one."""
+        if token is None:
+            return None
+        if self.paging.kind == "next":
+            token = without_secrets(self._following(call, token).path, self.client.auth.secrets)
+        return None if any(one in token for one in self.client.auth.secrets) else token
 
     def _next(self, page: Page) -> str | None:
         if self.paging.next is None:
@@ -149,8 +234,8 @@ class _Reader:
 
     def _following(self, call: Call, token: str) -> Call:
         if self.paging.kind == "next":
-            return replace(call, path=urljoin(self.client.url(call.path), token), parameters={})
-        return replace(call, parameters={**call.parameters, str(self.paging.parameter): token})
+            return replace(call, path=urljoin(self.client.url(call.path), token), parameters={}, allowed=frozenset())
+        return replace(call, parameters={**call.parameters, str(self.paging.parameter): token}, allowed=frozenset())
 
     def _endless(self, problem: str) -> DataError:
         return DataError(
@@ -194,5 +279,16 @@ def link_header(headers: Mapping[str, str], relation: str) -> str | None:
     return None
 
 
-def _digest(page: Page) -> bytes:
-    return hashlib.sha256(page.response.body).digest()
+def without_secrets(url: str, secrets: Sequence[str]) -> str:
+    """*url* without the parameters that have one of *secrets*: each call signs in by itself.
+
+    >>> without_secrets("https://h/a?page=2&key=s%2Fh", ["s/h"])
+    'https://h/a?page=2'
+    """
+    parts = urlsplit(url)
+    kept = [one for one in parts.query.split("&") if unquote_plus(one.partition("=")[2]) not in secrets]
+    return parts._replace(query="&".join(kept)).geturl()
+
+
+def _digest(page: Page) -> str:
+    return hashlib.sha256(page.response.body).hexdigest()[:16]

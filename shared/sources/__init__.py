@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 from shared.contract.codes import Code
 from shared.errors import ConfigError
@@ -38,6 +38,8 @@ class SourceKind(NamedTuple):
     """Whether its column types follow from the values that are there, and so may differ from run to run."""
     own_settings: bool = False
     """Whether what it needs depends on the feed: ``missing(feed, settings)`` in the module names what is not set."""
+    in_pieces: bool = False
+    """Whether the read of a slice may be cut, see ``Source.read``."""
     probes: bool = False
     """Whether it can show a first page: then ``probe(feed, settings)`` is in the module."""
 
@@ -51,9 +53,11 @@ KINDS: dict[str, SourceKind] = {
     "exports": SourceKind("shared.sources.exports", delivers="exports"),
     "csv": SourceKind("shared.sources.csv", delivers="text"),
     "sql": SourceKind("shared.sources.sql", delivers="windows", setting="database_url", discovers=True),
-    "rest": SourceKind("shared.sources.rest", delivers="windows", infers=True, own_settings=True, probes=True),
-    "odata": SourceKind("shared.sources.odata", delivers="windows", own_settings=True),
-    "hubspot": SourceKind("shared.sources.hubspot", delivers="windows", own_settings=True),
+    "rest": SourceKind(
+        "shared.sources.rest", delivers="windows", infers=True, own_settings=True, in_pieces=True, probes=True
+    ),
+    "odata": SourceKind("shared.sources.odata", delivers="windows", own_settings=True, in_pieces=True, probes=True),
+    "hubspot": SourceKind("shared.sources.hubspot", delivers="windows", own_settings=True, in_pieces=True),
 }
 
 
@@ -196,6 +200,9 @@ class BadRecord(NamedTuple):
     """Its text, as JSON: an object with the text under ``RAW``."""
 
 
+Read: TypeAlias = "pa.RecordBatch | Sequence[BadRecord] | Slice"
+"""What reading a slice gives, see ``Source``."""
+
 RAW = "raw record"
 """Name of the text of a bad record, among the names of columns."""
 
@@ -207,10 +214,12 @@ class Source(Protocol):
         """Columns and slices of *unit*. DataError if nothing of it can be read."""
         ...
 
-    def read(self, part: Slice) -> Iterator[pa.RecordBatch | Sequence[BadRecord]]:
+    def read(self, part: Slice) -> Iterator[Read]:
         """The rows of one slice in file order, batch by batch, and between batches the records that are none.
 
-        DataError or ConflictError, also after some batches.
+        A slice among them says that the read may be cut there: that slice is the rest, read by this process or another
+        one. Only a source whose units are one slice has such places. DataError or ConflictError, also after some
+        batches.
         """
         ...
 

@@ -21,6 +21,7 @@ from pyarrow import csv
 from shared.arrow import pc
 from shared.contract.codes import Code
 from shared.contract.conform import DAY_FIRST
+from shared.contract.hidden import CORRECTED
 from shared.errors import ConfigError, DataError
 from shared.ids import work_id
 from shared.model import Column, Json, Run, Slice, Unit, WorkItem
@@ -122,8 +123,9 @@ class CorrectedRows:
     def _field(self, name: str) -> pa.Field[Any]:
         """With the order of day and month that its run found."""
         column = self._columns[name]
-        order = None if column.day_first is None else {DAY_FIRST: str(column.day_first).lower().encode()}
-        return pa.field(name, pa.binary() if column.type == "binary" else pa.string(), metadata=order)
+        order = {} if column.day_first is None else {DAY_FIRST: str(column.day_first).lower().encode()}
+        kind = pa.binary() if column.type == "binary" else pa.string()
+        return pa.field(name, kind, metadata={**order, CORRECTED: b"true"})
 
     def _decoded(self, name: str, values: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any] | pa.Array[Any]:
         if self._columns[name].type != "binary":

@@ -25,6 +25,7 @@ _MODULES: Mapping[str, str] = {
     "lake+http": "lake.engine",
     "postgresql": "postgres.engine",
     "mssql": "azure_sql.engine",
+    "snowflake": "snowflake.engine",
 }
 
 REJECT_COLUMNS = ("place", "scope", "column", "code", "reason", "raw")
@@ -362,6 +363,15 @@ class NeedsUpkeep(Protocol):
 
     def upkeep(self, feed: str, keys_of: KeysOf, options: Upkeep) -> TableUpkeep | None:
         """Do the upkeep of the table of *feed* while loads go on; None if there is no table."""
+        ...
+
+
+@runtime_checkable
+class LimitsLog(Protocol):
+    """A warehouse whose service tier may limit how fast it can be written to."""
+
+    def log_rate(self) -> int | None:
+        """Bytes a second by which the log may grow; None if that is not known."""
         ...
 
 

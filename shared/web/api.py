@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from shared.model import FeedName, to_text
 from shared.pipeline.backfill import BackfillRequest, backfill_each, under_way
 from shared.pipeline.checks import health as health_checks
 from shared.pipeline.feeds import declared, known_feed
+from shared.pipeline.spans import Span, span_of
 from shared.pipeline.status import FeedStatus, Filter, overview
 from shared.pipeline.sync import feeds_to_sync
 from shared.redaction import redact
@@ -52,10 +54,26 @@ def job(app: App, id: str, host: Mapping[str, Any] | None) -> Response:
 
 
 def feeds(app: App, query: Mapping[str, str]) -> Response:
-    """Every feed as it stands, as the status page has it: those of a ``system``, in a ``state``, with a ``text``."""
-    chosen = Filter(system=query.get("system", ""), state=query.get("state", ""), text=query.get("text", ""))
+    """Every feed as it stands, as the status page has it: those that a filter takes."""
+    chosen = chosen_filter(query, app.now())
     found = overview(declared(app.systems), DocumentedRuns(app.documents, app.now), app.now(), chosen)
     return Response(200, {"feeds": [_feed(one) for one in found.feeds]})
+
+
+def chosen_filter(query: Mapping[str, str], now: dt.datetime) -> Filter:
+    """The feeds of a ``system``, in a ``state``, with a ``text``, with a run in a time. RequestRefused (400)."""
+    return Filter(
+        system=query.get("system", ""), state=query.get("state", ""), text=query.get("text", ""),
+        span=chosen_span(query, now),
+    )  # fmt: skip
+
+
+def chosen_span(query: Mapping[str, str], now: dt.datetime) -> Span:
+    """The time that ``when``, or ``from`` and ``to``, name. RequestRefused (400) if they name none."""
+    try:
+        return span_of(query, now)
+    except ValueError as error:
+        raise RequestRefused(400, str(error)) from error
 
 
 def _feed(feed: FeedStatus) -> dict[str, Any]:
@@ -193,7 +211,7 @@ def _problem(error: ValidationError, kind: type[BaseModel]) -> str:
 
 def _run(app: App, feed: str, body: RunBody) -> list[Start]:
     """Read a pull feed now, or load what the exports container has of a push feed, work that failed before too."""
-    _known(app, feed)
+    known(app, feed)
     wanted = Wanted(
         feed=feed, failed=True, requested_by=feed, max_delete_share=body.max_delete_share, all_again=body.all_again
     )
@@ -202,7 +220,7 @@ def _run(app: App, feed: str, body: RunBody) -> list[Start]:
 
 def _backfill(app: App, feed: str, body: BackfillBody) -> list[Start]:
     """Forget what was exported, or read, since ``to``, and load it again."""
-    _known(app, feed)
+    known(app, feed)
     if (body.to is None) != body.reset:
         raise RequestRefused(400, f"write either reset, as true, or to, as {_EXPECTED['to']}")
     if job_loading(app.documents, feed, app.now().timestamp() - app.settings.stuck_after):
@@ -217,13 +235,13 @@ def _backfill(app: App, feed: str, body: BackfillBody) -> list[Start]:
 
 def _pause(app: App, feed: str, _body: NoBody) -> list[Start]:
     """Load nothing of the feed until it is resumed. Jobs that are running go on."""
-    FeedStates(app.documents).pause(_known(app, feed), to_text(app.now()))
+    FeedStates(app.documents).pause(known(app, feed), to_text(app.now()))
     return []
 
 
 def _resume(app: App, feed: str, _body: NoBody) -> list[Start]:
     """Resume the feed, and load what came meanwhile."""
-    FeedStates(app.documents).resume(_known(app, feed))
+    FeedStates(app.documents).resume(known(app, feed))
     if _is_pulled(app, feed):
         return [triggers.sync_job(feed), *open_events(app, Wanted(feed=feed, failed=True))]
     wanted = Wanted(feed=feed, requested_by=feed)
@@ -253,7 +271,8 @@ _ACTIONS: Mapping[str, _Action] = {
 }  # fmt: skip
 
 
-def _known(app: App, feed: str) -> str:
+def known(app: App, feed: str) -> str:
+    """*feed* if it is one. RequestRefused (404) if not."""
     if "\0" in feed:  # some databases cannot even be queried for it
         raise RequestRefused(404, "there is no such feed")
     try:

@@ -52,6 +52,12 @@ def retried_response(job: str, starts: Sequence[Start], settings: Settings) -> R
     return Response(202, {"retried": job, "jobs": jobs})
 
 
+def uploaded_response(upload: str, starts: Sequence[Start], settings: Settings) -> Response:
+    """The job that loads an upload, started or found running already."""
+    jobs = [{"job": start.job, "url": job_link(settings, start.job)} for start in starts]
+    return Response(202, {"upload": upload, "jobs": jobs})
+
+
 def system_response(system: str, start: Start, settings: Settings) -> Response:
     """The job of a system that was started, or found running already."""
     return Response(202, {"system": system, "jobs": [{"job": start.job, "url": job_link(settings, start.job)}]})

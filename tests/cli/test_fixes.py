@@ -149,7 +149,9 @@ def test_a_column_whose_type_changes_is_declared(cli):
 
     said = cli.fails("load", folder)
 
-    (kind,) = advises("Correct the export, or declare the column {} under types in the catalog", said)
+    (kind,) = advises(
+        "Correct the export, or declare the column {} under types in the catalog, or set on_type_change to text", said
+    )
     declared = cli.catalog.read_text().replace("types = { CreatedOn", f'types = {{ Size = "{kind}", CreatedOn')
     cli.catalog.write_text(declared)
     cli.passes("load", folder)

@@ -17,7 +17,7 @@ import stamina
 from rich import progress as rich_progress
 
 from shared.cli.bar import Bar
-from shared.pipeline.runner import Result
+from shared.pipeline.progress import Result
 from shared.remote import RetryLater, RetryPolicy, log_retries
 from tests.exports import export_path, write_parquet
 

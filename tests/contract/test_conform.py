@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contract.conform import ROW, Conformed, Contract, fit, raw_row
+from shared.contract.conform import ROW, Conformed, Contract, fit
+from shared.contract.raw_rows import raw_row
 from shared.errors import DataError
 from shared.model import Column, Feed
 

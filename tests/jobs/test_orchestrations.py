@@ -23,10 +23,19 @@ SCHEDULES = [quick_if(seed < 10, seed) for seed in range(100)]
 class Steps(Flaky):
     """Activities that keep what they are given in a dictionary, as the real ones do in documents."""
 
-    def __init__(self, *, slices: int = 3, units: int = 4, windows: int = 1, fails: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        slices: int = 3,
+        units: int = 4,
+        windows: int = 1,
+        pieces: int = 1,
+        fails: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         self.kept: dict[Any, Any] = {}
         self.wrong: list[str] = []
-        self._slices, self._units, self._windows = slices, units, windows
+        self._slices, self._units, self._windows, self._pieces = slices, units, windows, pieces
         super().__init__(fails=fails, seed=seed)
 
     def open_units(self, request: Any) -> Any:
@@ -41,11 +50,14 @@ class Steps(Flaky):
     def stage(self, request: Any) -> Any:
         if ("plan", request["unit"]) not in self.kept:
             self.wrong.append(f"slice {request['slice']} of unit {request['unit']} before its plan")
+        if request["slice"] >= self._slices and ("slice", request["unit"], request["slice"] - 1) not in self.kept:
+            self.wrong.append(f"piece {request['slice']} of unit {request['unit']} before the one that hands it on")
         self.kept["slice", request["unit"], request["slice"]] = True
-        return {"status": "staged"}
+        rest = {"next": request["slice"] + 1} if request["slice"] + 1 < self._pieces else {}
+        return {"status": "staged", **rest}
 
     def publish(self, request: Any) -> Any:
-        missing = [n for n in range(self._slices) if ("slice", request["unit"], n) not in self.kept]
+        missing = [n for n in range(max(self._slices, self._pieces)) if ("slice", request["unit"], n) not in self.kept]
         outcome = {"status": "failed" if missing else "done", "more": request["unit"] + 1 < self._windows}
         return self.kept.setdefault(("outcome", request["unit"]), outcome)
 
@@ -105,6 +117,27 @@ def test_a_pull_feed_is_read_window_by_window_until_it_has_caught_up(seed):
     assert ("Completed", {"files": 1 + seed % 2}) == (job.status, job.output)
     assert [] == steps.wrong
     assert 1 + seed % 2 == sum(key[0] == "outcome" for key in steps.kept)
+
+
+@pytest.mark.parametrize("seed", SCHEDULES)
+def test_a_long_read_is_done_piece_by_piece(seed):
+    """Each after the one before, in every window, whatever comes late or twice and whenever a process dies."""
+    steps = Steps(slices=1, windows=2, pieces=2 + seed % 5, seed=seed)
+    with host(steps, seed=seed, duplicates=0.3, crash=0.03) as durable:
+        job = durable.run("file_job", {"work": {"kind": "feed", "feed": "crm.contact"}}, "sync:crm.contact")
+
+    assert ("Completed", {"files": 2}) == (job.status, job.output)
+    assert [] == steps.wrong
+    assert 2 * (2 + seed % 5) == sum(key[0] == "slice" for key in steps.kept)
+
+
+def test_a_read_may_take_more_pieces_than_one_history_holds():
+    steps = Steps(slices=1, pieces=2 * orchestrations.CHILDREN + 3)
+    with host(steps) as durable:
+        job = durable.run("file_job", {"work": {"kind": "feed", "feed": "crm.contact"}}, "sync:crm.contact")
+
+    assert ("Completed", {"files": 1}) == (job.status, job.output)
+    assert [] == steps.wrong
 
 
 def test_a_pull_feed_may_take_more_windows_than_one_history_holds():

@@ -15,6 +15,7 @@ import pytest
 from shared.errors import ConflictError, TransientError
 from shared.model import Watermark
 from tests.ledger.tables_samples import HASTE, MARK, held, many, opened
+from tests.quick import quick_if
 from tests.suites.ledger_suite import FEED, JANUARY, done
 
 
@@ -30,7 +31,7 @@ def together(*acts: Callable[[], None]) -> None:
         list(threads.map(act, acts))
 
 
-@pytest.mark.parametrize("count", [1, 110])
+@pytest.mark.parametrize("count", [1, quick_if(False, 110)])
 def test_runs_that_record_the_same_works_at_once_are_all_counted(url, count):
     """Three runs without a watermark: none loses another's count, be it one transaction or a journal."""
     together(*(lambda run=run: opened(url).commit(FEED, many(count, run)) for run in "abc"))
@@ -38,7 +39,7 @@ def test_runs_that_record_the_same_works_at_once_are_all_counted(url, count):
     assert {3} == {record.times for record in opened(url).known(FEED, [r.work for r in many(count)]).values()}
 
 
-@pytest.mark.parametrize("count", [1, 110])
+@pytest.mark.parametrize("count", [1, quick_if(False, 110)])
 def test_a_run_that_is_recorded_by_several_hosts_at_once_is_counted_once(url, count):
     """The host thought the first one dead; all of them succeed."""
     together(*(lambda: opened(url).commit(FEED, many(count), MARK) for _ in range(3)))
@@ -82,8 +83,8 @@ def test_commit_whose_answer_is_lost_is_known_after_another_run_took_the_same_wo
     assert ("other", 2) == (opened(url).known(FEED, ["w1"])["w1"].run, opened(url).known(FEED, ["w1"])["w1"].times)
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["request lost", "answer lost"])
-@pytest.mark.parametrize("count", [2, pytest.param(110, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("after", [quick_if(False, False, id="request lost"), quick_if(True, True, id="answer lost")])
+@pytest.mark.parametrize("count", [2, quick_if(False, 110)])
 def test_losing_any_request_of_a_commit_changes_nothing(azurite, wire, count, after):
     """Each in turn, table creation included; the commit goes on by itself, and the end is that of a calm one."""
     calm = opened(f"{azurite.table_url}/t{uuid.uuid4().hex}")
@@ -101,7 +102,7 @@ def test_losing_any_request_of_a_commit_changes_nothing(azurite, wire, count, af
     assert number >= 5  # table, journal, watermark, works, transaction
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["request lost", "answer lost"])
+@pytest.mark.parametrize("after", [quick_if(False, False, id="request lost"), quick_if(True, True, id="answer lost")])
 def test_host_that_dies_anywhere_in_a_commit_leaves_all_or_nothing(azurite, wire, after):
     """Watermark and works agree for whoever looks next, between two transactions too; the retry completes it."""
     number, seen = 0, set()

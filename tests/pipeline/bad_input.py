@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from shared.app import App
 from shared.pipeline.folder import LoadOptions
-from shared.pipeline.runner import Progress, Result
+from shared.pipeline.progress import Progress, Result
 from tests.exports import START, Clock, export_path, load_exports, open_test_app, write_parquet
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shared.pipeline.runner import Progress
+from shared.pipeline.progress import Progress
 from tests.exports import write_parquet
 from tests.pipeline.bad_input import (
     ROOT,

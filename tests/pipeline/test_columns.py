@@ -86,3 +86,33 @@ def test_known_columns_go_on_where_new_ones_stop_the_load(case):
 
     assert 1 == case.loaded("delta", 6, row(1, "Eva", 2, size=2), types={"size": pa.int64()}).updated
     assert 1 == case.loaded("delta", 7, row(1, "Ada", 3)).updated
+
+
+def test_a_type_that_does_not_fit_stops_the_load_or_makes_the_column_text(case):
+    """The error's advice is followed. A dry run shows it; history has the types."""
+    case.loaded("full", 5, row(1, Price=1.5), types={"Price": pa.float64()})
+    file = case.write("delta", 6, [row(2, Price="1,50")], types={"Price": pa.string()})
+
+    refused = case.load(file).run
+    (kind,) = advises(
+        "Correct the export, or declare the column {} under types in the catalog, or set on_type_change to text",
+        refused.error,
+    )
+    declare(case, 'on_type_change = "text"')
+    done = case.load(file).run
+
+    assert ("text", 0, None, 1) == (kind, refused.inserted, done.error, done.inserted)
+    assert [("1.5",), ("1,50",)] == case.rows("Price")
+    assert {"Price": "text"}.items() <= {column.name: column.type for column in done.columns}.items()
+
+
+def test_a_key_whose_type_changes_is_declared(case):
+    """No policy makes it text."""
+    declare(case, 'on_type_change = "text"')
+    case.loaded("full", 5, row(1))
+
+    refused = case.refused("delta", 6, row("1", "Eva", 2), key=pa.string())
+    (kind,) = advises("Correct the export, or declare the column {} under types in the catalog", refused)
+
+    case.declare("ItemId", kind)
+    assert 1 == case.loaded("delta", 7, row("1", "Eva", 2), key=pa.string()).updated

@@ -15,7 +15,7 @@ from shared.errors import ConfigError, DataError
 from shared.model import OUTCOMES, FeedName, Run
 from shared.pipeline import csv, replay
 from shared.pipeline.csv import CsvOptions, CsvResult
-from shared.pipeline.runner import Progress
+from shared.pipeline.progress import Progress
 from tests.exports import Clock, open_test_app
 
 CATALOG = """

@@ -21,7 +21,6 @@ from shared.pipeline.csv import CsvOptions, CsvResult, load
 from tests.exports import open_test_app
 from tests.pipeline.bad_csv import gzipped, zipped
 from tests.pipeline.sheets import workbook
-from tests.quick import quick_if
 
 SAMPLES = Path(__file__).parents[1] / "data" / "csv"
 LAYOUTS = [feed.name for system in read(PACKAGED).values() for feed in system.feeds() if feed.layout]
@@ -227,7 +226,8 @@ def table(folder: Path, feed: str) -> list[dict[str, Any]]:
         ]
 
 
-@pytest.mark.parametrize("way", [quick_if(way == "UTF-16", way) for way in OTHERWISE])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [*OTHERWISE])
 def test_a_sample_is_the_same_rows_however_it_is_written(tmp_path, way: str) -> None:
     """Encoding, line ends and packing change nothing."""
     for folder in ("plain", "otherwise"):

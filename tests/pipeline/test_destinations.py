@@ -25,6 +25,7 @@ from shared.pipeline.folder import LoadOptions
 from shared.pipeline.sync import SyncOptions
 from shared.sources.exports.parquet import ExportsSource
 from tests.exports import START, export_path, load_exports, open_test_app, write_parquet
+from tests.quick import quick_if
 from tests.standins.fakes import Calls, MemoryPullSource, Watched
 
 ROOT = Path(__file__).parents[2]
@@ -191,7 +192,10 @@ def test_a_feed_goes_where_its_line_says(app, tmp_path):
     assert [] == app.others["lake"].runs()
 
 
-@pytest.mark.parametrize("call", ["owned", "stage", "reject", "merge", "tidy", "run"])
+@pytest.mark.parametrize(
+    "call",
+    [quick_if(call in ("stage", "merge"), call) for call in ("owned", "stage", "reject", "merge", "tidy", "run")],
+)
 def test_a_destination_that_is_down_stops_no_other_and_catches_up(app, tmp_path, call, reads):
     export(tmp_path, "Full", "20260201", [(n, 0) for n in range(20)])
     load(app, tmp_path)
@@ -214,6 +218,7 @@ from pathlib import Path
 
 from tests.exports import load_exports, open_test_app
 from tests.standins.fakes import Fatal, Watched
+from tests.quick import quick_if
 
 folder, exports, catalog, lake = sys.argv[1:]
 app = open_test_app(Path(folder), CATALOG_PATH=catalog, WAREHOUSE_URL_LAKE=lake)
@@ -330,6 +335,7 @@ def test_a_destination_without_url_fails_alone(tmp_path, catalog):
     assert "Set WAREHOUSE_URL_LAKE to the URL of its warehouse" in lake.run.error
 
 
+@pytest.mark.slow
 def test_text_files_go_to_both(app, tmp_path):
     (tmp_path / "leads.csv").write_text("id,name\n1,Ann\nx,Bob\n2,Cid\n")
     options = csv_files.CsvOptions(max_reject_share=1.0)
@@ -419,6 +425,7 @@ def test_one_that_lags_catches_up_by_itself_and_then_reads_with_the_others_again
     assert 1 == shop.windows_read()
 
 
+@pytest.mark.slow
 def test_one_that_is_behind_does_not_pass_the_others(app, shop):
     """Rows that arrive meanwhile are for the next sync of both: else they would never meet."""
     shop.put(*((n, n) for n in range(4)))
@@ -478,7 +485,7 @@ CHANGES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(CHANGES)
 def test_at_rest_both_destinations_are_equal(tmp_path_factory, catalog, changes):
     """Whatever was down meanwhile, and whatever changed: after one sync of both that goes well, both have the rows."""

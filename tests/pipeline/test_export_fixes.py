@@ -118,7 +118,7 @@ FILES = [
     follows("Export it as Parquet, or load it as what it is", b"ItemId,Name\n1,Ada\n", FINE),
     follows(
         "If that is intended, export it with smaller row groups, or without compression and dictionaries",
-        packed_much, None, id="packed much",
+        packed_much, None, id="packed much", marks=pytest.mark.slow,
     ),
 ]  # fmt: skip
 

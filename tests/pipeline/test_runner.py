@@ -11,7 +11,8 @@ import pytest
 
 from shared.errors import ConfigError, ConflictError, DataError, TransientError
 from shared.model import Unit, WorkItem
-from shared.pipeline.runner import Bug, Progress, RunOptions, error_text, log_job
+from shared.pipeline.progress import Progress
+from shared.pipeline.runner import Bug, RunOptions, error_text, log_job
 from shared.pipeline.verbs import recorded
 from tests.exports import export_path, load_exports, open_test_app, write_parquet
 

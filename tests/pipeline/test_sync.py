@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from shared.catalog import read
 from shared.errors import ConfigError, DataError
 from shared.pipeline import sync as syncing
-from shared.pipeline.runner import Progress
+from shared.pipeline.progress import Progress
 from shared.pipeline.sync import SyncOptions
 from shared.sources.sql.database import Database
 from shared.sources.sql.source import SqlSource

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from shared.errors import TransientError
 from shared.pipeline import sync as syncing
-from shared.pipeline.runner import Progress
+from shared.pipeline.progress import Progress
 from shared.pipeline.sync import SyncOptions
 from shared.sources import open_pull_sources
 from tests.exports import Clock, open_test_app

@@ -11,7 +11,7 @@ from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 from shared.errors import ConfigError
 from shared.model import Run
 from shared.pipeline.folder import LoadOptions, audits, load
-from shared.pipeline.runner import Progress
+from shared.pipeline.progress import Progress
 from shared.stores.expiry import bytes_per_second, expected_seconds, expiry_warning, refuse_expired
 from tests.exports import Clock, load_exports, open_test_app
 from tests.servers.proxy import Proxy

@@ -406,7 +406,7 @@ class LedgerSuite:
         assert {} == ledger.known(name, [name[:-1]])
 
     @settings(
-        max_examples=25,
+        max_examples=8,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
     )

@@ -17,7 +17,7 @@ from shared.app import App
 from shared.catalog import read
 from shared.model import OUTCOMES, Run
 from shared.pipeline.folder import LoadOptions
-from shared.pipeline.runner import Result
+from shared.pipeline.progress import Result
 from tests.exports import Clock, export_path, load_exports, open_test_app, write_parquet
 
 Query: TypeAlias = Callable[[str], list[tuple[Any, ...]]]

@@ -13,7 +13,8 @@ import pytest
 
 from shared.model import Run, Slice, Unit, to_text
 from shared.pipeline.keys import keys_unit
-from shared.pipeline.runner import Progress, Result, Runner, RunOptions
+from shared.pipeline.progress import Progress, Result
+from shared.pipeline.runner import Runner, RunOptions
 from shared.sources import Described
 from tests.suites.warehouse_case import WarehouseCase, counts, row, some
 

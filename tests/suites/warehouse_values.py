@@ -11,7 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from shared.contract.cast import cast as as_type
 from tests.suites.warehouse_case import (
+    CATALOG,
     DECLARED,
     HOSTILE,
     INCOMPATIBLE,
@@ -25,6 +27,10 @@ from tests.suites.warehouse_case import (
     some,
 )
 from tests.suites.warehouse_checks import Checks
+
+_BECOME_TEXT = (
+    "boolean", "smallint", "bigint", "decimal of 38 digits", "money", "real", "double", "date", "time", "timestamp",
+)  # fmt: skip
 
 
 class Values(Checks):
@@ -135,6 +141,53 @@ class Values(Checks):
         assert (dry.run.inserted, dry.run.unchanged, 0) == (done.run.inserted, done.run.unchanged, done.run.updated)
         assert found == [value for (value,) in case.rows("Value")]
         assert found == [value for (value,) in case.rows("Value", table="item_active", order="ItemId")]
+
+    def test_columns_become_text_without_loss_where_the_feed_says_so(self, case):
+        """Each value is the text that the contract makes of it, so the next file with it changes nothing."""
+        kinds = {kind: VALUES[kind] for kind in _BECOME_TEXT}
+        longest = max(len(values) for _, values in kinds.values())
+        spread = [
+            {kind: values[n] if n < len(values) else None for kind, (_, values) in kinds.items()}
+            for n in range(longest)
+        ]
+        types = {kind: arrow for kind, (arrow, _) in kinds.items()}
+        case.loaded("delta", 5, *(row(n, **values) for n, values in enumerate(spread)), types=types, table="tracked")
+        texts = [
+            {kind: as_type(pa.array([values[kind]], types[kind]), "text").values[0].as_py() for kind in kinds}
+            for values in spread
+        ]
+        file = case.write("delta", 6, [row(n, **values) for n, values in enumerate(texts)],
+                          types=dict.fromkeys(kinds, pa.string()), table="tracked")  # fmt: skip
+        case.catalog(CATALOG.replace("[undeclared]", 'on_type_change = "text"\n[undeclared]'))
+
+        dry = case.load(file, dry_run=True)
+        stored = case.columns("tracked")
+        done = case.load(file)
+
+        assert (None, None, done.run.read) == (dry.run.error, done.run.error, done.run.unchanged)
+        assert "text" not in {stored[kind] for kind in kinds}
+        assert {"text"} == {case.columns("tracked")[kind] for kind in kinds}
+        assert [tuple(values.values()) for values in texts] == case.rows(*kinds, table="tracked")
+        assert case.rows(*kinds, table="tracked") == case.rows(*kinds, table="tracked_active")
+        versions = case.contents().get("shop.tracked_versions", [])
+        assert not versions or len(texts) == len(versions)
+        assert not versions or case.columns("tracked").items() <= case.columns("tracked_versions").items()
+        for values, spelled in zip(spread, texts, strict=True):
+            for kind, value in values.items():
+                again = as_type(pa.array([spelled[kind]], pa.string()), stored[kind]).values[0].as_py()
+                assert exactly(value) == exactly(again)
+
+    def test_text_stays_text_and_a_key_its_type_where_the_feed_says_so(self, case):
+        """What the policy made text takes numbers from then on; keys and the cursor are refused as ever."""
+        case.catalog(CATALOG.replace("[undeclared]", 'on_type_change = "text"\n[undeclared]'))
+        case.loaded("delta", 5, row(1, Value=1.5), types={"Value": pa.float64()})
+        case.loaded("delta", 6, row(2, Value="x"), types={"Value": pa.string()})
+        case.loaded("delta", 7, row(3, Value=7), row(4, Value=None), types={"Value": pa.int64()})
+
+        said = case.refused("delta", 8, row("1"), key=pa.string())
+
+        assert [("1.5",), ("x",), ("7",), (None,)] == case.rows("Value")
+        assert "column 'ItemId' of shop.item is bigint, but text in" in said
 
     @pytest.mark.parametrize(("one", "first", "declared", "said"), UNFIT.values(), ids=UNFIT)
     def test_declared_type_that_a_stored_value_does_not_fit_is_refused(self, case, one, first, declared, said):

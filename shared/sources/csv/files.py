@@ -16,7 +16,7 @@ from shared.sources.csv import packed
 from shared.sources.times import modified, refuse_future, timestamp
 from shared.stores import File, Store
 
-_ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".csv.gz", ".tsv.gz", ".txt.gz", ".zip")
+ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".csv.gz", ".tsv.gz", ".txt.gz", ".zip")
 _DROPPED = re.compile(r"(?:.*/)?csv/(?P<system>[^/]+)/(?P<table>[^/]+)/(?P<folders>.*/)?[^/]+")
 
 
@@ -56,7 +56,7 @@ def text_files(store: Store) -> Iterator[TextFile]:
     found = [file for file in listed if alone or is_text(file.name)]
     if not found:
         raise ConfigError(
-            f"there is no text file in that folder, of {len(listed)} files", fix=f"Give one of {', '.join(_ENDINGS)}"
+            f"there is no text file in that folder, of {len(listed)} files", fix=f"Give one of {', '.join(ENDINGS)}"
         )
     for file in found:
         yield from members_of(file, store)
@@ -80,7 +80,7 @@ def is_archive(name: str) -> bool:
 def is_text(name: str) -> bool:
     """Whether a file is taken from a folder, by its name."""
     last = name.rpartition("/")[2]
-    return last.lower().endswith(_ENDINGS) and not last.startswith((".", "_", "~$"))
+    return last.lower().endswith(ENDINGS) and not last.startswith((".", "_", "~$"))
 
 
 class Dropped(NamedTuple):

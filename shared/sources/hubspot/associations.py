@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
 from shared.model import Feed, Slice, Unit
 from shared.parallel import in_order
+from shared.rest.pages import Place
 from shared.rest.rows import Record, batch_of, schema_of
+from shared.rest.stretches import Stretch, batches, by_size
 from shared.sources import Ceiling, Described
 from shared.sources.hubspot.calls import ASSOCIATED, LIST, Calls
+from shared.traffic import Traffic
 
 COLUMNS = {"from_id": "bigint", "to_id": "bigint", "category": "text", "type_id": "bigint", "label": "text"}
 _BATCH = 10_000
@@ -24,6 +26,10 @@ class AssociationSource:
     def __init__(self, feed: Feed, calls: Calls) -> None:
         self._feed, self._calls = feed, calls
         self._kind, self._other = str(feed.api["object"]), str(feed.api["associated"])
+
+    def traffic(self) -> Traffic:
+        """What was called so far."""
+        return self._calls.client.traffic()
 
     def close(self) -> None:
         self._calls.client.close()
@@ -45,24 +51,27 @@ class AssociationSource:
     def peek(self, unit: Unit, most: int) -> None:
         """See PullSource. A table that is read whole costs too many calls to read it twice."""
 
-    def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
+    def read(self, part: Slice) -> Iterator[pa.RecordBatch | Slice]:
         """See Source."""
         schema = schema_of({name: COLUMNS[name] for name in part.detail["columns"]})
-        rows = (row for some in in_order(self._of, self._ids(), workers=_WORKERS) for row in some)
-        while batch := list(islice(rows, _BATCH)):
-            yield batch_of(batch, schema)
+        yield from batches(
+            part, self._stretches, lambda rows: by_size(rows, lambda some: batch_of(some, schema), _BATCH), _BATCH
+        )
 
-    def _ids(self) -> Iterator[list[str]]:
+    def _stretches(self, start: Place | None) -> Iterator[Stretch[Record]]:
+        return in_order(lambda group: Stretch(self._of(group.rows), group.place), self._ids(start), workers=_WORKERS)
+
+    def _ids(self, start: Place | None) -> Iterator[Stretch[str]]:
         waiting: list[str] = []
-        for page in self._calls.listed(self._kind, [LISTED]):
-            waiting += [str(one["id"]) for one in page]
+        for page in self._calls.listed(self._kind, [LISTED], start=start):
+            waiting += [str(one["id"]) for one in page.records]
             if len(waiting) > ASSOCIATED - LIST:
-                yield waiting
+                yield Stretch(waiting, page.following)
                 waiting = []
         if waiting:
-            yield waiting
+            yield Stretch(waiting, None)
 
-    def _of(self, ids: list[str]) -> list[Record]:
+    def _of(self, ids: Sequence[str]) -> list[Record]:
         found: dict[tuple[object, ...], Record] = {}
         for one, target in self._calls.associations(self._kind, self._other, ids):
             for way in target.get("associationTypes", ()):

@@ -9,13 +9,17 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
+import pyarrow as pa
+
 from shared.errors import DataError
 from shared.rest.client import Call, Client
 from shared.rest.failures import Response
 from shared.rest.instants import server_time
 from shared.rest.limits import Limiter
-from shared.rest.pages import Paging, pages
+from shared.rest.pages import Page, Paging, Place, pages
 from shared.rest.rows import Record, at
+from shared.rest.stretches import Stretch
+from shared.sources.hubspot.columns import PageReader
 
 LIST = 100
 """Records of a page of a list, and of a batch read."""
@@ -75,11 +79,22 @@ class Calls:
             raise self._unexpected("properties")
         return [one for one in found if isinstance(one, dict) and one.get("name") and not one.get("archived")]
 
-    def listed(self, kind: str, names: Sequence[str], *, archived: bool = False) -> Iterator[Sequence[Record]]:
-        """All records with those properties, page by page."""
+    def listed(
+        self, kind: str, names: Sequence[str], *, archived: bool = False, start: Place | None = None
+    ) -> Iterator[Page]:
+        """All records with those properties, page by page, from a place on. PlaceRefused as ``pages``."""
+        return pages(self.client, self._list(kind, names, archived=archived), _PAGING, "results", start=start)
+
+    def listed_raw(
+        self, kind: str, names: Sequence[str], *, archived: bool = False, start: Place | None = None
+    ) -> Iterator[Stretch[pa.RecordBatch]]:
+        """As ``listed``, as raw columns, several pages at once."""
+        reader, call = PageReader(names, self.client.host), self._list(kind, names, archived=archived)
+        return reader.columns(pages(self.client, call, _PAGING, "results", start=start, read=reader.read_lazily))
+
+    def _list(self, kind: str, names: Sequence[str], *, archived: bool) -> Call:
         given = {"archived": "true" if archived else "false"} | ({"properties": ",".join(names)} if names else {})
-        for page in pages(self.client, Call(path=self._objects(kind), parameters=given), _PAGING, "results"):
-            yield page.records
+        return Call(path=self._objects(kind), parameters=given)
 
     def first(self, kind: str) -> Response:
         """The answer to a list of one record: whether there is such an object, and it may be read."""
@@ -87,12 +102,19 @@ class Calls:
 
     def batch(self, kind: str, ids: Sequence[str], names: Sequence[str], *, archived: bool = False) -> list[Record]:
         """The records of *ids* that are there; an id that is not is no failure (207)."""
-        body = {"inputs": [{"id": one} for one in ids], "properties": list(names)}
-        call = Call(
-            path=f"{self._objects(kind)}/batch/read", method="POST", body=body,
+        return self._results(self.client.json(self._batch(kind, ids, names, archived=archived)))
+
+    def batch_raw(self, kind: str, ids: Sequence[str], reader: PageReader, *, archived: bool = False) -> pa.RecordBatch:
+        """As ``batch``, as raw columns."""
+        call = self._batch(kind, ids, reader.names, archived=archived)
+        return self.client.parsed(call, reader.read, "JSON")[1]
+
+    def _batch(self, kind: str, ids: Sequence[str], names: Sequence[str], *, archived: bool) -> Call:
+        return Call(
+            path=f"{self._objects(kind)}/batch/read", method="POST",
+            body={"inputs": [{"id": one} for one in ids], "properties": list(names)},
             parameters={"archived": "true" if archived else "false"}, allowed=_PARTIAL,
         )  # fmt: skip
-        return self._results(self.client.json(call))
 
     def search(
         self, kind: str, filters: Sequence[Mapping[str, Any]], sort: str, names: Sequence[str], *, limit: int = SEARCH,

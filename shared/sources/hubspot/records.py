@@ -27,7 +27,7 @@ OWN = {
 MERGED = "hs_merged_object_ids"
 _TYPES = {"number": "double", "bool": "boolean", "date": "date", "datetime": "timestamp"}
 """Column types by those of properties; all others are text."""
-_NAMES = {
+NAMES = {
     "created_at": "createdAt", "updated_at": "updatedAt", "archived_at": "archivedAt", "merged_into": "merged_into",
 }  # fmt: skip
 """What a record calls our columns."""
@@ -50,15 +50,26 @@ def columns(properties: Sequence[Mapping[str, Any]], wanted: Sequence[str] | Non
     return {**OWN, **{name: types.get(name, "text") for name in chosen if name not in long}}
 
 
-def batch_of(found: Sequence[Record], types: Mapping[str, str]) -> pa.RecordBatch:
-    """*found* as a batch of text, whatever the *types* of its columns: its contract casts it. Blank texts are NULL."""
+def raw_of(found: Sequence[Record], names: Sequence[str]) -> pa.RecordBatch:
+    """*found* as columns of text, as HubSpot has them: our own, and the properties *names*."""
     own: dict[str, list[Any]] = {
         "id": [str(one["id"]) for one in found],
         "archived": ["true" if one.get("archived") else "false" for one in found],
-        **{name: [one.get(key) for one in found] for name, key in _NAMES.items()},
+        **{name: [one.get(key) for one in found] for name, key in NAMES.items()},
     }
-    given = _texts_of([one.get("properties") or {} for one in found], [name for name in types if name not in OWN])
-    arrays = [texts(own[name]) if name in OWN else _property(given[name], kind) for name, kind in types.items()]
+    given = _texts_of([one.get("properties") or {} for one in found], names)
+    arrays = [*map(texts, own.values()), *given.values()]
+    return pa.RecordBatch.from_arrays(arrays, names=[*own, *given])
+
+
+def batch_of(found: Sequence[Record], types: Mapping[str, str]) -> pa.RecordBatch:
+    """*found* as a batch of text, whatever the *types* of its columns: its contract casts it. Blank texts are NULL."""
+    return columns_of(raw_of(found, [name for name in types if name not in OWN]), types)
+
+
+def columns_of(raw: pa.RecordBatch, types: Mapping[str, str]) -> pa.RecordBatch:
+    """What ``raw_of`` gave as a batch of the columns in *types*, see ``batch_of``."""
+    arrays = [raw[name] if name in OWN else _property(raw[name], kind) for name, kind in types.items()]
     return pa.RecordBatch.from_arrays(arrays, names=list(types))
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import datetime as dt
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -29,13 +29,17 @@ from shared.rest import connect, instants
 from shared.rest.connect import open_client
 from shared.rest.few import Few
 from shared.rest.limits import Rate
+from shared.rest.pages import Page, Place
 from shared.rest.rows import Record
+from shared.rest.stretches import Stretch, batches, by_size, rows_of
 from shared.settings import Settings
 from shared.sources import Ceiling, Described
 from shared.sources.hubspot import records
 from shared.sources.hubspot.associations import AssociationSource
 from shared.sources.hubspot.calls import LIST, LONGEST_QUERY, SEARCH, SEARCHES, Calls, Found, between
+from shared.sources.hubspot.columns import PageReader, in_batches, until, with_losers
 from shared.sources.hubspot.named import NamedReader
+from shared.traffic import Traffic
 
 BASE_URL = "https://api.hubapi.com"
 VERSION = "2026-03"
@@ -48,6 +52,8 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 
 def open_source(feed: Feed, settings: Settings) -> HubSpotSource | AssociationSource:
     """The object, or the associations, that *feed* names. ConfigError if a setting is missing. Nothing is called."""
+    # Pages go soon, and Arrow's own pool would keep them.
+    pa.set_memory_pool(pa.system_memory_pool())
     calls = open_calls(feed, settings)
     if "associated" in feed.api:
         return AssociationSource(feed, calls)
@@ -76,6 +82,10 @@ class HubSpotSource:
         self._few = Few[Record]()
         self._settled: tuple[dt.datetime, dt.datetime | None, Sequence[Record]] | None = None
         """The records of a window, if they are so few that the search for its end brought them all."""
+
+    def traffic(self) -> Traffic:
+        """What was called so far."""
+        return self._calls.client.traffic()
 
     def close(self) -> None:
         self._calls.client.close()
@@ -165,89 +175,123 @@ class HubSpotSource:
     def peek(self, unit: Unit, most: int) -> list[pa.RecordBatch] | None:
         """See PullSource. What it reads is not called for again by ``read``."""
         part = self.describe(unit).slices[0]
-        return list(self.read(part)) if self._few.keep(part.detail, self._rows(part.detail), most) else None
+        rows = self._few.keep(part.detail, rows_of(self._stretches(part.detail, None)), most)
+        return None if rows is None else [records.batch_of(rows, part.detail["columns"])] if rows else []
 
-    def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
+    def read(self, part: Slice) -> Iterator[pa.RecordBatch | Slice]:
         """See Source."""
-        rows = self._few.rows(part.detail, self._rows)
-        size = min(_BATCH, self._settings.batch_rows)
-        while batch := list(islice(rows, size)):
-            yield records.batch_of(batch, part.detail["columns"])
+        kept, size = self._few.of(part.detail), min(_BATCH, self._settings.batch_rows)
+        types: Mapping[str, str] = part.detail["columns"]
+        if kept is None and part.detail["kind"] in ("window", "full") and part.detail["floor"] is None:
 
-    def _rows(self, detail: Mapping[str, Any]) -> Iterator[Record]:
-        types: Mapping[str, str] = detail["columns"]
-        if detail["kind"] == "keys":
-            for page in self._calls.listed(self._kind, [self._cursor]):
-                yield from page
+            def columns(pages: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+                return (records.columns_of(raw, types) for raw in in_batches(pages, size))
+
+            yield from batches(part, lambda place: self._raw(part.detail, place), columns, size, _rows_in)
             return
-        if detail["kind"] == "delta":
-            yield from self._those_named(types, detail)
-            return
+
+        def stretches(place: Place | None) -> Iterator[Stretch[Record]]:
+            return iter([Stretch(kept, None)]) if kept is not None else self._stretches(part.detail, place)
+
+        def texts(rows: Sequence[Record]) -> Iterator[pa.RecordBatch]:
+            return by_size(rows, lambda some: records.batch_of(some, types), size)
+
+        yield from batches(part, stretches, texts, size)
+
+    def _raw(self, detail: Mapping[str, Any], place: Place | None) -> Iterator[Stretch[pa.RecordBatch]]:
+        """What ``_stretches`` gives of a list from its beginning, as raw columns."""
+        last = None if detail["ceiling"] is None else _typed(detail["ceiling"]) + _MILLISECOND
+        if place is None or "live" not in place:
+            for found in self._whole_raw(detail["columns"], archived=True, start=place and place["archived"]):
+                yield Stretch(found.rows, {"archived": found.place} if found.place else {"live": None})
+        start = place.get("live") if place else None
+        for found in self._whole_raw(detail["columns"], archived=False, start=start):
+            rows = [with_losers(until(page, self._cursor, last), self._cursor) for page in found.rows]
+            yield Stretch(rows, found.place and {"live": found.place})
+
+    def _stretches(self, detail: Mapping[str, Any], place: Place | None) -> Iterator[Stretch[Record]]:
+        """The archived records come first. A merged one may be among them, and of equal rows the later one counts.
+
+        So a piece need not know which records were merged into those of the pieces before it.
+        """
+        types, kind = detail["columns"], detail["kind"]
+        if kind == "delta":
+            return (Stretch([one], None) for one in self._those_named(types, detail))
+        if kind == "keys":
+            return map(_of_page, self._calls.listed(self._kind, [self._cursor], start=place))
         low, high = (None if detail[end] is None else _typed(detail[end]) for end in ("floor", "ceiling"))
-        merged = set[str]()
-        for found in self._changed(types, low, high):
-            yield found
-            for loser in records.losers(found, self._cursor):
-                merged.add(str(loser["id"]))
-                yield loser
-        for found in self._archived(types, low):
-            if str(found["id"]) not in merged:
-                yield found
+        archived = () if place and "live" in place else self._archived(types, low, place and place["archived"])
+        return chain(archived, self._changed(types, low, high, place.get("live") if place else None))
 
     def _those_named(self, types: Mapping[str, str], detail: Mapping[str, Any]) -> Iterator[Record]:
         reader = NamedReader(self._calls, self._kind, self._cursor, self._named(types))
         yield from reader.read(detail["objects"], records.milliseconds(dt.datetime.fromisoformat(detail["latest"])))
 
-    def _changed(self, types: Mapping[str, str], low: dt.datetime | None, high: dt.datetime | None) -> Iterator[Record]:
-        for page in self._pages(types, low, high):
-            for one in page:
+    def _changed(
+        self, types: Mapping[str, str], low: dt.datetime | None, high: dt.datetime | None, start: Place | None
+    ) -> Iterator[Stretch[Record]]:
+        for found in self._pages(types, low, high, start):
+            rows = []
+            for one in found.rows:
                 at = records.instant(one, self._cursor)
                 if at is None or high is None or (low or at) <= at <= high + _MILLISECOND:
-                    yield one
+                    rows += [one, *records.losers(one, self._cursor)]
+            yield Stretch(rows, found.place and {"live": found.place})
 
     def _pages(
-        self, types: Mapping[str, str], low: dt.datetime | None, high: dt.datetime | None
-    ) -> Iterator[Sequence[Record]]:
+        self, types: Mapping[str, str], low: dt.datetime | None, high: dt.datetime | None, start: Place | None
+    ) -> Iterator[Stretch[Record]]:
         if low is None:
-            return self._whole(types, archived=False)
-        if self._settled is not None and self._settled[:2] == (low, high):
-            return iter([self._settled[2]])
-        return self._window(types, low, high)
+            return self._whole(types, archived=False, start=start)
+        if start is None and self._settled is not None and self._settled[:2] == (low, high):
+            return iter([Stretch(self._settled[2], None)])
+        return self._bodies(self._ids(low, high, start), self._named(types))
 
-    def _archived(self, types: Mapping[str, str], low: dt.datetime | None) -> Iterator[Record]:
-        for page in self._whole(types, archived=True):
-            for one in page:
-                at = instants.parse(one.get("archivedAt"), "iso")
-                if low is None or at is None or at >= low:
-                    yield one
+    def _archived(
+        self, types: Mapping[str, str], low: dt.datetime | None, start: Place | None
+    ) -> Iterator[Stretch[Record]]:  # fmt: skip
+        for found in self._whole(types, archived=True, start=start):
+            rows = [one for one in found.rows if low is None or (_archived_at(one) or low) >= low]
+            yield Stretch(rows, {"archived": found.place} if found.place else {"live": None})
 
-    def _whole(self, types: Mapping[str, str], *, archived: bool) -> Iterator[Sequence[Record]]:
+    def _whole(
+        self, types: Mapping[str, str], *, archived: bool, start: Place | None
+    ) -> Iterator[Stretch[Record]]:  # fmt: skip
         names = self._named(types)
         if len(",".join(names)) <= LONGEST_QUERY:
-            yield from self._calls.listed(self._kind, names, archived=archived)
-            return
-        ids = (
-            [str(one["id"]) for one in page]
-            for page in self._calls.listed(self._kind, [self._cursor], archived=archived)
-        )
-        yield from self._bodies((page for page in ids if page), names, archived=archived)
+            return map(_of_page, self._calls.listed(self._kind, names, archived=archived, start=start))
+        return self._bodies(self._listed_ids(archived=archived, start=start), names, archived=archived)
 
-    def _window(
-        self, types: Mapping[str, str], low: dt.datetime, high: dt.datetime | None
-    ) -> Iterator[Sequence[Record]]:
-        yield from self._bodies(self._ids(low, high), self._named(types))
+    def _whole_raw(
+        self, types: Mapping[str, str], *, archived: bool, start: Place | None
+    ) -> Iterator[Stretch[pa.RecordBatch]]:  # fmt: skip
+        """As ``_whole``, as raw columns."""
+        names = self._named(types)
+        if len(",".join(names)) <= LONGEST_QUERY:
+            return self._calls.listed_raw(self._kind, names, archived=archived, start=start)
+        reader = PageReader(names, self._calls.client.host)
+
+        def read(few: Stretch[str]) -> Stretch[pa.RecordBatch]:
+            return Stretch([self._calls.batch_raw(self._kind, few.rows, reader, archived=archived)], few.place)
+
+        return in_order(read, self._listed_ids(archived=archived, start=start), workers=_WORKERS)
+
+    def _listed_ids(self, *, archived: bool, start: Place | None) -> Iterator[Stretch[str]]:
+        listed = self._calls.listed(self._kind, [self._cursor], archived=archived, start=start)
+        return (Stretch([str(one["id"]) for one in page.records], page.following) for page in listed if page.records)
 
     def _bodies(
-        self, ids: Iterator[list[str]], names: Sequence[str], *, archived: bool = False
-    ) -> Iterator[Sequence[Record]]:
-        yield from in_order(
-            lambda few: self._calls.batch(self._kind, few, names, archived=archived), ids, workers=_WORKERS
-        )
+        self, ids: Iterator[Stretch[str]], names: Sequence[str], *, archived: bool = False
+    ) -> Iterator[Stretch[Record]]:
+        def read(few: Stretch[str]) -> Stretch[Record]:
+            return Stretch(self._calls.batch(self._kind, few.rows, names, archived=archived), few.place)
 
-    def _ids(self, low: dt.datetime, high: dt.datetime | None) -> Iterator[list[str]]:
-        """The ids of a window, in groups that a batch takes."""
+        yield from in_order(read, ids, workers=_WORKERS)
+
+    def _ids(self, low: dt.datetime, high: dt.datetime | None, start: Place | None) -> Iterator[Stretch[str]]:
+        """The ids of a window, in groups that a batch takes, from those after a place on."""
         span = between(self._cursor, records.milliseconds(low), None if high is None else records.milliseconds(high))
-        last = 0
+        last = int(start["after"]) if start else 0
         while True:
             beyond = [{"propertyName": _ID, "operator": "GT", "value": str(last)}] if last else []
             found = self._calls.search(self._kind, [span, *beyond], _ID, [self._cursor])
@@ -256,8 +300,9 @@ class HubSpotSource:
             if is_stuck or any(one <= before for before, one in zip([last, *ids], ids, strict=False)):
                 wrong = "no ids, though there are more" if is_stuck else "ids that do not grow"
                 raise DataError(f"{self._calls.client.host} gives {wrong}", fix="Sync again; if it lasts, sync --full")
-            for start in range(0, len(ids), LIST):
-                yield [str(one) for one in ids[start : start + LIST]]
+            for begin in range(0, len(ids), LIST):
+                few = [str(one) for one in ids[begin : begin + LIST]]
+                yield Stretch(few, {"after": few[-1]} if found.more or begin + LIST < len(ids) else None)
             if not found.more:
                 return
             last = ids[-1]
@@ -277,6 +322,19 @@ class HubSpotSource:
     @property
     def _place(self) -> str:
         return f"{self._calls.client.host} {self._kind}"
+
+
+def _rows_in(pages: Sequence[pa.RecordBatch]) -> int:
+    return sum(page.num_rows for page in pages)
+
+
+def _of_page(page: Page) -> Stretch[Record]:
+    return Stretch(page.records, page.following)
+
+
+def _archived_at(record: Record) -> dt.datetime | None:
+    found: dt.datetime | None = instants.parse(record.get("archivedAt"), "iso")
+    return found
 
 
 def _typed(text: str) -> dt.datetime:

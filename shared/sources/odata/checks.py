@@ -11,10 +11,7 @@ from shared.model import Feed, Finding
 from shared.rest import checks
 from shared.settings import Settings
 from shared.sources.odata.service import Query, Service
-from shared.sources.odata.source import check, open_service
-
-_STAMPS = ("lastUpdate", "lastUpdateUtc")
-"""What MarketSharp stamps changes with."""
+from shared.sources.odata.source import STAMPS, check, open_service
 
 
 def examine(
@@ -47,7 +44,7 @@ def _of_set(feed: Feed, service: Service) -> Finding:
         service.at(found, Query(), 0)
     except IngestError as error:
         return Finding(name, "failed", error.problem, error.fix)
-    stamp = next((one for one in _STAMPS if one in found.types), None)
+    stamp = next((one for one in STAMPS if one in found.types), None)
     if feed.cursor is not None:
         return Finding(name, "ok", "it may be read")
     remark = f", though its cursor could be {stamp}" if stamp else ""

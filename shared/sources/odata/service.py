@@ -16,12 +16,15 @@ import threading
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from shared.errors import ConfigError, ConflictError, DataError, TransientError
 from shared.rest.client import Call, Client
 from shared.rest.failures import Response
 from shared.rest.limits import Limiter
+from shared.rest.pages import REFUSED, Place, PlaceRefused
+from shared.rest.stretches import Stretch
 from shared.sources.odata import atom, metadata
 from shared.sources.odata.atom import Page, Reader, Row
 from shared.sources.odata.metadata import EntitySet
@@ -60,6 +63,16 @@ class Query:
     """The property to read it in the order of; otherwise in that of the key."""
     select: Sequence[str] = ()
     """Properties to read; all of them without any."""
+
+
+class _Position(NamedTuple):
+    """Where a page begins that the service is asked for."""
+
+    low: str = ""
+    """The cursor from which on; empty for all."""
+    skip: int = 0
+    last: Sequence[str | None] | None = None
+    """The key that it has to begin with, of the last entry of the page before; None where that may have moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,23 +115,33 @@ class Service:
         """The entry of a list that so many are before. None if it is not so long."""
         return next(iter(self._page(of, query, skip=number, top=1).rows), None)
 
-    def pages(self, of: EntitySet, query: Query) -> Iterator[Page]:
-        """A list page by page. An entry that changes meanwhile may come twice."""
+    def pages(self, of: EntitySet, query: Query, *, start: Place | None = None) -> Iterator[Stretch[Row]]:
+        """A list page by page, from a place on. An entry that changes meanwhile may come twice.
+
+        PlaceRefused, by the first page, if the service does not know the link any more that it gave.
+        """
+        if start is not None:
+            if "link" in start:
+                yield from self._linked(of, self._resumed(of, start["link"]))
+            else:
+                yield from self._following(of, query, _Position(**start), set())
+            return
         if of.name not in self.known.ends_pages:
             page = self._page(of, query, top=self.size)
             if page.next is None:
-                yield page
-                yield from self._following(of, query, page)
+                position, known = self._after(of, query, page, _Position())
+                yield Stretch(page.rows, position and position._asdict())
+                yield from self._following(of, query, position, known)
                 return
             self.known.ends_pages.add(of.name)
         yield from self._linked(of, self._page(of, query))
 
     # -- ways to go on
 
-    def _linked(self, of: EntitySet, page: Page) -> Iterator[Page]:
+    def _linked(self, of: EntitySet, page: Page) -> Iterator[Stretch[Row]]:
         seen: set[str] = set()
         empty = 0
-        yield page
+        yield _of_page(page)
         while page.next is not None:
             if page.next in seen or empty > _MOST_EMPTY:
                 what = "it names one that was read before" if page.next in seen else f"{empty} of them are empty"
@@ -129,35 +152,47 @@ class Service:
             seen.add(page.next)
             page = self._read(of, Call(path=page.next, accept=_ATOM))
             empty = 0 if page.rows else empty + 1
-            yield page
+            yield _of_page(page)
 
-    def _following(self, of: EntitySet, query: Query, page: Page) -> Iterator[Page]:
-        """The pages after a first *page*, as long as pages are full."""
-        places = list(of.types)
-        keys, cursor = [places.index(key) for key in of.keys], places.index(query.cursor) if query.cursor else None
-        low, skip, moves = "", 0, 0
-        while len(page.rows) == self.size:
-            last = page.rows[-1]
-            bound = _less(last[cursor]) if cursor is not None else ""
-            if cursor is not None and bound > low:
-                known = {tuple(row) for row in page.rows if (row[cursor] or "") >= bound}
-                low, skip = bound, 0
-                page = self._page(of, query, low=low, top=self.size)
-            else:
-                known, skip = {tuple(last)}, skip + self.size - 1
-                page = self._page(of, query, low=low, skip=skip, top=self.size)
-                if [[row[key] for key in keys] for row in page.rows[:1]] != [[last[key] for key in keys]]:
-                    moves += 1
-                    if moves > _MOST_MOVES:
-                        raise TransientError(
-                            f"{of.name} of {self.client.host} changes while it is read",
-                            fix="Sync it again at a quieter time, or choose larger pages in the catalog",
-                        )
-                    skip -= self.size - 1
-                    page = self._page(of, query, low=low, skip=skip, top=self.size)
-            yield page._replace(rows=[row for row in page.rows if tuple(row) not in known])
+    def _following(
+        self, of: EntitySet, query: Query, position: _Position | None, known: set[tuple[str | None, ...]]
+    ) -> Iterator[Stretch[Row]]:
+        """The pages from a *position* on, as long as they are full, without the rows *known* of the one before."""
+        moves = 0
+        while position is not None:
+            page = self._page(of, query, low=position.low, skip=position.skip, top=self.size)
+            if position.last is not None and [_key(of, row) for row in page.rows[:1]] != [list(position.last)]:
+                moves += 1
+                if moves > _MOST_MOVES:
+                    raise TransientError(
+                        f"{of.name} of {self.client.host} changes while it is read",
+                        fix="Sync it again at a quieter time, or choose larger pages in the catalog",
+                    )
+                position = position._replace(skip=position.skip - (self.size - 1))
+                page = self._page(of, query, low=position.low, skip=position.skip, top=self.size)
+            rows = [row for row in page.rows if tuple(row) not in known]
+            position, known = self._after(of, query, page, position)
+            yield Stretch(rows, position and position._asdict())
+
+    def _after(
+        self, of: EntitySet, query: Query, page: Page, position: _Position
+    ) -> tuple[_Position | None, set[tuple[str | None, ...]]]:
+        """Where the page after one at *position* begins, and which rows both may have. None if there is none."""
+        if len(page.rows) < self.size:
+            return None, set()
+        last, cursor = page.rows[-1], list(of.types).index(query.cursor) if query.cursor else None
+        bound = _less(last[cursor]) if cursor is not None else ""
+        if cursor is not None and bound > position.low:
+            return _Position(bound), {tuple(row) for row in page.rows if (row[cursor] or "") >= bound}
+        return position._replace(skip=position.skip + self.size - 1, last=_key(of, last)), {tuple(last)}
 
     # -- one page
+
+    def _resumed(self, of: EntitySet, link: str) -> Page:
+        page = self._read(of, Call(path=link, accept=_ATOM, allowed=REFUSED))
+        if page is _REFUSED_PAGE:
+            raise PlaceRefused(f"{self.client.host} does not know the link to the next page of {of.name} any more")
+        return page
 
     def _page(self, of: EntitySet, query: Query, *, low: str = "", skip: int = 0, top: int | None = None) -> Page:
         """What a call gives; from the cursor *low* on if it is not empty."""
@@ -175,10 +210,26 @@ class Service:
         reader = Reader(list(of.types), of.nested, of.in_entry, self.client.host)
         url = self.client.url(call.path)
         try:
-            return self.client.parsed(call, lambda found: atom.read(found.body, url, reader), "a feed of Atom")[1]
+            return self.client.parsed(call, lambda found: _parsed(found, call, url, reader), "a feed of Atom")[1]
         except ConflictError:
             self.known.read_at = None  # it has new properties
             raise
+
+
+def _parsed(found: Response, call: Call, url: str, reader: Reader) -> Page:
+    return _REFUSED_PAGE if found.status in call.allowed else atom.read(found.body, url, reader)
+
+
+_REFUSED_PAGE = Page([], None)
+
+
+def _of_page(page: Page) -> Stretch[Row]:
+    return Stretch(page.rows, None if page.next is None else {"link": page.next})
+
+
+def _key(of: EntitySet, row: Row) -> list[str | None]:
+    places = list(of.types)
+    return [row[places.index(key)] for key in of.keys]
 
 
 _ATOM = "application/atom+xml,application/xml"

@@ -11,7 +11,6 @@ import datetime as dt
 import re
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,13 +23,18 @@ from shared.model import Feed, Slice, Unit
 from shared.rest import instants
 from shared.rest.connect import open_client
 from shared.rest.few import Few
+from shared.rest.pages import Place
+from shared.rest.stretches import Stretch, batches, by_size, rows_of
 from shared.settings import Settings
 from shared.sources import Ceiling, Described
 from shared.sources.odata.atom import Row
 from shared.sources.odata.metadata import EntitySet
 from shared.sources.odata.service import SIZE, Query, Service, literal
+from shared.traffic import Traffic
 
 ACTIVE, DELETED = "isActive", "isDeleted"
+STAMPS = ("lastUpdate", "lastUpdateUtc")
+"""What MarketSharp stamps changes with."""
 _INSTANTS = ("Edm.DateTime", "Edm.DateTimeOffset")
 _ZONED = re.compile(r"(Z|[+-]\d\d:\d\d)$")
 _SECOND = dt.timedelta(seconds=1)
@@ -74,8 +78,12 @@ class ODataSource:
         self._set: EntitySet | None = None
         self._few = Few[Row]()
         """Rows that ``peek`` has read, with what they are of."""
-        self._settled: tuple[dt.datetime, dt.datetime, list[Row]] | None = None
+        self._settled: tuple[dt.datetime, dt.datetime, Sequence[Row]] | None = None
         """The rows from a cursor to another one, if they are so few that the search for the end brought them all."""
+
+    def traffic(self) -> Traffic:
+        """What was called so far."""
+        return self._service.client.traffic()
 
     def close(self) -> None:
         self._service.client.close()
@@ -134,38 +142,56 @@ class ODataSource:
     def peek(self, unit: Unit, most: int) -> list[pa.RecordBatch] | None:
         """See PullSource. What it reads is not called for again by ``read``."""
         part = self.describe(unit).slices[0]
-        return list(self.read(part)) if self._few.keep(part.detail, self._rows(part.detail), most) else None
+        rows = self._few.keep(part.detail, rows_of(self._stretches(part.detail, None)), most)
+        return None if rows is None else [_batch(rows, self._checked(), part.detail["columns"])] if rows else []
 
-    def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
+    def read(self, part: Slice) -> Iterator[pa.RecordBatch | Slice]:
         """See Source. ConflictError if a property appeared since the run was planned."""
-        rows = self._few.rows(part.detail, self._rows)
-        of = self._checked()
-        while batch := list(islice(rows, min(self._service.size, self._settings.batch_rows))):
-            yield _batch(batch, of, part.detail["columns"])
+        kept, of = self._few.of(part.detail), self._checked()
 
-    def _rows(self, detail: Mapping[str, Any]) -> Iterator[Row]:
+        def stretches(place: Place | None) -> Iterator[Stretch[Row]]:
+            return iter([Stretch(kept, None)]) if kept is not None else self._stretches(part.detail, place)
+
+        size = min(self._service.size, self._settings.batch_rows)
+
+        def batches_of(rows: Sequence[Row]) -> Iterator[pa.RecordBatch]:
+            return by_size(rows, lambda some: _batch(some, of, part.detail["columns"]), size)
+
+        yield from batches(part, stretches, batches_of, size)
+
+    def _stretches(self, detail: Mapping[str, Any], place: Place | None) -> Iterator[Stretch[Row]]:
         of = self._checked()
         if detail["kind"] == "keys" or self._feed.cursor is None:
             select = self._feed.keys if detail["kind"] == "keys" else ()
-            for page in self._service.pages(of, Query(select=select)):
-                yield from page.rows
-            return
+            return self._service.pages(of, Query(select=select), start=place)
         low, high = (None if detail[end] is None else _typed(detail[end]) for end in ("floor", "ceiling"))
-        for rows in self._window(of, low, high):
-            for row in rows:
-                at = self._cursor_of(of, row)
-                if at is None or ((low is None or low <= at) and (high is None or at <= high)):
-                    yield row
+        return (
+            Stretch([row for row in found.rows if self._is_between(of, low, row, high)], found.place)
+            for found in self._window(of, low, high, place)
+        )
 
-    def _window(self, of: EntitySet, low: dt.datetime | None, high: dt.datetime | None) -> Iterator[Sequence[Row]]:
-        if self._settled is not None and self._settled[:2] == (low, high):
-            yield self._settled[2]
+    def _is_between(self, of: EntitySet, low: dt.datetime | None, row: Row, high: dt.datetime | None) -> bool:
+        at = self._cursor_of(of, row)
+        return at is None or ((low is None or low <= at) and (high is None or at <= high))
+
+    def _window(
+        self, of: EntitySet, low: dt.datetime | None, high: dt.datetime | None, place: Place | None
+    ) -> Iterator[Stretch[Row]]:
+        """The rows of a window; in the first one, after them, those without a cursor, which are in no window.
+
+        The contract says what becomes of these.
+        """
+        if place is None and self._settled is not None and self._settled[:2] == (low, high):
+            yield Stretch(self._settled[2], None)
             return
-        for page in self._service.pages(of, self._between(of, low, high)):
-            yield page.rows
-        if low is None:  # rows without a cursor are in no window; the contract says what becomes of them
-            for page in self._service.pages(of, Query(conditions=[f"{self._feed.cursor} eq null"])):
-                yield page.rows
+        if place is None or "without" not in place:
+            for page in self._service.pages(of, self._between(of, low, high), start=place and place["with"]):
+                last = {"without": None} if low is None else None
+                yield Stretch(page.rows, {"with": page.place} if page.place else last)
+        if low is None:
+            query = Query(conditions=[f"{self._feed.cursor} eq null"])
+            for page in self._service.pages(of, query, start=place.get("without") if place else None):
+                yield Stretch(page.rows, page.place and {"without": page.place})
 
     def _between(self, of: EntitySet, low: dt.datetime | None, high: dt.datetime | None) -> Query:
         """Cursors from *low* to *high*, by whole seconds: the service may have them finer than it writes them."""
@@ -195,6 +221,12 @@ class ODataSource:
             self._set = self._service.entity_set(str(self._feed.api["set"]), fresh=fresh)
             check(self._feed, self._set, self._service.client.host)
         return self._set
+
+
+def as_records(rows: Sequence[Row], of: EntitySet) -> list[dict[str, str | None]]:
+    """*rows* as texts by column."""
+    batch = _batch(rows, of, list(columns_of(of))) if rows else None
+    return [] if batch is None else batch.to_pylist()
 
 
 def _batch(rows: Sequence[Row], of: EntitySet, columns: Sequence[str]) -> pa.RecordBatch:

@@ -11,16 +11,20 @@ from typing import Any
 from shared.errors import DataError
 from shared.rest import instants
 from shared.rest.client import Client
-from shared.rest.pages import Page, pages, records_of
+from shared.rest.pages import Page, Place, pages, records_of
 from shared.rest.rows import Kinds, Record, read_json
 from shared.rest.spool import Spool
+from shared.rest.stretches import Stretch
 from shared.sources.rest.options import ListOptions, Rows
 
 
 class Listing:
     """Rows of one list; ``close`` it when done."""
 
-    def __init__(self, client: Client, options: ListOptions, rows: Rows, since: str | None) -> None:
+    def __init__(
+        self, client: Client, options: ListOptions, rows: Rows, since: str | None, start: Place | None = None
+    ) -> None:
+        """From *start* on: a place that an earlier read of the same list gave."""
         self.since, self.rows, self.kinds = since, 0, Kinds()
         self.first: Page | None = None
         self.is_whole = False
@@ -28,7 +32,7 @@ class Listing:
         self._client, self._options, self._of = client, options, rows
         self._spool = Spool()
         self._pages: Iterator[Page] = pages(
-            client, options.call(since), options.paging, options.records, workers=options.workers
+            client, options.call(since), options.paging, options.records, workers=options.workers, start=start
         )
 
     def read(self, most_pages: int | None = None) -> None:
@@ -52,11 +56,15 @@ class Listing:
         for body in self._spool:
             yield self._of.of(records_of(read_json(body), self._options.records, self._client.host))
 
-    def stream(self) -> Iterator[list[Record]]:
-        """The rows, page by page: those that are here, then those still to be called for, which are not kept."""
-        yield from self
+    def stream(self) -> Iterator[Stretch[Record]]:
+        """The rows, page by page: those that are here, then those still to be called for, which are not kept.
+
+        It may be cut only after the former, which cost no call.
+        """
+        for rows in self:
+            yield Stretch(rows, None)
         for page in self._pages:
-            yield self._of.of(page.records)
+            yield Stretch(self._of.of(page.records), page.following)
 
     def cursors(self) -> Iterator[Any]:
         return (value for rows in self for value in map(self._of.cursor, rows) if value is not None)

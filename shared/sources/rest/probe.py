@@ -14,13 +14,11 @@ from shared.rest import instants
 from shared.rest.client import Call
 from shared.rest.connect import open_client
 from shared.rest.pages import Page, pages
+from shared.rest.probing import declared_types, example, filled, misfits
 from shared.rest.rows import Kinds, Record, as_text
 from shared.settings import Settings
 from shared.sources import Probe, ProbedColumn
-from shared.sources.rest.options import ListOptions, Rows
-from shared.text import one_line
-
-_LONGEST = 60
+from shared.sources.rest.options import EXTRA, ListOptions, Rows
 
 
 def probe(feed: Feed, settings: Settings) -> Probe:
@@ -31,10 +29,16 @@ def probe(feed: Feed, settings: Settings) -> Probe:
         page = next(iter(pages(client, call, options.paging, options.records)))
     finally:
         client.close()
-    rows = Rows(feed, options).of(page.records)
+    table = Rows(feed, options)
+    rows = table.of(page.records)
     kinds = Kinds()
     kinds.look(rows)
-    columns = [_column(name, feed, kind, rows) for name, kind in kinds.types.items()]
+    shown, types = rows, declared_types(kinds.types, feed.types)
+    if options.columns == "declared":
+        shown, types = table.declared(rows), {**feed.types, **({EXTRA: "text"} if table.has_extra else {})}
+    columns = [
+        ProbedColumn(name, kind, len(values := filled(name, shown)), example(values)) for name, kind in types.items()
+    ]
     return Probe(
         call=_shown(call, client.url(call.path)), status=page.response.status, records=len(rows), columns=columns,
         remarks=list(_remarks(feed, options, page, rows, kinds)),
@@ -44,13 +48,6 @@ def probe(feed: Feed, settings: Settings) -> Probe:
 def _shown(call: Call, url: str) -> str:
     text = urlencode(call.parameters)
     return f"{call.method} {redact(url)}" + (f" with {text}" if text else "")
-
-
-def _column(name: str, feed: Feed, kind: str, rows: Sequence[Record]) -> ProbedColumn:
-    values = [row[name] for row in rows if row.get(name) is not None]
-    declared = {folded(one): kind for one, kind in feed.types.items()}.get(folded(name))
-    example = one_line(as_text(values[0]) if not hasattr(values[0], "isoformat") else str(values[0])) if values else ""
-    return ProbedColumn(name, declared or kind, len(values), example[:_LONGEST])
 
 
 def _remarks(
@@ -65,14 +62,35 @@ def _remarks(
             yield f"{what} {name!r} is no field of the records"
     yield from _of_keys(feed, rows)
     yield from _of_cursor(feed, options, rows)
-    for name, mixed in kinds.mixed().items():
-        yield f"{name} is {' and '.join(mixed)}: it is read as text"
-    for name, kind in kinds.types.items():
-        if kind == "null":
-            yield f"{name} has no value on this page: its type is not known"
-        elif kind == "text" and folded(name) not in {folded(one) for one in feed.types}:
-            yield from _of_text(name, [row.get(name) for row in rows])
+    yield from _of_types(feed, options, rows, kinds)
     yield from _of_paging(options, page)
+
+
+def _of_types(feed: Feed, options: ListOptions, rows: Sequence[Record], kinds: Kinds) -> Iterator[str]:
+    """Of declared types, whether the values fit them; of the others, what is unsure."""
+    names = {folded(name): name for name in kinds.types}
+    for name, kind in feed.types.items():
+        if folded(name) not in names:
+            yield f"{name} is declared, but is no field of the records"
+        elif folded(name) != folded(feed.cursor or ""):  # what is wrong with that is said already
+            yield from misfits(name, kind, filled(names[folded(name)], rows), feed.timezone)
+    declared = {folded(name) for name in feed.types}
+    others = [name for name in kinds.types if folded(name) not in declared]
+    if options.columns == "found":
+        yield from _of_found(others, rows, kinds)
+    elif others:
+        yield f"no type is declared for {', '.join(others)}: they are kept in {EXTRA}"
+
+
+def _of_found(names: Sequence[str], rows: Sequence[Record], kinds: Kinds) -> Iterator[str]:
+    mixed = kinds.mixed()
+    for name in names:
+        if name in mixed:
+            yield f"{name} is {' and '.join(mixed[name])}: it is read as text"
+        elif kinds.types[name] == "null":
+            yield f"{name} has no value on this page: its type is not known"
+        elif kinds.types[name] == "text":
+            yield from _of_text(name, [row.get(name) for row in rows])
 
 
 def _of_keys(feed: Feed, rows: Sequence[Record]) -> Iterator[str]:

@@ -31,11 +31,14 @@ from shared.model import Feed, Slice, Unit
 from shared.rest import instants
 from shared.rest.client import Client
 from shared.rest.connect import open_client
+from shared.rest.pages import Place
 from shared.rest.rows import Kinds, Record, batch_of, schema_of
+from shared.rest.stretches import Stretch, batches, by_size
 from shared.settings import Settings
 from shared.sources import Ceiling, Described
 from shared.sources.rest.listing import Listing
 from shared.sources.rest.options import EXTRA, ListOptions, Rows
+from shared.traffic import Traffic
 
 _BATCH = 2_000
 """Rows of a batch: pages are small, and each batch has a cost of its own."""
@@ -54,6 +57,10 @@ class RestSource:
         self.options = ListOptions.of(feed)
         self._rows = Rows(feed, self.options)
         self._listing: Listing | None = None
+
+    def traffic(self) -> Traffic:
+        """What was called so far."""
+        return self._client.traffic()
 
     def close(self) -> None:
         if self._listing is not None:
@@ -120,19 +127,20 @@ class RestSource:
         found = self.describe(unit).slices[0] if self._listing is not None else None
         if found is None or self._listing is None or not self._listing.is_whole or found.rows > most:
             return None
-        return list(self.read(found))
+        return [one for one in self.read(found) if isinstance(one, pa.RecordBatch)]
 
-    def read(self, part: Slice) -> Iterator[pa.RecordBatch]:
+    def read(self, part: Slice) -> Iterator[pa.RecordBatch | Slice]:
         """See Source. ConflictError if a field appeared since the run was planned."""
         columns: Mapping[str, str] = part.detail["columns"]
-        waiting: list[Record] = []
-        for rows in self._pages(part.detail["since"]):
-            waiting += self._within(rows, part.detail["floor"], part.detail["ceiling"])
-            if len(waiting) >= min(_BATCH, self._settings.batch_rows):
-                yield self._batch(waiting, columns)
-                waiting = []
-        if waiting:
-            yield self._batch(waiting, columns)
+
+        def stretches(place: Place | None) -> Iterator[Stretch[Record]]:
+            for found in self._pages(part.detail["since"], place):
+                yield Stretch(self._within(found.rows, part.detail["floor"], part.detail["ceiling"]), found.place)
+
+        size = min(_BATCH, self._settings.batch_rows)
+        yield from batches(
+            part, stretches, lambda rows: by_size(rows, lambda some: self._batch(some, columns), size), size
+        )
 
     # -- what there is
 
@@ -181,14 +189,14 @@ class RestSource:
             name: types.NULL for name in needed if name and folded(name) not in spelled and not listing.rows
         }
 
-    def _pages(self, since: str | None) -> Iterator[list[Record]]:
+    def _pages(self, since: str | None, place: Place | None) -> Iterator[Stretch[Record]]:
         """The rows of the list. What is here of it is not called for again, unless it is read a second time."""
         listing = self._listing
-        if listing is not None and listing.since == since and listing.is_whole:
-            yield from listing
+        if place is None and listing is not None and listing.since == since and listing.is_whole:
+            yield from (Stretch(rows, None) for rows in listing)
             return
-        if listing is None or listing.since != since:
-            listing = Listing(self._client, self.options, self._rows, since)
+        if place is not None or listing is None or listing.since != since:
+            listing = Listing(self._client, self.options, self._rows, since, place)
         else:
             self._listing = None
         with contextlib.closing(listing):
@@ -200,7 +208,7 @@ class RestSource:
             return list(rows)
         return [row for row in rows if _is_between(low, self._rows.cursor(row), high)]
 
-    def _batch(self, rows: list[Record], columns: Mapping[str, str]) -> pa.RecordBatch:
+    def _batch(self, rows: Sequence[Record], columns: Mapping[str, str]) -> pa.RecordBatch:
         if not self._has_found:
             rows = self._rows.declared(rows)
             kinds = Kinds()

@@ -175,6 +175,9 @@ class AzureSQL:
 
     # -- for the doctor
 
+    def rehearse(self, _session: MSSQLSession, _feed: Feed) -> None:
+        """DDL is rolled back, too."""
+
     def examine(self) -> Iterator[Finding]:
         return examine(self.odbc, self.units, self.staging, self.log_rate())
 

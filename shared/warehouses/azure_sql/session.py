@@ -96,6 +96,9 @@ class MSSQLSession(ChangesInPlace):
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
         ddl.change_type(self, table, column)
 
+    def replace_column(self, table: sa.Table, name: str, other: str) -> None:
+        ddl.replace_column(self, table, name, other)
+
     def execute(self, text: str, *parameters: Any) -> Any:
         """Run one statement of text; the cursor it ran on."""
         cursor = self.connection.cursor()

@@ -67,6 +67,9 @@ class DuckDBSession(ChangesInPlace):
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
         ddl.change_type(self, table, column)
 
+    def replace_column(self, table: sa.Table, name: str, other: str) -> None:
+        ddl.replace_column(self, table, name, other)
+
     def quoted(self, *names: str) -> str:
         return numbered.quoted(*names)
 

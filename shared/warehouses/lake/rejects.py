@@ -24,7 +24,7 @@ def replace(work: Work, session: DuckDBSession, plan: Plan, part: int, batches: 
         arriving = sa.table("incoming", *(sa.column(name, sa.Text) for name in batch.schema.names))
         rows = sa.select(*(sa.literal(value, kept[name].type) for name, value in known.items()), *arriving.c)
         session.change(sa.insert(ingest.REJECTED).from_select([*known, *batch.schema.names], rows))
-    beyond = len(plan.slices)
+    beyond = ingest.first_beyond(plan, part)
     where, values = "run = ? AND (slice = ? OR slice >= ?)", [plan.run.id, part, beyond]
     tables.replace("rejected", may_have("run", plan.run.id), where, values)
 

@@ -80,6 +80,11 @@ class LakeSession(DuckDBSession):
         self.converted = True
         super().change_type(table, column)
 
+    def replace_column(self, table: sa.Table, name: str, other: str) -> None:
+        self._take_out_all()
+        self.converted = True
+        super().replace_column(table, name, other)
+
     def change(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
         if isinstance(statement, sa.Update) and self._is_view and self._is_own(statement.table):
             self._take_out_all()  # a column is about to be converted, and is written as its new type reads it

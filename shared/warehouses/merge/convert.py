@@ -1,8 +1,9 @@
-"""Converts a stored column to the type that the catalog declares, if every stored value fits."""
+"""Converts a stored column to another type, if every stored value fits."""
 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,12 +17,16 @@ from shared.contract.cast import cast
 from shared.errors import DataError
 from shared.model import Feed
 from shared.warehouses.merge.session import Session
-from shared.warehouses.merge.types import text
+from shared.warehouses.merge.types import sql_type, text
 
 _PAGE = 20_000
 _AT_ONCE = 500
 """Rows of one INSERT: SQL Server takes 2,100 parameters."""
 _SHOWN = 3
+_SPELLED = "_sluice_text"
+"""Column of the texts until it takes the place of the one whose values they are."""
+_numbers = itertools.count()
+"""Tell scratch tables of one transaction apart."""
 
 
 def prepare(session: Session, feed: Feed, column: sa.Column[Any], stored: str, declared: str) -> None:
@@ -31,8 +36,8 @@ def prepare(session: Session, feed: Feed, column: sa.Column[Any], stored: str, d
     once the transaction is rolled back.
     """
     if declared == "text":
-        return  # whatever a number is, its digits are a text
-    known = _scratch(session)
+        return  # every value has one, see ``change``
+    known = _scratch(session, "text")
     for values in _pages(session, column):
         converted = cast(pa.array(values, types.to_arrow(stored)), declared, feed.timezone)
         unfit = [value for n, value in enumerate(values) if any(f.where[n].as_py() for f in converted.faults)]
@@ -48,6 +53,32 @@ def prepare(session: Session, feed: Feed, column: sa.Column[Any], stored: str, d
     if stored == "text":
         same = session.exact(column)[0] == known.c.before
         session.change(sa.update(column.table).where(same).values({column.name: known.c.after}))
+
+
+def change(session: Session, feed: Feed, table: sa.Table, name: str, stored: str) -> None:
+    """Give a column of *table* the type that it has there, where it is *stored* as another that was prepared.
+
+    What engines write in their own ways, or cut off, becomes the text that the contract makes of it.
+    """
+    if not isinstance(table.c[name].type, sa.Text) or types.is_exact(stored) or stored == "text":
+        session.change_type(table, table.c[name])
+        return
+    columns = sa.Column(name, sql_type(stored)), sa.Column(_SPELLED, table.c[name].type)
+    rows = sa.Table(table.name, sa.MetaData(), *columns, schema=table.schema)
+    known = _scratch(session, stored)
+    pages = iter([[False, True]]) if stored == "boolean" else _pages(session, rows.c[name])
+    for values in pages:
+        texts: list[Any] = cast(pa.array(values, types.to_arrow(stored)), "text", feed.timezone).values.to_pylist()
+        _note(session, known, [pair for pair in zip(values, texts, strict=True) if pair[1] is not None])
+    session.add_column(rows, _SPELLED, "text")
+    session.change(sa.update(rows).where(rows.c[name] == known.c.before).values({_SPELLED: known.c.after}))
+    lost = sa.select(sa.func.count()).select_from(rows).where(rows.c[name].is_not(None), rows.c[_SPELLED].is_(None))
+    if session.rows(lost)[0][0]:
+        raise DataError(
+            f"column {name!r} of {feed.name} is {stored}, and some of its values have no text",
+            fix=f"Declare it {stored}, or correct these values in the table",
+        )
+    session.replace_column(rows, name, _SPELLED)
 
 
 def _pages(session: Session, column: sa.Column[Any]) -> Iterator[list[Any]]:
@@ -79,13 +110,14 @@ def _written(value: Any) -> str:
     return f"{value:f}" if isinstance(value, Decimal) else repr(value)
 
 
-def _scratch(session: Session) -> sa.Table:
-    """Texts to be written in another way."""
+def _scratch(session: Session, kind: str) -> sa.Table:
+    """Values of that type, and the texts that they are to be."""
     exact = text(None, exact=True)
-    return session.scratch("rewritten", [sa.Column("before", exact), sa.Column("after", exact)])
+    before = exact if kind == "text" else sql_type(kind)
+    return session.scratch(f"as_text_{next(_numbers)}", [sa.Column("before", before), sa.Column("after", exact)])
 
 
-def _note(session: Session, known: sa.Table, pairs: list[tuple[str, str]]) -> None:
+def _note(session: Session, known: sa.Table, pairs: list[tuple[Any, str]]) -> None:
     for start in range(0, len(pairs), _AT_ONCE):
         rows = [{"before": before, "after": after} for before, after in pairs[start : start + _AT_ONCE]]
         session.change(sa.insert(known).values(rows))

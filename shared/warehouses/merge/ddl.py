@@ -67,6 +67,16 @@ def change_type(session: Session, table: sa.Table, column: sa.Column[Any]) -> No
     _alter(session, table, f"ALTER COLUMN {name} TYPE {kind} USING CAST({name} AS {plain})")
 
 
+def replace_column(session: Session, table: sa.Table, name: str, other: str) -> None:
+    """Drop a column and give its name to the *other* one."""
+    drop_column(session, table, name)
+    if _is_tsql(session.dialect):
+        old = _literal(session.dialect, TEXT, quoted(session.dialect, str(table.schema), table.name, other))
+        session.ddl(f"EXEC sp_rename {old}, {_literal(session.dialect, TEXT, name)}, N'COLUMN'")
+        return
+    _alter(session, table, f"RENAME COLUMN {quoted(session.dialect, other)} TO {quoted(session.dialect, name)}")
+
+
 def create_key_index(session: Session, table: sa.Table, keys: Sequence[str], first: str, deleted: str) -> None:
     """The keys of active rows with *first*, so that counting them reads no table."""
     session.ddl(

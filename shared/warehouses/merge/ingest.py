@@ -220,8 +220,13 @@ def deleting_rejects(plan: Plan, part: int | None = None) -> sa.Delete:
     of_run = REJECTED.c.run == plan.run.id
     if part is None:
         return sa.delete(REJECTED).where(of_run)
-    beyond = REJECTED.c.slice >= len(plan.slices)  # of an earlier try that was sliced finer
+    beyond = REJECTED.c.slice >= first_beyond(plan, part)
     return sa.delete(REJECTED).where(of_run, sa.or_(REJECTED.c.slice == part, beyond))
+
+
+def first_beyond(plan: Plan, part: int) -> int:
+    """The first slice that an earlier try has staged, and that is none once *part* is: it was sliced or cut finer."""
+    return max(len(plan.slices), part + 1)
 
 
 def of_rejects(plan: Plan, part: int) -> dict[str, Any]:

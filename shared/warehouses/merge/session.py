@@ -93,6 +93,10 @@ class Session(Protocol):
         """Give a column of *table* the type *column* has, whatever else of ours stands on it."""
         ...
 
+    def replace_column(self, table: sa.Table, name: str, other: str) -> None:
+        """Drop a column of *table* and give its name to the *other* one, whatever else of ours stands on it."""
+        ...
+
     def columns(self, schema: str, table: str) -> dict[str, str]:
         """Column types (shared.contract.types) by name, in order; empty if there is no table."""
         ...

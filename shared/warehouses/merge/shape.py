@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from shared.contract import types
+from shared.contract.change import conflict, stored_in_clear, type_change
 from shared.contract.conform import ROW, folded
-from shared.errors import DataError
+from shared.contract.hidden import how, is_hidden
 from shared.model import SYSTEM_COLUMNS, Column, Feed, Plan, Staged
 from shared.warehouses.merge import convert, ddl
 from shared.warehouses.merge.session import Session
@@ -71,6 +72,7 @@ def grow(
         known = spelled.get(folded(column.name))
         if known is not None:
             stored[column.name] = known
+            _refuse_clear(session, feed, column, target(feed, before).c[known])
             after[known] = _widened(session, feed, known, (before[known], column.type), files)
         elif column.type != types.NULL:
             stored[column.name] = column.name
@@ -81,6 +83,16 @@ def grow(
         ddl.create_active_view(session, table, DELETED)
     given = set(stored.values())
     return Shape(table, stored, [name for name in after if name not in given and name not in SYSTEM_COLUMNS])
+
+
+def _refuse_clear(session: Session, feed: Feed, column: Column, stored: sa.Column[Any]) -> None:
+    """DataError if a column is to be hidden now, and the first value that is stored of it is not."""
+    form = how(feed, column.source, column.name)
+    if form is None or not isinstance(stored.type, sa.Text):
+        return
+    for (value,) in session.rows(sa.select(stored.label("value")).where(stored.is_not(None)).limit(1)):
+        if not is_hidden(form, value):
+            raise stored_in_clear(feed, column.name)
 
 
 def _created(session: Session, feed: Feed, wanted: Sequence[Column]) -> Shape:
@@ -110,42 +122,22 @@ def _index(session: Session, feed: Feed, table: sa.Table) -> None:
 
 def _widened(session: Session, feed: Feed, name: str, pair: tuple[str, str], files: Sequence[str]) -> str:
     stored, incoming = pair
-    if incoming == types.NULL:
+    change = type_change(feed, name, stored, incoming)
+    if change.verb == "refused":
+        raise conflict(feed, name, stored, incoming, files)
+    if change.type == stored:
         return stored
-    kind = types.widened(stored, incoming)
-    if kind is None:
-        _convert(session, feed, name, pair, files)
-        kind = incoming
-    if kind != stored:
-        _change_type(session, feed, target(feed, {name: kind}), name)
-    return kind
+    if change.verb == "declared":
+        convert.prepare(session, feed, target(feed, {name: stored}).c[name], stored, incoming)
+    _change_type(session, feed, target(feed, {name: change.type}), name, stored)
+    return change.type
 
 
-def _convert(session: Session, feed: Feed, name: str, pair: tuple[str, str], files: Sequence[str]) -> None:
-    """Prepare a column for a type that it does not widen to. DataError unless the catalog declares it and all fits."""
-    stored, incoming = pair
-    if folded(name) not in {folded(column) for column in feed.types if column not in feed.undeclared_types}:
-        raise DataError(
-            f"column {name!r} of {feed.name} is {stored}, but {incoming} in {', '.join(files)}", fix=_advice(stored)
-        )
-    if not types.can_convert(stored, incoming):
-        raise DataError(
-            f"column {name!r} of {feed.name} is {stored}, which cannot become {incoming} as the catalog declares",
-            fix=f"Declare it {stored}, or drop table {feed.name} and load a full export with --again",
-        )
-    convert.prepare(session, feed, target(feed, {name: stored}).c[name], stored, incoming)
-
-
-def _advice(stored: str) -> str:
-    others = "text" if types.can_convert(stored, "text") else stored
-    return f"Correct the export, or declare the column {others} under types in the catalog"
-
-
-def _change_type(session: Session, feed: Feed, table: sa.Table, name: str) -> None:
+def _change_type(session: Session, feed: Feed, table: sa.Table, name: str, stored: str) -> None:
     pinned = session.indexes_pin and folded(name) in {folded(key) for key in feed.keys}
     if pinned:
         ddl.drop_indexes(session, table)
-    session.change_type(table, table.c[name])
+    convert.change(session, feed, table, name, stored)
     if pinned:
         _index(session, feed, table)
 

@@ -19,7 +19,7 @@ from shared.contract.conform import ROW, folded
 from shared.errors import ConfigError
 from shared.model import Feed
 from shared.warehouses import VERSIONS
-from shared.warehouses.merge import ddl
+from shared.warehouses.merge import convert, ddl
 from shared.warehouses.merge.changes import (
     BY,
     DELETED,
@@ -56,6 +56,8 @@ class Versions:
     """The table of versions."""
     run: str
     """Id of the run that is merged."""
+    last: sa.Table
+    """A scratch table for ``_settle``."""
 
     def fill(self, since: Expression) -> None:
         """Add the rows of the table that are no version yet; those whose time nothing else tells hold *since* then."""
@@ -71,7 +73,7 @@ class Versions:
         again = self._same_key(found), is_changed, self._same_version(self.rows, self.table)
         self.session.change(sa.delete(self.table).where(*again))
         self._add(since, changed, is_changed)
-        self._settle(found)
+        self._settle(found, self.last)
 
     def _add_incoming(self, incoming: sa.FromClause) -> None:
         """Versions that did not become, or stay, the row of the table: they were older, or late."""
@@ -90,13 +92,13 @@ class Versions:
         new = rows.where(s.c[_PLACE] == sa.literal_column("1"), ~sa.exists().where(known))
         self.session.change(sa.insert(self.table).from_select([FROM, *values], new))
 
-    def catch_up(self, since: Expression) -> None:
+    def catch_up(self, since: Expression, last: sa.Table) -> None:
         """As fill; versions that are newer than the row of the table end. It may have changed without history."""
         self.fill(since)
         keys = sa.select(*(self.rows.c[there].label(key) for key, there in self._keys.items())).subquery("found")
-        self._settle(keys, "versions_of_all")
+        self._settle(keys, last)
 
-    def _settle(self, found: sa.FromClause, scratch: str = "versions") -> None:
+    def _settle(self, found: sa.FromClause, last: sa.Table) -> None:
         """Let the last version of each key in *found* be the row of the table.
 
         It is not, where a full put a lower cursor in its place, or said that the row is gone.
@@ -104,12 +106,10 @@ class Versions:
         keys = self._keys
         touched = sa.and_(*(equal(self.session, self.table.c[there], found.c[key]) for key, there in keys.items()))
         place = sa.func.row_number().over(partition_by=self._partition(), order_by=self._order(last_first=True))
-        names = dict.fromkeys((*keys.values(), self._mark, FROM, DELETED))
-        shown = [self.table.c[name] for name in names]
-        columns = [*(sa.Column(column.name, column.type) for column in shown), sa.Column(_PLACE, sa.BigInteger)]
-        last = self.session.scratch(scratch, columns)
+        names = [column.name for column in last.c]
+        shown = [self.table.c[name] for name in names if name != _PLACE]
         ranked = sa.select(*shown, place).select_from(self.table.join(found, touched))
-        self.session.change(sa.insert(last).from_select([column.name for column in columns], ranked))
+        self.session.change(sa.insert(last).from_select(names, ranked))
         self.session.filled(last)
         rows = self.rows.join(found, self._same_key(found)).join(last, self._same_keys(last))
         moment = at(self.rules.overtaken_by or self.rules.exported or self.rules.now)
@@ -132,14 +132,10 @@ class Versions:
 
     @property
     def _mark(self) -> str:
-        """What tells the versions of a key apart: its cursor, or without one the run that brought it."""
-        cursor = self._cursor(self.rows)
-        return BY if cursor is None else str(cursor.name)
+        return _mark(self.rules, self.rows)
 
-    def _cursor(self, rows: sa.FromClause) -> Expression | None:
-        spelled = {folded(name): name for name in rows.c.keys()}  # noqa: SIM118 - a collection of columns
-        name = spelled.get(folded(self.rules.feed.cursor or ""))
-        return None if name is None else rows.c[name]
+    def _cursor(self, rows: sa.FromClause) -> Any:
+        return _cursor(self.rules, rows)
 
     def _instant(self, columns: Any) -> list[Expression]:
         cursor = self._cursor(self.table)
@@ -204,6 +200,18 @@ class Versions:
         return known is not None
 
 
+def _mark(rules: Rules, rows: sa.FromClause) -> str:
+    """What tells the versions of a key apart: its cursor, or without one the run that brought it."""
+    cursor = _cursor(rules, rows)
+    return BY if cursor is None else str(cursor.name)
+
+
+def _cursor(rules: Rules, rows: sa.FromClause) -> Any:
+    spelled = {folded(name): name for name in rows.c.keys()}  # noqa: SIM118 - a collection of columns
+    name = spelled.get(folded(rules.feed.cursor or ""))
+    return None if name is None else rows.c[name]
+
+
 def _is_there(column: Expression) -> Expression:
     """1 or 0, which sorts NULL the same on every engine."""
     return sa.case((column.is_(None), sa.literal_column("0")), else_=sa.literal_column("1"))
@@ -241,15 +249,22 @@ def prepare(session: Session, rules: Rules, shape: Shape, run: str, *, is_first:
     texts = [one for one, kind in after.items() if kind == "text" and folded(one) not in map(folded, feed.keys)]
     if before != after:
         session.widen_text(table, {one: one for one in texts}, texts)
+    rows = target(feed, columns)
+    names = (*(shape.stored[key] for key in feed.keys), _mark(rules, rows), FROM, DELETED)
+
+    def last(name: str) -> sa.Table:
+        columns = [sa.Column(one, table.c[one].type) for one in dict.fromkeys(names)]
+        return session.scratch(name, [*columns, sa.Column(_PLACE, sa.BigInteger)])
+
     made = Versions(
-        session=session, rules=rules, shape=shape, rows=target(feed, columns), table=table, run=run
+        session=session, rules=rules, shape=shape, rows=rows, table=table, run=run, last=last("versions")
     )  # fmt: skip
     had_view = made.renew_view(after)
     since = at(rules.exported or rules.now) if is_first else made.rows.c[SYNCED]
     if not before:
         made.fill(since)
     elif is_first or not had_view:
-        made.catch_up(since)
+        made.catch_up(since, last("versions_of_all"))
     return made
 
 
@@ -262,7 +277,7 @@ def _grow(session: Session, kept: Feed, before: Mapping[str, str], columns: Mapp
             pinned = session.indexes_pin and folded(name) in map(folded, kept.keys)
             if pinned:
                 ddl.drop_indexes(session, table)
-            session.change_type(table, table.c[name])
+            convert.change(session, kept, table, name, before[name])
             if pinned:
                 _index(session, kept, table)
 

@@ -119,6 +119,9 @@ class Postgres:
     def try_lock(self, session: PostgresSession, name: str, *, shared: bool) -> bool:
         return bool(session.execute(f"SELECT pg_try_advisory_xact_lock{_SHARED[shared]}($1)", _lock_number(name))[0][0])
 
+    def rehearse(self, _session: PostgresSession, _feed: Feed) -> None:
+        """DDL is rolled back, too."""
+
     def examine(self) -> Iterator[Finding]:
         yield from self.units.run(_signed_in)
 

@@ -101,13 +101,19 @@ class PostgresSession(ChangesInPlace):
         self.connection.execute(numbered.text(text).encode())
 
     def change_type(self, table: sa.Table, column: sa.Column[Any]) -> None:
+        self._without_views(table, lambda: ddl.change_type(self, table, column))
+
+    def replace_column(self, table: sa.Table, name: str, other: str) -> None:
+        self._without_views(table, lambda: ddl.replace_column(self, table, name, other))
+
+    def _without_views(self, table: sa.Table, change: Callable[[], None]) -> None:
         """The views of ours on the table give way meanwhile, and come again with those who may read them."""
         schema, active = str(table.schema), f"{table.name}_active"
         named = self.execute(_NAMED_VIEWS, schema, table.name, f"{VIEW_MARK}%")
         rights = {view: self._rights(*view) for view in ((schema, active), *((row[0], row[1]) for row in named))}
         for view in rights:
             self.ddl(f"DROP VIEW IF EXISTS {self.quoted(*view)}")
-        ddl.change_type(self, table, column)
+        change()
         ddl.create_active_view(self, table, DELETED)
         self._grant(rights.pop((schema, active)))
         for (own_schema, view, query, mark), grants in zip(named, rights.values(), strict=True):

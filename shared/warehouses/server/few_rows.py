@@ -72,6 +72,8 @@ def incoming_rows(feed: Feed, staged: Sequence[Staged]) -> list[Values]:
 
 def fitting(plan: Plan, kinds: Mapping[str, str]) -> Fitting | None:
     """None if the table, which has columns of those types, is missing, or would have to change for this run."""
+    if plan.feed.hash or plan.feed.mask:
+        return None  # whether the table has clear values of these columns is looked for in a merge
     spelled = {name.casefold(): name for name in kinds}
     stored: dict[str, str] = {}
     for column in plan.columns:

@@ -80,6 +80,10 @@ class Engine(Protocol):
         """A staging table as the merge is to read it."""
         ...
 
+    def rehearse(self, session: Any, feed: Feed) -> None:
+        """A merge of *feed* is about to be made that will be rolled back: let no DDL of it stay."""
+        ...
+
     def staged(self) -> Mapping[str, float]:
         """Staging tables there are, with their age in seconds."""
         ...
@@ -112,6 +116,10 @@ class ServerWarehouse:
         self._engine = engine
         self._prepared = False
         self._owners = RunOwners(self._hold)
+
+    def log_rate(self) -> int | None:
+        """See LimitsLog."""
+        return self._engine.log_rate()
 
     def owned(self, run: Run, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         return self._owners.owned(run.id, run.feed, on_wait)
@@ -148,6 +156,8 @@ class ServerWarehouse:
 
         def unit(session: Session) -> Merged:
             self._engine.lock(session, run.feed)
+            if limits.dry_run:
+                self._engine.rehearse(session, plan.feed)
             merged = Merge(session, plan, limited, limits, tables)(staged)
             if limits.dry_run:
                 raise Rollback(merged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 
+from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -13,16 +14,17 @@ from urllib.parse import parse_qsl, urlsplit
 from shared.errors import ConfigError
 from shared.jobs.run_log import DocumentedRuns
 from shared.pipeline.status import HistoryLog, RunLog
+from shared.web.pages.forms import MOST_BYTES
 from shared.web.pages.render import ROOT, Page, redirect
-from shared.web.pages.sign_in import READER, Principal
-from shared.web.pages.site import Request, respond
+from shared.web.pages.sign_in import OPERATOR, Principal
+from shared.web.pages.site import request_by, respond
 
 if TYPE_CHECKING:
     from shared.app import App
 
 _COOKIE = "sluice_status"
 _HOST = "127.0.0.1"
-_SOMEBODY = Principal("this machine", "this machine", frozenset({READER}))
+_SOMEBODY = Principal("this machine", "this machine", frozenset({OPERATOR}))
 
 
 def run_log(app: App) -> RunLog:
@@ -32,7 +34,7 @@ def run_log(app: App) -> RunLog:
 
 
 class LocalServer(ThreadingHTTPServer):
-    """Shows the pages of an app to whoever has its link. Nothing can be done there: no jobs run on this machine."""
+    """Shows the pages of an app to whoever has its link. Files can be loaded there; no jobs run on this machine."""
 
     daemon_threads = True
 
@@ -55,8 +57,9 @@ class LocalServer(ThreadingHTTPServer):
         """Where to sign in, once."""
         return f"http://{self.host}{ROOT}?token={self._token}"
 
-    def page(self, target: str, host: str, cookie: str) -> Page:
-        """The answer to a request for *target*, with its headers Host and Cookie."""
+    def page(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Page:
+        """The answer to a request for *target*; the names of *headers* are in lower case."""
+        host, cookie = headers.get("host", ""), headers.get("cookie", "")
         path, query = urlsplit(target).path, dict(parse_qsl(urlsplit(target).query, keep_blank_values=True))
         if host != self.host:  # a foreign name that was made to lead here
             return _plain(421, "This server has another name.")
@@ -69,9 +72,8 @@ class LocalServer(ThreadingHTTPServer):
             first = redirect(ROOT)
             return first._replace(headers={**first.headers, **answer_headers})
         signed_in = hmac.compare_digest(_session_of(cookie).encode(), self._session.encode())
-        request = Request(
-            method="GET", path=path.removeprefix(ROOT), query=query, principal=_SOMEBODY if signed_in else None
-        )
+        who = _SOMEBODY if signed_in else None
+        request = request_by(method, path.removeprefix(ROOT), query, headers, body, who)
         return respond(self._app, request, self._log, can_act=False)
 
 
@@ -93,7 +95,17 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        found = self.server.page(self.path, self.headers.get("Host", ""), self.headers.get("Cookie", ""))
+        self._respond(b"")
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        # One byte more than may be is enough to be refused, and the rest is never read.
+        size = min(int(length), MOST_BYTES + 1) if length.isdecimal() else 0
+        self._respond(self.rfile.read(size))
+
+    def _respond(self, body: bytes) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        found = self.server.page(self.command, self.path, headers, body)
         self.send_response(found.status)
         for name, value in found.http_headers.items():
             self.send_header(name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,7 +61,21 @@ def redirect(url: str, starts: Sequence[Start] = ()) -> Page:
     return Page(303, b"", headers={**HEADERS, "Location": url}, starts=starts)
 
 
-FILES = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+def json_page(value: Mapping[str, Any]) -> Page:
+    """An answer to the script of the upload page."""
+    return Page(200, json.dumps(value).encode(), "application/json")
+
+
+def with_script(found: Page, storage: str) -> Page:
+    """*found*, which may run our script, and may write files to the account of that origin; to none if it is empty."""
+    policy = HEADERS["Content-Security-Policy"]
+    allowed = f"{policy}; script-src 'self'; connect-src 'self' {storage}".rstrip()
+    return found._replace(headers={**found.headers, "Content-Security-Policy": allowed})
+
+
+FILES = {
+    "style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml", "upload.js": "text/javascript; charset=utf-8",
+}  # fmt: skip
 """What pages load, by name, with its type."""
 
 

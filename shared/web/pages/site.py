@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from shared.errors import RequestRefused
 from shared.jobs.run_log import DocumentedRuns
 from shared.pipeline.status import RunLog
 from shared.settings import Settings
 from shared.text import one_line
-from shared.web.pages import actions, views
-from shared.web.pages.render import FILES, ROOT, Page, file, page, redirect
+from shared.web.pages import actions, uploads, views
+from shared.web.pages.forms import Form, read_form
+from shared.web.pages.render import FILES, ROOT, Page, file, json_page, page, redirect
 from shared.web.pages.sign_in import OPERATOR, READER, FormTokens, Principal, principal_of
 from shared.web.responses import error_response
 
 if TYPE_CHECKING:
     from shared.app import App
-
-_MOST_BYTES = 65_536
-"""Of a form."""
-_MOST_FIELDS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +35,9 @@ class Request:
     fetched_from: str = ""
     """The header Sec-Fetch-Site: how the page that sent it is related to ours."""
 
-    @property
-    def form(self) -> dict[str, str]:
-        """The fields of a form. RequestRefused (413) if they are more than any form of ours has."""
-        if len(self.body) > _MOST_BYTES:
-            raise RequestRefused(413, "the form is too long")
-        try:
-            fields = parse_qsl(self.body.decode(errors="replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
-        except ValueError as error:
-            raise RequestRefused(413, "the form has too many fields") from error
-        return dict(fields)
+    content_type: str = ""
+    wants_json: bool = False
+    """Whether the script of a page sent it, and errors are for it to read."""
 
 
 def request_of(
@@ -55,16 +45,29 @@ def request_of(
     body: bytes,
 ) -> Request:  # fmt: skip
     """A request as Azure's host has it, from whom App Service authentication says."""
-    fetched_from = next((value for name, value in headers.items() if name.lower() == "sec-fetch-site"), "")
+    return request_by(
+        method, route.get("path") or "", query, {name.lower(): value for name, value in headers.items()}, body,
+        principal_of(headers, settings),
+    )  # fmt: skip
+
+
+def request_by(
+    method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes,
+    principal: Principal | None,
+) -> Request:  # fmt: skip
+    """A request of somebody; the names of *headers* are in lower case."""
     return Request(
-        method=method, path=route.get("path") or "", query=query, principal=principal_of(headers, settings), body=body,
-        fetched_from=fetched_from,
+        method=method, path=path, query=query, principal=principal, body=body,
+        fetched_from=headers.get("sec-fetch-site", ""), content_type=headers.get("content-type", ""),
+        wants_json=headers.get("accept", "") == "application/json",
     )  # fmt: skip
 
 
 class _Route(NamedTuple):
     role: str
     respond: Callable[[views.Visit], Page]
+    here: bool = False
+    """Whether it may be done where no jobs run."""
 
 
 _ROUTES: Mapping[tuple[str, str], _Route] = {
@@ -78,6 +81,9 @@ _ROUTES: Mapping[tuple[str, str], _Route] = {
     ("GET", "rejects.csv"): _Route(READER, actions.download_rejects),
     ("POST", "feed"): _Route(OPERATOR, actions.act_on_feed),
     ("POST", "job"): _Route(OPERATOR, actions.retry_job),
+    ("GET", "upload"): _Route(READER, uploads.show_upload),
+    ("POST", "upload"): _Route(OPERATOR, uploads.act_on_upload, here=True),
+    ("POST", "rejects"): _Route(OPERATOR, uploads.load_rejects, here=True),
 }
 ROUTES = tuple((method, path, route.role) for (method, path), route in _ROUTES.items())
 """Every route, with the role that it needs. Beside them are the files that pages load, for everybody."""
@@ -86,7 +92,7 @@ ROUTES = tuple((method, path, route.role) for (method, path), route in _ROUTES.i
 def respond(app: App, request: Request, log: RunLog | None = None, *, can_act: bool = True) -> Page:
     """The page, or one that says what is wrong. *log* are the runs to show, by default those of jobs.
 
-    Without *can_act*, where no jobs run, there are no forms.
+    Without *can_act*, where no jobs run, only files can be loaded, which is done at once.
     """
     try:
         return _respond(app, request, log or DocumentedRuns(app.documents, app.now), can_act)
@@ -97,6 +103,8 @@ def respond(app: App, request: Request, log: RunLog | None = None, *, can_act: b
 def failed(request: Request, error: Exception) -> Page:
     """The page that says what is wrong."""
     response = error_response(error)
+    if request.wants_json:
+        return json_page(response.body)._replace(status=response.status)
     return page("message.html", response.status, principal=request.principal, text=response.body["error"])
 
 
@@ -110,18 +118,20 @@ def _respond(app: App, request: Request, log: RunLog, can_act: bool) -> Page:
     principal = request.principal
     if principal is None:
         return _sign_in(app, request)
-    if not principal.may(route.role) or (route.role == OPERATOR and not can_act):
+    if not principal.may(route.role):
         raise RequestRefused(
             403, f"this needs the role {route.role}, which {one_line(principal.name)[:100]} does not have"
         )
+    if route.role == OPERATOR and not (can_act or route.here):
+        raise RequestRefused(403, "no jobs run on this machine: use the commands that the page of the feed names")
     tokens = FormTokens(app.documents, app.now())
-    form = request.form if request.method == "POST" else {}
+    form = read_form(request.body, request.content_type) if request.method == "POST" else Form({})
     if request.method == "POST":
-        _check_form(request, tokens, principal, form.get("token", ""))
-    is_operator = can_act and principal.may(OPERATOR)
+        _check_form(request, tokens, principal, form.fields.get("token", ""))
+    is_operator = principal.may(OPERATOR)
     return route.respond(views.Visit(
-        app=app, log=log, query=request.query, form=form, principal=principal, is_operator=is_operator,
-        jobs_run_here=can_act, token=tokens.of(principal) if is_operator else "",
+        app=app, log=log, query=request.query, form=form.fields, file=form.file, principal=principal,
+        is_operator=is_operator, jobs_run_here=can_act, token=tokens.of(principal) if is_operator else "",
     ))  # fmt: skip
 
 

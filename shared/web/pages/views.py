@@ -16,10 +16,10 @@ from shared.jobs.running import RunInProgress, runs_in_progress
 from shared.jobs.view import read_record
 from shared.model import FeedName
 from shared.pipeline.feeds import declared
+from shared.pipeline.spans import LAST
 from shared.pipeline.status import (
     COUNTED,
     STATES,
-    Filter,
     RunLog,
     RunReport,
     feed_status,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _FEEDS_SHOWN = 100
 _REFRESH = "10"
+_TIMES = ("when", "from", "to")
 DONE = {
     "run": "The jobs that load what is new have been started.",
     "allow": "The jobs have been started; this once a full may delete any share of the rows.",
@@ -60,6 +61,8 @@ class Visit:
     jobs_run_here: bool
     token: str
     """For forms."""
+    file: tuple[str, bytes] | None = None
+    """The name and content of the file in the form."""
 
     def page(self, template: str, **values: Any) -> Page:
         return page(
@@ -95,17 +98,22 @@ class Listing:
 def show_overview(visit: Visit) -> Page:
     """All feeds, a hundred on a page."""
     query = visit.query
-    chosen = Filter(system=query.get("system", ""), state=query.get("state", ""), text=query.get("text", ""))
+    chosen = api.chosen_filter(query, visit.app.now())
     found = overview(declared(visit.app.systems), visit.log, visit.app.now(), chosen)
     pages = max(1, -(-len(found.feeds) // _FEEDS_SHOWN))
     number = min(pages, _number(query.get("page", "")))
-    given = {"system": chosen.system, "state": chosen.state, "text": chosen.text}
+    given = {name: query.get(name, "") for name in ("system", "state", "text", *_TIMES)}
     return visit.page(
-        "overview.html", overview=found, chosen=chosen, states=STATES, number=number, pages=pages,
+        "overview.html", overview=found, chosen=chosen, times=_times(query), states=STATES, number=number, pages=pages,
         feeds=found.feeds[(number - 1) * _FEEDS_SHOWN : number * _FEEDS_SHOWN],
         before=link("", **given, page=number - 1) if number > 1 else "",
         after=link("", **given, page=number + 1) if number < pages else "",
     )  # fmt: skip
+
+
+def _times(query: Mapping[str, str]) -> dict[str, Any]:
+    """What the fields of a filter by time show."""
+    return {"known": tuple(LAST), **{name: query.get(name, "") for name in _TIMES}}
 
 
 def _number(text: str) -> int:
@@ -117,18 +125,20 @@ def show_feed(visit: Visit) -> Page:
     """One feed: its runs with all outcomes, who did what, and what may be done."""
     name = visit.query.get("name", "")
     feed = {one.name: one for one in declared(visit.app.systems)}.get(name)
-    reports = visit.log.of_feed(name)
-    if feed is None and not reports:
+    span = api.chosen_span(visit.query, visit.app.now())
+    reports = visit.log.of_feed(name, span)
+    latest = visit.log.latest(name)
+    if feed is None and not reports and latest.last is None:
         raise RequestRefused(404, "there is no such feed")
-    status = feed_status(name, feed, visit.log.latest(name), visit.log.is_paused(name), visit.app.now())
+    status = feed_status(name, feed, latest, visit.log.is_paused(name), visit.app.now())
     system = visit.app.systems.get(FeedName.parse(name).system)
     is_pulled = system is not None and system.is_pulled(FeedName.parse(name).table)
     return visit.page(
-        "feed.html", feed=status, reports=reports,
+        "feed.html", feed=status, reports=reports, times=_times(visit.query), is_filtered=bool(span),
         actions=actions_of(visit.app.documents, name), done=DONE.get(visit.query.get("done", ""), ""),
         counted=[name for name in COUNTED if any(name in one.counts for one in reports)],
         commands=list(_commands(name, is_pulled=is_pulled, is_csv=feed is not None and feed.source == "csv")),
-        keys=", ".join(feed.keys) if feed else "",
+        keys=", ".join(feed.keys) if feed else "", is_file_feed=feed is not None and feed.layout is not None,
     )  # fmt: skip
 
 
@@ -176,20 +186,24 @@ def _facts(run: RunReport) -> Iterator[tuple[str, str]]:
 def show_jobs(visit: Visit) -> Page:
     """What is running now, with its progress."""
     now = visit.app.now()
-    rows = [_progress_row(one, now) for one in runs_in_progress(visit.app.documents)]
+    rows = [progress_row(one, now) for one in runs_in_progress(visit.app.documents)]
     return visit.page("listing.html", listing=Listing(
         title="In progress", lead="Runs that a job does now.", rows=rows, empty="No job runs now.",
-        columns=("Feed", "Job", "Reads", "For", "Progress", "Rows staged"),
+        columns=("Feed", "Job", "Reads", "For", "Progress", "Rows staged", "Rate"),
         refresh=_REFRESH if visit.query.get("refresh") == _REFRESH else "", refresh_link=link("jobs", refresh=_REFRESH),
     ))  # fmt: skip
 
 
-def _progress_row(one: RunInProgress, now: dt.datetime) -> tuple[Cell, ...]:
+def progress_row(one: RunInProgress, now: dt.datetime) -> tuple[Cell, ...]:
+    """A run in progress in a table."""
     state = "merging" if one.slices and one.staged == one.slices else f"{one.staged} of {counted(one.slices, 'slice')}"
     rows = f"{one.rows_staged:,} of {one.rows:,}" if one.rows else f"{one.rows_staged:,}"
+    rate = [f"{one.rows_per_second:,.0f} rows/s"] if one.rows_per_second else []
+    called = [one.calls.text] if one.calls else []
     return (
         Cell(one.feed, link("feed", name=one.feed)), Cell(one.job, link("job", id=one.job)), Cell(one.place),
         Cell(duration(max(0.0, now.timestamp() - one.since))), Cell(state), Cell(rows),
+        Cell(", ".join([*rate, *called])),
     )  # fmt: skip
 
 
@@ -200,7 +214,7 @@ def show_job(visit: Visit) -> Page:
     if record is None and not running:
         raise RequestRefused(404, "there is no such job, or nothing of it is known yet")
     return visit.page(
-        "job.html", id=id, record=record, running=[_progress_row(one, visit.app.now()) for one in running],
+        "job.html", id=id, record=record, running=[progress_row(one, visit.app.now()) for one in running],
         failed=bool(record and any(one.status == "failed" and one.feed for one in record.outcomes)),
         done=DONE.get(visit.query.get("done", ""), ""),
     )  # fmt: skip

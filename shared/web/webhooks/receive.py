@@ -65,11 +65,11 @@ def objects_changed(app: App, request: Request) -> Accepted:
     kept: set[str] = set()
     starts: list[Start] = []
     for system in systems:
-        account = app.settings.system(system.name).webhook_account
-        used = [event for event in events if str(event.portal) == account and _feeds(system, event)]
+        account, readers = app.settings.system(system.name).webhook_account, _readers(system)
+        used = [event for event in events if str(event.portal) == account and _feeds(readers, event)]
         if used:
             Events(app.documents).keep(
-                system.name, events_id(event.key for event in used), _objects(system, used)
+                system.name, events_id(event.key for event in used), _objects(readers, used)
             )  # fmt: skip
             # Only now: the job collects what was kept before its window ended.
             starts.append(events_job(system.name, app.now(), app.settings.webhook_group))
@@ -78,11 +78,11 @@ def objects_changed(app: App, request: Request) -> Accepted:
     return Accepted(starts, len(events), len(kept), len(events) - len(kept) - unknown, unknown)
 
 
-def _objects(system: System, events: Iterable[hubspot.Event]) -> dict[str, list[ChangedObject]]:
+def _objects(readers: Mapping[str, Sequence[str]], events: Iterable[hubspot.Event]) -> dict[str, list[ChangedObject]]:
     """The objects that *events* name, by the feeds that read them."""
     found: dict[str, dict[int, ChangedObject]] = {}
     for event in events:
-        for feed in _feeds(system, event):
+        for feed in _feeds(readers, event):
             objects = found.setdefault(feed, {})
             for id in event.ids:
                 one = ChangedObject(id, event.occurred_at, event.action == "erase")
@@ -90,15 +90,17 @@ def _objects(system: System, events: Iterable[hubspot.Event]) -> dict[str, list[
     return {feed: list(objects.values()) for feed, objects in found.items()}
 
 
-def _feeds(system: System, event: hubspot.Event) -> list[str]:
+def _feeds(readers: Mapping[str, Sequence[str]], event: hubspot.Event) -> Sequence[str]:
     """The feeds that read the objects of *event*. An association changes no object, and ids of two types are in it."""
-    if event.action in ("none", "associate"):
-        return []
-    return [
-        feed.name
-        for feed in system.feeds()
-        if _reads_objects(feed) and hubspot.object_type(str(feed.api["object"])) == event.object_type
-    ]
+    return () if event.action in ("none", "associate") else readers.get(event.object_type, ())
+
+
+def _readers(system: System) -> dict[str, list[str]]:
+    """The feeds that read objects, by the type of object."""
+    found: dict[str, list[str]] = {}
+    for feed in filter(_reads_objects, system.feeds()):
+        found.setdefault(hubspot.object_type(str(feed.api["object"])), []).append(feed.name)
+    return found
 
 
 def _reads_objects(feed: Feed) -> bool:
@@ -107,10 +109,11 @@ def _reads_objects(feed: Feed) -> bool:
 
 def _signers(app: App, request: Request) -> list[System]:
     """The systems whose secret signed the request: several accounts may have installed one app of HubSpot's."""
-    reading = [system for system in app.systems.values() if any(map(_reads_objects, system.feeds()))]
-    ready = [system for system in reading if _hubspot_secrets(app.settings, system.name)]
+    ready = [
+        system for system in app.systems.values() if _hubspot_secrets(app.settings, system.name) and _readers(system)
+    ]
     if not ready:
-        names = (system.name.upper() for system in reading)
+        names = (system.name.upper() for system in app.systems.values() if _readers(system))
         needed = " or ".join(f"{name}_WEBHOOK_SECRET and {name}_WEBHOOK_ACCOUNT" for name in names)
         raise ConfigError("events are not set up", fix=f"Set {needed}")
     found: list[System] = []

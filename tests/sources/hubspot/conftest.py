@@ -85,7 +85,7 @@ def fresh_app(tmp_path: Path) -> Callable[..., App]:
             CATALOG_PATH=str(folder / "catalog"),
             CRM_BASE_URL=server.url,
             CRM_ACCESS_TOKEN=TOKEN,
-            **env,
+            **{"STATE_URL": str(folder / "state"), **env},
         )
 
     return opened

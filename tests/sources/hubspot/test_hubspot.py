@@ -245,11 +245,11 @@ changes = st.lists(
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(changes=changes)
-def test_when_the_server_rests_one_more_sync_makes_both_equal(fresh_app, fresh_server, changes):
+@given(changes=changes, step=st.sampled_from(["0", "300"]))
+def test_when_the_server_rests_one_more_sync_makes_both_equal(fresh_app, fresh_server, changes, step):
     """Whatever was created, changed, archived, merged and erased while syncs ran. What is erased needs the keys."""
     with fresh_server() as server:
-        app = fresh_app(server)
+        app = fresh_app(server, SYNC_STEP=step, BATCH_ROWS="1")
         contacts = server.objects["contacts"]
         for number, (what, one, other) in enumerate(changes):
             later(server, app, minutes=number % 4)
@@ -326,7 +326,7 @@ def test_ids_that_do_not_grow_end_a_sync(open_app, server):
     for n in range(2, 300):
         server.put("contacts", n, server.now - 30 * MINUTE)
     shuffled = {"total": 298, "results": [{"id": "9", "properties": {}}, {"id": "8", "properties": {}}]}
-    server.faults.extend([lambda _: None, lambda _: as_json(shuffled)])
+    server.faults.extend([lambda _: None, lambda _: None, lambda _: as_json(shuffled)])
 
     advises("Sync again; if it lasts, sync --full", sync(app).reason)
     assert 298 == done(app).counts["inserted"]
@@ -382,7 +382,11 @@ def test_a_search_without_records_that_has_a_next_page_is_no_end(open_app, serve
     for n in range(2, 300):
         server.put("contacts", n, server.now - 30 * MINUTE)
     server.faults.extend(
-        [lambda _: None, lambda _: as_json({"total": 298, "results": [], "paging": {"next": {"after": "1"}}})]
+        [
+            lambda _: None,
+            lambda _: None,
+            lambda _: as_json({"total": 298, "results": [], "paging": {"next": {"after": "1"}}}),
+        ]
     )
 
     assert "gives no ids, though there are more" in sync(app).reason

@@ -76,7 +76,8 @@ def fresh_app(tmp_path: Path) -> Callable[..., App]:
             folder, Clock(),
             **{
                 "CATALOG_PATH": str(folder / "catalog"), "CRM_BASE_URL": server.url, "CRM_COMPANY_ID": COMPANY,
-                "CRM_API_KEY": KEY, "CRM_API_SECRET": SECRET, **env,
+                "CRM_API_KEY": KEY, "CRM_API_SECRET": SECRET,
+                "STATE_URL": str(folder / "state"), **env,
             },
         )  # fmt: skip
 

@@ -54,6 +54,7 @@ def herald():
     assert found.violations == []
 
 
+@pytest.mark.slow
 def test_the_example_runs_as_it_is_written(sluice, herald, tmp_path):
     (tmp_path / "catalog").mkdir()
     (tmp_path / "catalog" / "herald.toml").write_text(blocks("toml")[0])

@@ -78,5 +78,22 @@ def test_what_is_no_api_has_no_page(probe):
 
     assert 1 == result.exit_code
     assert "feed acme.people is of source 'sql', which has no probe" in result.stderr
-    assert ('"rest"',) == advises("Choose a feed of source {}", result.stderr.strip())
+    assert ('"rest" or "odata"',) == advises("Choose a feed of source {}", result.stderr.strip())
     assert 0 == probe("acme", "people").exit_code
+
+
+def test_declared_types_are_what_a_table_would_have(probe, server):
+    """Values that do not fit them are named; what has no declared type is in Extra."""
+    types = '[tables.people.types]\nid = "bigint"\nupdated_at = "timestamp"\nborn = "date"\ngone = "text"\n'
+    server.lists[PATH] = [person(1, born="1999-02-01"), person(2, born="long ago")]
+
+    result = probe("acme", "people", catalog=f"{CATALOG}{types}")
+    (declared,) = json.loads(
+        probe("acme", "people", "--json", catalog=CATALOG + 'columns = "declared"\n' + types).stdout
+    )
+
+    assert "born date 2 of 2 1999-02-01" in " ".join(result.stdout.split())
+    assert "1 of 2 values of born are no date, as the catalog declares: long ago" in result.stderr
+    assert "gone is declared, but is no field of the records" in result.stderr
+    assert ["id", "updated_at", "born", "gone", "Extra"] == [one["name"] for one in declared["columns"]]
+    assert "no type is declared for name: they are kept in Extra" in declared["remarks"]

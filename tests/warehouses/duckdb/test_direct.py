@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.pipeline.folder import LoadOptions
-from shared.pipeline.runner import Progress
+from shared.pipeline.progress import Progress
 from shared.sources.exports import parquet
 from shared.warehouses.embedded import direct
 from tests.exports import START, Clock, export_path, load_exports, open_test_app

@@ -18,7 +18,7 @@ from shared.contract.conform import ROW
 from shared.errors import ConfigError, IngestError, TransientError
 from shared.model import OUTCOMES, Column
 from shared.pipeline.folder import LoadOptions
-from shared.pipeline.runner import Progress
+from shared.pipeline.progress import Progress
 from shared.pipeline.sync import SyncOptions, sync
 from shared.settings import Settings
 from shared.warehouses import open_warehouse

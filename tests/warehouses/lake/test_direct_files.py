@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import shared
 
 from shared.pipeline.folder import LoadOptions
-from shared.pipeline.runner import Progress
+from shared.pipeline.progress import Progress
 from shared.sources.exports import parquet
 from tests.exports import START, Clock, load_exports, open_test_app
 from tests.warehouses.duckdb.test_direct import DAY, VALUES, Lab, examined, row

@@ -6,9 +6,8 @@ import pytest
 
 from tests.suites.warehouse_case import row
 from tests.suites.warehouse_fulls import Fulls
-from tests.suites.warehouse_keys import Keys
 from tests.suites.warehouse_merging import Merging
-from tests.suites.warehouse_suite import WarehouseSuite
+from tests.suites.warehouse_suite import WHATEVER_LOADS, WarehouseSuite
 from tests.warehouses.lake import lake_tables
 
 
@@ -18,7 +17,7 @@ class TestLake(WarehouseSuite):
     longest_key = None
     has_views = False
     takes_long = True
-    slow_parts = (Merging, Fulls, Keys)  # their rules are the same SQL as in DuckDB
+    slow_parts = (Merging, Fulls, *WHATEVER_LOADS)  # their rules are the same SQL as in DuckDB
 
     @pytest.fixture
     def settings(self, tmp_path):

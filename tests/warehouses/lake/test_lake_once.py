@@ -61,7 +61,7 @@ def killed(case, file, monkeypatch, where, method):
 
 
 @pytest.mark.parametrize("mode", ["current", "append"])
-@pytest.mark.parametrize("first", ["the same run", "another run"])
+@pytest.mark.parametrize("first", [quick_if(False, "the same run"), "another run"])
 def test_a_run_that_ended_after_its_commit_is_found_in_its_table(case, table, monkeypatch, mode, first):
     """Its rows are not there twice, and history gets its row with the same counts, whoever comes next."""
     case.declare_table("item", f'keys = ["ItemId"], lake = "{mode}"')
@@ -177,7 +177,7 @@ def test_a_run_that_changes_nothing_commits_nothing(case, table):
 STEPS = ("pull_log", "push_log", "publish", "local", "folder", "delete", "entries")
 
 
-@pytest.mark.parametrize("step", [quick_if(step in ("push_log", "publish"), step) for step in STEPS])
+@pytest.mark.parametrize("step", [quick_if(step == "publish", step) for step in STEPS])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_storage_that_fails_once_changes_nothing(case, table, monkeypatch, step, after):
     """At any call, before or after it takes effect: a second try ends as if nothing had happened."""

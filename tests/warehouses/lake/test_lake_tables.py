@@ -81,7 +81,7 @@ def test_a_table_of_another_program_is_refused(case, lake):
     assert {"inserted": 1, "read": 1} == loaded_again(case)
 
 
-@pytest.mark.parametrize("feature", [TableFeatures.DeletionVectors, TableFeatures.ChangeDataFeed])
+@pytest.mark.parametrize("feature", [TableFeatures.DeletionVectors, quick_if(False, TableFeatures.ChangeDataFeed)])
 def test_a_table_with_features_that_we_do_not_write_is_refused(case, lake, feature):
     """Rows that are deleted by vectors, for example, are in its files still."""
     case.loaded("full", 5, row(1))
@@ -151,7 +151,7 @@ def test_a_uuid_is_text_in_a_lake(case, monkeypatch, few):
     assert "text" == case.columns()["Ref"]
 
 
-@pytest.mark.parametrize("versions", [(3, 2), (1, 99), (99, 99)])
+@pytest.mark.parametrize("versions", [(3, 2), quick_if(False, (1, 99)), quick_if(False, (99, 99))])
 def test_a_table_of_a_newer_protocol_is_refused(case, lake, versions):
     """Whatever its files hold."""
     case.loaded("full", 5, row(1))

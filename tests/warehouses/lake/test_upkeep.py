@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+import shutil
 
 import duckdb
 import pytest
@@ -31,12 +32,21 @@ def app(tmp_path):
     return open_test_app(tmp_path, Clock(), WAREHOUSE_URL=f"lake:///{tmp_path}/lake")
 
 
-@pytest.fixture
-def loaded(app, tmp_path):
-    """An app whose table of locations has a file for each of four loads."""
+@pytest.fixture(scope="module")
+def four_loads(tmp_path_factory):
+    """A folder with a lake whose table of locations has a file for each of four loads, to be copied."""
+    folder = tmp_path_factory.mktemp("loaded")
+    app = open_test_app(folder, Clock(), WAREHOUSE_URL=f"lake:///{folder}/lake")
     for number in range(FILES):
-        load(app, tmp_path, number)
-    return app
+        load(app, folder, number)
+    return folder
+
+
+@pytest.fixture
+def loaded(four_loads, tmp_path):
+    """An app over a copy of those loads."""
+    shutil.copytree(four_loads, tmp_path, dirs_exist_ok=True)
+    return open_test_app(tmp_path, Clock(), WAREHOUSE_URL=f"lake:///{tmp_path}/lake")
 
 
 def tend(app, *feeds, keep=WEEK, **options):

@@ -101,6 +101,7 @@ def contents(root, version=None):
     return rows
 
 
+@pytest.mark.slow
 def test_replaced_files_go_after_the_retention_and_not_before(loaded, container, copy, let_days_pass):
     """By the timer. Every version within the retention can be read, and the table then has a checkpoint."""
     loads = data_files(container)

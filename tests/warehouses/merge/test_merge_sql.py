@@ -8,14 +8,17 @@ import re
 import duckdb
 import pyarrow as pa
 import pytest
+import sqlglot
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import mssql, postgresql
+from sqlglot import exp
 
 from shared.contract.conform import folded
 from shared.pipeline.folder import LoadOptions
 from shared.warehouses.embedded.session import DuckDBSession
+from shared.warehouses.snowflake import sql as snowflake
 from tests.exports import export_path, load_exports, open_test_app, write_parquet
 
 DIALECTS = {"mssql": mssql.dialect(), "postgresql": postgresql.dialect()}
@@ -120,6 +123,16 @@ def test_every_statement_can_be_said_in_every_dialect(statements, dialect):
     verbs = {text.split()[0] for text in texts}
     assert {"SELECT", "INSERT", "UPDATE", "DELETE"} == verbs
     assert any("FULL OUTER JOIN" in text for text in texts)
+
+
+def test_snowflakes_grammar_takes_every_statement(statements):
+    """sqlglot's, as what each is: what it does not know is a mere command to it. Only a limit is no parameter."""
+    texts = [snowflake.NAMES.unmask(snowflake.compiled(one)[0]) for one in statements]
+
+    verbs = {type(sqlglot.parse_one(text, dialect="snowflake")) for text in texts}
+
+    assert {exp.Select, exp.Insert, exp.Update, exp.Delete} == verbs
+    assert [] == [text for text in texts if re.search(r"'|2026|\$\d|::|COLLATE|CLASS", text)]
 
 
 def test_no_value_is_pasted_into_a_statement(statements):

@@ -22,7 +22,10 @@ from tests.advice import advised, advises, follows
 from tests.exports import START, open_test_app
 from tests.servers.postgres import Postgres
 from tests.suites.warehouse_case import WarehouseCase, row, some
+from tests.suites.warehouse_checks import Checks
+from tests.suites.warehouse_erase import Erase
 from tests.suites.warehouse_fulls import Fulls
+from tests.suites.warehouse_names import Names
 from tests.suites.warehouse_suite import WHATEVER_LOADS, WarehouseSuite
 from tests.warehouses.postgres.retries import retries_come_at_once
 from tests.warehouses.server.server_samples import asking
@@ -58,6 +61,7 @@ class TestPostgres(OnAServer):
     """As few rows as these tests have mostly go without a staging table."""
 
     takes_long = True
+    slow_parts = (Names, Erase, Checks)  # the same SQL as in DuckDB
 
     @pytest.fixture
     def settings(self, postgres: Postgres, database: str):

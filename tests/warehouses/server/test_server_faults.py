@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from shared.contract.conform import Contract
 from shared.warehouses.postgres import engine
 from tests.advice import advises
+from tests.quick import quick_if
 from tests.servers import free_port
 from tests.servers.postgres import Postgres
 from tests.suites.warehouse_case import WarehouseCase, day, row, some
@@ -113,6 +114,7 @@ def test_server_that_stops_in_mid_merge_leaves_all_as_it_was(private, private_po
     assert AFTER_DELTA == stored(private)
 
 
+@pytest.mark.slow
 def test_server_that_restarts_in_mid_merge_is_not_even_noticed(private, private_postgres, monkeypatch):
     """Nothing was committed: the merge is done again. What was staged without a log is gone, and that is reported."""
 
@@ -132,6 +134,7 @@ def test_server_that_restarts_in_mid_merge_is_not_even_noticed(private, private_
     assert AFTER_DELTA == stored(private)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["item", "new"], ids=["a table", "no table yet"])
 def test_server_that_stops_in_mid_stage_leaves_all_as_it_was(private, private_postgres, monkeypatch, table):
     """Whether what is staged was to be merged or to become the table."""
@@ -262,7 +265,7 @@ def test_lost_answer_to_the_commit_of_a_stage_is_repaired_by_the_next_load(remot
     assert AFTER_DELTA == stored(remote)
 
 
-@pytest.mark.parametrize("loader", ["auto", "array"])
+@pytest.mark.parametrize("loader", ["auto", quick_if(False, "array")])
 @given(reported=wild_loads())
 @settings(parent=FAST, max_examples=3)
 def test_every_load_does_what_the_rules_say(postgres, loader, reported):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 
 from pathlib import Path
 
@@ -18,30 +18,13 @@ from tests.web.pages.browsing import HOSTILE, ended_job, principal_header, repor
 
 pytestmark = pytest.mark.slow
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 FEED = "coolr.location"
 PAGES = (
     "status", f"status/feed?name={FEED}", f"status/run?feed={FEED}&run=2026-02-24T02", "status/jobs", "status/alerts",
-    "status/settings", "status/job?id=blob:1",
+    "status/settings", "status/job?id=blob:1", "status/upload", f"status/feed?name={FEED}&when=day",
 )  # fmt: skip
 PICTURES = Path(__file__).parents[3] / "docs" / "pictures"
 """What README.md shows."""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A browser; the tests are skipped where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if path is None:
-        pytest.skip("there is no Chromium here (Debian: apt install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -56,7 +39,7 @@ def site(tmp_path, monkeypatch):
     report(app, HOSTILE, error=HOSTILE, note=HOSTILE, place=HOSTILE)
     ended_job(app)
     with functions_host(app, monkeypatch) as host, host.listening() as url:
-        yield app, url
+        yield app, url, host
 
 
 @pytest.fixture
@@ -106,7 +89,7 @@ def test_no_page_is_wider_than_its_window(visit, site, width, scheme):
 
 def test_actions_are_done_by_keyboard_without_script(visit, site):
     """From the overview to a feed that is paused, resumed and set back, and who did it."""
-    app, _ = site
+    app, _, _ = site
     page = visit(java_script_enabled=False)
     page.keyboard.press("Tab")
     assert page.locator(".skip:focus").is_visible()
@@ -127,7 +110,7 @@ def test_actions_are_done_by_keyboard_without_script(visit, site):
 
 def test_full_is_only_allowed_by_whoever_ticks_the_box(visit, site):
     """The browser asks for it before it sends the form."""
-    app, _ = site
+    app, _, _ = site
     page = visit(f"status/feed?name={FEED}")
     page.get_by_text("Allow a full that was stopped").click()
     page.get_by_role("button", name="Load it").click()
@@ -138,6 +121,35 @@ def test_full_is_only_allowed_by_whoever_ticks_the_box(visit, site):
 
     assert ["max_delete_share 1.0"] == [one.detail for one in actions_of(app.documents, FEED)]
     assert [] == page.faults
+
+
+def test_file_is_uploaded_and_loaded_by_keyboard_without_script(visit, site, tmp_path):
+    """By an ordinary form: what it would do is shown, in a page that axe and a narrow window have no fault with."""
+    file = tmp_path / "zips <b>.csv"
+    file.write_text("Zip,<img src=x onerror=alert(1)>,City\n10115,<script>alert(1)</script>,Berlin\n,x,Nowhere\n")
+    page = visit("status/upload", java_script_enabled=False, viewport={"width": 320, "height": 640})
+    page.get_by_label("Feed").select_option("hubspot.zip_codes")
+    page.get_by_label("File, chosen").set_input_files(file)
+    page.get_by_role("button", name="Show what it would do").press("Enter")
+    page.wait_for_load_state()  # with its style sheet, or it may be wider
+    assert "1 inserted, 1 rejected" in page.locator("main").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    if os.environ.get("SLUICE_PICTURES"):
+        page.screenshot(path=PICTURES / "trial-phone.png", full_page=True)
+
+    page.get_by_role("button", name="Load it").press("Enter")
+    site[2].durable.wait(upload_job(site[0]))
+    page.reload()
+
+    assert "1 of 1 done" in page.locator("main").inner_text()
+    assert {"upload", "load"} == {one.action for one in actions_of(site[0].documents, "hubspot.zip_codes")}
+    assert [] == page.faults
+
+
+def upload_job(app):
+    """The job of the only upload."""
+    (name,) = [one.name for one in app.documents.entries("uploads/") if one.name.endswith("/about")]
+    return json.loads(app.documents.get(name))["job"]
 
 
 def test_feeds_are_filtered_without_script(visit):
@@ -162,7 +174,7 @@ def test_feeds_are_filtered_without_script(visit):
 )
 def test_pictures_of_the_pages(visit, site, name, place, options):
     """For README.md, with SLUICE_PICTURES=1: what the pages look like over a week of runs."""
-    app, url = site
+    app, url, _ = site
     for number in range(20):
         app.now.forward(hours=8)
         unchanged, updated = 766 + 400 * (number % 4), 120 + number

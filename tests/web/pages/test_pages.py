@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -60,11 +60,16 @@ def test_state_of_a_feed_is_what_needs_somebody_first(app):
         ({"state": "failed"}, "coolr.asset", "coolr.location"), ({"system": "hubspot"}, "hubspot.", "coolr.asset"),
         ({"text": "NO SUCH"}, "coolr.asset", "coolr.location"),
         ({"text": "nothing like it"}, "No feed matches", "coolr.asset"),
+        ({"when": "hour"}, "coolr.asset", "coolr.location"), ({"when": "week"}, "coolr.location", "hubspot."),
+        ({"from": "2026-02-24T11:00", "to": "2026-02-24T14:00"}, "coolr.location", "coolr.asset"),
+        ({"to": "2026-02-24T14:00", "when": "hour"}, "coolr.location", "coolr.asset"),
+        ({"from": "2026-02-24T15:30+02:00"}, "coolr.asset", "coolr.location"),
     ],
 )  # fmt: skip
 def test_overview_is_filtered(app, query, there, absent):
-    """By state, by system, by what is in the name or the error."""
+    """By state, by system, by what is in the name or the error, by when a run ended."""
     report(app)
+    app.now.forward(hours=3)
     report(app, "coolr.asset", status="failed", error="no such file")
 
     shown = re.sub(r"<select.*?</select>", "", text(get(app, **query)), flags=re.DOTALL)
@@ -154,7 +159,56 @@ def test_settings_are_shown_without_secrets(tmp_path):
     assert "SYNC_TABLES 4" in shown
 
 
+@pytest.mark.parametrize("path", ["", "feed"])
+@pytest.mark.parametrize(
+    "query", [{"when": "year"}, {"from": "yesterday"}, {"to": "9" * 300}, {"from": "2026-03-01", "to": "2026-02-01"}]
+)
+def test_what_is_no_time_is_refused(app, path, query):
+    """It says how times are written."""
+    report(app)
+
+    page = get(app, path, name="coolr.location", **query)
+
+    assert 400 == page.status
+    assert re.search("when is one of hour, day, week|write times in UTC|from is later than to", words(page))
+
+
+def test_runs_of_a_feed_are_those_that_began_in_a_time(app):
+    """The last day, or between two times; in days nearby and months apart."""
+    for day in ("2025-12-31", "2026-01-15", "2026-02-20", "2026-02-23", "2026-02-24"):
+        report(app, key=f"{day}T11:00:00.000000-1", place=f"of {day}")
+
+    def shown(**query):
+        return re.findall(r"of (\d{4}-\d\d-\d\d)", text(get(app, "feed", name="coolr.location", **query)))
+
+    assert ["2026-02-24", "2026-02-23", "2026-02-20", "2026-01-15", "2025-12-31"] == shown()
+    assert ["2026-02-24"] == shown(when="hour")
+    assert ["2026-02-24", "2026-02-23", "2026-02-20"] == shown(when="week")
+    assert ["2026-01-15", "2025-12-31"] == shown(**{"from": "2025-12-31T10:00", "to": "2026-02-19T23:00"})
+    assert ["2026-02-23"] == shown(**{"from": "2026-02-20T11:01", "to": "2026-02-24T10:59"})
+    assert "No run began in that time" in words(get(app, "feed", name="coolr.location", to="2025-01-01T00:00"))
+
+
 # -- size
+
+
+@pytest.mark.parametrize("query", [{}, {"when": "day"}, {"from": "2026-01-01T00:00", "to": "2026-03-20T00:00"}])
+def test_page_of_a_feed_lists_only_the_days_it_shows(app, query):
+    """However many runs are kept: a day of them, and the fifty that it shows."""
+    start = dt.datetime(2026, 2, 24, 12, tzinfo=dt.UTC)
+    content = to_json(asdict(report(app)))
+    for number in range(300):
+        at = to_text(start - dt.timedelta(minutes=10 * number))
+        app.documents.put(f"runs/coolr.location/{at}-0000", content)
+    for number in reversed(range(20)):
+        report(app, key=f"{to_text(start - dt.timedelta(minutes=10 * number))}-0000")
+    counted = Counting(app.documents)
+
+    page = get(replace(app, documents=counted), "feed", name="coolr.location", **query)
+
+    assert 200 == page.status
+    assert counted.listed <= 100
+    assert counted.reads <= 60
 
 
 def test_five_hundred_feeds_are_shown_a_hundred_at_a_time(app):
@@ -175,10 +229,15 @@ def test_five_hundred_feeds_are_shown_a_hundred_at_a_time(app):
 
 
 class Counting:
-    """Documents that count how many are read."""
+    """Documents that count how many are read, and how many are listed."""
 
     def __init__(self, documents):
-        self._documents, self.reads = documents, 0
+        self._documents, self.reads, self.listed = documents, 0, 0
+
+    def entries(self, prefix):
+        for entry in self._documents.entries(prefix):
+            self.listed += 1
+            yield entry
 
     def get(self, name):
         self.reads += 1
