@@ -1,4 +1,4 @@
-"""What mkdocs.yml cannot say: files outside docs/ that pages link to, diagrams without a script, pages without a place."""
+"""What mkdocs.yml cannot say: linked files outside docs/, diagrams without a script, pages that nav does not name."""
 
 from __future__ import annotations
 
