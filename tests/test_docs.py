@@ -290,7 +290,11 @@ def test_settings_that_pages_name_exist():
     known |= {"CHANGE_TRACKING", "CHANGE_RETENTION", "SYS_CHANGE_VERSION", "SYS_CHANGE_DELETED"}  # SQL Server's words
     known |= {*vars(environment_variables)}  # OpenTelemetry's
     known |= {"APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"}
-    named = {name for page in guides for name in re.findall(r"(?<![<>\w])(?!RESULTS_)[A-Z]{2,}(?:_[A-Z]+)+\b(?!>)", _text(page))}
+    named = {
+        name
+        for page in guides
+        for name in re.findall(r"(?<![<>\w])(?!RESULTS_)[A-Z]{2,}(?:_[A-Z]+)+\b(?!>)", _text(page))
+    }
 
     assert set() == named - known
 
@@ -449,6 +453,49 @@ def test_operations_name_tests_that_exist():
 
     assert [] == _missing_tests(problems)
     assert 11 == problems.count("\n|") - 2
+
+
+def test_operations_name_routes_and_commands_that_exist():
+    """Whoever follows the runbook in a hurry finds each route and each option."""
+    page = _text(DOCS / "operations.md")
+    paths = json.loads(_text(ROOT / "shared" / "web" / "openapi.json"))["paths"]
+    routes = re.findall(r"`(GET|POST) /api(/[\w/{}]+)", page)
+    spans = [shlex.split(span)[1:] for span in re.findall(r"`(sluice [^`]+)`", page)]
+    options = [(words[0], word) for words in spans for word in words if word.startswith("--")]
+    commands = {
+        name: {opt for param in command.params for opt in param.opts} for name, command in main.commands.items()
+    }
+
+    assert len(routes) > 10 < len(spans)
+    assert [] == [path for method, path in routes if method.lower() not in paths.get(path, {})]
+    assert [] == [words for words in spans if words[0] not in commands]
+    assert [] == [(name, option) for name, option in options if option not in commands[name]]
+
+
+def test_estimates_are_what_their_formulas_give():
+    """The quantities of three sizes of customer, reckoned again from what they rest on."""
+    page = _text(DOCS / "scaling.md").partition("## What it costs")[2]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
+    table = {
+        row[0].partition(",")[0]: [float(c.replace(",", "")) for c in row[-3:]]
+        for row in cells
+        if row[-1][:1].isdigit()
+    }
+    rows, stored, files, cores = (
+        table[name] for name in ("changed rows a day", "rows stored", "files a month", "vCores")
+    )
+    for i, (r, t, f, v) in enumerate(zip(rows, stored, files, cores, strict=True)):
+        seconds, executions = 700 * r / (4_500_000 * v), 11 * f + 12_300
+        expected = {
+            "*L*": seconds, "executions": executions, "GB-s of executions": 2 * (executions + 30 * seconds),
+            "GB-s of one instance always ready": 2 * 2_592_000, "operations on blobs": 22 * f,
+            "operations on tables": 7 * f, "GB of files": 66 * r * 30 / 1e9, "GB of the database": 400 * t / 1e9,
+            "GB of Log Analytics": 2000 * executions / 1e9,
+        }  # fmt: skip
+        assert {name: table[name][i] for name in expected} == pytest.approx(expected, rel=0.1)
+        least, most = (row[-3:][i] for row in cells if row[0].startswith("vCore-hours"))
+        assert float(least.replace(",", "")) == pytest.approx(360 + (v - 0.5) * 30 * seconds / 3600, rel=0.01)
+        assert float(most.replace(",", "")) == 720 * v
 
 
 def test_security_names_tests_that_exist():
