@@ -6,6 +6,7 @@ PEERS := .venv-peers
 READERS := .venv-readers
 AIRFLOW := .venv-airflow
 INFRA := .venv-infra
+DOCS := .venv-docs
 SNOWFLAKE := .venv-snowflake
 RELEASE := .venv-release
 DEPLOYED := .venv-deployed
@@ -18,6 +19,7 @@ PEERS_INSTALLED := $(PEERS)/.installed
 READERS_INSTALLED := $(READERS)/.installed
 AIRFLOW_INSTALLED := $(AIRFLOW)/.installed
 INFRA_INSTALLED := $(INFRA)/.installed
+DOCS_INSTALLED := $(DOCS)/.installed
 SNOWFLAKE_INSTALLED := $(SNOWFLAKE)/.installed
 RELEASE_INSTALLED := $(RELEASE)/.installed
 DEPLOYED_INSTALLED := $(DEPLOYED)/.installed
@@ -96,6 +98,12 @@ infra-check:  ## Scan the templates of infra/ for mistakes (checkov, in its own 
 	@if $(MAKE) $(INFRA_INSTALLED); then LOG_LEVEL=CRITICAL $(INFRA)/bin/checkov --directory infra --config-file infra/checkov.yaml; \
 		else echo "checkov cannot be installed here: the templates are not scanned." >&2; fi
 
+# The variable silences an advertisement of the theme's next version.
+.PHONY: docs
+docs:  ## Build the documentation as a site in build/site, strictly (in its own .venv-docs)
+	@if $(MAKE) $(DOCS_INSTALLED); then NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet; \
+		else echo "mkdocs cannot be installed here: the site is not built." >&2; fi
+
 # Each worker, and each process that a test starts, reads compiled files rather than compiling the sources again.
 test test-slow: export PYTHONDONTWRITEBYTECODE =
 
@@ -166,7 +174,7 @@ audit: $(RELEASE_INSTALLED) $(DEPLOYED_INSTALLED)  ## Look for known vulnerabili
 
 .PHONY: clean
 clean:  ## Remove what make made; your data in .sluice stays
-	rm -rf $(VENV) $(PEERS) $(READERS) $(AIRFLOW) $(INFRA) $(SNOWFLAKE) $(RELEASE) $(DEPLOYED) *.egg-info build dist .coverage htmlcov .hypothesis
+	rm -rf $(VENV) $(PEERS) $(READERS) $(AIRFLOW) $(INFRA) $(DOCS) $(SNOWFLAKE) $(RELEASE) $(DEPLOYED) *.egg-info build dist .coverage htmlcov .hypothesis
 	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -228,6 +236,14 @@ $(INFRA)/bin/python:
 $(INFRA_INSTALLED): infra/requirements.txt | $(INFRA)/bin/python
 	@echo "Installing checkov into $(INFRA) ..."
 	@$(INFRA)/bin/python -m pip -qq --disable-pip-version-check install -r infra/requirements.txt
+	@touch $@
+
+$(DOCS)/bin/python:
+	$(call make-venv,$(DOCS))
+
+$(DOCS_INSTALLED): docs/requirements.txt | $(DOCS)/bin/python
+	@echo "Installing what builds the site into $(DOCS) ..."
+	@$(DOCS)/bin/python -m pip -qq --disable-pip-version-check install -r docs/requirements.txt
 	@touch $@
 
 $(SNOWFLAKE)/bin/python:
