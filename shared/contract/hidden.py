@@ -10,7 +10,7 @@ import hmac
 import re
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -32,6 +32,8 @@ MASKED = "****"
 CORRECTED = b"corrected"
 """Metadata of a field of rejected rows that a person has corrected: it may be hidden already."""
 
+_EXACT = Context(prec=76)
+"""All digits that a decimal of Arrow can have: by default, Python rounds to 28."""
 _SHOWN = 4
 _LONG_ENOUGH = 8
 """Characters that a value needs for its last four to be shown: they would reveal too much of a shorter one."""
@@ -177,7 +179,7 @@ def _canonical(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
+        return format(value.normalize(_EXACT), "f")
     if isinstance(value, bytes):
         return value.hex()
     return value.isoformat() if isinstance(value, dt.date | dt.time) else str(value)

@@ -67,6 +67,12 @@ def test_a_declared_type_says_which_values_are_equal():
     assert 2 == len(set(stored(["007", "7"], hash=("Value",))))
 
 
+def test_no_digit_of_a_long_decimal_is_left_out_of_its_hash():
+    number = "12345678901234567890123456789012345678"
+
+    assert value_hash(KEY, Decimal(number)) == value_hash(KEY, number)
+
+
 def test_the_hash_is_the_one_that_every_other_program_makes():
     """HMAC-SHA-256 of RFC 4231, test case 2."""
     known = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
