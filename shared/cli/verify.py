@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @options.destination
 @options.as_json
 def verify(feed: str, as_json: bool, **chosen: Any) -> None:
-    """Compare a feed's table with a full export or with its source, and list what differs.
+    """Compare a feed's table with a full export or its source.
 
     Both sides are compared by counts and checksums of ranges of keys, then row by row where these differ. Nothing is
     merged. Exit code 0: they are equal.
