@@ -129,7 +129,7 @@ def test_file_is_uploaded_and_loaded_by_keyboard_without_script(visit, site, tmp
     file.write_text("Zip,<img src=x onerror=alert(1)>,City\n10115,<script>alert(1)</script>,Berlin\n,x,Nowhere\n")
     page = visit("status/upload", java_script_enabled=False, viewport={"width": 320, "height": 640})
     page.get_by_label("Feed").select_option("hubspot.zip_codes")
-    page.get_by_label("File, chosen").set_input_files(file)
+    page.get_by_label("File (choose one").set_input_files(file)
     page.get_by_role("button", name="Show what it would do").press("Enter")
     page.wait_for_load_state()  # with its style sheet, or it may be wider
     assert "1 inserted, 1 rejected" in page.locator("main").inner_text()
