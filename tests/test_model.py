@@ -41,7 +41,7 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
     origin, arguments = get_origin(hint), get_args(hint)
     if hint in _SIMPLE or hint is NoneType:
         return _SIMPLE.get(hint, st.none())
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) or hasattr(hint, "_fields"):  # or a NamedTuple
         hints = {name: kind for name, kind in get_type_hints(hint).items() if name != "__slots__"}
         return st.builds(hint, **{name: _values(kind) for name, kind in hints.items()})
     if origin is UnionType:

@@ -61,6 +61,9 @@ EXPECTED = {
     "retry": [*http("POST", "jobs/{id}/retry"), CLIENT],
     "feeds": http("GET", "feeds"),
     "feed": [*http("POST", "feeds/{feed}/{action:regex(^(run|backfill|pause|resume)$)}"), CLIENT],
+    "rejects": http("POST", "feeds/{feed}/rejects"),
+    "upload": http("POST", "uploads"),
+    "act_on_upload": [*http("POST", "uploads/{id}/{action:regex(^(link|check|load)$)}"), CLIENT],
     "system": [*http("POST", "systems/{system}/run"), CLIENT],
     "status": [*pages("status/{*path}"), CLIENT],
     "health": http("GET", "health"),
@@ -78,6 +81,7 @@ EXPECTED = {
             "batch",
             "unit",
             "stage_slice",
+            "pieces",
         )
     },
     **{
