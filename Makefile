@@ -194,6 +194,9 @@ endef
 $(BIN)/python:
 	$(call make-venv,$(VENV))
 
+.venv-%/bin/python:
+	$(call make-venv,.venv-$*)
+
 $(RUNTIME): requirements.txt pyproject.toml | $(BIN)/python
 	@echo "Installing what the app needs into $(VENV) ..."
 	@$(PIP) install -r requirements.txt
@@ -206,64 +209,40 @@ $(DEV): requirements-dev.txt requirements-tsql.txt $(RUNTIME)
 	@$(PIP) install --no-deps -r requirements-tsql.txt || echo "No T-SQL parser here: its tests will be skipped."
 	@touch $@
 
-$(PEERS)/bin/python:
-	$(call make-venv,$(PEERS))
-
 $(PEERS_INSTALLED): bench/requirements-peers.txt | $(PEERS)/bin/python
 	@echo "Installing peers into $(PEERS) ..."
 	@$(PEERS)/bin/python -m pip -qq --disable-pip-version-check install -r bench/requirements-peers.txt
 	@touch $@
-
-$(READERS)/bin/python:
-	$(call make-venv,$(READERS))
 
 $(READERS_INSTALLED): integrations/spark/requirements.txt | $(READERS)/bin/python
 	@echo "Installing readers into $(READERS) ..."
 	@$(READERS)/bin/python -m pip -qq --disable-pip-version-check install -r integrations/spark/requirements.txt
 	@touch $@
 
-$(AIRFLOW)/bin/python:
-	$(call make-venv,$(AIRFLOW))
-
 $(AIRFLOW_INSTALLED): integrations/airflow/requirements.txt | $(AIRFLOW)/bin/python
 	@echo "Installing Airflow into $(AIRFLOW) ..."
 	@$(AIRFLOW)/bin/python -m pip -qq --disable-pip-version-check install -r integrations/airflow/requirements.txt
 	@touch $@
-
-$(INFRA)/bin/python:
-	$(call make-venv,$(INFRA))
 
 $(INFRA_INSTALLED): infra/requirements.txt | $(INFRA)/bin/python
 	@echo "Installing checkov into $(INFRA) ..."
 	@$(INFRA)/bin/python -m pip -qq --disable-pip-version-check install -r infra/requirements.txt
 	@touch $@
 
-$(DOCS)/bin/python:
-	$(call make-venv,$(DOCS))
-
 $(DOCS_INSTALLED): docs/requirements.txt | $(DOCS)/bin/python
 	@echo "Installing what builds the site into $(DOCS) ..."
 	@$(DOCS)/bin/python -m pip -qq --disable-pip-version-check install -r docs/requirements.txt
 	@touch $@
-
-$(SNOWFLAKE)/bin/python:
-	$(call make-venv,$(SNOWFLAKE))
 
 $(SNOWFLAKE_INSTALLED): integrations/snowflake/requirements.txt requirements-snowflake.txt requirements.txt | $(SNOWFLAKE)/bin/python
 	@echo "Installing a stand-in for Snowflake into $(SNOWFLAKE) ..."
 	@$(SNOWFLAKE)/bin/python -m pip -qq --disable-pip-version-check install -r integrations/snowflake/requirements.txt
 	@touch $@
 
-$(RELEASE)/bin/python:
-	$(call make-venv,$(RELEASE))
-
 $(RELEASE_INSTALLED): requirements-release.txt | $(RELEASE)/bin/python
 	@echo "Installing what releases are built with into $(RELEASE) ..."
 	@$(RELEASE)/bin/python -m pip -qq --disable-pip-version-check install -r requirements-release.txt
 	@touch $@
-
-$(DEPLOYED)/bin/python:
-	$(call make-venv,$(DEPLOYED))
 
 # Without pip itself, which is not deployed either.
 $(DEPLOYED_INSTALLED): requirements.txt | $(DEPLOYED)/bin/python

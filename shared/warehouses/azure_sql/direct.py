@@ -7,8 +7,6 @@ writes only if no run has been merged since the first one looked, and commits. W
 
 from __future__ import annotations
 
-import datetime as dt
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -26,7 +24,7 @@ from shared.warehouses.merge import history, ingest, shape
 from shared.warehouses.merge.changes import BY, equal
 from shared.warehouses.merge.in_memory import Key, Stored, Values, Write
 from shared.warehouses.merge.session import Expression, Row
-from shared.warehouses.merge.types import TEXT
+from shared.warehouses.merge.types import whole
 from shared.warehouses.server import few_rows
 from shared.warehouses.server.few_rows import Decision, Fitting, Found
 
@@ -246,6 +244,6 @@ def _values(table: sa.Table, write: Write) -> dict[str, Expression]:
 
 
 def _value(column: sa.Column[Any], value: Any) -> Expression:
-    if isinstance(value, dt.time):  # pyodbc drops the fraction of a second
-        return sa.cast(sa.literal(value.isoformat("microseconds"), TEXT), column.type)
-    return sa.type_coerce(value, column.type)  # a bare parameter SQLAlchemy would call by its column's name
+    return sa.type_coerce(
+        whole(value, column.type), column.type
+    )  # a bare parameter SQLAlchemy would call by its column's name

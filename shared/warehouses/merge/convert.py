@@ -17,7 +17,7 @@ from shared.contract.cast import cast
 from shared.errors import DataError
 from shared.model import Feed
 from shared.warehouses.merge.session import Session
-from shared.warehouses.merge.types import sql_type, text
+from shared.warehouses.merge.types import sql_type, text, whole
 
 _PAGE = 20_000
 _AT_ONCE = 500
@@ -86,7 +86,7 @@ def _pages(session: Session, column: sa.Column[Any]) -> Iterator[list[Any]]:
     exact = session.exact(column)[0]
     last: Any = None
     while True:
-        above = column.is_not(None) if last is None else exact > _bound(last, column.type)
+        above = column.is_not(None) if last is None else exact > whole(last, column.type)
         query = sa.select(exact.label("value")).where(above).distinct().order_by(sa.text("1")).limit(_PAGE)
         values = [value for (value,) in session.rows(query)]
         if not values:
@@ -120,14 +120,7 @@ def _scratch(session: Session, kind: str) -> sa.Table:
 def _note(session: Session, known: sa.Table, pairs: list[tuple[Any, str]]) -> None:
     for start in range(0, len(pairs), _AT_ONCE):
         rows = [
-            {"before": _bound(before, known.c.before.type), "after": after}
+            {"before": whole(before, known.c.before.type), "after": after}
             for before, after in pairs[start : start + _AT_ONCE]
         ]
         session.change(sa.insert(known).values(rows))
-
-
-def _bound(value: Any, kind: sa.types.TypeEngine[Any]) -> Any:
-    """*value* as a parameter of that type, whole: pyodbc drops the fraction of a second of a time of day."""
-    if not isinstance(value, dt.time):
-        return value
-    return sa.cast(sa.literal(value.isoformat("microseconds"), sa.Text()), kind)

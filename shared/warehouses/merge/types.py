@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 from collections.abc import Mapping
@@ -37,6 +38,14 @@ def binary(length: int | str) -> SqlType:
 DATETIME: SqlType = sa.DateTime().with_variant(mssql.DATETIME2(6), "mssql")  # type: ignore[no-untyped-call]
 TEXT = text()
 LONG_TEXT = text(None)
+
+
+def whole(value: Any, kind: sa.types.TypeEngine[Any]) -> Any:
+    """*value* as a parameter of that type: pyodbc drops the fraction of a second of a time of day, but not of text."""
+    if not isinstance(value, dt.time):
+        return value
+    return sa.cast(sa.literal(value.isoformat("microseconds"), TEXT), kind)
+
 
 _SQL: dict[str, SqlType] = {
     "boolean": sa.Boolean(),

@@ -7,7 +7,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import sqlglot
+
+from shared.model import Feed
 from shared.warehouses.snowflake.session import Connection
+
+FEED = Feed(system="shop", table="item", source="exports", keys=("Id",))
+KINDS = {"Id": "text", "Amount": "integer", "DeletedAt": "timestamp"}
 
 
 class Refused(Exception):  # noqa: N818 - a name of this test
@@ -73,3 +79,8 @@ class Cursor:
     def fetchmany(self, _size: int) -> list[Any]:
         found, self._rows = self._rows, []
         return found
+
+
+def parsed(account: Account) -> list[type]:
+    """What sqlglot takes each statement for: what its grammar does not know is a mere command."""
+    return [type(sqlglot.parse_one(text, dialect="snowflake")) for text in account.statements]

@@ -4,41 +4,19 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-import sqlglot
 import stamina
 
 from sqlglot import exp
 
 from shared.errors import TransientError
-from shared.model import Feed
 from shared.settings import Settings
 from shared.warehouses.merge.shape import target
 from shared.warehouses.snowflake.engine import Snowflake
 from shared.warehouses.snowflake.leases import Leases
-from shared.warehouses.snowflake.session import SnowflakeSession
 from tests.advice import advised
-from tests.warehouses.snowflake.scripted import Account, Refused
+from tests.warehouses.snowflake.scripted import FEED, KINDS, Account, Refused, parsed
 
 URL = "snowflake://sluice:secret@org-account.privatelink/sales?warehouse=W&role=R"
-FEED = Feed(system="shop", table="item", source="exports", keys=("Id",))
-KINDS = {"Id": "text", "Amount": "integer", "DeletedAt": "timestamp"}
-
-
-def parsed(account):
-    """What sqlglot takes each statement for: what its grammar does not know is a mere command."""
-    return [type(sqlglot.parse_one(text, dialect="snowflake")) for text in account.statements]
-
-
-@pytest.fixture
-def account():
-    """With the table of the feed."""
-    columns = (("Id", "TEXT", None, None), ("Amount", "NUMBER", 10, 0), ("DeletedAt", "TIMESTAMP_NTZ", None, None))
-    return Account(("SELECT COLUMN_NAME", columns))
-
-
-@pytest.fixture
-def session(account):
-    return SnowflakeSession(account.connection())
 
 
 # -- leases

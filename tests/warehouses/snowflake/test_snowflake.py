@@ -8,41 +8,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
-import sqlglot
 
 from sqlglot import exp
 
 from shared.contract.conform import ROW
 from shared.errors import DataError
-from shared.model import Column, Feed
+from shared.model import Column
 from shared.warehouses.merge import ddl, ingest
 from shared.warehouses.merge.shape import staging as staging_table
 from shared.warehouses.merge.shape import target
 from shared.warehouses.merge.types import sql_type
 from shared.warehouses.snowflake import sql, staging
-from shared.warehouses.snowflake.session import SnowflakeSession
-from tests.warehouses.snowflake.scripted import Account
-
-FEED = Feed(system="shop", table="item", source="exports", keys=("Id",))
-KINDS = {"Id": "text", "Amount": "integer", "DeletedAt": "timestamp"}
-
-
-def parsed(account):
-    """What sqlglot takes each statement for: what its grammar does not know is a mere command."""
-    return [type(sqlglot.parse_one(text, dialect="snowflake")) for text in account.statements]
-
-
-@pytest.fixture
-def account():
-    """With the table of the feed."""
-    columns = (("Id", "TEXT", None, None), ("Amount", "NUMBER", 10, 0), ("DeletedAt", "TIMESTAMP_NTZ", None, None))
-    return Account(("SELECT COLUMN_NAME", columns))
-
-
-@pytest.fixture
-def session(account):
-    return SnowflakeSession(account.connection())
-
+from tests.warehouses.snowflake.scripted import FEED, KINDS, parsed
 
 # -- statements
 
