@@ -32,6 +32,7 @@ from shared.pipeline.progress import Progress, Result
 from shared.pipeline.shared_read import leaving
 from shared.pipeline.staging import stage_all
 from shared.pipeline.starts import Starts
+from shared.pipeline.tally import MOST_REASONS
 from shared.settings import naming_setting, no_destination
 from shared.sources import Source
 from shared.telemetry import Step, Telemetry
@@ -340,7 +341,7 @@ def _reasons(staged: Mapping[int, Staged]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for part in staged.values():
         counts.update(part.reasons)
-    return dict(counts.most_common(verbs.MOST_REASONS))
+    return dict(counts.most_common(MOST_REASONS))
 
 
 def error_text(error: Exception) -> str:

@@ -13,11 +13,14 @@ from shared.arrow import arange, pc
 from shared.contract import cursor
 from shared.contract.conform import ROW, Contract, Reject, folded
 from shared.contract.raw_rows import raw_row
-from shared.model import Feed, Slice
+from shared.model import Feed, Slice, Staged
 from shared.sources import BadRecord, Read
-from shared.warehouses import REJECT_COLUMNS, RefusedRow
+from shared.warehouses import REJECT_COLUMNS, Loaded, RefusedRow
 
 REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in REJECT_COLUMNS])
+
+MOST_REASONS = 5
+"""Reasons for rejects that are counted out to people."""
 
 
 class StageCounter:
@@ -62,6 +65,15 @@ class StageCounter:
         part = self._part
         first, origin = part.first_row + before, part.origin_row + before
         return replace(rest, number=part.number + 1, first_row=first, origin_row=origin)
+
+    def staged(self, table: str, loaded: Loaded) -> Staged:
+        """What became of the slice, whose accepted rows were *loaded* into that staging table."""
+        return Staged(
+            table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long), inline=loaded.inline,
+            rejected=self.rejected, values_rejected=self.values_rejected, kept_out=self.kept_out,
+            keyless=self.rejected - self.kept_out - self.keys.rows, checks=dict(self.checks), high=self.high,
+            next=self.next, reasons=dict(self.reasons.most_common(MOST_REASONS)),
+        )  # fmt: skip
 
     def refuse(self, refused: Sequence[RefusedRow]) -> None:
         """Reject what fits the contract, but not the warehouse."""

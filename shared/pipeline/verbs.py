@@ -47,8 +47,6 @@ from shared.redaction import redact
 from shared.sources import Source
 from shared.warehouses import Limits, LoadedFile, Merged, Warehouse
 
-MOST_REASONS = 5
-"""Reasons for rejects that are counted out to people."""
 _SPOOL_BYTES = 4 << 20
 _INLINE = 12_000
 """Characters: a quarter of the 45 KB up to which Durable Functions keeps what activities pass on in a table."""
@@ -176,13 +174,8 @@ def stage(
         if counter.next is not None and counter.next.anew:
             warehouse.reject(plan, 0, [])  # of all pieces, as they will be read and rejected once more
         present = _stage_keys(plan, table, stored, counter.keys, warehouse)
-    return Staged(
-        table=table, rows=loaded.rows, size=loaded.size, long=tuple(loaded.long),
-        rejected=counter.rejected, values_rejected=counter.values_rejected,
-        keyless=counter.rejected - counter.kept_out - counter.keys.rows, kept_out=counter.kept_out, present=present,
-        checks=dict(counter.checks),
-        high=counter.high, next=counter.next, inline=loaded.inline,
-        reasons=dict(counter.reasons.most_common(MOST_REASONS)), fingerprint=fingerprint.text if fingerprint else None,
+    return replace(
+        counter.staged(table, loaded), present=present, fingerprint=fingerprint.text if fingerprint else None,
         calls=traffic.since(called) if called and (traffic := traffic_of(source)) else None,
         left_out={kind: count for kind, count in getattr(source, "left_out", {}).items() if count},
     )  # fmt: skip

@@ -244,6 +244,5 @@ def _values(table: sa.Table, write: Write) -> dict[str, Expression]:
 
 
 def _value(column: sa.Column[Any], value: Any) -> Expression:
-    return sa.type_coerce(
-        whole(value, column.type), column.type
-    )  # a bare parameter SQLAlchemy would call by its column's name
+    """With its type: SQLAlchemy would call a bare parameter by its column's name."""
+    return sa.type_coerce(whole(value, column.type), column.type)
